@@ -1,0 +1,60 @@
+//! The host's pages: plain on purpose, this is not what the example shows.
+
+use axum::response::Html;
+use iam_axum::{CsrfToken, Principal};
+use minijinja::{Environment, Value, context};
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{ title }} – Example</title>
+<style>
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere }
+nav { display: flex; flex-wrap: wrap; gap: 1rem; align-items: center; padding-bottom: 1rem; border-bottom: 1px solid }
+nav form { margin-left: auto } button, input { font: inherit; padding: .5rem .75rem }
+</style>
+</head>
+<body>
+<nav aria-label="Site"><a href="/">Home</a><a href="/reports">Reports</a><a href="/documents/1">Document 1</a><a href="/documents/2">Document 2</a>
+{% if csrf_token and username %}<form method="post" action="/auth/logout"><input type="hidden" name="csrf_token" value="{{ csrf_token }}"><button>Sign out</button></form>{% endif %}</nav>
+<main>
+<h1>{{ title }}</h1>
+{% if username %}<p>Signed in as <strong>{{ username }}</strong>{% if parent %} of {{ parent }}{% endif %}{% if roles %}, roles: {{ roles|join(", ") }}{% endif %}.</p>
+{% else %}<p>Nobody is signed in. <a href="/auth/login">Sign in</a></p>{% endif %}
+{% if added %}<p role="status">Added: {{ added }}</p>{% endif %}
+{% if form %}<form method="post" action="/reports"><input type="hidden" name="csrf_token" value="{{ csrf_token }}">
+<p><label for="title">Title</label> <input id="title" name="title" required> <button>Add</button></p></form>{% endif %}
+</main>
+</body>
+</html>
+"#;
+
+pub(crate) fn home(user: Option<&Principal>, csrf: &CsrfToken) -> Html<String> {
+    render("Home", user, context! { csrf_token => csrf.0 })
+}
+
+pub(crate) fn reports(user: &Principal, csrf: &CsrfToken, added: Option<&str>) -> Html<String> {
+    render("Reports", Some(user), context! { csrf_token => csrf.0, form => true, added })
+}
+
+pub(crate) fn document(user: &Principal, title: &str) -> Html<String> {
+    render(title, Some(user), context! {})
+}
+
+fn render(title: &str, user: Option<&Principal>, values: Value) -> Html<String> {
+    let values = context! {
+        title,
+        username => user.map(Principal::username),
+        parent => user.and_then(Principal::parent_key),
+        roles => user.map(|user| user.roles().collect::<Vec<_>>()),
+        ..values
+    };
+    let page = Environment::new().render_named_str("page.html", PAGE, values);
+    Html(page.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a page could not be made");
+        "internal error".to_owned()
+    }))
+}

@@ -1,0 +1,106 @@
+//! Extractors: one fact each.
+
+use std::fmt;
+use std::ops::Deref;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use iam_core::guard::Principal;
+use iam_web::WebResponse;
+
+use crate::convert::{self, Context, View};
+
+/// Who sends the request. Nobody signed in is refused as [`requires_login`](crate::requires_login) would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentUser(pub Principal);
+
+/// Who sends the request, if anyone is signed in. A store that fails is refused, not taken for nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaybeUser(pub Option<CurrentUser>);
+
+/// A token for the host's own forms: put it into a field `csrf_token`, or send it as the header `X-CSRF-Token`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CsrfToken(pub String);
+
+/// The request's name in logs, answers and the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+/// The answer to a request that an extractor refuses.
+#[derive(Debug)]
+pub struct Refusal(Box<Response>);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+impl From<Response> for Refusal {
+    fn from(response: Response) -> Self {
+        Self(Box::new(response))
+    }
+}
+
+impl From<Box<WebResponse>> for Refusal {
+    fn from(response: Box<WebResponse>) -> Self {
+        convert::response(*response).into()
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.required_principal(&View::of(parts)).await?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MaybeUser {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.principal(&View::of(parts)).await?.map(CurrentUser)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CsrfToken {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.form_token(&View::of(parts)).await?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.request_id(&View::of(parts)).to_owned()))
+    }
+}
+
+impl Deref for CurrentUser {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl fmt::Display for CsrfToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CsrfToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CsrfToken(..)")
+    }
+}

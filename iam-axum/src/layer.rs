@@ -1,0 +1,84 @@
+//! The layer: gives every request its context, and every answer the cookies that came up on the way.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{self, Poll};
+
+use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::{HeaderValue, Request, Response};
+use iam_web::{RequestContext, WebIam};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::convert::{Context, peer};
+
+/// Puts the identity layer under a router. It costs a request nothing until a guard or an extractor asks who sends it.
+///
+/// Add it **after the last route**: axum's `.layer` covers only the routes that are there already. A guard on a route
+/// without it answers 500 and says so in the log.
+#[derive(Clone, Debug)]
+pub struct IamLayer {
+    web: WebIam,
+}
+
+impl IamLayer {
+    /// A layer on an [`Iam`](iam_core::Iam) with the default HTTP surface, or on a [`WebIam`] that was set up otherwise.
+    pub fn new(iam: impl Into<WebIam>) -> Self {
+        Self { web: iam.into() }
+    }
+}
+
+impl<S> Layer<S> for IamLayer {
+    type Service = IamService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IamService { web: self.web.clone(), inner }
+    }
+}
+
+/// The service of [`IamLayer`].
+#[derive(Clone, Debug)]
+pub struct IamService<S> {
+    web: WebIam,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for IamService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    R: 'static,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let context = Arc::new(self.web.context(peer(&request)));
+        request.extensions_mut().insert(Context(Arc::clone(&context)));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            finish(&context, response.headers_mut());
+            Ok(response)
+        })
+    }
+}
+
+fn finish(context: &RequestContext, headers: &mut http::HeaderMap) {
+    for cookie in context.take_cookies() {
+        match HeaderValue::try_from(cookie) {
+            Ok(cookie) => drop(headers.append(SET_COOKIE, cookie)),
+            Err(_) => tracing::error!("a cookie can't be sent"),
+        }
+    }
+    // What depends on who asked belongs in no cache. A host that knows better has said so.
+    if context.is_guarded() && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}

@@ -1,0 +1,331 @@
+//! The audit trail: typed events, written in the same unit of work as what they tell of.
+//!
+//! Names follow the OWASP Logging Vocabulary where it has one.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, ParentId, SessionId};
+use crate::meta::Client;
+use crate::session::EndReason;
+
+/// Repeated events of strangers are counted in one row for each of these windows.
+const COALESCING_WINDOW: Duration = Duration::from_mins(10);
+
+/// Why a sign-in failed. In the log only: the person is told the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoginFailure {
+    /// No account has the name.
+    UnknownAccount,
+    /// The account has no password.
+    NoPassword,
+    /// The stored hash can't be used.
+    UnusableHash,
+    /// The password is wrong.
+    WrongPassword,
+    /// The password is right, the account is switched off.
+    AccountDisabled,
+    /// The password is right, an administrator locked the account.
+    AccountLocked,
+    /// The password is right, the account's parent is suspended.
+    ParentSuspended,
+    /// The account changed while the password was checked.
+    ChangedMeanwhile,
+}
+
+impl LoginFailure {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownAccount => "unknown_account",
+            Self::NoPassword => "no_password",
+            Self::UnusableHash => "unusable_hash",
+            Self::WrongPassword => "wrong_password",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountLocked => "account_locked",
+            Self::ParentSuspended => "parent_suspended",
+            Self::ChangedMeanwhile => "changed_meanwhile",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Somebody signed in; `tries` counts this one and the failed ones before it that still count.
+    LoginSucceeded {
+        /// The session that it made.
+        session: SessionId,
+        /// Tries within the limit's memory, this one included.
+        tries: u32,
+    },
+    /// Somebody did not sign in.
+    LoginFailed(LoginFailure),
+    /// A session was made.
+    SessionCreated(SessionId),
+    /// A session ended.
+    SessionEnded(SessionId, EndReason),
+    /// All sessions of an account were ended; how many.
+    SessionsEnded(u64),
+    /// An ended session's token was shown again.
+    SessionUsedAfterEnd(SessionId),
+    /// A limit refused something; which.
+    LimitExceeded(&'static str),
+    /// A request that another site may have sent was refused; its path.
+    CsrfRefused(String),
+    /// A guard refused; what it asked for.
+    AccessDenied(String),
+    /// An account was made; its name.
+    AccountCreated(String),
+    /// An account's status changed; from, to.
+    AccountStatusChanged(&'static str, &'static str),
+    /// A password was set.
+    PasswordChanged,
+    /// A password's hash was renewed at sign-in.
+    PasswordRehashed,
+    /// A parent was made; its key.
+    ParentCreated(String),
+    /// A parent's status changed; from, to.
+    ParentStatusChanged(&'static str, &'static str),
+    /// A role was made; its name.
+    RoleCreated(String),
+    /// A role was given; its name.
+    RoleGranted(String),
+    /// A role was taken away; its name.
+    RoleRevoked(String),
+    /// The service started.
+    Started,
+    /// The service stopped.
+    Stopped,
+}
+
+impl Event {
+    /// The event's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::LoginSucceeded { tries: 0 | 1, .. } => "authn_login_success",
+            Self::LoginSucceeded { .. } => "authn_login_successafterfail",
+            Self::LoginFailed(_) => "authn_login_fail",
+            Self::SessionCreated(_) => "session_created",
+            Self::SessionEnded(_, EndReason::Logout) => "authn_logout",
+            Self::SessionEnded(_, EndReason::Idle | EndReason::Expired) => "session_expired",
+            Self::SessionEnded(..) | Self::SessionsEnded(_) => "session_revoked",
+            Self::SessionUsedAfterEnd(_) => "session_use_after_expire",
+            Self::LimitExceeded(_) => "excess_rate_limit_exceeded",
+            Self::CsrfRefused(_) => "malicious_csrf",
+            Self::AccessDenied(_) => "authz_fail",
+            Self::AccountCreated(_) => "user_created",
+            Self::AccountStatusChanged(..) => "user_updated",
+            Self::PasswordChanged => "authn_password_change",
+            Self::PasswordRehashed => "authn_password_rehash",
+            Self::ParentCreated(_) => "parent_created",
+            Self::ParentStatusChanged(..) => "parent_updated",
+            Self::RoleCreated(_) => "role_created",
+            Self::RoleGranted(_) | Self::RoleRevoked(_) => "privilege_permissions_changed",
+            Self::Started => "sys_startup",
+            Self::Stopped => "sys_shutdown",
+        }
+    }
+
+    /// Whether what was tried came about.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::LoginFailed(_) => Outcome::Failure,
+            Self::SessionUsedAfterEnd(_) | Self::LimitExceeded(_) | Self::CsrfRefused(_) | Self::AccessDenied(_) => {
+                Outcome::Denied
+            }
+            _ => Outcome::Success,
+        }
+    }
+
+    /// The details, in one short text.
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::LoginSucceeded { tries: 0 | 1, .. }
+            | Self::SessionCreated(_)
+            | Self::SessionUsedAfterEnd(_)
+            | Self::PasswordChanged
+            | Self::PasswordRehashed
+            | Self::Started
+            | Self::Stopped => None,
+            Self::LoginSucceeded { tries, .. } => Some(format!("tries={tries}")),
+            Self::LoginFailed(failure) => Some(failure.as_str().to_owned()),
+            Self::SessionEnded(_, reason) => Some(reason.as_str().to_owned()),
+            Self::SessionsEnded(count) => Some(format!("count={count}")),
+            Self::LimitExceeded(limit) => Some((*limit).to_owned()),
+            Self::CsrfRefused(path) => Some(path.clone()),
+            Self::AccessDenied(asked_for) => Some(asked_for.clone()),
+            Self::AccountCreated(name) | Self::ParentCreated(name) | Self::RoleCreated(name) => Some(name.clone()),
+            Self::AccountStatusChanged(from, to) | Self::ParentStatusChanged(from, to) => Some(format!("{from} -> {to}")),
+            Self::RoleGranted(role) => Some(format!("granted {role}")),
+            Self::RoleRevoked(role) => Some(format!("revoked {role}")),
+        }
+    }
+
+    const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::LoginSucceeded { session, .. }
+            | Self::SessionCreated(session)
+            | Self::SessionEnded(session, _)
+            | Self::SessionUsedAfterEnd(session) => Some(*session),
+            _ => None,
+        }
+    }
+
+    /// What anyone on the internet can cause without end is counted, not listed.
+    const fn is_coalesced(&self) -> bool {
+        matches!(
+            self,
+            Self::SessionUsedAfterEnd(_) | Self::LimitExceeded(_) | Self::CsrfRefused(_) | Self::AccessDenied(_)
+        )
+    }
+}
+
+/// Whether what was tried came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It did.
+    Success,
+    /// It was tried wrongly.
+    Failure,
+    /// It was not allowed.
+    Denied,
+}
+
+impl Outcome {
+    /// The name that stores use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// Who and what an event is about, around the event itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subject {
+    /// Who did it; nobody, when the service itself did, or a stranger.
+    pub(crate) actor: Option<AccountId>,
+    /// To whom it was done.
+    pub(crate) account: Option<AccountId>,
+    /// The parent that it happened in.
+    pub(crate) parent: Option<ParentId>,
+    /// A session that the event itself does not name.
+    pub(crate) session: Option<SessionId>,
+    /// How the actor had proved who they are.
+    pub(crate) amr: Option<String>,
+    /// A name without an account, as a keyed hash: people type passwords into that field.
+    pub(crate) identifier: Option<String>,
+}
+
+impl Subject {
+    /// An event that an account caused and that is about itself.
+    pub(crate) fn own(account: AccountId) -> Self {
+        Self { actor: Some(account), account: Some(account), ..Self::default() }
+    }
+}
+
+/// A row of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// The event's name.
+    pub event: &'static str,
+    /// Whether it came about.
+    pub outcome: Outcome,
+    /// Its details.
+    pub reason: Option<String>,
+    /// Who did it.
+    pub actor: Option<AccountId>,
+    /// To whom it was done.
+    pub account: Option<AccountId>,
+    /// In which parent.
+    pub parent: Option<ParentId>,
+    /// In which session.
+    pub session: Option<SessionId>,
+    /// How the actor had proved who they are.
+    pub amr: Option<String>,
+    /// A keyed hash of a name that no account has.
+    pub identifier: Option<String>,
+    /// From where.
+    pub client: Client,
+    /// Where set, a second record with the same key adds one to the first one's `count` instead of a row.
+    pub coalesce: Option<[u8; 32]>,
+}
+
+impl Record {
+    pub(crate) fn new(event: &Event, subject: Subject, client: &Client, now: Timestamp) -> Self {
+        let mut record = Self {
+            at: now,
+            event: event.name(),
+            outcome: event.outcome(),
+            reason: event.reason().map(|reason| reason.chars().take(500).collect()),
+            actor: subject.actor,
+            account: subject.account,
+            parent: subject.parent,
+            session: event.session().or(subject.session),
+            amr: subject.amr,
+            identifier: subject.identifier,
+            client: client.clone(),
+            coalesce: None,
+        };
+        if event.is_coalesced() {
+            record.coalesce = Some(record.coalescing_key());
+        }
+        record
+    }
+
+    /// One row per event, reason, account, session, network and window. Paths are strangers' text and stay out of the key.
+    fn coalescing_key(&self) -> [u8; 32] {
+        use sha2::{Digest, Sha256};
+        let reason = if self.event == "malicious_csrf" { "" } else { self.reason.as_deref().unwrap_or("") };
+        let network = self.client.network().map(|network| network.to_string()).unwrap_or_default();
+        let account = self.account.map(|id| *id.as_bytes()).unwrap_or_default();
+        let session = self.session.map(|id| *id.as_bytes()).unwrap_or_default();
+        let window = self.at.window(COALESCING_WINDOW).as_micros().to_be_bytes();
+        let mut hash = Sha256::new();
+        for part in [self.event.as_bytes(), reason.as_bytes(), network.as_bytes(), &account, &session, &window] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(event: &Event, at: i64, address: &str) -> Record {
+        let client = Client::at(address.parse().unwrap());
+        Record::new(event, Subject::default(), &client, Timestamp::from_micros(at))
+    }
+
+    #[test]
+    fn strangers_share_a_row_per_network_and_window() {
+        let hit = Event::LimitExceeded("login.account");
+        let first = record(&hit, 0, "192.0.2.1").coalesce;
+        assert!(first.is_some());
+        assert_eq!(first, record(&hit, 599_999_999, "192.0.2.1").coalesce);
+        assert_ne!(first, record(&hit, 600_000_000, "192.0.2.1").coalesce);
+        assert_ne!(first, record(&hit, 0, "192.0.2.2").coalesce);
+        assert_ne!(first, record(&Event::LimitExceeded("login.address"), 0, "192.0.2.1").coalesce);
+        let csrf = |path: &str| record(&Event::CsrfRefused(path.into()), 0, "192.0.2.1").coalesce;
+        assert_eq!(csrf("/a"), csrf("/b"));
+    }
+
+    #[test]
+    fn what_matters_is_never_merged() {
+        for event in [Event::LoginFailed(LoginFailure::WrongPassword), Event::Started, Event::PasswordChanged] {
+            assert_eq!(record(&event, 0, "192.0.2.1").coalesce, None);
+        }
+        let first_try = Event::LoginSucceeded { session: SessionId::from_bytes([0; 16]), tries: 1 };
+        assert_eq!(first_try.name(), "authn_login_success");
+    }
+}

@@ -1,0 +1,110 @@
+//! Device cookies: who has signed in on a device before has tries of their own there, so that a stranger who keeps
+//! guessing can't keep them out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
+
+use std::fmt;
+use std::time::Duration;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use crate::clock::Timestamp;
+use crate::id::AccountId;
+use crate::keys::MacKey;
+use crate::random::{self, Randomness, RandomnessUnavailable};
+
+/// Account, device, time, tag.
+const LENGTH: usize = 16 + 16 + 8 + 32;
+
+/// A signed note that an account has signed in on a device. It proves nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeviceToken([u8; LENGTH]);
+
+impl DeviceToken {
+    /// How long it counts.
+    pub const LIFETIME: Duration = Duration::from_hours(24 * 90);
+
+    pub(crate) fn issue(
+        key: &MacKey,
+        account: AccountId,
+        now: Timestamp,
+        random: &dyn Randomness,
+    ) -> Result<Self, RandomnessUnavailable> {
+        let device = random::bytes::<16>(random)?;
+        Ok(Self::signed(key, account, device, now))
+    }
+
+    fn signed(key: &MacKey, account: AccountId, device: [u8; 16], at: Timestamp) -> Self {
+        let at = at.as_micros().to_be_bytes();
+        let tag = key.tag(&[account.as_bytes(), &device, &at]);
+        let mut bytes = [0; LENGTH];
+        let parts = account.as_bytes().iter().chain(&device).chain(&at).chain(&tag);
+        bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+
+    /// Reads the text of a cookie. Whether it counts is decided at sign-in.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; LENGTH];
+        let decoded = Base64UrlUnpadded::decode(text, &mut bytes).ok()?.len();
+        (decoded == LENGTH).then_some(Self(bytes))
+    }
+
+    /// The text of the cookie.
+    pub fn expose(&self) -> String {
+        Base64UrlUnpadded::encode_string(&self.0)
+    }
+
+    /// The device, if the note is ours, about this account, and not too old.
+    pub(crate) fn device_of(&self, key: &MacKey, account: AccountId, now: Timestamp) -> Option<[u8; 16]> {
+        let (id, rest) = self.0.split_first_chunk::<16>()?;
+        let (device, rest) = rest.split_first_chunk::<16>()?;
+        let (at, tag) = rest.split_first_chunk::<8>()?;
+        let issued_at = Timestamp::from_micros(i64::from_be_bytes(*at));
+        let counts = key.verify(&[id, device, at], tag)
+            && id == account.as_bytes()
+            && issued_at <= now
+            && now.since(issued_at) < Self::LIFETIME;
+        counts.then_some(*device)
+    }
+
+    /// The same device with today's date.
+    pub(crate) fn renewed(key: &MacKey, account: AccountId, device: [u8; 16], now: Timestamp) -> Self {
+        Self::signed(key, account, device, now)
+    }
+}
+
+impl fmt::Debug for DeviceToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DeviceToken(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SecretKey;
+    use crate::random::OsRandomness;
+
+    #[test]
+    fn counts_for_its_account_and_time_only() {
+        let key = SecretKey::from_bytes(&[1; 32]).unwrap().derive("device");
+        let (alice, bob) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
+        let now = Timestamp::from_micros(1_000_000);
+        let token = DeviceToken::issue(&key, alice, now, &OsRandomness).unwrap();
+        let token = DeviceToken::parse(&token.expose()).unwrap();
+        let device = token.device_of(&key, alice, now).unwrap();
+        assert_eq!(token.device_of(&key, bob, now), None);
+        assert_eq!(token.device_of(&key, alice, now.plus(DeviceToken::LIFETIME)), None);
+        assert_eq!(token.device_of(&key, alice, now.minus(Duration::from_secs(1))), None);
+        let other_key = SecretKey::from_bytes(&[2; 32]).unwrap().derive("device");
+        assert_eq!(token.device_of(&other_key, alice, now), None);
+        let renewed = DeviceToken::renewed(&key, alice, device, now.plus(Duration::from_secs(9)));
+        assert_eq!(renewed.device_of(&key, alice, now.plus(DeviceToken::LIFETIME)), Some(device));
+        for i in 0..LENGTH {
+            let mut forged = token.clone();
+            forged.0[i] ^= 1;
+            assert_eq!(forged.device_of(&key, alice, now), None, "byte {i}");
+        }
+        assert!(DeviceToken::parse("").is_none());
+        assert!(DeviceToken::parse(&"A".repeat(97)).is_none());
+    }
+}

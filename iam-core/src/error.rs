@@ -1,0 +1,123 @@
+//! Errors, classed by whose fault they are: an adapter maps the class, not the case.
+
+use std::time::Duration;
+
+use crate::random::RandomnessUnavailable;
+use crate::store::StoreError;
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller's input: which field, and what is wrong with it.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The credentials do not sign anyone in. Why is in the audit log only.
+    #[error("the credentials were not accepted")]
+    Credentials,
+    /// Too many tries. Nothing was checked, so a right password would have been refused too.
+    #[error("too many tries")]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// What was to be made exists already.
+    #[error("{0} is taken")]
+    Conflict(&'static str),
+    /// What was named does not exist.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// More work is waiting than can be done in time.
+    #[error("too busy")]
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// The program that embeds the library is set up wrongly; the text names the setting.
+    #[error("misconfigured: {0}")]
+    Misconfigured(String),
+    /// The store failed. Neither a denial nor an allowance.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// No random bytes could be had.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessUnavailable),
+}
+
+/// Whose fault an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The caller sent something that can't be used.
+    Input,
+    /// The caller's credentials.
+    Credentials,
+    /// A limit.
+    Limit,
+    /// The state of things.
+    Conflict,
+    /// What was named is not there.
+    Absent,
+    /// Overload: the same may succeed later.
+    Overload,
+    /// Whoever set the service up.
+    Configuration,
+    /// The store, or the machine.
+    Backend,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Invalid(_) => Fault::Input,
+            Self::Credentials => Fault::Credentials,
+            Self::Throttled { .. } => Fault::Limit,
+            Self::Conflict(_) => Fault::Conflict,
+            Self::NotFound(_) => Fault::Absent,
+            Self::Busy { .. } => Fault::Overload,
+            Self::Misconfigured(_) => Fault::Configuration,
+            Self::Store(_) | Self::Randomness(_) => Fault::Backend,
+        }
+    }
+}
+
+/// An input that can't be used: the field by its public name, and the problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Invalid {
+    /// The field, as it is called in forms and JSON.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What can be wrong with an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Nothing was given.
+    #[error("is required")]
+    Required,
+    /// More than can be taken.
+    #[error("is too long: at most {max} bytes")]
+    TooLong {
+        /// The limit, in bytes of UTF-8.
+        max: usize,
+    },
+    /// Less than is needed.
+    #[error("is too short: at least {min} characters")]
+    TooShort {
+        /// The limit, in Unicode code points.
+        min: usize,
+    },
+    /// Characters or a form that can't be there.
+    #[error("contains characters that are not allowed, or has the wrong form")]
+    Malformed,
+}
+
+impl Invalid {
+    pub(crate) const fn new(field: &'static str, problem: Problem) -> Self {
+        Self { field, problem }
+    }
+}

@@ -1,0 +1,318 @@
+//! What the service and its administrators do to accounts, parents and roles. Each change comes with its audit record.
+
+use crate::account::{Account, AccountStatus, EmailAddress, Username};
+use crate::audit::{Event, Subject};
+use crate::error::Error;
+use crate::iam::Iam;
+use crate::id::{AccountId, ParentId, RoleId, SessionId};
+use crate::meta::Client;
+use crate::parent::{Parent, ParentKey, ParentStatus};
+use crate::password::{PasswordHash, PlainPassword};
+use crate::role::{Grant, PLATFORM_ADMIN, Role, RoleName};
+use crate::session::EndReason;
+use crate::store::{Insert, UnitOfWork};
+
+/// Who does it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Actor {
+    /// The account; nobody, when the service does it by itself.
+    pub account: Option<AccountId>,
+    /// From where.
+    pub client: Client,
+}
+
+impl Actor {
+    /// The service itself.
+    pub fn service() -> Self {
+        Self::default()
+    }
+
+    /// A person. Whether they may is the caller's to decide.
+    pub fn account(account: AccountId, client: Client) -> Self {
+        Self { account: Some(account), client }
+    }
+
+    fn on(&self, account: AccountId) -> Subject {
+        Subject { actor: self.account, account: Some(account), ..Subject::default() }
+    }
+
+    fn in_parent(&self, parent: ParentId) -> Subject {
+        Subject { actor: self.account, parent: Some(parent), ..Subject::default() }
+    }
+}
+
+/// An account to be made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewAccount {
+    /// Its name.
+    pub username: Username,
+    /// Its password; none for one that signs in by other means.
+    pub password: Option<PlainPassword>,
+    /// Its address, and whether that is known to be theirs.
+    pub email: Option<(EmailAddress, bool)>,
+    /// Its parent.
+    pub parent: Option<ParentId>,
+    /// The host's own key for it.
+    pub external_id: Option<String>,
+}
+
+impl NewAccount {
+    /// An account with a name, and nothing else yet.
+    pub fn new(username: Username) -> Self {
+        Self { username, password: None, email: None, parent: None, external_id: None }
+    }
+
+    /// With a password.
+    #[must_use]
+    pub fn password(mut self, password: PlainPassword) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// With an address that somebody has verified.
+    #[must_use]
+    pub fn verified_email(mut self, email: EmailAddress) -> Self {
+        self.email = Some((email, true));
+        self
+    }
+
+    /// In a parent.
+    #[must_use]
+    pub fn parent(mut self, parent: ParentId) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+}
+
+impl Iam {
+    /// Makes an account.
+    pub async fn create_account(&self, new: NewAccount, actor: &Actor) -> Result<AccountId, Error> {
+        let hash = self.hash_new_password(new.password.as_ref()).await?;
+        let mut unit = self.begin().await?;
+        let id = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+        unit.commit().await?;
+        Ok(id)
+    }
+
+    /// Makes the first platform administrator, unless there is one. Says whether it did.
+    pub async fn create_first_administrator(&self, new: NewAccount, actor: &Actor) -> Result<bool, Error> {
+        let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
+        if self.is_role_held(role).await? {
+            return Ok(false);
+        }
+        let hash = self.hash_new_password(new.password.as_ref()).await?;
+        let mut unit = self.begin().await?;
+        if unit.roles().is_held(role).await? {
+            return Ok(false);
+        }
+        let account = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+        self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
+        unit.commit().await?;
+        Ok(true)
+    }
+
+    /// Sets a password. All sessions of the account end with it.
+    pub async fn set_password(&self, account: AccountId, password: &PlainPassword, actor: &Actor) -> Result<(), Error> {
+        self.inner.password_policy.check(password)?;
+        let hash = self.inner.hashing.hash(password.clone()).await?;
+        let now = self.now();
+        let mut unit = self.begin().await?;
+        if !unit.accounts().set_password(account, &hash, now).await? {
+            return Err(Error::NotFound("account"));
+        }
+        self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
+        self.end_sessions_in(unit.as_mut(), account, actor).await?;
+        Ok(unit.commit().await?)
+    }
+
+    /// Lets an account sign in, or not. Its sessions end with every change.
+    pub async fn set_account_status(
+        &self,
+        account: AccountId,
+        to: AccountStatus,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        let from = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?.status;
+        if from == to {
+            return Ok(());
+        }
+        let mut unit = self.begin().await?;
+        if !unit.accounts().set_status(account, from, to, self.now()).await? {
+            return Err(Error::Conflict("account"));
+        }
+        let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
+        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+        self.end_sessions_in(unit.as_mut(), account, actor).await?;
+        Ok(unit.commit().await?)
+    }
+
+    /// An account by name.
+    pub async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, Error> {
+        Ok(self.inner.store.account_by_username(username).await?)
+    }
+
+    /// Makes a parent, or gives the one that has the key.
+    pub async fn ensure_parent(&self, key: &ParentKey, actor: &Actor) -> Result<ParentId, Error> {
+        if let Some(parent) = self.inner.store.parent_by_key(key).await? {
+            return Ok(parent.id);
+        }
+        let now = self.now();
+        let parent = Parent::new(ParentId::generate(now, self.randomness())?, key.clone());
+        let mut unit = self.begin().await?;
+        if unit.parents().insert(&parent, now).await? == Insert::Taken {
+            drop(unit);
+            let parent = self.inner.store.parent_by_key(key).await?;
+            return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
+        }
+        let event = Event::ParentCreated(key.to_string());
+        self.audit(unit.as_mut(), &event, actor.in_parent(parent.id), &actor.client).await?;
+        unit.commit().await?;
+        Ok(parent.id)
+    }
+
+    /// A parent by key.
+    pub async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, Error> {
+        Ok(self.inner.store.parent_by_key(key).await?)
+    }
+
+    /// Lets the accounts of a parent be used, or not, from the next request on.
+    pub async fn set_parent_status(
+        &self,
+        parent: ParentId,
+        from: ParentStatus,
+        to: ParentStatus,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        let mut unit = self.begin().await?;
+        if !unit.parents().set_status(parent, from, to, self.now()).await? {
+            return Err(Error::Conflict("parent"));
+        }
+        let event = Event::ParentStatusChanged(from.as_str(), to.as_str());
+        self.audit(unit.as_mut(), &event, actor.in_parent(parent), &actor.client).await?;
+        Ok(unit.commit().await?)
+    }
+
+    /// Makes a role, or gives the one that has the name.
+    pub async fn ensure_role(&self, name: &RoleName, actor: &Actor) -> Result<RoleId, Error> {
+        if let Some(role) = self.inner.store.role_by_name(name).await? {
+            return Ok(role.id);
+        }
+        let now = self.now();
+        let role = Role::new(RoleId::generate(now, self.randomness())?, name.clone());
+        let mut unit = self.begin().await?;
+        if unit.roles().insert(&role, now).await? == Insert::Taken {
+            drop(unit);
+            let role = self.inner.store.role_by_name(name).await?;
+            return role.map(|role| role.id).ok_or(Error::Conflict("role"));
+        }
+        let subject = Subject { actor: actor.account, ..Subject::default() };
+        self.audit(unit.as_mut(), &Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
+        unit.commit().await?;
+        Ok(role.id)
+    }
+
+    /// Gives a role. It counts from the next request on.
+    pub async fn grant_role(&self, account: AccountId, name: &RoleName, actor: &Actor) -> Result<(), Error> {
+        let role = self.ensure_role(name, actor).await?;
+        let mut unit = self.begin().await?;
+        self.grant_in(unit.as_mut(), account, role, name.as_str(), actor).await?;
+        Ok(unit.commit().await?)
+    }
+
+    /// Takes a role away, from the next request on. Says whether it was held.
+    pub async fn revoke_role(&self, account: AccountId, name: &RoleName, actor: &Actor) -> Result<bool, Error> {
+        let Some(role) = self.inner.store.role_by_name(name).await? else { return Ok(false) };
+        let mut unit = self.begin().await?;
+        if !unit.roles().revoke(account, role.id).await? {
+            return Ok(false);
+        }
+        let event = Event::RoleRevoked(name.to_string());
+        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+        unit.commit().await?;
+        Ok(true)
+    }
+
+    /// Ends a session, from the next request on. Says whether there was one to end.
+    pub async fn revoke_session(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        actor: &Actor,
+    ) -> Result<bool, Error> {
+        let mut unit = self.begin().await?;
+        if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {
+            return Ok(false);
+        }
+        let event = Event::SessionEnded(session, EndReason::Revoked);
+        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+        unit.commit().await?;
+        Ok(true)
+    }
+
+    async fn hash_new_password(&self, password: Option<&PlainPassword>) -> Result<Option<PasswordHash>, Error> {
+        let Some(password) = password else { return Ok(None) };
+        self.inner.password_policy.check(password)?;
+        Ok(Some(self.inner.hashing.hash(password.clone()).await?))
+    }
+
+    async fn insert_account(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        new: &NewAccount,
+        hash: Option<&PasswordHash>,
+        actor: &Actor,
+    ) -> Result<AccountId, Error> {
+        let now = self.now();
+        let id = AccountId::generate(now, self.randomness())?;
+        let account = Account {
+            email: new.email.as_ref().map(|(address, _)| address.clone()),
+            email_verified_at: new.email.as_ref().and_then(|(_, verified)| verified.then_some(now)),
+            parent: new.parent,
+            external_id: new.external_id.clone(),
+            ..Account::new(id, new.username.clone(), now)
+        };
+        if unit.accounts().insert(&account, hash).await? == Insert::Taken {
+            return Err(Error::Conflict("account"));
+        }
+        let subject = Subject { parent: new.parent, ..actor.on(id) };
+        let event = Event::AccountCreated(new.username.to_string());
+        self.audit(unit, &event, subject, &actor.client).await?;
+        Ok(id)
+    }
+
+    async fn grant_in(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        account: AccountId,
+        role: RoleId,
+        name: &str,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        let grant = Grant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
+        if unit.roles().grant(&grant).await? {
+            let event = Event::RoleGranted(name.to_owned());
+            self.audit(unit, &event, actor.on(account), &actor.client).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_sessions_in(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        account: AccountId,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        let ended = unit.sessions().end_all(account, EndReason::Revoked, self.now()).await?;
+        if ended > 0 {
+            self.audit(unit, &Event::SessionsEnded(ended), actor.on(account), &actor.client).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_role_held(&self, role: RoleId) -> Result<bool, Error> {
+        let mut unit = self.begin().await?;
+        Ok(unit.roles().is_held(role).await?)
+    }
+}

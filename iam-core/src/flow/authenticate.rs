@@ -1,0 +1,106 @@
+//! Who a request comes from: one indexed read, and a write at most once a minute.
+
+use crate::audit::{Event, Subject};
+use crate::error::Error;
+use crate::guard::{Principal, Requirement};
+use crate::iam::Iam;
+use crate::id::{AccountId, SessionId};
+use crate::meta::Client;
+use crate::session::{EndReason, Standing};
+use crate::token::SessionToken;
+
+/// Whether a request shows that a person is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It does: the idle time-out begins anew.
+    Active,
+    /// It does not: a page that asks for news by itself keeps nobody signed in.
+    Background,
+}
+
+/// What a token is worth.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Somebody is signed in.
+    SignedIn(Principal),
+    /// The second factor is still due: no guard accepts that.
+    PendingSecondFactor,
+    /// Nobody.
+    Anonymous,
+}
+
+impl Iam {
+    /// Says who the owner of a token is, now.
+    pub async fn authenticate(
+        &self,
+        token: &SessionToken,
+        activity: Activity,
+        client: &Client,
+    ) -> Result<Authentication, Error> {
+        let Some(record) = self.inner.store.session(&token.hash()).await? else {
+            return Ok(Authentication::Anonymous);
+        };
+        let (session, account, last_seen_at) = (record.id, record.account, record.last_seen_at);
+        let policy = &self.inner.session_policy;
+        let now = self.now();
+        match record.standing(policy, now) {
+            Standing::Active { principal, touch } => {
+                if touch && activity == Activity::Active {
+                    let unless_after = last_seen_at;
+                    // A use that is not noted only shortens the session: reported, not refused.
+                    if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
+                        tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
+                    }
+                }
+                Ok(Authentication::SignedIn(principal))
+            }
+            Standing::Pending => Ok(Authentication::PendingSecondFactor),
+            Standing::RanOut(reason) => {
+                self.note_end(session, account, reason, client).await;
+                Ok(Authentication::Anonymous)
+            }
+            Standing::Ended => {
+                self.record_refusal(&Event::SessionUsedAfterEnd(session), Subject::own(account), client).await;
+                Ok(Authentication::Anonymous)
+            }
+            Standing::Void => Ok(Authentication::Anonymous),
+        }
+    }
+
+    /// Notes that somebody was refused what they asked for.
+    pub async fn note_denial(&self, principal: &Principal, requirement: &Requirement, client: &Client) {
+        let subject = Subject {
+            parent: principal.parent(),
+            session: Some(principal.session()),
+            amr: Some(principal.amr.clone()),
+            ..Subject::own(principal.account())
+        };
+        self.record_refusal(&Event::AccessDenied(requirement.to_string()), subject, client).await;
+    }
+
+    /// Notes that a request was refused because another site may have sent it.
+    pub async fn note_csrf(&self, principal: Option<&Principal>, path: &str, client: &Client) {
+        let subject = principal.map_or_else(Subject::default, |principal| Subject {
+            session: Some(principal.session()),
+            ..Subject::own(principal.account())
+        });
+        self.record_refusal(&Event::CsrfRefused(path.to_owned()), subject, client).await;
+    }
+
+    /// It is over already, whether or not that is written down: a failure is reported, nothing more.
+    async fn note_end(&self, session: SessionId, account: AccountId, reason: EndReason, client: &Client) {
+        let noted = async {
+            let mut unit = self.begin().await?;
+            if unit.sessions().end(session, reason, self.now()).await? {
+                let event = Event::SessionEnded(session, reason);
+                self.audit(unit.as_mut(), &event, Subject::own(account), client).await?;
+                unit.commit().await?;
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = noted.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the end of a session was not noted");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Signing in with a password.
+//!
+//! 1. Look the account up. 2. In one unit of work: check the limits and reserve a try. 3. Hash, with no unit open.
+//! 4. In one unit of work: write down what came of it. The session is conditional on the account still being what it was
+//!    in step 1, and comes with its audit record or not at all.
+
+use crate::account::{AccountStatus, LoginIdentifier};
+use crate::audit::{Event, LoginFailure, Subject};
+use crate::clock::Timestamp;
+use crate::device::DeviceToken;
+use crate::error::Error;
+use crate::iam::Iam;
+use crate::id::{AccountId, SessionId};
+use crate::limit::{LimitKey, Reservation, Slot};
+use crate::meta::Client;
+use crate::parent::ParentStatus;
+use crate::password::{Checked, PasswordHash, PlainPassword};
+use crate::session::{EndReason, NewSession, SessionState};
+use crate::store::{Insert, LoginCandidate, UnitOfWork};
+use crate::token::SessionToken;
+
+/// A sign-in as it was sent.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// Who they say they are.
+    pub identifier: &'a LoginIdentifier,
+    /// Their password.
+    pub password: PlainPassword,
+    /// The note of an earlier sign-in on this device.
+    pub device: Option<&'a DeviceToken>,
+    /// The session that this browser has now; signing in ends it.
+    pub replaces: Option<&'a SessionToken>,
+    /// From where.
+    pub client: &'a Client,
+}
+
+/// Somebody who has just signed in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The account.
+    pub account: AccountId,
+    /// The session.
+    pub session: SessionId,
+    /// How far it has come.
+    pub state: SessionState,
+    /// What opens it. It is nowhere else.
+    pub token: SessionToken,
+    /// To be kept on this device.
+    pub device: DeviceToken,
+}
+
+/// What was reserved before hashing.
+struct Reserved {
+    account: (LimitKey, Slot),
+    in_flight: Option<(LimitKey, Slot)>,
+}
+
+/// The keys under which a sign-in is counted.
+struct Counted {
+    account: LimitKey,
+    /// Which device had signed in before. It has tries of its own and is not kept out by what its network does.
+    device: Option<[u8; 16]>,
+    network: Option<Network>,
+}
+
+struct Network {
+    failures: LimitKey,
+    failures_long: LimitKey,
+    in_flight: LimitKey,
+}
+
+impl Iam {
+    /// Signs somebody in.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] for everything that is wrong with name, password or account, after the same work for each.
+    /// [`Error::Throttled`] before anything is checked. [`Error::Busy`] when too many passwords wait to be hashed.
+    pub async fn login(&self, login: Login<'_>) -> Result<SignedIn, Error> {
+        let candidate = self.inner.store.login_candidate(login.identifier).await?;
+        let counted = self.counted(&login, candidate.as_ref());
+        let reserved = match self.reserve(&counted).await? {
+            Ok(reserved) => reserved,
+            Err(refused) => return Err(self.throttled(&login, candidate.as_ref(), refused).await),
+        };
+        let checked = self.check_password(&login.password, candidate.as_ref()).await;
+        match checked {
+            Ok((candidate, rehashed)) => self.sign_in(&login, &counted, &reserved, candidate, rehashed).await,
+            Err(Unproven::Refused(why)) => self.refuse(&login, &counted, &reserved, candidate.as_ref(), why).await,
+            Err(Unproven::Failed(error)) => {
+                // Nothing was checked, so nothing is counted.
+                self.give_back(&reserved).await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn counted(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Counted {
+        let inner = &self.inner;
+        let key = |purpose, subject: &[u8]| LimitKey::new(&inner.limit_key, purpose, subject);
+        let device = candidate.zip(login.device).and_then(|(candidate, device)| {
+            device.device_of(&inner.device_key, candidate.account, self.now())
+        });
+        let account = match (candidate, device) {
+            (Some(_), Some(device)) => key("login.device", &device),
+            (Some(candidate), None) => key("login.account", candidate.account.as_bytes()),
+            (None, _) => key("login.identifier", login.identifier.canonical().as_bytes()),
+        };
+        let network = login.client.network().map(|network| {
+            let network = network.to_string();
+            Network {
+                failures: key("login.network", network.as_bytes()),
+                failures_long: key("login.network.long", network.as_bytes()),
+                in_flight: key("login.network.in_flight", network.as_bytes()),
+            }
+        });
+        Counted { account, device, network }
+    }
+
+    /// Reserves a try, or says which limit refused and until when. A refusal leaves nothing counted.
+    async fn reserve(&self, counted: &Counted) -> Result<Result<Reserved, Refused>, Error> {
+        let limits = &self.inner.login_limits;
+        let now = self.now();
+        let mut unit = self.begin().await?;
+        let mut in_flight = None;
+        if let Some(network) = &counted.network {
+            if counted.device.is_none() {
+                let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
+                let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
+                if let Some(until) = short.max(long) {
+                    return Ok(Err(Refused { limit: "login.address", until }));
+                }
+            }
+            match unit.limits().reserve_in_window(&network.in_flight, &limits.address_in_flight, now).await? {
+                Reservation::Granted(slot) => in_flight = Some((network.in_flight, slot)),
+                Reservation::Refused(until) => return Ok(Err(Refused { limit: "login.in_flight", until })),
+            }
+        }
+        match unit.limits().reserve(&counted.account, &limits.account, now).await? {
+            Reservation::Granted(slot) => {
+                unit.commit().await?;
+                Ok(Ok(Reserved { account: (counted.account, slot), in_flight }))
+            }
+            Reservation::Refused(until) => Ok(Err(Refused { limit: "login.account", until })),
+        }
+    }
+
+    async fn throttled(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>, refused: Refused) -> Error {
+        let event = Event::LimitExceeded(refused.limit);
+        self.record_refusal(&event, self.subject(login, candidate), login.client).await;
+        Error::Throttled { retry_after: refused.until.since(self.now()) }
+    }
+
+    /// The same work whatever there is to compare with. No unit of work is open here.
+    async fn check_password<'c>(
+        &self,
+        password: &PlainPassword,
+        candidate: Option<&'c LoginCandidate>,
+    ) -> Result<(&'c LoginCandidate, Option<PasswordHash>), Unproven> {
+        let stored = candidate.and_then(|candidate| candidate.password.clone());
+        let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
+        let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
+        let outdated = match checked {
+            Checked::Match { outdated } => outdated,
+            Checked::Mismatch => return Err(Unproven::Refused(LoginFailure::WrongPassword)),
+            Checked::NoHash => return Err(Unproven::Refused(LoginFailure::NoPassword)),
+            Checked::Unusable => return Err(Unproven::Refused(LoginFailure::UnusableHash)),
+        };
+        if let Some(failure) = why_not(candidate) {
+            return Err(Unproven::Refused(failure));
+        }
+        // A hash that can't be renewed now is renewed next time: no reason to keep anyone out.
+        let rehashed = if outdated { self.inner.hashing.hash(password.clone()).await.ok() } else { None };
+        Ok((candidate, rehashed))
+    }
+
+    async fn refuse(
+        &self,
+        login: &Login<'_>,
+        counted: &Counted,
+        reserved: &Reserved,
+        candidate: Option<&LoginCandidate>,
+        why: LoginFailure,
+    ) -> Result<SignedIn, Error> {
+        let limits = &self.inner.login_limits;
+        let now = self.now();
+        let mut unit = self.begin().await?;
+        if let Some(network) = &counted.network {
+            unit.limits().count_in_window(&network.failures, &limits.address, now).await?;
+            unit.limits().count_in_window(&network.failures_long, &limits.address_long, now).await?;
+        }
+        release_in_flight(unit.as_mut(), reserved).await?;
+        let event = Event::LoginFailed(why);
+        self.audit(unit.as_mut(), &event, self.subject(login, candidate), login.client).await?;
+        unit.commit().await?;
+        Err(Error::Credentials)
+    }
+
+    async fn sign_in(
+        &self,
+        login: &Login<'_>,
+        counted: &Counted,
+        reserved: &Reserved,
+        candidate: &LoginCandidate,
+        rehashed: Option<PasswordHash>,
+    ) -> Result<SignedIn, Error> {
+        let now = self.now();
+        let token = SessionToken::generate(self.randomness())?;
+        let session = NewSession {
+            id: SessionId::generate(now, self.randomness())?,
+            account: candidate.account,
+            auth_version: candidate.auth_version,
+            token: token.hash(),
+            state: SessionState::Active,
+            amr: "pwd".to_owned(),
+            login_at: now,
+            client: login.client.clone(),
+        };
+        let device = self.device_token(counted, candidate.account, now)?;
+        let replaced = match login.replaces {
+            Some(token) => self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account)),
+            None => None,
+        };
+        let mut unit = self.begin().await?;
+        if unit.sessions().insert(&session).await? == Insert::Taken {
+            drop(unit);
+            return self
+                .refuse(login, counted, reserved, Some(candidate), LoginFailure::ChangedMeanwhile)
+                .await;
+        }
+        let mut subject = self.subject(login, Some(candidate));
+        subject.actor = Some(candidate.account);
+        subject.amr = Some(session.amr.clone());
+        let rehash = candidate.password.as_ref().zip(rehashed.as_ref());
+        if let Some((old, new)) = rehash
+            && unit.accounts().rehash(candidate.account, candidate.auth_version, old, new).await?
+        {
+            self.audit(unit.as_mut(), &Event::PasswordRehashed, subject.clone(), login.client).await?;
+        }
+        if let Some((id, account)) = replaced
+            && unit.sessions().end(id, EndReason::Replaced, now).await?
+        {
+            let event = Event::SessionEnded(id, EndReason::Replaced);
+            self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
+        }
+        self.release(unit.as_mut(), reserved, now).await?;
+        let event = Event::LoginSucceeded { session: session.id, tries: reserved.account.1.count };
+        self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
+        self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
+        unit.commit().await?;
+        Ok(SignedIn { account: candidate.account, session: session.id, state: session.state, token, device })
+    }
+
+    fn device_token(
+        &self,
+        counted: &Counted,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<DeviceToken, Error> {
+        let key = &self.inner.device_key;
+        Ok(match counted.device {
+            Some(device) => DeviceToken::renewed(key, account, device, now),
+            None => DeviceToken::issue(key, account, now, self.randomness())?,
+        })
+    }
+
+    async fn give_back(&self, reserved: &Reserved) -> Result<(), Error> {
+        let mut unit = self.begin().await?;
+        self.release(unit.as_mut(), reserved, self.now()).await?;
+        Ok(unit.commit().await?)
+    }
+
+    /// A success gives back its own try and nobody else's.
+    async fn release(
+        &self,
+        unit: &mut dyn UnitOfWork,
+        reserved: &Reserved,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (key, slot) = &reserved.account;
+        unit.limits().give_back(key, slot, &self.inner.login_limits.account, now).await?;
+        release_in_flight(unit, reserved).await
+    }
+
+    fn subject(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Subject {
+        match candidate {
+            Some(candidate) => Subject {
+                account: Some(candidate.account),
+                parent: candidate.parent.map(|(id, _)| id),
+                ..Subject::default()
+            },
+            None => Subject { identifier: Some(self.identifier_digest(login.identifier)), ..Subject::default() },
+        }
+    }
+
+    /// Enough of a keyed hash to see the same name again, and not enough to guess it from.
+    fn identifier_digest(&self, identifier: &LoginIdentifier) -> String {
+        let tag = self.inner.identifier_key.tag(&[identifier.canonical().as_bytes()]);
+        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+struct Refused {
+    limit: &'static str,
+    until: Timestamp,
+}
+
+enum Unproven {
+    Refused(LoginFailure),
+    Failed(Error),
+}
+
+/// Why an account may not sign in though its password was right.
+fn why_not(candidate: &LoginCandidate) -> Option<LoginFailure> {
+    match (candidate.status, candidate.parent) {
+        (AccountStatus::Active, None | Some((_, ParentStatus::Active))) => None,
+        (AccountStatus::Active, Some(_)) => Some(LoginFailure::ParentSuspended),
+        (AccountStatus::Disabled, _) => Some(LoginFailure::AccountDisabled),
+        (AccountStatus::Locked, _) => Some(LoginFailure::AccountLocked),
+    }
+}
+
+async fn release_in_flight(unit: &mut dyn UnitOfWork, reserved: &Reserved) -> Result<(), Error> {
+    if let Some((key, slot)) = &reserved.in_flight {
+        unit.limits().give_back_in_window(key, slot).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What can be done, each as the sequence of its steps.
+
+mod administer;
+mod authenticate;
+mod login;
+mod logout;
+
+pub use administer::{Actor, NewAccount};
+pub use authenticate::{Activity, Authentication};
+pub use login::{Login, SignedIn};

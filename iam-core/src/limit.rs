@@ -1,0 +1,128 @@
+//! Limits: how often something may be tried. The counting is the store's, in one conditional statement each, so that a
+//! limit is exact under concurrency, shared by all processes and survives a restart.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::keys::MacKey;
+
+/// What is counted: a keyed hash of purpose and subject, so that the table tells nobody's address or name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LimitKey([u8; 32]);
+
+impl LimitKey {
+    pub(crate) fn new(key: &MacKey, purpose: &'static str, subject: &[u8]) -> Self {
+        Self(key.tag(&[purpose.as_bytes(), subject]))
+    }
+
+    /// A key as a store holds it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store holds.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for LimitKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LimitKey(..)")
+    }
+}
+
+/// A limit that slows down and never locks: some free tries, then a delay that doubles with each further one. It forgets
+/// everything when nothing was tried for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Tries without a delay.
+    pub free: u32,
+    /// The first delay, before the try after the free ones.
+    pub first_delay: Duration,
+    /// The longest delay.
+    pub max_delay: Duration,
+    /// Quiet time, after the last try and its delay, that forgets all of them.
+    pub forget_after: Duration,
+}
+
+impl Throttle {
+    /// How long the try after the `count`th has to wait.
+    pub fn delay_after(&self, count: u32) -> Duration {
+        match count.checked_sub(self.free) {
+            None => Duration::ZERO,
+            Some(extra) => self.first_delay.saturating_mul(2_u32.saturating_pow(extra.min(30))).min(self.max_delay),
+        }
+    }
+}
+
+/// A limit on how many within a window; the window begins with the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// How many.
+    pub limit: u32,
+    /// In what time.
+    pub length: Duration,
+}
+
+/// A slot that was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// How many there are now, this one included.
+    pub count: u32,
+    /// Which counting this belongs to: it begins anew when the limit forgets, and an old slot is then not given back.
+    pub since: Timestamp,
+}
+
+/// The answer to an attempt to reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Reservation {
+    /// Go on; the slot is taken.
+    Granted(Slot),
+    /// Not before this time. Nothing was counted.
+    Refused(Timestamp),
+}
+
+/// The limits on signing in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoginLimits {
+    /// Of one account, whoever tries; and of each device that has signed in before, apart from that.
+    pub account: Throttle,
+    /// Failures of one address (/64 for IPv6), in the short run ...
+    pub address: Window,
+    /// ... and in the long run.
+    pub address_long: Window,
+    /// Sign-ins of one address that may be under way at once; what is never finished is forgotten after the window.
+    pub address_in_flight: Window,
+}
+
+impl Default for LoginLimits {
+    fn default() -> Self {
+        Self {
+            account: Throttle {
+                free: 5,
+                first_delay: Duration::from_secs(1),
+                max_delay: Duration::from_mins(15),
+                forget_after: Duration::from_mins(5),
+            },
+            address: Window { limit: 10, length: Duration::from_mins(1) },
+            address_long: Window { limit: 100, length: Duration::from_hours(1) },
+            address_in_flight: Window { limit: 200, length: Duration::from_mins(1) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_ceiling_and_never_lock() {
+        let throttle = LoginLimits::default().account;
+        let seconds: Vec<_> = (3..9).map(|count| throttle.delay_after(count).as_secs()).collect();
+        assert_eq!(seconds, [0, 0, 1, 2, 4, 8]);
+        assert_eq!(throttle.delay_after(u32::MAX), Duration::from_mins(15));
+    }
+}

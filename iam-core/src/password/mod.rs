@@ -1,0 +1,128 @@
+//! Passwords: what one may be, how it is stored, and where the hashing happens.
+
+mod argon2id;
+mod pool;
+mod scheme;
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
+pub use pool::HashingConfig;
+pub(crate) use pool::HashingThreads;
+pub use scheme::{HashMemory, PasswordScheme, Verdict};
+pub(crate) use scheme::{Checked, Registry};
+
+use crate::error::{Invalid, Problem};
+
+/// The longest password that is taken, in bytes. Longer ones are refused before anything is hashed, never cut.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// A password as somebody typed it, in NFC (NIST SP 800-63B-4), otherwise unchanged: not trimmed, not folded, not cut.
+#[derive(Clone)]
+pub struct PlainPassword(SecretString);
+
+impl PlainPassword {
+    /// Takes what was typed in the field `password`.
+    pub fn new(typed: &str) -> Result<Self, Invalid> {
+        let problem = if typed.is_empty() {
+            Problem::Required
+        } else if typed.len() > MAX_PASSWORD_BYTES {
+            Problem::TooLong { max: MAX_PASSWORD_BYTES }
+        } else {
+            // Reserved at once, so that no half-grown copy stays behind in freed memory. NFC grows text threefold at most.
+            let mut normal = Zeroizing::new(String::with_capacity(typed.len() * 3));
+            normal.extend(typed.nfc());
+            return Ok(Self(SecretString::from(normal.as_str())));
+        };
+        Err(Invalid::new("password", problem))
+    }
+
+    /// The bytes that are hashed.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+
+    fn code_points(&self) -> usize {
+        self.0.expose_secret().chars().count()
+    }
+}
+
+impl fmt::Debug for PlainPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlainPassword(..)")
+    }
+}
+
+/// What a new password must be. Length alone: no rules of composition, no expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PasswordPolicy {
+    /// The least number of Unicode code points. 15 where the password is the only factor, never below 8 (NIST SP 800-63B-4).
+    pub min_length: usize,
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self { min_length: 15 }
+    }
+}
+
+impl PasswordPolicy {
+    /// Checks a password that is to be set.
+    pub fn check(&self, password: &PlainPassword) -> Result<(), Invalid> {
+        if password.code_points() < self.min_length {
+            return Err(Invalid::new("password", Problem::TooShort { min: self.min_length }));
+        }
+        Ok(())
+    }
+}
+
+/// A stored hash: a string that begins with the name of its scheme, such as `$argon2id$...`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// A hash as a store holds it. Nothing is checked: what no scheme can use matches no password.
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text that a store holds.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_password_has_one_form_and_keeps_its_spaces() {
+        assert_eq!(PlainPassword::new("caf\u{e9}").unwrap().expose(), PlainPassword::new("cafe\u{301}").unwrap().expose());
+        assert_eq!(PlainPassword::new(" A b ").unwrap().expose(), b" A b ");
+        assert_eq!(format!("{:?}", PlainPassword::new("secret").unwrap()), "PlainPassword(..)");
+    }
+
+    #[test]
+    fn length_counts_code_points_and_is_bounded_in_bytes() {
+        let check = |text: &str| PlainPassword::new(text).and_then(|p| PasswordPolicy::default().check(&p));
+        assert!(check(&"x".repeat(15)).is_ok());
+        assert!(check(&"\u{1f511}".repeat(15)).is_ok());
+        assert_eq!(check(&"x".repeat(14)).unwrap_err().problem, Problem::TooShort { min: 15 });
+        assert_eq!(check(&"\u{1f511}".repeat(14)).unwrap_err().problem, Problem::TooShort { min: 15 });
+        assert!(check(&"x".repeat(1024)).is_ok());
+        assert_eq!(check(&"x".repeat(1025)).unwrap_err().problem, Problem::TooLong { max: 1024 });
+        assert_eq!(check("").unwrap_err().problem, Problem::Required);
+    }
+}

@@ -1,0 +1,120 @@
+//! Ways of storing a password, found by the prefix of the stored hash.
+
+use std::fmt;
+
+use argon2::Block;
+
+use super::{Argon2id, PasswordHash};
+use crate::random::{Randomness, RandomnessUnavailable};
+
+/// A way of storing passwords that can verify what it finds. New hashes are always Argon2id.
+///
+/// The methods run on hashing threads and may take long. They MUST NOT panic whatever the stored text is, and MUST take
+/// neither more memory nor more time than they would for a hash that this service made, within reason: a stored hash may have
+/// been put there by somebody else.
+pub trait PasswordScheme: Send + Sync + fmt::Debug + 'static {
+    /// The beginnings of the hashes that it verifies, such as `$2b$`.
+    fn prefixes(&self) -> &[&'static str];
+
+    /// Compares a password with a stored hash, in constant time where they are compared.
+    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict;
+}
+
+/// The result of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is the password.
+    Match {
+        /// The hash should be replaced by one of today's policy.
+        outdated: bool,
+    },
+    /// It is not.
+    Mismatch,
+    /// The stored text is no hash that may be computed; nothing was.
+    Unusable,
+}
+
+/// A hashing thread's memory, used again for every hash.
+#[derive(Default)]
+pub struct HashMemory(Vec<Block>);
+
+impl HashMemory {
+    /// Lends `count` blocks of 1 KiB. What goes beyond `keep` is given back after use.
+    pub(super) fn with_blocks<T>(&mut self, count: usize, keep: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+        if self.0.len() < count {
+            // Not grown: that would copy, and hold both for a moment.
+            self.0 = Vec::new();
+            self.0.resize(count, Block::default());
+        }
+        let result = work(self.0.get_mut(..count).unwrap_or_default());
+        if self.0.len() > keep.max(1) {
+            self.0 = Vec::new();
+        }
+        result
+    }
+}
+
+impl fmt::Debug for HashMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HashMemory({} KiB)", self.0.len())
+    }
+}
+
+/// What came of checking a password at sign-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// It is the account's password.
+    Match { outdated: bool },
+    /// It is not.
+    Mismatch,
+    /// There was nothing to compare with; the same work was done all the same.
+    NoHash,
+    /// What there was can't be used; the same work was done all the same.
+    Unusable,
+}
+
+/// All schemes of a service.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    current: Argon2id,
+    others: Vec<Box<dyn PasswordScheme>>,
+}
+
+impl Registry {
+    pub(crate) fn new(current: Argon2id, others: Vec<Box<dyn PasswordScheme>>) -> Self {
+        Self { current, others }
+    }
+
+    pub(super) fn hash(
+        &self,
+        password: &[u8],
+        random: &dyn Randomness,
+        memory: &mut HashMemory,
+    ) -> Result<PasswordHash, RandomnessUnavailable> {
+        self.current.hash(password, random, memory)
+    }
+
+    /// Takes as long when there is nothing to compare with as when there is: a hash at today's parameters.
+    pub(super) fn check(&self, password: &[u8], stored: Option<&PasswordHash>, memory: &mut HashMemory) -> Checked {
+        let Some(stored) = stored else {
+            self.current.dummy(password, memory);
+            return Checked::NoHash;
+        };
+        let stored = stored.expose();
+        let scheme = self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)));
+        match scheme.map(|scheme| scheme.verify(password, stored, memory)) {
+            Some(Verdict::Match { outdated }) => Checked::Match { outdated },
+            Some(Verdict::Mismatch) => Checked::Mismatch,
+            Some(Verdict::Unusable) | None => {
+                self.current.dummy(password, memory);
+                Checked::Unusable
+            }
+        }
+    }
+
+    /// Added schemes come first, so that one of them can take over a prefix.
+    fn schemes(&self) -> impl Iterator<Item = &dyn PasswordScheme> {
+        self.others.iter().map(AsRef::as_ref).chain(std::iter::once(&self.current as &dyn PasswordScheme))
+    }
+}

@@ -1,0 +1,342 @@
+//! Sessions: what a token stands for, and for how long.
+
+use std::time::Duration;
+
+use crate::account::{AccountStatus, AuthVersion, Username};
+use crate::clock::Timestamp;
+use crate::guard::Principal;
+use crate::id::{AccountId, ParentId, SessionId};
+use crate::meta::Client;
+use crate::parent::{ParentKey, ParentStatus};
+use crate::role::RoleName;
+use crate::token::TokenHash;
+
+/// How far a sign-in has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// The first factor was right, the second is still due. No guard accepts it.
+    PendingSecondFactor,
+    /// Signed in.
+    Active,
+}
+
+impl SessionState {
+    /// The name that stores use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PendingSecondFactor => "pending",
+            Self::Active => "active",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::PendingSecondFactor, Self::Active].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// Its owner signed out.
+    Logout,
+    /// Nothing happened for too long.
+    Idle,
+    /// It reached its absolute age.
+    Expired,
+    /// Somebody ended it.
+    Revoked,
+    /// Its owner signed in again in the same browser.
+    Replaced,
+}
+
+impl EndReason {
+    /// The name that stores and logs use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Replaced => "replaced",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Logout, Self::Idle, Self::Expired, Self::Revoked, Self::Replaced]
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+/// How long sessions live (NIST SP 800-63B-4, OWASP ASVS 7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// Ends a session that is not used. Default 30 minutes, at most an hour.
+    pub idle: Duration,
+    /// Ends a session however much it is used. Default 12 hours, at most 24.
+    pub absolute: Duration,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self { idle: Duration::from_mins(30), absolute: Duration::from_hours(12) }
+    }
+}
+
+impl SessionPolicy {
+    /// What is wrong with the policy, in words, or nothing.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.idle < Duration::from_secs(1) || self.idle > Duration::from_hours(1) {
+            Some("the idle time-out of a session must be between a second and an hour")
+        } else if self.absolute < self.idle || self.absolute > Duration::from_hours(24) {
+            Some("the absolute time-out of a session must be between its idle time-out and 24 hours")
+        } else {
+            None
+        }
+    }
+
+    /// How often use is written down at most: once a minute, more often only when the idle time-out is very short.
+    pub fn touch_interval(&self) -> Duration {
+        (self.idle / 30).min(Duration::from_mins(1))
+    }
+}
+
+/// A session to be made. `login_at` is where both limits count from.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Stays the same for the session's life.
+    pub id: SessionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The account's version as the password was checked: the insert is conditional on it.
+    pub auth_version: AuthVersion,
+    /// The token's hash.
+    pub token: TokenHash,
+    /// How far the sign-in has come.
+    pub state: SessionState,
+    /// How the person proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
+    /// When.
+    pub login_at: Timestamp,
+    /// From where.
+    pub client: Client,
+}
+
+/// A session and everything that decides over it, read in one statement.
+#[derive(Clone, Debug)]
+pub struct SessionRecord {
+    /// The session.
+    pub id: SessionId,
+    /// How far the sign-in has come.
+    pub state: SessionState,
+    /// The account's version that the session was made under.
+    pub auth_version: AuthVersion,
+    /// How the person proved who they are (RFC 8176), separated by spaces.
+    pub amr: String,
+    /// When it was made.
+    pub login_at: Timestamp,
+    /// When it was last seen in use.
+    pub last_seen_at: Timestamp,
+    /// When and why it ended.
+    pub ended: Option<(Timestamp, EndReason)>,
+    /// Its account.
+    pub account: AccountId,
+    /// The account's name.
+    pub username: Username,
+    /// Whether the account may sign in.
+    pub account_status: AccountStatus,
+    /// The account's version now.
+    pub account_auth_version: AuthVersion,
+    /// The account's parent.
+    pub parent: Option<ParentOfAccount>,
+    /// The roles that the account was granted, and until when each counts.
+    pub roles: Vec<(RoleName, Option<Timestamp>)>,
+}
+
+/// The parent of an account, as a session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentOfAccount {
+    /// The parent.
+    pub id: ParentId,
+    /// Its key.
+    pub key: ParentKey,
+    /// Whether its accounts may be used.
+    pub status: ParentStatus,
+}
+
+/// What a session is worth at a moment.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// Signed in. `touch`: its use should be written down now.
+    Active { principal: Principal, touch: bool },
+    /// The second factor is still due.
+    Pending,
+    /// It has just run out; nobody has written that down yet.
+    RanOut(EndReason),
+    /// It had ended before.
+    Ended,
+    /// Its account, the account's credentials or its parent changed: it counts for nothing, though it may never be marked.
+    Void,
+}
+
+impl SessionRecord {
+    /// The one place that says whether a session counts.
+    pub(crate) fn standing(self, policy: &SessionPolicy, now: Timestamp) -> Standing {
+        if self.ended.is_some() {
+            return Standing::Ended;
+        }
+        if now >= self.login_at.plus(policy.absolute) {
+            return Standing::RanOut(EndReason::Expired);
+        }
+        if now >= self.idle_deadline(policy) {
+            return Standing::RanOut(EndReason::Idle);
+        }
+        let parent_active = self.parent.as_ref().is_none_or(|parent| parent.status == ParentStatus::Active);
+        if self.account_status != AccountStatus::Active
+            || self.auth_version != self.account_auth_version
+            || !parent_active
+        {
+            return Standing::Void;
+        }
+        if self.state != SessionState::Active {
+            return Standing::Pending;
+        }
+        let touch = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
+        let roles = self
+            .roles
+            .into_iter()
+            .filter(|(_, expires_at)| expires_at.is_none_or(|expires_at| now < expires_at))
+            .map(|(name, _)| name)
+            .collect();
+        let principal = Principal {
+            account: self.account,
+            username: self.username,
+            parent: self.parent.map(|parent| (parent.id, parent.key)),
+            roles,
+            session: self.id,
+            signed_in_at: self.login_at,
+            amr: self.amr,
+        };
+        Standing::Active { principal, touch }
+    }
+
+    /// Use within one interval after it was written down is not written again, so it is given away: the deadline is late
+    /// by at most that interval, never early.
+    fn idle_deadline(&self, policy: &SessionPolicy) -> Timestamp {
+        let unseen = if self.was_touched() { policy.touch_interval() } else { Duration::ZERO };
+        self.last_seen_at.plus(policy.idle).plus(unseen)
+    }
+
+    fn was_touched(&self) -> bool {
+        self.last_seen_at > self.login_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LOGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+    fn record() -> SessionRecord {
+        SessionRecord {
+            id: SessionId::from_bytes([1; 16]),
+            state: SessionState::Active,
+            auth_version: AuthVersion::FIRST,
+            amr: "pwd".into(),
+            login_at: LOGIN,
+            last_seen_at: LOGIN,
+            ended: None,
+            account: AccountId::from_bytes([2; 16]),
+            username: Username::parse("alice").unwrap(),
+            account_status: AccountStatus::Active,
+            account_auth_version: AuthVersion::FIRST,
+            parent: None,
+            roles: vec![],
+        }
+    }
+
+    fn is_active(record: SessionRecord, now: Timestamp) -> bool {
+        matches!(record.standing(&SessionPolicy::default(), now), Standing::Active { .. })
+    }
+
+    fn after(secs: u64) -> Timestamp {
+        LOGIN.plus(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn idle_and_absolute_limits() {
+        assert!(is_active(record(), after(1799)));
+        assert!(!is_active(record(), after(1800)));
+        let busy = |secs| SessionRecord { last_seen_at: after(secs), ..record() };
+        assert!(is_active(busy(43_190), after(43_199)));
+        assert!(matches!(
+            busy(43_190).standing(&SessionPolicy::default(), after(43_200)),
+            Standing::RanOut(EndReason::Expired)
+        ));
+    }
+
+    #[test]
+    fn everything_about_the_account_counts_at_once() {
+        let parent = |status| {
+            Some(ParentOfAccount { id: ParentId::from_bytes([3; 16]), key: ParentKey::parse("acme").unwrap(), status })
+        };
+        assert!(is_active(SessionRecord { parent: parent(ParentStatus::Active), ..record() }, LOGIN));
+        for void in [
+            SessionRecord { account_status: AccountStatus::Disabled, ..record() },
+            SessionRecord { account_status: AccountStatus::Locked, ..record() },
+            SessionRecord { account_auth_version: AuthVersion::from_i64(2), ..record() },
+            SessionRecord { parent: parent(ParentStatus::Suspended), ..record() },
+            SessionRecord { state: SessionState::PendingSecondFactor, ..record() },
+            SessionRecord { ended: Some((LOGIN, EndReason::Logout)), ..record() },
+        ] {
+            assert!(!is_active(void, LOGIN));
+        }
+    }
+
+    #[test]
+    fn a_grant_ends_on_time() {
+        let record = SessionRecord { roles: vec![(RoleName::parse("admin").unwrap(), Some(after(60)))], ..record() };
+        for (secs, held) in [(59, 1), (60, 0)] {
+            let Standing::Active { principal, .. } = record.clone().standing(&SessionPolicy::default(), after(secs)) else {
+                panic!("not active")
+            };
+            assert_eq!(principal.roles().count(), held);
+        }
+    }
+
+    proptest! {
+        /// Against a model that knows every use: never dead earlier than 30 minutes after the last use, never alive later than
+        /// that and a minute, never alive after 12 hours.
+        #[test]
+        fn limits_hold_for_every_rhythm(gaps in proptest::collection::vec(1_u64..2400, 1..80)) {
+            let policy = SessionPolicy::default();
+            let mut stored = record();
+            let (mut now, mut last_use) = (LOGIN, LOGIN);
+            for gap in gaps {
+                now = now.plus(Duration::from_secs(gap));
+                let idle = now.since(last_use);
+                match stored.clone().standing(&policy, now) {
+                    Standing::Active { touch, .. } => {
+                        prop_assert!(idle < policy.idle + policy.touch_interval());
+                        prop_assert!(now.since(LOGIN) < policy.absolute);
+                        last_use = now;
+                        if touch {
+                            prop_assert!(stored.last_seen_at == LOGIN || now.since(stored.last_seen_at) >= Duration::from_mins(1));
+                            stored.last_seen_at = now;
+                        }
+                    }
+                    _ => {
+                        prop_assert!(idle >= policy.idle || now.since(LOGIN) >= policy.absolute);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+use async_trait::async_trait;
+
+use super::{Insert, StoreError};
+use crate::account::{Account, AccountStatus, AuthVersion};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, ParentId};
+use crate::parent::ParentStatus;
+use crate::password::PasswordHash;
+
+/// What a sign-in needs to know of an account.
+#[derive(Clone, Debug)]
+pub struct LoginCandidate {
+    /// The account.
+    pub account: AccountId,
+    /// Whether it may sign in.
+    pub status: AccountStatus,
+    /// Its version: what is written later is conditional on it.
+    pub auth_version: AuthVersion,
+    /// Its password's hash, when it has one.
+    pub password: Option<PasswordHash>,
+    /// Its parent.
+    pub parent: Option<(ParentId, ParentStatus)>,
+}
+
+/// Accounts, in a unit of work.
+#[async_trait]
+pub trait Accounts: Send {
+    /// Adds an account with its password's hash. User name, verified address and external id are unique: it MUST give
+    /// [`Insert::Taken`] when another account has one of them, also when both are added at the same time.
+    async fn insert(&mut self, account: &Account, password: Option<&PasswordHash>) -> Result<Insert, StoreError>;
+
+    /// Sets the status and raises the version, if the status is `from`. Says whether it did.
+    async fn set_status(
+        &mut self,
+        id: AccountId,
+        from: AccountStatus,
+        to: AccountStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Sets the password and raises the version. Says whether there is such an account.
+    async fn set_password(
+        &mut self,
+        id: AccountId,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Replaces a hash by a better one of the same password, without raising the version: only if version and hash are
+    /// still `expected` and `old`, and the account is active. Says whether it did.
+    async fn rehash(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError>;
+}

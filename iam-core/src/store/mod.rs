@@ -1,0 +1,173 @@
+//! The ports that a store implements.
+//!
+//! [`Store::begin`] gives a [`UnitOfWork`]: what is written through it is kept by [`commit`](UnitOfWork::commit), all of
+//! it or nothing; dropping it rolls back. A change and its audit record go into one unit. No unit is open while a password
+//! is hashed: what was read before is a condition of what is written after.
+//!
+//! Four things hold for every method:
+//! - **Absent is not an error**: look-ups give an `Option`, conditional writes say whether they took place.
+//! - **The database decides.** Uniqueness, single use and limits are a unique key or one conditional statement, never a look
+//!   and then a write.
+//! - **Time is bound.** A statement takes its time as a parameter and never asks the database for it.
+//! - **Ids, hashes and names compare byte by byte.**
+
+mod accounts;
+mod audit;
+mod keys;
+mod limits;
+mod parents;
+mod roles;
+mod sessions;
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use async_trait::async_trait;
+
+pub use accounts::{Accounts, LoginCandidate};
+pub use audit::AuditLog;
+pub use keys::KeyCanaries;
+pub use limits::Limits;
+pub use parents::Parents;
+pub use roles::Roles;
+pub use sessions::Sessions;
+
+use crate::account::{Account, LoginIdentifier, Username};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, SessionId};
+use crate::parent::{Parent, ParentKey};
+use crate::role::{Role, RoleName};
+use crate::session::SessionRecord;
+use crate::token::TokenHash;
+
+/// A store: units of work for writing, and the reads that need none.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Begins a unit of work.
+    async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError>;
+
+    /// Whether the store can be reached and its schema is what this program needs.
+    async fn readiness(&self) -> Result<Readiness, StoreError>;
+
+    /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
+    /// session by a unique index, and MUST also find a session that has ended.
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError>;
+
+    /// Notes that a session was used at `now`, unless it has ended or was noted after `unless_after`. It MUST be one
+    /// conditional statement that never brings an ended session back. Says whether it wrote.
+    async fn touch_session(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+        unless_after: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// What a sign-in needs to know of an account: found by user name, or by address once that is verified.
+    async fn login_candidate(&self, identifier: &LoginIdentifier) -> Result<Option<LoginCandidate>, StoreError>;
+
+    /// An account by id.
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
+
+    /// An account by name.
+    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError>;
+
+    /// A parent by key.
+    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;
+
+    /// A role by name.
+    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError>;
+}
+
+/// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when
+/// the task that held it was cancelled at any point.
+#[async_trait]
+pub trait UnitOfWork: Send {
+    /// Accounts.
+    fn accounts(&mut self) -> &mut dyn Accounts;
+    /// Parents.
+    fn parents(&mut self) -> &mut dyn Parents;
+    /// Roles and who holds them.
+    fn roles(&mut self) -> &mut dyn Roles;
+    /// Sessions.
+    fn sessions(&mut self) -> &mut dyn Sessions;
+    /// Limits.
+    fn limits(&mut self) -> &mut dyn Limits;
+    /// The audit log.
+    fn audit(&mut self) -> &mut dyn AuditLog;
+    /// Proofs that the keys are the right ones.
+    fn keys(&mut self) -> &mut dyn KeyCanaries;
+    /// Keeps what was written.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Whether a row was inserted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Insert {
+    /// It was.
+    Inserted,
+    /// A unique key stood in the way; nothing was written, and the unit of work can go on.
+    Taken,
+}
+
+/// Whether a store can work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// Migrations that this program needs were not applied.
+    SchemaTooOld,
+}
+
+/// A store failed.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+/// How a store failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// It can't be reached, or did not answer in time: later it may.
+    Unavailable,
+    /// It holds something that this program can't read.
+    Corrupt,
+    /// Anything else.
+    Other,
+}
+
+impl StoreError {
+    /// An error of this kind, with its cause.
+    pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, source: source.into() }
+    }
+
+    /// A column that holds what it never should.
+    pub fn corrupt(table: &'static str, column: &'static str) -> Self {
+        Self::new(StoreErrorKind::Corrupt, format!("{table}.{column} holds an unreadable value"))
+    }
+
+    /// How it failed.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the store is unavailable",
+            StoreErrorKind::Corrupt => "the store holds an unreadable value",
+            StoreErrorKind::Other => "the store failed",
+        })
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.source.as_ref())
+    }
+}

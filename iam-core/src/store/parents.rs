@@ -1,0 +1,22 @@
+use async_trait::async_trait;
+
+use super::{Insert, StoreError};
+use crate::clock::Timestamp;
+use crate::id::ParentId;
+use crate::parent::{Parent, ParentStatus};
+
+/// Parents, in a unit of work.
+#[async_trait]
+pub trait Parents: Send {
+    /// Adds a parent. Keys are unique: it MUST give [`Insert::Taken`] for one that exists.
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError>;
+
+    /// Sets the status, if it is `from`. Says whether it did.
+    async fn set_status(
+        &mut self,
+        id: ParentId,
+        from: ParentStatus,
+        to: ParentStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+}

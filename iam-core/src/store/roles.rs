@@ -1,0 +1,22 @@
+use async_trait::async_trait;
+
+use super::{Insert, StoreError};
+use crate::clock::Timestamp;
+use crate::id::{AccountId, RoleId};
+use crate::role::{Grant, Role};
+
+/// Roles and who holds them, in a unit of work.
+#[async_trait]
+pub trait Roles: Send {
+    /// Adds a role. Names are unique: it MUST give [`Insert::Taken`] for one that exists.
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError>;
+
+    /// Gives a role. Giving it again replaces giver, time and expiry. Says `false` when it was held in the same way already.
+    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError>;
+
+    /// Takes a role away. Says whether it was held.
+    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError>;
+
+    /// Whether anyone at all holds the role.
+    async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError>;
+}

@@ -1,0 +1,108 @@
+//! Bearer secrets: the plain token goes to its owner once, only its hash is ever stored.
+
+use std::fmt;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::random::{Randomness, RandomnessUnavailable};
+
+/// A session's token: 256 random bits. Whoever holds it is the session's owner.
+#[derive(Clone)]
+pub struct SessionToken(Zeroizing<[u8; 32]>);
+
+impl SessionToken {
+    /// Length of the text form.
+    pub const TEXT_LENGTH: usize = 43;
+
+    pub(crate) fn generate(random: &dyn Randomness) -> Result<Self, RandomnessUnavailable> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        random.fill(bytes.as_mut())?;
+        Ok(Self(bytes))
+    }
+
+    /// Reads a token from its text. Exactly one text belongs to a token: anything shorter, longer or padded is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != Self::TEXT_LENGTH {
+            return None;
+        }
+        let mut bytes = Zeroizing::new([0; 32]);
+        let decoded = Base64UrlUnpadded::decode(text, bytes.as_mut()).ok()?.len();
+        (decoded == 32).then_some(Self(bytes))
+    }
+
+    /// The text that goes to the owner: base64url without padding (RFC 4648).
+    pub fn expose(&self) -> Zeroizing<String> {
+        Zeroizing::new(Base64UrlUnpadded::encode_string(self.0.as_ref()))
+    }
+
+    /// What a store keeps.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash(Sha256::digest(self.0.as_ref()).into())
+    }
+}
+
+impl fmt::Debug for SessionToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionToken(..)")
+    }
+}
+
+/// The SHA-256 of a token. A token has 256 bits of entropy, so no salt and no slow hash is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// A hash as a store holds it.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes that a store holds.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandomness;
+
+    #[test]
+    fn one_text_for_one_token() {
+        let token = SessionToken::generate(&OsRandomness).unwrap();
+        let text = token.expose();
+        assert_eq!(text.len(), SessionToken::TEXT_LENGTH);
+        assert_eq!(SessionToken::parse(&text).unwrap().hash(), token.hash());
+        let cut = &text[..42];
+        for wrong in [cut.to_owned(), format!("{}x", *text), format!("{cut}="), format!("{cut}+"), format!("{cut}é")] {
+            assert!(SessionToken::parse(&wrong).is_none(), "{wrong}");
+        }
+        // The last character holds two bits that must be zero: none of its three siblings decodes to the same token.
+        let siblings = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+            .chars()
+            .filter(|c| SessionToken::parse(&format!("{cut}{c}")).is_some())
+            .count();
+        assert_eq!(siblings, 16);
+    }
+
+    #[test]
+    fn tokens_are_uniform_and_never_shown() {
+        let mut ones = 0;
+        for _ in 0..1000 {
+            ones += SessionToken::generate(&OsRandomness).unwrap().0.iter().map(|b| b.count_ones()).sum::<u32>();
+        }
+        // 256 000 bits: six standard deviations are 1518.
+        assert!((126_482..129_518).contains(&ones), "{ones}");
+        let token = SessionToken::generate(&OsRandomness).unwrap();
+        assert_eq!(format!("{token:?}{:?}", token.hash()), "SessionToken(..)TokenHash(..)");
+    }
+}

@@ -1,0 +1,240 @@
+//! What belongs to one request: who sends it, found out at most once and only when somebody asks.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use async_lock::OnceCell;
+use base64ct::{Base64UrlUnpadded, Encoding};
+use iam_core::flow::{Activity, Authentication};
+use iam_core::guard::Principal;
+use iam_core::meta::Client;
+use iam_core::token::SessionToken;
+use iam_core::{Error, Iam};
+
+use crate::address::client_address;
+use crate::cookies::CookieKind;
+use crate::csrf::{self, Binding, Site};
+use crate::message::RequestView;
+use crate::web::{Inner, WebIam};
+
+/// A request's header by which a page that asks for news by itself says so: `IAM-Activity: none` keeps nobody signed in.
+const ACTIVITY_HEADER: &str = "iam-activity";
+
+/// One request's view of the identity layer. An adapter makes one for each request, and puts [`take_cookies`] into the
+/// response.
+///
+/// [`take_cookies`]: Self::take_cookies
+pub struct RequestContext {
+    web: WebIam,
+    peer: Option<IpAddr>,
+    caller: OnceCell<Caller>,
+    request_id: OnceLock<String>,
+    visitor: OnceLock<String>,
+    csrf_passed: AtomicBool,
+    guarded: AtomicBool,
+    cookies: Mutex<Vec<String>>,
+}
+
+/// Who sends a request.
+pub(crate) struct Caller {
+    /// The token of the cookie, whatever it is worth.
+    pub(crate) token: Option<SessionToken>,
+    pub(crate) authentication: Authentication,
+    pub(crate) client: Client,
+}
+
+impl Caller {
+    pub(crate) fn principal(&self) -> Option<&Principal> {
+        match &self.authentication {
+            Authentication::SignedIn(principal) => Some(principal),
+            _ => None,
+        }
+    }
+}
+
+/// The request can't be attributed.
+#[derive(Debug)]
+pub(crate) enum CallerError {
+    /// The adapter was given no peer address.
+    NoPeer,
+    /// The store failed.
+    Iam(Error),
+}
+
+impl RequestContext {
+    pub(crate) fn new(web: WebIam, peer: Option<IpAddr>) -> Self {
+        Self {
+            web,
+            peer,
+            caller: OnceCell::new(),
+            request_id: OnceLock::new(),
+            visitor: OnceLock::new(),
+            csrf_passed: AtomicBool::new(false),
+            guarded: AtomicBool::new(false),
+            cookies: Mutex::default(),
+        }
+    }
+
+    /// The identity layer.
+    pub fn iam(&self) -> &Iam {
+        self.web.iam()
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.web.inner
+    }
+
+    /// The request's name in logs, answers and the audit trail. A trusted proxy may give it (`X-Request-Id`), else it is made.
+    pub fn request_id(&self, view: &dyn RequestView) -> &str {
+        self.request_id.get_or_init(|| self.given_request_id(view).unwrap_or_else(|| self.random_text::<12>()))
+    }
+
+    fn given_request_id(&self, view: &dyn RequestView) -> Option<String> {
+        if !self.inner().proxies.trusts(self.peer?) {
+            return None;
+        }
+        let [id] = view.header("x-request-id")[..] else { return None };
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let usable = (1..=64).contains(&id.len()) && id.iter().all(plain);
+        usable.then(|| String::from_utf8_lossy(id).into_owned())
+    }
+
+    /// Random text for what needs to be unlike others, not secret: without randomness it is empty, and everything that needs
+    /// a secret fails by itself.
+    pub(crate) fn random_text<const N: usize>(&self) -> String {
+        let mut bytes = [0; N];
+        match self.iam().randomness().fill(&mut bytes) {
+            Ok(()) => Base64UrlUnpadded::encode_string(&bytes),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Where the request comes from.
+    pub(crate) fn client(&self, view: &dyn RequestView) -> Result<Client, CallerError> {
+        let peer = self.peer.ok_or(CallerError::NoPeer)?;
+        let address = client_address(peer, view, &self.inner().proxies);
+        let client = Client::at(address).request_id(self.request_id(view));
+        Ok(match view.header("user-agent")[..] {
+            [] => client,
+            [first, ..] => client.user_agent(first),
+        })
+    }
+
+    /// Who sends the request. One statement, the first time; nothing after that.
+    pub(crate) async fn caller(&self, view: &dyn RequestView, activity: Activity) -> Result<&Caller, CallerError> {
+        self.caller.get_or_try_init(|| self.find_caller(view, activity)).await
+    }
+
+    async fn find_caller(&self, view: &dyn RequestView, activity: Activity) -> Result<Caller, CallerError> {
+        let client = self.client(view)?;
+        let token = self.session_token(view);
+        let activity = match view.header(ACTIVITY_HEADER)[..] {
+            [b"none"] => Activity::Background,
+            _ => activity,
+        };
+        let authentication = match &token {
+            None => Authentication::Anonymous,
+            Some(token) => {
+                self.iam().authenticate(token, activity, &client).await.map_err(CallerError::Iam)?
+            }
+        };
+        Ok(Caller { token, authentication, client })
+    }
+
+    /// The token of the cookie. With an Authorization header the cookie does not count, whatever the header is worth.
+    fn session_token(&self, view: &dyn RequestView) -> Option<SessionToken> {
+        if !view.header("authorization").is_empty() {
+            return None;
+        }
+        SessionToken::parse(&self.inner().cookies.read(view, CookieKind::Session)?)
+    }
+
+    /// A token for a form or a script of this caller: bound to the session, or to a cookie of its own when nobody is signed in.
+    pub(crate) fn csrf_token(&self, view: &dyn RequestView, caller: &Caller) -> Result<String, Error> {
+        let key = &self.inner().csrf_key;
+        let random = self.iam().randomness();
+        Ok(match (&caller.token, caller.principal()) {
+            (Some(token), Some(_)) => csrf::issue(key, Binding::Session(&token.hash()), random)?,
+            _ => csrf::issue(key, Binding::Visitor(self.visitor(view)?), random)?,
+        })
+    }
+
+    /// The cookie of somebody who is not signed in, made when there is none.
+    fn visitor(&self, view: &dyn RequestView) -> Result<&str, Error> {
+        if let Some(visitor) = self.visitor.get() {
+            return Ok(visitor);
+        }
+        let cookies = &self.inner().cookies;
+        let known = cookies.read(view, CookieKind::Pre).filter(|value| value.len() == SessionToken::TEXT_LENGTH);
+        let visitor = match known {
+            Some(value) => value,
+            None => {
+                let mut bytes = [0; 32];
+                self.iam().randomness().fill(&mut bytes)?;
+                let value = Base64UrlUnpadded::encode_string(&bytes);
+                self.add_cookie(cookies.set(CookieKind::Pre, &value, None));
+                value
+            }
+        };
+        Ok(self.visitor.get_or_init(|| visitor))
+    }
+
+    /// Whether a token is one of this caller's. Who is signed in needs the session's own; before that, the visitor's counts.
+    pub(crate) fn is_csrf_token(&self, view: &dyn RequestView, caller: &Caller, token: &str) -> bool {
+        let key = &self.inner().csrf_key;
+        let by_session =
+            caller.token.as_ref().is_some_and(|own| csrf::verify(key, Binding::Session(&own.hash()), token));
+        if by_session || caller.principal().is_some() {
+            return by_session;
+        }
+        let visitor = self.inner().cookies.read(view, CookieKind::Pre);
+        visitor.is_some_and(|visitor| csrf::verify(key, Binding::Visitor(&visitor), token))
+    }
+
+    /// What the request's headers alone say about where it comes from: `Some(true)`, it is fine.
+    pub(crate) fn csrf_by_headers(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
+        if let [token] = view.header("x-csrf-token")[..] {
+            let token = std::str::from_utf8(token).unwrap_or_default();
+            return Some(self.is_csrf_token(view, caller, token));
+        }
+        match csrf::site(view, &self.inner().allowed_origins) {
+            Site::Same => Some(true),
+            Site::Foreign | Site::Unknown => None,
+        }
+    }
+
+    pub(crate) fn site(&self, view: &dyn RequestView) -> Site {
+        csrf::site(view, &self.inner().allowed_origins)
+    }
+
+    /// A check of this request has passed: whoever asks later in the same request need not check again.
+    pub(crate) fn csrf_passed(&self) -> &AtomicBool {
+        &self.csrf_passed
+    }
+
+    pub(crate) fn mark_guarded(&self) {
+        self.guarded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the answer depends on who asked, so that no cache may keep it.
+    pub fn is_guarded(&self) -> bool {
+        self.guarded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_cookie(&self, cookie: String) {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner).push(cookie);
+    }
+
+    /// The `Set-Cookie` lines of this request's answer. They are given once.
+    pub fn take_cookies(&self) -> Vec<String> {
+        std::mem::take(&mut *self.cookies.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for RequestContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestContext").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}

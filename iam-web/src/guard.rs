@@ -1,0 +1,206 @@
+//! Guards: a decision of the core turned into "go on" or an answer.
+//!
+//! Sans-IO where a framework is needed: [`RequestContext::check`] says what it needs next - the parent of the object, the
+//! form's body - the adapter fetches that and asks again.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use iam_core::flow::Activity;
+use iam_core::guard::{Decision, Facts, Principal, Requirement, Step};
+use iam_core::id::ParentId;
+
+use crate::context::{Caller, CallerError, RequestContext};
+use crate::csrf;
+use crate::form::Form;
+use crate::message::{RequestView, WebResponse};
+use crate::problem::Case;
+use crate::respond::percent_encode;
+
+/// The largest form in which a guard looks for a token.
+pub const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// What an adapter has found out for a guard so far.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// The parent of the request's object, once asked for; an object that does not exist has none.
+    pub object_parent: Option<Option<ParentId>>,
+    /// The body, once asked for: empty when it was larger than [`MAX_FORM_BYTES`].
+    pub form: Option<Bytes>,
+}
+
+/// How far a guard has come.
+#[derive(Debug)]
+pub enum Progress {
+    /// The request may go on.
+    Allow(Principal),
+    /// It needs [`Evidence::object_parent`].
+    NeedObjectParent,
+    /// It needs [`Evidence::form`]. The body must be given to the handler all the same.
+    NeedForm,
+    /// This is the answer.
+    Refuse(Box<WebResponse>),
+}
+
+impl RequestContext {
+    /// Checks a requirement against this request.
+    pub async fn check(
+        &self,
+        view: &dyn RequestView,
+        requirement: &Requirement,
+        activity: Activity,
+        evidence: &Evidence,
+    ) -> Progress {
+        self.mark_guarded();
+        let caller = match self.caller(view, activity).await {
+            Ok(caller) => caller,
+            Err(error) => return refuse(self.cannot_tell(view, &error)),
+        };
+        let facts = || {
+            let mut facts = Facts::default();
+            facts.object_parent = evidence.object_parent;
+            facts
+        };
+        let step = requirement.decide(caller.principal(), &facts());
+        let Some(principal) = caller.principal() else { return refuse(self.unauthenticated(view)) };
+        match self.same_site(view, caller, evidence) {
+            SameSite::Yes => {}
+            SameSite::AskForm => return Progress::NeedForm,
+            SameSite::No => {
+                self.iam().note_csrf(Some(principal), path_of(view.target()), &caller.client).await;
+                return refuse(self.refusal(view, Case::Csrf));
+            }
+        }
+        match step {
+            Step::Done(Decision::Allow) => Progress::Allow(principal.clone()),
+            Step::NeedObjectParent => Progress::NeedObjectParent,
+            Step::Done(Decision::Unauthenticated) => refuse(self.unauthenticated(view)),
+            // Whatever else a requirement may come to say is no allowance.
+            _ => {
+                self.iam().note_denial(principal, requirement, &caller.client).await;
+                refuse(self.forbidden(view, caller))
+            }
+        }
+    }
+
+    /// Who is signed in, for a handler that asks itself. An unsafe request must come from our own site here, too.
+    pub async fn principal(&self, view: &dyn RequestView) -> Result<Option<Principal>, Box<WebResponse>> {
+        self.mark_guarded();
+        let caller = self
+            .caller(view, Activity::Active)
+            .await
+            .map_err(|error| Box::new(self.cannot_tell(view, &error)))?;
+        let Some(principal) = caller.principal() else { return Ok(None) };
+        match self.same_site(view, caller, &Evidence { form: Some(Bytes::new()), ..Evidence::default() }) {
+            SameSite::Yes => Ok(Some(principal.clone())),
+            _ => {
+                self.iam().note_csrf(Some(principal), path_of(view.target()), &caller.client).await;
+                Err(Box::new(self.refusal(view, Case::Csrf)))
+            }
+        }
+    }
+
+    /// Who is signed in, or the answer to somebody who is not.
+    pub async fn required_principal(&self, view: &dyn RequestView) -> Result<Principal, Box<WebResponse>> {
+        match self.principal(view).await? {
+            Some(principal) => Ok(principal),
+            None => Err(Box::new(self.unauthenticated(view))),
+        }
+    }
+
+    /// A CSRF token for the host's own forms: field `csrf_token`, or header `X-CSRF-Token`.
+    pub async fn form_token(&self, view: &dyn RequestView) -> Result<String, Box<WebResponse>> {
+        self.mark_guarded();
+        let caller = self
+            .caller(view, Activity::Active)
+            .await
+            .map_err(|error| Box::new(self.cannot_tell(view, &error)))?;
+        self.csrf_token(view, caller).map_err(|error| Box::new(self.failed(view, &error)))
+    }
+
+    /// The answer when the host could not say what a guard needed to know.
+    pub fn unanswered(&self, view: &dyn RequestView, error: &(dyn std::error::Error + 'static)) -> Box<WebResponse> {
+        tracing::error!(error, request_id = self.request_id(view), "a guard could not find the object's parent");
+        Box::new(self.refusal(view, Case::Unavailable))
+    }
+
+    fn same_site(&self, view: &dyn RequestView, caller: &Caller, evidence: &Evidence) -> SameSite {
+        if csrf::is_safe(view.method()) || self.csrf_passed().load(Ordering::Relaxed) {
+            return SameSite::Yes;
+        }
+        let passed = match (self.csrf_by_headers(view, caller), &evidence.form) {
+            (Some(passed), _) => passed,
+            (None, None) if is_small_form(view) => return SameSite::AskForm,
+            (None, None) => false,
+            (None, Some(form)) => {
+                let form = Form::parse(&view.header("content-type"), form).ok();
+                let token = form.as_ref().and_then(|form| form.get("csrf_token"));
+                token.is_some_and(|token| self.is_csrf_token(view, caller, token))
+            }
+        };
+        self.csrf_passed().store(passed, Ordering::Relaxed);
+        if passed { SameSite::Yes } else { SameSite::No }
+    }
+
+    pub(crate) fn unauthenticated(&self, view: &dyn RequestView) -> WebResponse {
+        let safe = csrf::is_safe(view.method());
+        if safe && crate::accept::wants_page(view) {
+            return self.own(view, WebResponse::redirect(303, &self.login_url(Some(view.target()))));
+        }
+        let case = if safe { Case::Unauthenticated } else { Case::UnauthenticatedUnsafe };
+        self.refusal(view, case)
+    }
+
+    /// The login page's address, with the place to come back to.
+    pub(crate) fn login_url(&self, next: Option<&str>) -> String {
+        let login = format!("{}/login", self.inner().auth_path);
+        match next.filter(|next| *next != "/" && crate::next::LocalTarget::parse(next).is_some()) {
+            Some(next) => format!("{login}?next={}", percent_encode(next)),
+            None => login,
+        }
+    }
+
+    /// The caller can't be known: that is nobody's denial. The cookie stays.
+    pub(crate) fn cannot_tell(&self, view: &dyn RequestView, error: &CallerError) -> WebResponse {
+        match error {
+            CallerError::Iam(error) => self.failed(view, error),
+            CallerError::NoPeer => {
+                tracing::error!(
+                    "the client's address is unknown: serve the application with \
+                     `into_make_service_with_connect_info::<SocketAddr>()`"
+                );
+                self.refusal(view, Case::Internal)
+            }
+        }
+    }
+}
+
+enum SameSite {
+    Yes,
+    No,
+    AskForm,
+}
+
+fn refuse(response: WebResponse) -> Progress {
+    Progress::Refuse(Box::new(response))
+}
+
+fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
+
+/// A form whose announced length is small enough to be looked at.
+fn is_small_form(view: &dyn RequestView) -> bool {
+    let is_form = match view.header("content-type")[..] {
+        [value] => {
+            let essence = value.split(|b| *b == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        }
+        _ => false,
+    };
+    let length = match view.header("content-length")[..] {
+        [value] => std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
+        _ => None,
+    };
+    is_form && length.is_some_and(|length| length <= MAX_FORM_BYTES)
+}

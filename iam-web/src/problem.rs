@@ -1,0 +1,175 @@
+//! What a request is told when it is not carried out: one table of cases, as a page or as a problem document (RFC 9457).
+
+use std::time::Duration;
+
+use iam_core::Error;
+use serde_json::{Map, Value, json};
+
+use crate::fields::FieldError;
+
+/// A request that is not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    BadRequest,
+    Unauthenticated,
+    /// The same for something that would have changed something.
+    UnauthenticatedUnsafe,
+    InvalidCredentials,
+    Forbidden,
+    Csrf,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    Timeout,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    Throttled,
+    Internal,
+    Busy,
+    Unavailable,
+}
+
+impl Case {
+    /// The one mapping from a fault to an answer.
+    pub(crate) fn of(error: &Error) -> Self {
+        use iam_core::error::Fault;
+        match error.fault() {
+            Fault::Input => Self::Invalid,
+            Fault::Credentials => Self::InvalidCredentials,
+            Fault::Limit => Self::Throttled,
+            Fault::Conflict => Self::Conflict,
+            Fault::Absent => Self::NotFound,
+            Fault::Overload => Self::Busy,
+            Fault::Configuration => Self::Internal,
+            // Fault is non-exhaustive: a kind of fault that this version does not know is no denial and no allowance.
+            _ => Self::Unavailable,
+        }
+    }
+
+    /// The status code.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthenticated | Self::UnauthenticatedUnsafe | Self::InvalidCredentials => 401,
+            Self::Forbidden | Self::Csrf => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
+            Self::Conflict => 409,
+            Self::BodyTooLarge => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::Invalid => 422,
+            Self::Throttled => 429,
+            Self::Internal => 500,
+            Self::Busy | Self::Unavailable => 503,
+        }
+    }
+
+    /// The stable code, which is also the end of the problem's type.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthenticated | Self::UnauthenticatedUnsafe => "unauthenticated",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::Forbidden => "forbidden",
+            Self::Csrf => "csrf",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::Timeout => "timeout",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Invalid => "invalid",
+            Self::Throttled => "throttled",
+            Self::Internal => "internal",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The case's name in the catalogue of texts.
+    pub(crate) const fn text_key(self) -> &'static str {
+        match self {
+            Self::UnauthenticatedUnsafe => "unauthenticated_unsafe",
+            Self::InvalidCredentials => "unauthenticated",
+            Self::Conflict => "invalid",
+            Self::Busy => "unavailable",
+            other => other.code(),
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request can't be read",
+            Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Not signed in",
+            Self::InvalidCredentials => "Name or password is not right",
+            Self::Forbidden => "Not allowed",
+            Self::Csrf => "The request may come from another site",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Conflict => "Conflict",
+            Self::Timeout => "The request took too long",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::Invalid => "A field is not right",
+            Self::Throttled => "Too many tries",
+            Self::Internal => "Internal error",
+            Self::Busy => "Too busy",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Check the syntax of what is sent.",
+            Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Sign in, then send the request again.",
+            Self::InvalidCredentials => "The user name or the password is not right.",
+            Self::Forbidden => "This account may not do this.",
+            Self::Csrf => {
+                "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."
+            }
+            Self::NotFound => "There is nothing here.",
+            Self::MethodNotAllowed => "The header Allow lists the methods.",
+            Self::Conflict => "The state of things has changed. Read it again.",
+            Self::Timeout => "Send the whole request sooner.",
+            Self::BodyTooLarge => "Send less.",
+            Self::UnsupportedMediaType => "Send the media type that this address takes, such as application/json.",
+            Self::Invalid => "The list of errors names each field.",
+            Self::Throttled => "Wait as long as Retry-After says. Nothing was checked.",
+            Self::Internal => "The fault is ours and was logged.",
+            Self::Busy => "Nothing was checked. Try again as Retry-After says.",
+            Self::Unavailable => "Nothing was changed. Try again as Retry-After says.",
+        }
+    }
+}
+
+/// The problem document.
+pub(crate) fn document(case: Case, request_id: &str, errors: &[FieldError]) -> Value {
+    let mut document = Map::new();
+    document.insert("type".into(), format!("urn:iam:problem:{}", case.code()).into());
+    document.insert("title".into(), case.title().into());
+    document.insert("status".into(), case.status().into());
+    document.insert("detail".into(), case.detail().into());
+    document.insert("code".into(), case.code().into());
+    document.insert("request_id".into(), request_id.into());
+    if !errors.is_empty() {
+        let list = errors.iter().map(|e| json!({"field": e.field, "code": e.code, "detail": e.detail}));
+        document.insert("errors".into(), Value::Array(list.collect()));
+    }
+    Value::Object(document)
+}
+
+/// How long to wait, if the error says so.
+pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Throttled { retry_after } | Error::Busy { retry_after } => Some(*retry_after),
+        Error::Store(_) | Error::Randomness(_) => Some(Duration::from_secs(5)),
+        _ => None,
+    }
+}
+
+/// Whole seconds, rounded up: never too early.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}

@@ -1,0 +1,578 @@
+//! Settings from the environment, for services that are set up that way. A library's user may as well call the builders.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use iam_core::account::Username;
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::origin::BaseUrl;
+use iam_core::parent::ParentKey;
+use iam_core::password::PlainPassword;
+use iam_core::random::OsRandomness;
+use iam_core::role::RoleName;
+use iam_core::seal::KeyRing;
+use iam_core::session::SessionPolicy;
+use iam_core::store::Store;
+use iam_core::{Error, Iam, IamBuilder};
+use zeroize::Zeroizing;
+
+use crate::address::{ForwardHeader, TrustedProxies};
+use crate::web::{WebIam, WebIamBuilder};
+
+/// What the environment says. Every wrong or missing setting is named, all at once.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IamSettings {
+    /// `IAM_ENV`.
+    pub mode: Mode,
+    /// `IAM_LISTEN`: where the service listens.
+    pub listen: SocketAddr,
+    /// `IAM_BASE_URL`: where browsers find it.
+    pub base_url: BaseUrl,
+    /// `IAM_ALLOWED_ORIGINS`, comma-separated: more origins whose pages may send requests.
+    pub allowed_origins: Vec<String>,
+    /// `IAM_DATABASE_URL`.
+    pub database: Database,
+    /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
+    pub sessions: SessionPolicy,
+    proxies: (TrustedProxies, ForwardHeader),
+    keys: Option<Keys>,
+    administrator: Option<(Username, PlainPassword)>,
+    demo_users: Vec<DemoUser>,
+}
+
+/// How strict to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On this machine only, with everything made up that is missing.
+    Development,
+    /// Nothing insecure or missing is accepted.
+    Production,
+}
+
+/// The store to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Database {
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// A person to try the service with, in development.
+#[derive(Clone, Debug)]
+struct DemoUser {
+    username: Username,
+    password: PlainPassword,
+    roles: Vec<RoleName>,
+    parent: Option<ParentKey>,
+}
+
+/// Settings that can't be used. Each line names one and says what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<String>);
+
+impl InvalidSettings {
+    /// The problems, one text each.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("these settings can't be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for InvalidSettings {}
+
+impl IamSettings {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, InvalidSettings> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads settings from elsewhere. An empty value counts as none.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
+        let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
+        let settings = reader.settings();
+        match settings {
+            Some(settings) if reader.problems.is_empty() => Ok(settings),
+            _ => Err(InvalidSettings(reader.problems)),
+        }
+    }
+
+    /// The keys: those that are set; in development, else, those in a file beside the database, made when it is not there.
+    pub fn keys(&self) -> io::Result<Keys> {
+        match &self.keys {
+            Some(keys) => Ok(keys.clone()),
+            None => {
+                let Database::Sqlite(database) = &self.database;
+                development_keys(&keys_path(database))
+            }
+        }
+    }
+
+    /// An identity layer on a store, set up as the environment says.
+    pub fn builder(&self, store: impl Store) -> io::Result<IamBuilder> {
+        Ok(Iam::builder(store, self.keys()?).base_url(self.base_url.clone()).sessions(self.sessions))
+    }
+
+    /// The HTTP surface, set up as the environment says.
+    pub fn web(&self, iam: Iam) -> WebIamBuilder {
+        let (trusted, header) = self.proxies.clone();
+        let builder = WebIam::builder(iam).trusted_proxies(trusted, header);
+        self.allowed_origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin.as_str()))
+    }
+
+    /// Makes the first administrator, if one is named and there is none, and the people to try it with that are missing.
+    pub async fn bootstrap(&self, iam: &Iam) -> Result<(), Error> {
+        let service = Actor::service();
+        if let Some((username, password)) = &self.administrator {
+            let new = NewAccount::new(username.clone()).password(password.clone());
+            iam.create_first_administrator(new, &service).await?;
+        }
+        for user in &self.demo_users {
+            let parent = match &user.parent {
+                Some(key) => Some(iam.ensure_parent(key, &service).await?),
+                None => None,
+            };
+            if iam.account_by_username(&user.username).await?.is_some() {
+                continue;
+            }
+            let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
+            new.parent = parent;
+            let account = iam.create_account(new, &service).await?;
+            for role in &user.roles {
+                iam.grant_role(account, role, &service).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Reader<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn settings(&mut self) -> Option<IamSettings> {
+        let mode = self.mode();
+        let listen = self.parsed("IAM_LISTEN", "127.0.0.1:3000", "an address and port", |text| text.parse().ok());
+        let base_url = self.base_url(mode, listen);
+        let database = self.database(mode);
+        let keys = self.keys(mode);
+        let sessions = self.sessions();
+        let proxies = self.proxies();
+        let administrator = self.administrator();
+        let demo_users = self.demo_users(mode);
+        if mode == Mode::Development && listen.is_some_and(|listen: SocketAddr| !listen.ip().is_loopback()) {
+            self.problem("IAM_LISTEN", "development mode listens on a loopback address only; set IAM_ENV=production");
+        }
+        let base_url = base_url?;
+        Some(IamSettings {
+            mode,
+            listen: listen?,
+            allowed_origins: self.origins(mode, listen?)?,
+            base_url,
+            database: database?,
+            sessions: sessions?,
+            proxies: proxies?,
+            keys,
+            administrator: administrator?,
+            demo_users: demo_users?,
+        })
+    }
+
+    fn mode(&mut self) -> Mode {
+        match self.get("IAM_ENV").as_deref() {
+            None | Some("development") => Mode::Development,
+            Some("production") => Mode::Production,
+            Some(_) => {
+                self.problem("IAM_ENV", "must be `development` or `production`");
+                // The stricter one, so that nothing else is let through on the way to the refusal.
+                Mode::Production
+            }
+        }
+    }
+
+    fn base_url(&mut self, mode: Mode, listen: Option<SocketAddr>) -> Option<BaseUrl> {
+        let text = match (self.get("IAM_BASE_URL"), mode) {
+            (Some(text), _) => text,
+            (None, Mode::Development) => format!("http://localhost:{}", listen?.port()),
+            (None, Mode::Production) => {
+                self.problem("IAM_BASE_URL", "is missing: where browsers find the service, such as https://app.example.com");
+                return None;
+            }
+        };
+        match BaseUrl::parse(&text) {
+            Ok(base) if mode == Mode::Production && !base.is_https() => {
+                self.problem("IAM_BASE_URL", "must begin with https:// in production mode");
+                None
+            }
+            Ok(base) if mode == Mode::Development && !base.is_loopback() => {
+                self.problem("IAM_BASE_URL", "must be on localhost in development mode; set IAM_ENV=production");
+                None
+            }
+            Ok(base) => Some(base),
+            Err(error) => {
+                self.problem("IAM_BASE_URL", &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn origins(&mut self, mode: Mode, listen: SocketAddr) -> Option<Vec<String>> {
+        let mut origins = Vec::new();
+        for entry in list(self.get("IAM_ALLOWED_ORIGINS")) {
+            match BaseUrl::parse(&entry) {
+                Ok(origin) => origins.push(origin.origin()),
+                Err(error) => {
+                    self.problem("IAM_ALLOWED_ORIGINS", &error.to_string());
+                    return None;
+                }
+            }
+        }
+        if mode == Mode::Development {
+            // The same machine by its other names.
+            for host in ["localhost", "127.0.0.1", "[::1]"] {
+                origins.push(format!("http://{host}:{}", listen.port()));
+            }
+        }
+        Some(origins)
+    }
+
+    fn database(&mut self, mode: Mode) -> Option<Database> {
+        let text = match (self.get("IAM_DATABASE_URL"), mode) {
+            (Some(text), _) => text,
+            (None, Mode::Development) => "sqlite://iam.db".to_owned(),
+            (None, Mode::Production) => {
+                self.problem("IAM_DATABASE_URL", "is missing, such as sqlite:///var/lib/app/iam.db");
+                return None;
+            }
+        };
+        match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+            Some(path) if !path.is_empty() && !path.contains(['?', '#']) => Some(Database::Sqlite(path.into())),
+            _ => {
+                self.problem("IAM_DATABASE_URL", "must be sqlite:// and a file, such as sqlite://iam.db");
+                None
+            }
+        }
+    }
+
+    fn keys(&mut self, mode: Mode) -> Option<Keys> {
+        let (secret, ring) = (self.get("IAM_SECRET_KEY"), self.get("MFA_ENCRYPTION_KEY"));
+        for (name, value) in [("IAM_SECRET_KEY", &secret), ("MFA_ENCRYPTION_KEY", &ring)] {
+            let other_is_set = secret.is_some() || ring.is_some();
+            if value.is_none() && (mode == Mode::Production || other_is_set) {
+                self.problem(name, "is missing: make one with `openssl rand -base64 32`");
+            }
+        }
+        let secret = match SecretKey::from_base64(&secret?) {
+            Ok(secret) => Some(secret),
+            Err(error) => {
+                self.problem("IAM_SECRET_KEY", &error.to_string());
+                None
+            }
+        };
+        let ring = match KeyRing::parse(&ring?) {
+            Ok(ring) => Some(ring),
+            Err(error) => {
+                self.problem("MFA_ENCRYPTION_KEY", &error.to_string());
+                None
+            }
+        };
+        Some(Keys { secret: secret?, ring: ring? })
+    }
+
+    fn sessions(&mut self) -> Option<SessionPolicy> {
+        let duration = |text: &str| humantime::parse_duration(text).ok();
+        let idle = self.parsed("IAM_SESSION_TIMEOUT", "30m", "a duration such as 30m", duration)?;
+        let absolute = self.parsed("IAM_SESSION_ABSOLUTE_TIMEOUT", "12h", "a duration such as 12h", duration)?;
+        let limits = [
+            ("IAM_SESSION_TIMEOUT", idle, Duration::from_secs(1), Duration::from_hours(1)),
+            ("IAM_SESSION_ABSOLUTE_TIMEOUT", absolute, idle, Duration::from_hours(24)),
+        ];
+        for (name, value, least, most) in limits {
+            if value < least || value > most {
+                let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+                self.problem(name, &format!("must be between {least} and {most}"));
+            }
+        }
+        Some(SessionPolicy { idle, absolute })
+    }
+
+    fn proxies(&mut self) -> Option<(TrustedProxies, ForwardHeader)> {
+        let trusted = self.get("IAM_TRUSTED_PROXIES").unwrap_or_default();
+        let trusted = match TrustedProxies::parse(&trusted) {
+            Ok(trusted) => Some(trusted),
+            Err(error) => {
+                self.problem("IAM_TRUSTED_PROXIES", &error.to_string());
+                None
+            }
+        };
+        let wanted = "x-forwarded-for or forwarded";
+        let header = self.parsed("IAM_CLIENT_IP_HEADER", "x-forwarded-for", wanted, ForwardHeader::parse);
+        Some((trusted?, header?))
+    }
+
+    fn administrator(&mut self) -> Option<Option<(Username, PlainPassword)>> {
+        match (self.get("IAM_ADMIN_USERNAME"), self.get("IAM_ADMIN_PASSWORD")) {
+            (None, None) => Some(None),
+            (Some(_), None) => {
+                self.problem("IAM_ADMIN_PASSWORD", "is missing beside IAM_ADMIN_USERNAME");
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("IAM_ADMIN_USERNAME", "is missing beside IAM_ADMIN_PASSWORD");
+                None
+            }
+            (Some(name), Some(password)) => {
+                let name = self.valid("IAM_ADMIN_USERNAME", Username::parse(&name));
+                let password = self.valid("IAM_ADMIN_PASSWORD", new_password(&password));
+                Some(Some((name?, password?)))
+            }
+        }
+    }
+
+    fn demo_users(&mut self, mode: Mode) -> Option<Vec<DemoUser>> {
+        const NAME: &str = "IAM_DEMO_USERS";
+        let entries = list(self.get(NAME));
+        if mode == Mode::Production && !entries.is_empty() {
+            self.problem(NAME, "is for development mode only");
+            return None;
+        }
+        entries.iter().enumerate().map(|(index, entry)| self.demo_user(index + 1, entry)).collect()
+    }
+
+    /// `name:password:role+role@parent`; by its number, so that no password gets into a message.
+    fn demo_user(&mut self, number: usize, entry: &str) -> Option<DemoUser> {
+        let name = "IAM_DEMO_USERS";
+        let mut parts = entry.splitn(3, ':');
+        let (Some(username), Some(password)) = (parts.next(), parts.next()) else {
+            self.problem(name, &format!("entry {number} is not of the form name:password:role+role@parent"));
+            return None;
+        };
+        let (roles, parent) = match parts.next().unwrap_or_default().split_once('@') {
+            Some((roles, parent)) => (roles.to_owned(), parent.to_owned()),
+            None => (entry.splitn(3, ':').nth(2).unwrap_or_default().to_owned(), String::new()),
+        };
+        let mut problem = |error: &dyn fmt::Display| self.problem(name, &format!("entry {number}: {error}"));
+        let username = Username::parse(username.trim()).map_err(|e| problem(&e)).ok()?;
+        let password = new_password(password).map_err(|e| problem(&e)).ok()?;
+        let roles = roles.split('+').map(str::trim).filter(|role| !role.is_empty());
+        let roles = roles.map(RoleName::parse).collect::<Result<_, _>>().map_err(|e| problem(&e)).ok()?;
+        let parent = match parent.trim() {
+            "" => None,
+            key => Some(ParentKey::parse(key).map_err(|e| problem(&e)).ok()?),
+        };
+        Some(DemoUser { username, password, roles, parent })
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        default: &str,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(name);
+        let parsed = parse(value.as_deref().unwrap_or(default).trim());
+        if parsed.is_none() {
+            self.problem(name, &format!("must be {wanted}"));
+        }
+        parsed
+    }
+
+    fn valid<T, E: fmt::Display>(&mut self, name: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|error| self.problem(name, &error.to_string())).ok()
+    }
+
+    fn problem(&mut self, name: &str, text: &str) {
+        self.problems.push(format!("{name}: {text}"));
+    }
+}
+
+fn new_password(text: &str) -> Result<PlainPassword, iam_core::error::Invalid> {
+    let password = PlainPassword::new(text)?;
+    iam_core::password::PasswordPolicy::default().check(&password)?;
+    Ok(password)
+}
+
+fn list(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+}
+
+fn keys_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".keys");
+    path.into()
+}
+
+/// Two lines: the secret key, the sealing keys. Readable by the service's user alone.
+fn development_keys(path: &Path) -> io::Result<Keys> {
+    let random = OsRandomness;
+    let unavailable = |_| io::Error::other("no randomness");
+    let made = Keys {
+        secret: SecretKey::generate(&random).map_err(unavailable)?,
+        ring: KeyRing::generate(&random).map_err(unavailable)?,
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => {
+            let text =
+                Zeroizing::new(format!("{}\n{}\n", *made.secret.expose_base64(), *made.ring.expose()));
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            Ok(made)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_keys(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_keys(path: &Path) -> io::Result<Keys> {
+    let unusable = || io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no keys", path.display()));
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)?.read_to_string(&mut text)?;
+    let mut lines = text.lines();
+    let secret = lines.next().and_then(|line| SecretKey::from_base64(line).ok()).ok_or_else(unusable)?;
+    let ring = lines.next().and_then(|line| KeyRing::parse(line).ok()).ok_or_else(unusable)?;
+    Ok(Keys { secret, ring })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    fn read(pairs: &[(&str, &str)]) -> Result<IamSettings, InvalidSettings> {
+        let map: HashMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        IamSettings::from_lookup(|name| map.get(name).cloned())
+    }
+
+    fn production() -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("IAM_ENV", "production"),
+            ("IAM_BASE_URL", "https://app.example.com"),
+            ("IAM_DATABASE_URL", "sqlite:///var/lib/iam.db"),
+            ("IAM_SECRET_KEY", KEY),
+            ("MFA_ENCRYPTION_KEY", KEY),
+        ]
+    }
+
+    #[test]
+    fn nothing_set_is_development_on_this_machine() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.mode, Mode::Development);
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
+        assert_eq!(settings.base_url.origin(), "http://localhost:3000");
+        assert_eq!(settings.database, Database::Sqlite("iam.db".into()));
+        assert_eq!(settings.sessions, SessionPolicy::default());
+        assert_eq!(read(&[("IAM_LISTEN", "[::1]:81")]).unwrap().base_url.origin(), "http://localhost:81");
+    }
+
+    #[test]
+    fn production_names_everything_that_is_missing() {
+        let error = read(&[("IAM_ENV", "production")]).unwrap_err().to_string();
+        for name in ["IAM_BASE_URL", "IAM_DATABASE_URL", "IAM_SECRET_KEY", "MFA_ENCRYPTION_KEY"] {
+            assert!(error.contains(name), "{name} in {error}");
+        }
+        assert!(read(&production()).is_ok());
+    }
+
+    #[test]
+    fn what_is_insecure_is_refused_by_name() {
+        let with = |name: &'static str, value: &'static str| {
+            let mut pairs = production();
+            pairs.retain(|(known, _)| *known != name);
+            pairs.push((name, value));
+            pairs
+        };
+        for (name, value) in [
+            ("IAM_ENV", "prod"),
+            ("IAM_BASE_URL", "http://app.example.com"),
+            ("IAM_BASE_URL", "http://localhost:3000"),
+            ("IAM_SECRET_KEY", "c2hvcnQ="),
+            ("MFA_ENCRYPTION_KEY", "c2hvcnQ="),
+            ("IAM_TRUSTED_PROXIES", "0.0.0.0/0"),
+            ("IAM_TRUSTED_PROXIES", "::/0"),
+            ("IAM_CLIENT_IP_HEADER", "x-real-ip"),
+            ("IAM_SESSION_TIMEOUT", "2h"),
+            ("IAM_SESSION_TIMEOUT", "0s"),
+            ("IAM_SESSION_ABSOLUTE_TIMEOUT", "25h"),
+            ("IAM_SESSION_TIMEOUT", "soon"),
+            ("IAM_DEMO_USERS", "bob:a long pass phrase:"),
+            ("IAM_ADMIN_USERNAME", "root"),
+            ("IAM_LISTEN", "nowhere"),
+            ("IAM_DATABASE_URL", "postgres://x"),
+            ("IAM_ALLOWED_ORIGINS", "http://app.example.com"),
+        ] {
+            let error = read(&with(name, value)).unwrap_err().to_string();
+            assert!(error.contains(if name == "IAM_ADMIN_USERNAME" { "IAM_ADMIN_PASSWORD" } else { name }), "{error}");
+        }
+        for (name, value) in [("IAM_LISTEN", "0.0.0.0:3000"), ("IAM_BASE_URL", "https://app.example.com")] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(name), "development: {error}");
+        }
+        assert!(read(&[("IAM_SECRET_KEY", KEY)]).unwrap_err().to_string().contains("MFA_ENCRYPTION_KEY"));
+    }
+
+    #[test]
+    fn demo_users() {
+        let users = |text| read(&[("IAM_DEMO_USERS", text)]).map(|settings| settings.demo_users);
+        let people =
+            users("amy:a long pass phrase:admin+auditor@acme, bob:a long pass phrase:@acme,cy:a long pass phrase").unwrap();
+        let shown: Vec<_> = people
+            .iter()
+            .map(|user| (user.username.to_string(), user.roles.len(), user.parent.as_ref().map(ToString::to_string)))
+            .collect();
+        assert_eq!(shown, [
+            ("amy".to_owned(), 2, Some("acme".to_owned())),
+            ("bob".to_owned(), 0, Some("acme".to_owned())),
+            ("cy".to_owned(), 0, None)
+        ]);
+        for wrong in ["bob", "bob:hunter2secret:", "b b:a long pass phrase:", "bob:a long pass phrase:@A"] {
+            let error = users(wrong).unwrap_err().to_string();
+            assert!(error.contains("entry 1") && !error.contains("hunter2secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn development_keys_are_kept_and_private() {
+        let folder = std::env::temp_dir().join(format!("iam-keys-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("iam.db.keys");
+        let made = development_keys(&path).unwrap();
+        let read = development_keys(&path).unwrap();
+        assert_eq!(*made.secret.expose_base64(), *read.secret.expose_base64());
+        assert_eq!(*made.ring.expose(), *read.ring.expose());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        fs::write(&path, "garbage").unwrap();
+        assert!(development_keys(&path).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

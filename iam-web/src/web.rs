@@ -1,0 +1,145 @@
+//! The identity layer together with what it needs to speak HTTP.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use iam_core::keys::MacKey;
+use iam_core::Iam;
+
+use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
+use crate::context::RequestContext;
+use crate::cookies::CookieConfig;
+use crate::pages::Pages;
+
+/// An [`Iam`] with its HTTP surface. Cheap to clone; an adapter's layer and routes take it, or a plain [`Iam`] for the
+/// defaults.
+#[derive(Clone)]
+pub struct WebIam {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) iam: Iam,
+    pub(crate) pages: Pages,
+    pub(crate) csrf_key: MacKey,
+    pub(crate) cookies: CookieConfig,
+    pub(crate) proxies: ProxyConfig,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) service: String,
+    pub(crate) auth_path: String,
+    pub(crate) api_path: String,
+}
+
+impl WebIam {
+    /// Begins to set up the HTTP surface.
+    pub fn builder(iam: Iam) -> WebIamBuilder {
+        let base = iam.base_url();
+        WebIamBuilder {
+            // Without a base URL, as with one that is not on this machine, browsers come by HTTPS.
+            secure: base.is_none_or(iam_core::origin::BaseUrl::is_https),
+            allowed_origins: base.map(iam_core::origin::BaseUrl::origin).into_iter().collect(),
+            proxies: ProxyConfig::default(),
+            service: "IAM".to_owned(),
+            auth_path: "/auth".to_owned(),
+            api_path: "/api/v1".to_owned(),
+            iam,
+        }
+    }
+
+    /// The identity layer itself.
+    pub fn iam(&self) -> &Iam {
+        &self.inner.iam
+    }
+
+    /// What belongs to one request. `peer` is the address that the connection comes from.
+    pub fn context(&self, peer: Option<IpAddr>) -> RequestContext {
+        RequestContext::new(self.clone(), peer)
+    }
+}
+
+impl From<Iam> for WebIam {
+    fn from(iam: Iam) -> Self {
+        Self::builder(iam).build()
+    }
+}
+
+impl From<&Iam> for WebIam {
+    fn from(iam: &Iam) -> Self {
+        iam.clone().into()
+    }
+}
+
+impl From<&WebIam> for WebIam {
+    fn from(web: &WebIam) -> Self {
+        web.clone()
+    }
+}
+
+impl fmt::Debug for WebIam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebIam").field("iam", &self.inner.iam).finish_non_exhaustive()
+    }
+}
+
+/// Sets up a [`WebIam`].
+#[derive(Debug)]
+#[must_use]
+pub struct WebIamBuilder {
+    iam: Iam,
+    secure: bool,
+    allowed_origins: Vec<String>,
+    proxies: ProxyConfig,
+    service: String,
+    auth_path: String,
+    api_path: String,
+}
+
+impl WebIamBuilder {
+    /// The service's name, above every page.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = name.into();
+        self
+    }
+
+    /// Another origin (`https://host[:port]`) whose pages may send requests, besides the base URL's.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.allowed_origins.push(origin.into());
+        self
+    }
+
+    /// The proxies whose word on the client's address is taken, and the one header in which they give it.
+    pub fn trusted_proxies(mut self, trusted: TrustedProxies, header: ForwardHeader) -> Self {
+        self.proxies = ProxyConfig { trusted, header };
+        self
+    }
+
+    /// Where the sign-in pages are, instead of `/auth`.
+    pub fn auth_path(mut self, path: impl Into<String>) -> Self {
+        self.auth_path = path.into();
+        self
+    }
+
+    /// Where the JSON interface is, instead of `/api/v1`.
+    pub fn api_path(mut self, path: impl Into<String>) -> Self {
+        self.api_path = path.into();
+        self
+    }
+
+    /// The HTTP surface.
+    pub fn build(self) -> WebIam {
+        WebIam {
+            inner: Arc::new(Inner {
+                csrf_key: self.iam.derive_key("csrf"),
+                iam: self.iam,
+                pages: Pages::new(),
+                cookies: CookieConfig { secure: self.secure },
+                proxies: self.proxies,
+                allowed_origins: self.allowed_origins,
+                service: self.service,
+                auth_path: self.auth_path,
+                api_path: self.api_path,
+            }),
+        }
+    }
+}
