@@ -22,7 +22,7 @@ pub(crate) struct Context(pub(crate) Arc<RequestContext>);
 
 impl Context {
     /// Without the layer nothing can be decided: that is the host's mistake, said in the log and not to the client.
-    pub(crate) fn of(parts: &Parts) -> Result<Arc<RequestContext>, Response> {
+    pub(crate) fn of(parts: &Parts) -> Result<Arc<RequestContext>, Box<Response>> {
         match parts.extensions.get::<Self>() {
             Some(context) => Ok(Arc::clone(&context.0)),
             None => {
@@ -32,7 +32,7 @@ impl Context {
                 );
                 let mut response = Response::new(Body::from("internal error"));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                Err(response)
+                Err(Box::new(response))
             }
         }
     }
@@ -87,13 +87,14 @@ pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyPro
 }
 
 /// The whole request, for one of the family's own endpoints.
-pub(crate) async fn web_request(request: Request) -> Result<WebRequest, (Parts, BodyProblem)> {
+pub(crate) async fn web_request(request: Request) -> Result<WebRequest, Box<(Parts, BodyProblem)>> {
     let (parts, body) = request.into_parts();
     let body = match read_body(body, iam_web::MAX_FORM_BYTES).await {
         Ok(body) => body,
-        Err(problem) => return Err((parts, problem)),
+        Err(problem) => return Err(Box::new((parts, problem))),
     };
-    let headers = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    let headers =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     Ok(WebRequest {
         method: parts.method.as_str().to_owned(),
         target: target(&parts).to_owned(),

@@ -37,15 +37,15 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<Response> for Refusal {
-    fn from(response: Response) -> Self {
-        Self(Box::new(response))
+impl From<Box<Response>> for Refusal {
+    fn from(response: Box<Response>) -> Self {
+        Self(response)
     }
 }
 
 impl From<Box<WebResponse>> for Refusal {
     fn from(response: Box<WebResponse>) -> Self {
-        convert::response(*response).into()
+        Self(Box::new(convert::response(*response)))
     }
 }
 

@@ -11,6 +11,7 @@ use std::task::{self, Poll};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::request::Parts;
 use iam_core::flow::Activity;
 use iam_core::guard::Requirement;
@@ -23,8 +24,9 @@ use crate::convert::{self, Context, View};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-type Resolver<S> =
-    Arc<dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ParentId>, BoxError>> + Send + Sync>;
+type Resolver<S> = Arc<
+    dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ParentId>, BoxError>> + Send + Sync,
+>;
 
 /// Lets only those pass who are signed in.
 pub fn requires_login() -> Guard {
@@ -48,9 +50,11 @@ where
 pub fn requires_parent<F, M, S>(resolver: F) -> Guard<S>
 where
     F: ParentResolver<M, S>,
+    M: 'static,
     S: Sync,
 {
-    let resolver: Resolver<S> = Arc::new(move |parts, state| Box::pin(resolver.clone().resolve(parts, state)));
+    let resolver: Resolver<S> =
+        Arc::new(move |parts, state| Box::pin(resolver.clone().resolve(parts, state)));
     Guard { requirement: Requirement::SameParent, activity: Activity::Active, resolver: Some(resolver) }
 }
 
@@ -96,7 +100,11 @@ impl<S: Clone + Send + Sync + 'static> Guard<S> {
 
 impl<S> Clone for Guard<S> {
     fn clone(&self) -> Self {
-        Self { requirement: self.requirement.clone(), activity: self.activity, resolver: self.resolver.clone() }
+        Self {
+            requirement: self.requirement.clone(),
+            activity: self.activity,
+            resolver: self.resolver.clone(),
+        }
     }
 }
 
@@ -108,7 +116,7 @@ impl<S> fmt::Debug for Guard<S> {
 
 impl Guard {
     /// The request, if it may go on, else the answer.
-    async fn admit(&self, request: Request) -> Result<Request, Response> {
+    async fn admit(&self, request: Request) -> Result<Request, Box<Response>> {
         let (mut parts, mut body) = request.into_parts();
         let context = Context::of(&parts)?;
         let mut evidence = Evidence::default();
@@ -117,12 +125,12 @@ impl Guard {
                 context.check(&View::of(&parts), &self.requirement, self.activity, &evidence).await;
             match progress {
                 Progress::Allow(_) => return Ok(Request::from_parts(parts, body)),
-                Progress::Refuse(response) => return Err(convert::response(*response)),
+                Progress::Refuse(response) => return Err(Box::new(convert::response(*response))),
                 Progress::NeedObjectParent => match self.object_parent(&mut parts).await {
                     Ok(parent) => evidence.object_parent = Some(parent),
                     Err(error) => {
                         let response = context.unanswered(&View::of(&parts), error.as_ref());
-                        return Err(convert::response(*response));
+                        return Err(Box::new(convert::response(*response)));
                     }
                 },
                 Progress::NeedForm => match convert::read_body(body, MAX_FORM_BYTES).await {
@@ -131,7 +139,8 @@ impl Guard {
                         body = Body::from(form);
                     }
                     Err(problem) => {
-                        return Err(convert::response(context.body_refused(&View::of(&parts), problem)));
+                        let response = context.body_refused(&View::of(&parts), problem);
+                        return Err(Box::new(convert::response(response)));
                     }
                 },
             }
@@ -182,7 +191,7 @@ where
         Box::pin(async move {
             match guard.admit(request).await {
                 Ok(request) => inner.call(request).await,
-                Err(response) => Ok(response),
+                Err(response) => Ok(*response),
             }
         })
     }
@@ -215,12 +224,16 @@ macro_rules! resolvers {
             S: Sync,
             $($T: FromRequestParts<S> + Send,)*
         {
-            #[expect(non_snake_case, reason = "the arguments have their types' names")]
-            #[allow(unused_variables, clippy::allow_attributes, reason = "a resolver without arguments needs neither")]
+            #[allow(
+                non_snake_case,
+                unused_variables,
+                clippy::allow_attributes,
+                reason = "the arguments have their types' names, and one form of the macro has none"
+            )]
             async fn resolve(self, parts: &mut Parts, state: &S) -> Result<Option<ParentId>, BoxError> {
                 $(let $T = match $T::from_request_parts(parts, state).await {
                     Ok(value) => value,
-                    Err(rejection) => return rejected(rejection.into_response()),
+                    Err(rejection) => return rejected(rejection.into_response().status()),
                 };)*
                 self($($T,)*).await.map_err(Into::into)
             }
@@ -230,10 +243,10 @@ macro_rules! resolvers {
 
 resolvers! { () (T1) (T1, T2) (T1, T2, T3) (T1, T2, T3, T4) }
 
-fn rejected(response: Response) -> Result<Option<ParentId>, BoxError> {
-    if response.status().is_client_error() {
+fn rejected(status: StatusCode) -> Result<Option<ParentId>, BoxError> {
+    if status.is_client_error() {
         Ok(None)
     } else {
-        Err(format!("an extractor of the guard's resolver failed with {}", response.status()).into())
+        Err(format!("an extractor of the guard's resolver failed with {status}").into())
     }
 }

@@ -28,11 +28,14 @@ async fn handle(endpoint: Endpoint, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let context = match Context::of(&parts) {
         Ok(context) => context,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let answer = match convert::web_request(Request::from_parts(parts, body)).await {
         Ok(request) => context.handle(endpoint, &request).await,
-        Err((parts, problem)) => context.body_refused(&View::of(&parts), problem),
+        Err(refused) => {
+            let (parts, problem) = *refused;
+            context.body_refused(&View::of(&parts), problem)
+        }
     };
     convert::response(answer)
 }

@@ -1,5 +1,6 @@
 //! Accounts and the names they sign in with.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use precis_core::profile::PrecisFastInvocation;
@@ -114,14 +115,15 @@ impl Username {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         check_identifier("username", text)?;
         let malformed = Invalid::new("username", Problem::Malformed);
-        let canonical = UsernameCaseMapped::enforce(text).map_err(|_| malformed.clone())?;
+        let canonical = stable(text, |text| UsernameCaseMapped::enforce(text).ok().map(Cow::into_owned));
+        let canonical = canonical.ok_or_else(|| malformed.clone())?;
         if canonical.contains('@') {
             return Err(malformed);
         }
         if canonical.len() > MAX_IDENTIFIER_BYTES {
             return Err(Invalid::new("username", Problem::TooLong { max: MAX_IDENTIFIER_BYTES }));
         }
-        Ok(Self(canonical.into_owned()))
+        Ok(Self(canonical))
     }
 
     /// The canonical form.
@@ -151,21 +153,18 @@ impl EmailAddress {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const FIELD: &str = "email";
         check_identifier(FIELD, text)?;
-        let malformed = || Invalid::new(FIELD, Problem::Malformed);
-        let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect();
-        let (local, domain) = folded.split_once('@').ok_or_else(malformed)?;
-        if !is_local_part(local) {
-            return Err(malformed());
-        }
-        let domain = idna::domain_to_ascii_strict(domain).map_err(|_| malformed())?;
-        if !is_host_name(&domain) {
-            return Err(malformed());
-        }
-        let address = format!("{local}@{domain}");
+        let address = stable(text, Self::canonical).ok_or(Invalid::new(FIELD, Problem::Malformed))?;
         if address.len() > MAX_IDENTIFIER_BYTES {
             return Err(Invalid::new(FIELD, Problem::TooLong { max: MAX_IDENTIFIER_BYTES }));
         }
         Ok(Self(address))
+    }
+
+    fn canonical(text: &str) -> Option<String> {
+        let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect();
+        let (local, domain) = folded.split_once('@')?;
+        let domain = idna::domain_to_ascii_strict(domain).ok()?;
+        (is_local_part(local) && is_host_name(&domain)).then(|| format!("{local}@{domain}"))
     }
 
     /// The canonical form.
@@ -199,6 +198,19 @@ fn is_host_name(domain: &str) -> bool {
             && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
     domain.len() <= 253 && domain.split('.').all(label)
+}
+
+/// Applies the rules until they change nothing any more, as RFC 8264 section 7 asks: what is stored reads back as itself.
+fn stable(text: &str, rules: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut text = rules(text)?;
+    for _ in 0..3 {
+        let again = rules(&text)?;
+        if again == text {
+            return Some(text);
+        }
+        text = again;
+    }
+    None
 }
 
 /// What every identifier must satisfy before anything else looks at it.
@@ -289,9 +301,19 @@ mod tests {
     #[test]
     fn what_no_user_name_can_be() {
         let long = "a".repeat(255);
-        for wrong in
-            ["", "a b", "a@b", "a\u{ff20}b", "a\0", "a\r\nb", "a\u{200d}b", "a\u{202e}b", "a\u{7f}", "\u{85}", long.as_str()]
-        {
+        for wrong in [
+            "",
+            "a b",
+            "a@b",
+            "a\u{ff20}b",
+            "a\0",
+            "a\r\nb",
+            "a\u{200d}b",
+            "a\u{202e}b",
+            "a\u{7f}",
+            "\u{85}",
+            long.as_str(),
+        ] {
             assert_eq!(username(wrong), None, "{wrong:?}");
         }
     }
@@ -308,8 +330,25 @@ mod tests {
     fn what_no_address_can_be() {
         let long = format!("{}@example.com", "a".repeat(65));
         for wrong in [
-            "", "@", "a@", "@b", "a@b@c", "a@b＠c", "a b@c", "a\r\nBcc:x@y.z", "a\0@b", "a\u{200d}@b.c", "a\u{202e}@b.c",
-            ".a@b.c", "a..b@c", "a@-b.c", "a@b..c", "a@b c", "\"a\"@b.c", "a@[127.0.0.1]", long.as_str(),
+            "",
+            "@",
+            "a@",
+            "@b",
+            "a@b@c",
+            "a@b＠c",
+            "a b@c",
+            "a\r\nBcc:x@y.z",
+            "a\0@b",
+            "a\u{200d}@b.c",
+            "a\u{202e}@b.c",
+            ".a@b.c",
+            "a..b@c",
+            "a@-b.c",
+            "a@b..c",
+            "a@b c",
+            "\"a\"@b.c",
+            "a@[127.0.0.1]",
+            long.as_str(),
         ] {
             assert_eq!(email(wrong), None, "{wrong:?}");
         }

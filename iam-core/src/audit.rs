@@ -132,9 +132,10 @@ impl Event {
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::LoginFailed(_) => Outcome::Failure,
-            Self::SessionUsedAfterEnd(_) | Self::LimitExceeded(_) | Self::CsrfRefused(_) | Self::AccessDenied(_) => {
-                Outcome::Denied
-            }
+            Self::SessionUsedAfterEnd(_)
+            | Self::LimitExceeded(_)
+            | Self::CsrfRefused(_)
+            | Self::AccessDenied(_) => Outcome::Denied,
             _ => Outcome::Success,
         }
     }
@@ -156,8 +157,12 @@ impl Event {
             Self::LimitExceeded(limit) => Some((*limit).to_owned()),
             Self::CsrfRefused(path) => Some(path.clone()),
             Self::AccessDenied(asked_for) => Some(asked_for.clone()),
-            Self::AccountCreated(name) | Self::ParentCreated(name) | Self::RoleCreated(name) => Some(name.clone()),
-            Self::AccountStatusChanged(from, to) | Self::ParentStatusChanged(from, to) => Some(format!("{from} -> {to}")),
+            Self::AccountCreated(name) | Self::ParentCreated(name) | Self::RoleCreated(name) => {
+                Some(name.clone())
+            }
+            Self::AccountStatusChanged(from, to) | Self::ParentStatusChanged(from, to) => {
+                Some(format!("{from} -> {to}"))
+            }
             Self::RoleGranted(role) => Some(format!("granted {role}")),
             Self::RoleRevoked(role) => Some(format!("revoked {role}")),
         }
@@ -177,7 +182,10 @@ impl Event {
     const fn is_coalesced(&self) -> bool {
         matches!(
             self,
-            Self::SessionUsedAfterEnd(_) | Self::LimitExceeded(_) | Self::CsrfRefused(_) | Self::AccessDenied(_)
+            Self::SessionUsedAfterEnd(_)
+                | Self::LimitExceeded(_)
+                | Self::CsrfRefused(_)
+                | Self::AccessDenied(_)
         )
     }
 }
@@ -290,7 +298,9 @@ impl Record {
         let session = self.session.map(|id| *id.as_bytes()).unwrap_or_default();
         let window = self.at.window(COALESCING_WINDOW).as_micros().to_be_bytes();
         let mut hash = Sha256::new();
-        for part in [self.event.as_bytes(), reason.as_bytes(), network.as_bytes(), &account, &session, &window] {
+        for part in
+            [self.event.as_bytes(), reason.as_bytes(), network.as_bytes(), &account, &session, &window]
+        {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -322,7 +332,8 @@ mod tests {
 
     #[test]
     fn what_matters_is_never_merged() {
-        for event in [Event::LoginFailed(LoginFailure::WrongPassword), Event::Started, Event::PasswordChanged] {
+        for event in [Event::LoginFailed(LoginFailure::WrongPassword), Event::Started, Event::PasswordChanged]
+        {
             assert_eq!(record(&event, 0, "192.0.2.1").coalesce, None);
         }
         let first_try = Event::LoginSucceeded { session: SessionId::from_bytes([0; 16]), tries: 1 };

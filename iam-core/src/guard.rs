@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn nobody_passes_nothing_and_nothing_is_asked() {
-        for requirement in [Requirement::SignedIn, Requirement::AnyRole(vec!["a".into()]), Requirement::SameParent] {
+        for requirement in
+            [Requirement::SignedIn, Requirement::AnyRole(vec!["a".into()]), Requirement::SameParent]
+        {
             assert_eq!(requirement.decide(None, &Facts::default()), Step::Done(Decision::Unauthenticated));
         }
     }
@@ -175,7 +177,10 @@ mod tests {
             assert_eq!(decide(roles), Step::Done(Decision::Forbidden), "{roles:?}");
         }
         let nothing = Requirement::AnyRole(vec![]);
-        assert_eq!(nothing.decide(Some(&principal(None, &["a"])), &Facts::default()), Step::Done(Decision::Forbidden));
+        assert_eq!(
+            nothing.decide(Some(&principal(None, &["a"])), &Facts::default()),
+            Step::Done(Decision::Forbidden)
+        );
     }
 
     #[test]

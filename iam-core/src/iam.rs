@@ -120,7 +120,11 @@ impl Iam {
     /// Writes an event about something that is refused whether or not that can be written. A failure is reported, nothing more.
     pub(crate) async fn record_refusal(&self, event: &Event, subject: Subject, client: &Client) {
         if let Err(error) = self.record(event, subject, client).await {
-            tracing::error!(event = event.name(), error = &error as &dyn std::error::Error, "could not be audited");
+            tracing::error!(
+                event = event.name(),
+                error = &error as &dyn std::error::Error,
+                "could not be audited"
+            );
         }
     }
 }
@@ -212,7 +216,9 @@ impl IamBuilder {
         match self.store.readiness().await? {
             Readiness::Ready => {}
             Readiness::SchemaTooOld => {
-                return Err(misconfigured("the store's schema is older than this program: call migrate() on the store"));
+                return Err(misconfigured(
+                    "the store's schema is older than this program: call migrate() on the store",
+                ));
             }
         }
         let registry = Registry::new(Argon2id::new(self.argon2), self.schemes);

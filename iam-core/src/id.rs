@@ -1,4 +1,4 @@
-//! Ids: UUIDv7 (RFC 9562), one type for each thing, never reused.
+//! Ids: `UUIDv7` (RFC 9562), one type for each thing, never reused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,6 @@ macro_rules! ids {
             }
 
             /// A new id of this moment.
-            #[allow(dead_code, reason = "not every kind of id is made in this crate")]
             pub(crate) fn generate(now: Timestamp, random: &dyn Randomness) -> Result<Self, RandomnessUnavailable> {
                 let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
                 let noise = random::bytes::<10>(random)?;
@@ -91,7 +90,12 @@ mod tests {
     fn only_the_canonical_form_parses() {
         let text = "019b76da-a800-7000-8000-0000000000ff";
         assert!(text.parse::<RoleId>().is_ok());
-        for wrong in ["", "019B76DA-A800-7000-8000-0000000000FF", "019b76daa80070008000000000000000", "{019b76da-a800-7000-8000-0000000000ff}"] {
+        for wrong in [
+            "",
+            "019B76DA-A800-7000-8000-0000000000FF",
+            "019b76daa80070008000000000000000",
+            "{019b76da-a800-7000-8000-0000000000ff}",
+        ] {
             assert_eq!(wrong.parse::<RoleId>(), Err(InvalidId), "{wrong}");
         }
     }

@@ -148,7 +148,10 @@ mod tests {
 
     #[test]
     fn short_keys_are_refused_and_nothing_shows() {
-        assert_eq!(SecretKey::from_bytes(&[0; 31]).unwrap_err(), InvalidKey::Length { found: 31, needed: 32 });
+        assert_eq!(
+            SecretKey::from_bytes(&[0; 31]).unwrap_err(),
+            InvalidKey::Length { found: 31, needed: 32 }
+        );
         assert_eq!(SecretKey::from_base64("no base64!").unwrap_err(), InvalidKey::Encoding);
         assert_eq!(format!("{:?}{:?}", key(), key().derive("x")), "SecretKey(..)MacKey(..)");
         assert_eq!(*SecretKey::from_base64(&key().expose_base64()).unwrap().0, *key().0);

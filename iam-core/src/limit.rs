@@ -51,7 +51,9 @@ impl Throttle {
     pub fn delay_after(&self, count: u32) -> Duration {
         match count.checked_sub(self.free) {
             None => Duration::ZERO,
-            Some(extra) => self.first_delay.saturating_mul(2_u32.saturating_pow(extra.min(30))).min(self.max_delay),
+            Some(extra) => {
+                self.first_delay.saturating_mul(2_u32.saturating_pow(extra.min(30))).min(self.max_delay)
+            }
         }
     }
 }

@@ -17,7 +17,9 @@ pub struct BaseUrl {
 #[non_exhaustive]
 pub enum InvalidBaseUrl {
     /// Not of the form `https://host[:port]`.
-    #[error("a base URL looks like https://app.example.com: scheme and host, perhaps a port, and nothing after them")]
+    #[error(
+        "a base URL looks like https://app.example.com: scheme and host, perhaps a port, and nothing after them"
+    )]
     Malformed,
     /// Plain HTTP elsewhere than on this machine.
     #[error("a base URL must begin with https://, only on localhost it may begin with http://")]
@@ -81,12 +83,17 @@ mod tests {
 
     #[test]
     fn https_anywhere_http_here_only() {
-        assert_eq!(BaseUrl::parse("https://App.Example.com:443/").unwrap().origin(), "https://app.example.com");
+        assert_eq!(
+            BaseUrl::parse("https://App.Example.com:443/").unwrap().origin(),
+            "https://app.example.com"
+        );
         assert_eq!(BaseUrl::parse("http://localhost:3000").unwrap().origin(), "http://localhost:3000");
         assert!(BaseUrl::parse("http://[::1]:3000").is_ok());
         assert_eq!(BaseUrl::parse("http://app.example.com"), Err(InvalidBaseUrl::Insecure));
         assert_eq!(BaseUrl::parse("http://localhost.example.com"), Err(InvalidBaseUrl::Insecure));
-        for wrong in ["", "app.example.com", "ftp://x", "https://x/path", "https://x/?q", "https://u@x", "https:///"] {
+        for wrong in
+            ["", "app.example.com", "ftp://x", "https://x/path", "https://x/?q", "https://u@x", "https:///"]
+        {
             assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -284,7 +284,11 @@ mod tests {
     #[test]
     fn everything_about_the_account_counts_at_once() {
         let parent = |status| {
-            Some(ParentOfAccount { id: ParentId::from_bytes([3; 16]), key: ParentKey::parse("acme").unwrap(), status })
+            Some(ParentOfAccount {
+                id: ParentId::from_bytes([3; 16]),
+                key: ParentKey::parse("acme").unwrap(),
+                status,
+            })
         };
         assert!(is_active(SessionRecord { parent: parent(ParentStatus::Active), ..record() }, LOGIN));
         for void in [
@@ -301,9 +305,12 @@ mod tests {
 
     #[test]
     fn a_grant_ends_on_time() {
-        let record = SessionRecord { roles: vec![(RoleName::parse("admin").unwrap(), Some(after(60)))], ..record() };
+        let record =
+            SessionRecord { roles: vec![(RoleName::parse("admin").unwrap(), Some(after(60)))], ..record() };
         for (secs, held) in [(59, 1), (60, 0)] {
-            let Standing::Active { principal, .. } = record.clone().standing(&SessionPolicy::default(), after(secs)) else {
+            let Standing::Active { principal, .. } =
+                record.clone().standing(&SessionPolicy::default(), after(secs))
+            else {
                 panic!("not active")
             };
             assert_eq!(principal.roles().count(), held);

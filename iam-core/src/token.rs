@@ -83,7 +83,9 @@ mod tests {
         assert_eq!(text.len(), SessionToken::TEXT_LENGTH);
         assert_eq!(SessionToken::parse(&text).unwrap().hash(), token.hash());
         let cut = &text[..42];
-        for wrong in [cut.to_owned(), format!("{}x", *text), format!("{cut}="), format!("{cut}+"), format!("{cut}é")] {
+        for wrong in
+            [cut.to_owned(), format!("{}x", *text), format!("{cut}="), format!("{cut}+"), format!("{cut}é")]
+        {
             assert!(SessionToken::parse(&wrong).is_none(), "{wrong}");
         }
         // The last character holds two bits that must be zero: none of its three siblings decodes to the same token.
@@ -98,7 +100,8 @@ mod tests {
     fn tokens_are_uniform_and_never_shown() {
         let mut ones = 0;
         for _ in 0..1000 {
-            ones += SessionToken::generate(&OsRandomness).unwrap().0.iter().map(|b| b.count_ones()).sum::<u32>();
+            ones +=
+                SessionToken::generate(&OsRandomness).unwrap().0.iter().map(|b| b.count_ones()).sum::<u32>();
         }
         // 256 000 bits: six standard deviations are 1518.
         assert!((126_482..129_518).contains(&ones), "{ones}");

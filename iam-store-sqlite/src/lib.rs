@@ -1,1 +1,28 @@
-//! x
+//! The embedded default store of the IAM family: everything in one SQLite file, with nothing to install.
+//!
+//! ```
+//! use iam_store_sqlite::SqliteStore;
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = SqliteStore::open("iam.db").await?;
+//! store.migrate().await?; // opening alone never changes the schema
+//! # Ok(()) }
+//! ```
+//!
+//! One writer: a connection of its own writes, begun with `BEGIN IMMEDIATE`, beside a pool of readers (write-ahead log). A
+//! unit of work therefore never meets a busy database half way. One file for each aggregate, named like its port in
+//! [`iam_core::store`].
+
+mod accounts;
+mod audit;
+mod error;
+mod keys;
+mod limits;
+mod parents;
+mod roles;
+mod rows;
+mod sessions;
+mod store;
+mod unit;
+
+pub use store::SqliteStore;

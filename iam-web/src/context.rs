@@ -88,7 +88,8 @@ impl RequestContext {
 
     /// The request's name in logs, answers and the audit trail. A trusted proxy may give it (`X-Request-Id`), else it is made.
     pub fn request_id(&self, view: &dyn RequestView) -> &str {
-        self.request_id.get_or_init(|| self.given_request_id(view).unwrap_or_else(|| self.random_text::<12>()))
+        self.request_id
+            .get_or_init(|| self.given_request_id(view).unwrap_or_else(|| self.random_text::<12>()))
     }
 
     fn given_request_id(&self, view: &dyn RequestView) -> Option<String> {
@@ -123,7 +124,11 @@ impl RequestContext {
     }
 
     /// Who sends the request. One statement, the first time; nothing after that.
-    pub(crate) async fn caller(&self, view: &dyn RequestView, activity: Activity) -> Result<&Caller, CallerError> {
+    pub(crate) async fn caller(
+        &self,
+        view: &dyn RequestView,
+        activity: Activity,
+    ) -> Result<&Caller, CallerError> {
         self.caller.get_or_try_init(|| self.find_caller(view, activity)).await
     }
 
@@ -167,7 +172,8 @@ impl RequestContext {
             return Ok(visitor);
         }
         let cookies = &self.inner().cookies;
-        let known = cookies.read(view, CookieKind::Pre).filter(|value| value.len() == SessionToken::TEXT_LENGTH);
+        let known =
+            cookies.read(view, CookieKind::Pre).filter(|value| value.len() == SessionToken::TEXT_LENGTH);
         let visitor = match known {
             Some(value) => value,
             None => {

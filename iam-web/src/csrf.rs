@@ -69,7 +69,9 @@ pub(crate) fn site(view: &dyn RequestView, allowed_origins: &[String]) -> Site {
     match (fetch_site.as_slice(), origin.as_slice()) {
         ([], []) => Site::Unknown,
         ([b"same-origin"], [] | [_]) => Site::Same,
-        ([] | [_], [origin]) if allowed_origins.iter().any(|allowed| allowed.as_bytes() == *origin) => Site::Same,
+        ([] | [_], [origin]) if allowed_origins.iter().any(|allowed| allowed.as_bytes() == *origin) => {
+            Site::Same
+        }
         _ => Site::Foreign,
     }
 }

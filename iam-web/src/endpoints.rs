@@ -129,7 +129,7 @@ impl RequestContext {
                 let next = next.as_ref().map_or("/", LocalTarget::as_str);
                 self.own(request, WebResponse::redirect(303, next))
             }
-            Err(error) => self.login_failed(request, caller, page, &error),
+            Err(error) => self.login_failed(request, caller, &page, &error),
         }
     }
 
@@ -137,7 +137,7 @@ impl RequestContext {
         &self,
         request: &WebRequest,
         caller: &Caller,
-        page: LoginPage<'_>,
+        page: &LoginPage<'_>,
         error: &Error,
     ) -> WebResponse {
         let case = Case::of(error);
@@ -154,11 +154,17 @@ impl RequestContext {
         let pages = &self.inner().pages;
         let wait_text = pages.wait_text(wait.map_or(1, whole_seconds).max(1));
         let text = pages.text_with(key, &[("wait", &wait_text)]);
-        let page = LoginPage { error: Some(Message::Text(text)), ..page };
+        let page = LoginPage { error: Some(Message::Text(text)), ..LoginPage::again(page) };
         with_retry_after(self.login_page(request, caller, case.status(), &page), wait)
     }
 
-    fn login_page(&self, request: &WebRequest, caller: &Caller, status: u16, page: &LoginPage<'_>) -> WebResponse {
+    fn login_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        status: u16,
+        page: &LoginPage<'_>,
+    ) -> WebResponse {
         let csrf_token = match self.csrf_token(request, caller) {
             Ok(token) => token,
             Err(error) => return self.failed(request, &error),
@@ -208,7 +214,8 @@ impl RequestContext {
 
     /// A form of ours carries a token, and no other site sent it.
     async fn form_is_ours(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
-        let has_token = form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
+        let has_token =
+            form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
         let ours = has_token && self.site(request) != Site::Foreign;
         if !ours {
             self.note_csrf(request, caller).await;
@@ -232,13 +239,14 @@ impl RequestContext {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
-        let credentials = match Credentials::parse(&username.unwrap_or_default(), &password.unwrap_or_default()) {
-            Ok(credentials) => credentials,
-            Err(invalid) => {
-                let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
-                return self.problem(request, Case::Invalid, &errors);
-            }
-        };
+        let credentials =
+            match Credentials::parse(&username.unwrap_or_default(), &password.unwrap_or_default()) {
+                Ok(credentials) => credentials,
+                Err(invalid) => {
+                    let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
+                    return self.problem(request, Case::Invalid, &errors);
+                }
+            };
         match self.sign_in(request, caller, credentials).await {
             Ok((signed_in, csrf_token)) => self.json(
                 request,
@@ -339,7 +347,8 @@ impl RequestContext {
             })
             .await?;
         let binding = signed_in.token.hash();
-        let csrf_token = csrf::issue(&self.inner().csrf_key, Binding::Session(&binding), self.iam().randomness())?;
+        let csrf_token =
+            csrf::issue(&self.inner().csrf_key, Binding::Session(&binding), self.iam().randomness())?;
         self.add_cookie(cookies.set(CookieKind::Session, &signed_in.token.expose(), None));
         let lifetime = Some(DeviceToken::LIFETIME);
         self.add_cookie(cookies.set(CookieKind::Device, &signed_in.device.expose(), lifetime));
@@ -367,6 +376,13 @@ struct LoginPage<'a> {
     notice: Option<&'static str>,
     error: Option<Message>,
     invalid: &'a [Invalid],
+}
+
+impl<'a> LoginPage<'a> {
+    /// The same page with nothing said: what the person typed stays.
+    fn again(page: &LoginPage<'a>) -> Self {
+        Self { next: page.next, username: page.username, ..Self::default() }
+    }
 }
 
 enum Message {

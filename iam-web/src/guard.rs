@@ -119,8 +119,16 @@ impl RequestContext {
     }
 
     /// The answer when the host could not say what a guard needed to know.
-    pub fn unanswered(&self, view: &dyn RequestView, error: &(dyn std::error::Error + 'static)) -> Box<WebResponse> {
-        tracing::error!(error, request_id = self.request_id(view), "a guard could not find the object's parent");
+    pub fn unanswered(
+        &self,
+        view: &dyn RequestView,
+        error: &(dyn std::error::Error + 'static),
+    ) -> Box<WebResponse> {
+        tracing::error!(
+            error,
+            request_id = self.request_id(view),
+            "a guard could not find the object's parent"
+        );
         Box::new(self.refusal(view, Case::Unavailable))
     }
 

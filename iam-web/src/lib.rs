@@ -1,1 +1,37 @@
-//! x
+//! The HTTP surface of the IAM family, without a framework: pages, forms, JSON, cookies, protection against forged requests,
+//! the client's address, settings from the environment.
+//!
+//! An adapter does four things, and nothing that a second adapter would repeat:
+//!
+//! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and puts
+//!    [`take_cookies`](RequestContext::take_cookies) into the answer.
+//! 2. For each guard it calls [`RequestContext::check`] and fetches what that asks for, until it is allowed or refused.
+//! 3. It mounts [`WebIam::auth_endpoints`], each exactly and for every method, and answers with
+//!    [`RequestContext::handle`].
+//! 4. It turns its requests into [`WebRequest`] and [`RequestView`], and [`WebResponse`] into its responses.
+
+mod accept;
+mod address;
+mod context;
+mod cookies;
+mod csrf;
+mod endpoints;
+mod fields;
+mod form;
+mod guard;
+mod json;
+mod message;
+mod next;
+mod pages;
+mod problem;
+mod respond;
+pub mod settings;
+mod web;
+
+pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
+pub use context::RequestContext;
+pub use endpoints::Endpoint;
+pub use guard::{Evidence, MAX_FORM_BYTES, Progress};
+pub use message::{Body, RequestView, WebRequest, WebResponse};
+pub use respond::BodyProblem;
+pub use web::{WebIam, WebIamBuilder};

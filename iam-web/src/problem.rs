@@ -134,7 +134,9 @@ impl Case {
             Self::Conflict => "The state of things has changed. Read it again.",
             Self::Timeout => "Send the whole request sooner.",
             Self::BodyTooLarge => "Send less.",
-            Self::UnsupportedMediaType => "Send the media type that this address takes, such as application/json.",
+            Self::UnsupportedMediaType => {
+                "Send the media type that this address takes, such as application/json."
+            }
             Self::Invalid => "The list of errors names each field.",
             Self::Throttled => "Wait as long as Retry-After says. Nothing was checked.",
             Self::Internal => "The fault is ours and was logged.",

@@ -15,7 +15,8 @@ use crate::problem::{self, Case, whole_seconds};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// What may stand bare in a query value.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+const QUERY_VALUE: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 pub(crate) fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, QUERY_VALUE).to_string()
@@ -24,7 +25,11 @@ pub(crate) fn percent_encode(text: &str) -> String {
 impl RequestContext {
     /// A refusal, in the form that the request asks for.
     pub(crate) fn refusal(&self, view: &dyn RequestView, case: Case) -> WebResponse {
-        if wants_page(view) { self.message_page(view, case, Extra::default()) } else { self.problem(view, case, &[]) }
+        if wants_page(view) {
+            self.message_page(view, case, Extra::default())
+        } else {
+            self.problem(view, case, &[])
+        }
     }
 
     /// The answer to an error, in the form that the request asks for. What is our fault is logged, and not told.
@@ -98,10 +103,12 @@ impl RequestContext {
         let key = case.text_key();
         let wait = pages.wait_text(extra.wait.map_or(1, whole_seconds));
         let link = match case {
-            Case::Unauthenticated | Case::UnauthenticatedUnsafe | Case::InvalidCredentials => Some(context! {
-                href => self.login_url(None),
-                label => pages.text(&format!("message.{key}.link")),
-            }),
+            Case::Unauthenticated | Case::UnauthenticatedUnsafe | Case::InvalidCredentials => {
+                Some(context! {
+                    href => self.login_url(None),
+                    label => pages.text(&format!("message.{key}.link")),
+                })
+            }
             _ => None,
         };
         let values = context! {
@@ -110,21 +117,31 @@ impl RequestContext {
             message => pages.text_with(&format!("message.{key}.text"), &[("wait", &wait)]),
             request_id => self.request_id(view),
             link => link,
-            signed_in_as => extra.signed_in_as,
             logout_action => extra.signed_in_as.is_some().then(|| format!("{}/logout", self.inner().auth_path)),
+            signed_in_as => extra.signed_in_as,
             csrf_token => extra.csrf_token,
         };
         challenge(self.page(view, case.status(), "message.html", &values), case)
     }
 
     /// A page under a content security policy that allows it its own style sheet and nothing else.
-    pub(crate) fn page(&self, view: &dyn RequestView, status: u16, template: &str, values: &Value) -> WebResponse {
+    pub(crate) fn page(
+        &self,
+        view: &dyn RequestView,
+        status: u16,
+        template: &str,
+        values: &Value,
+    ) -> WebResponse {
         let nonce = self.random_text::<18>();
-        let values = context! { service => self.inner().service, ..values.clone() };
+        let values = context! { service => self.inner().service.as_str(), ..values.clone() };
         let response = match self.inner().pages.render(template, &nonce, values) {
             Ok(html) => WebResponse::new(status).html(html),
             Err(error) => {
-                tracing::error!(template, error = &error as &dyn std::error::Error, "a page could not be made");
+                tracing::error!(
+                    template,
+                    error = &error as &dyn std::error::Error,
+                    "a page could not be made"
+                );
                 WebResponse::new(500)
             }
         };

@@ -165,7 +165,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn settings(&mut self) -> Option<IamSettings> {
         let mode = self.mode();
-        let listen = self.parsed("IAM_LISTEN", "127.0.0.1:3000", "an address and port", |text| text.parse().ok());
+        let listen =
+            self.parsed("IAM_LISTEN", "127.0.0.1:3000", "an address and port", |text| text.parse().ok());
         let base_url = self.base_url(mode, listen);
         let database = self.database(mode);
         let keys = self.keys(mode);
@@ -174,7 +175,10 @@ impl Reader<'_> {
         let administrator = self.administrator();
         let demo_users = self.demo_users(mode);
         if mode == Mode::Development && listen.is_some_and(|listen: SocketAddr| !listen.ip().is_loopback()) {
-            self.problem("IAM_LISTEN", "development mode listens on a loopback address only; set IAM_ENV=production");
+            self.problem(
+                "IAM_LISTEN",
+                "development mode listens on a loopback address only; set IAM_ENV=production",
+            );
         }
         let base_url = base_url?;
         Some(IamSettings {
@@ -208,7 +212,10 @@ impl Reader<'_> {
             (Some(text), _) => text,
             (None, Mode::Development) => format!("http://localhost:{}", listen?.port()),
             (None, Mode::Production) => {
-                self.problem("IAM_BASE_URL", "is missing: where browsers find the service, such as https://app.example.com");
+                self.problem(
+                    "IAM_BASE_URL",
+                    "is missing: where browsers find the service, such as https://app.example.com",
+                );
                 return None;
             }
         };
@@ -218,7 +225,10 @@ impl Reader<'_> {
                 None
             }
             Ok(base) if mode == Mode::Development && !base.is_loopback() => {
-                self.problem("IAM_BASE_URL", "must be on localhost in development mode; set IAM_ENV=production");
+                self.problem(
+                    "IAM_BASE_URL",
+                    "must be on localhost in development mode; set IAM_ENV=production",
+                );
                 None
             }
             Ok(base) => Some(base),
@@ -259,7 +269,9 @@ impl Reader<'_> {
             }
         };
         match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
-            Some(path) if !path.is_empty() && !path.contains(['?', '#']) => Some(Database::Sqlite(path.into())),
+            Some(path) if !path.is_empty() && !path.contains(['?', '#']) => {
+                Some(Database::Sqlite(path.into()))
+            }
             _ => {
                 self.problem("IAM_DATABASE_URL", "must be sqlite:// and a file, such as sqlite://iam.db");
                 None
@@ -295,7 +307,8 @@ impl Reader<'_> {
     fn sessions(&mut self) -> Option<SessionPolicy> {
         let duration = |text: &str| humantime::parse_duration(text).ok();
         let idle = self.parsed("IAM_SESSION_TIMEOUT", "30m", "a duration such as 30m", duration)?;
-        let absolute = self.parsed("IAM_SESSION_ABSOLUTE_TIMEOUT", "12h", "a duration such as 12h", duration)?;
+        let absolute =
+            self.parsed("IAM_SESSION_ABSOLUTE_TIMEOUT", "12h", "a duration such as 12h", duration)?;
         let limits = [
             ("IAM_SESSION_TIMEOUT", idle, Duration::from_secs(1), Duration::from_hours(1)),
             ("IAM_SESSION_ABSOLUTE_TIMEOUT", absolute, idle, Duration::from_hours(24)),
@@ -435,8 +448,7 @@ fn development_keys(path: &Path) -> io::Result<Keys> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(mut file) => {
-            let text =
-                Zeroizing::new(format!("{}\n{}\n", *made.secret.expose_base64(), *made.ring.expose()));
+            let text = Zeroizing::new(format!("{}\n{}\n", *made.secret.expose_base64(), *made.ring.expose()));
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             Ok(made)
@@ -528,7 +540,10 @@ mod tests {
             ("IAM_ALLOWED_ORIGINS", "http://app.example.com"),
         ] {
             let error = read(&with(name, value)).unwrap_err().to_string();
-            assert!(error.contains(if name == "IAM_ADMIN_USERNAME" { "IAM_ADMIN_PASSWORD" } else { name }), "{error}");
+            assert!(
+                error.contains(if name == "IAM_ADMIN_USERNAME" { "IAM_ADMIN_PASSWORD" } else { name }),
+                "{error}"
+            );
         }
         for (name, value) in [("IAM_LISTEN", "0.0.0.0:3000"), ("IAM_BASE_URL", "https://app.example.com")] {
             let error = read(&[(name, value)]).unwrap_err().to_string();
@@ -540,17 +555,24 @@ mod tests {
     #[test]
     fn demo_users() {
         let users = |text| read(&[("IAM_DEMO_USERS", text)]).map(|settings| settings.demo_users);
-        let people =
-            users("amy:a long pass phrase:admin+auditor@acme, bob:a long pass phrase:@acme,cy:a long pass phrase").unwrap();
+        let people = users(
+            "amy:a long pass phrase:admin+auditor@acme, bob:a long pass phrase:@acme,cy:a long pass phrase",
+        )
+        .unwrap();
         let shown: Vec<_> = people
             .iter()
-            .map(|user| (user.username.to_string(), user.roles.len(), user.parent.as_ref().map(ToString::to_string)))
+            .map(|user| {
+                (user.username.to_string(), user.roles.len(), user.parent.as_ref().map(ToString::to_string))
+            })
             .collect();
-        assert_eq!(shown, [
-            ("amy".to_owned(), 2, Some("acme".to_owned())),
-            ("bob".to_owned(), 0, Some("acme".to_owned())),
-            ("cy".to_owned(), 0, None)
-        ]);
+        assert_eq!(
+            shown,
+            [
+                ("amy".to_owned(), 2, Some("acme".to_owned())),
+                ("bob".to_owned(), 0, Some("acme".to_owned())),
+                ("cy".to_owned(), 0, None)
+            ]
+        );
         for wrong in ["bob", "bob:hunter2secret:", "b b:a long pass phrase:", "bob:a long pass phrase:@A"] {
             let error = users(wrong).unwrap_err().to_string();
             assert!(error.contains("entry 1") && !error.contains("hunter2secret"), "{error}");

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use iam_core::keys::MacKey;
 use iam_core::Iam;
+use iam_core::keys::MacKey;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;

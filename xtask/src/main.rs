@@ -1,2 +1,99 @@
-//! x
-fn main() {}
+//! The family's own chores. `cargo xtask` lists them.
+//!
+//! - [`testing`] runs every test and says plainly what it had to skip.
+//! - [`checking`] runs everything that reads the code without running it.
+//! - [`architecture`] holds the table of which crate must never see which.
+//! - [`setup`] is the only chore that installs anything: into one cache folder ([`place::cache`]).
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "telling a person at a terminal what happens is what this program is for"
+)]
+
+mod architecture;
+mod browser;
+mod cargo_deny;
+mod checking;
+mod place;
+mod process;
+mod report;
+mod setup;
+mod testing;
+mod trouble;
+
+use std::env;
+use std::process::ExitCode;
+
+use trouble::{Result, Trouble};
+
+const HELP: &str = "\
+cargo xtask test [--all] [-- ARGS]   every test; ARGS go to the test programs, such as a part of a test's name.
+                                     --all: what had to be skipped counts as failed (CI)
+cargo xtask check                    formatting, lints, documentation, architecture, dependencies
+cargo xtask architecture             which crate sees which, alone
+cargo xtask bench [-- ARGS]          benchmarks
+cargo xtask setup                    installs what `test` and `check` need beyond Rust, into a cache folder:
+                                     $IAM_CACHE, else $XDG_CACHE_HOME/iam, else ~/.cache/iam
+";
+
+fn main() -> ExitCode {
+    let (own, passed_on) = split_arguments(env::args().skip(1));
+    match run(&own, &passed_on) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("\n{trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(own: &[String], passed_on: &[String]) -> Result<()> {
+    let words: Vec<&str> = own.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => testing::run(testing::Gaps::Named, passed_on),
+        ["test", "--all"] => testing::run(testing::Gaps::Failures, passed_on),
+        ["check"] => checking::run(),
+        ["architecture"] => architecture::run(),
+        ["bench"] => bench(passed_on),
+        ["setup"] => setup::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Trouble::new(format!("There is no chore `{}`. There are:\n\n{HELP}", other.join(" ")))),
+    }
+}
+
+fn bench(passed_on: &[String]) -> Result<()> {
+    process::run(process::cargo()?.args(["bench", "--package", "iam-bench", "--"]).args(passed_on))
+}
+
+/// What stands before the first `--` is ours, what stands after it is passed on.
+fn split_arguments(arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+    let mut own: Vec<String> = arguments.collect();
+    let end = own.iter().position(|word| word == "--").unwrap_or(own.len());
+    let passed_on = own.split_off(end).into_iter().skip(1).collect();
+    (own, passed_on)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &str) -> (Vec<String>, Vec<String>) {
+        split_arguments(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn arguments_are_split_at_the_first_double_dash() {
+        assert_eq!(split("test --all"), (vec!["test".into(), "--all".into()], vec![]));
+        assert_eq!(split("test -- a -- b"), (vec!["test".into()], vec!["a".into(), "--".into(), "b".into()]));
+    }
+
+    #[test]
+    fn an_unknown_chore_is_answered_with_the_list() {
+        let trouble = run(&["tset".into()], &[]).unwrap_err().to_string();
+        assert!(trouble.contains("no chore `tset`") && trouble.contains("cargo xtask setup"), "{trouble}");
+    }
+}

@@ -7,8 +7,8 @@ use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use iam_axum::{
-    CsrfToken, CurrentUser, Iam, IamLayer, MaybeUser, Readiness, RequestId, WebIam, auth_routes, requires_parent,
-    requires_role,
+    CsrfToken, CurrentUser, Iam, IamLayer, MaybeUser, Readiness, RequestId, WebIam, auth_routes,
+    requires_parent, requires_role,
 };
 use serde::Deserialize;
 use tracing::Instrument;

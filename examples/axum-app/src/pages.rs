@@ -33,11 +33,11 @@ nav form { margin-left: auto } button, input { font: inherit; padding: .5rem .75
 "#;
 
 pub(crate) fn home(user: Option<&Principal>, csrf: &CsrfToken) -> Html<String> {
-    render("Home", user, context! { csrf_token => csrf.0 })
+    render("Home", user, context! { csrf_token => csrf.0.as_str() })
 }
 
 pub(crate) fn reports(user: &Principal, csrf: &CsrfToken, added: Option<&str>) -> Html<String> {
-    render("Reports", Some(user), context! { csrf_token => csrf.0, form => true, added })
+    render("Reports", Some(user), context! { csrf_token => csrf.0.as_str(), form => true, added })
 }
 
 pub(crate) fn document(user: &Principal, title: &str) -> Html<String> {
@@ -49,7 +49,7 @@ fn render(title: &str, user: Option<&Principal>, values: Value) -> Html<String> 
         title,
         username => user.map(Principal::username),
         parent => user.and_then(Principal::parent_key),
-        roles => user.map(|user| user.roles().collect::<Vec<_>>()),
+        roles => user.map(|user| user.roles().map(str::to_owned).collect::<Vec<_>>()),
         ..values
     };
     let page = Environment::new().render_named_str("page.html", PAGE, values);

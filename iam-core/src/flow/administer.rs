@@ -114,7 +114,12 @@ impl Iam {
     }
 
     /// Sets a password. All sessions of the account end with it.
-    pub async fn set_password(&self, account: AccountId, password: &PlainPassword, actor: &Actor) -> Result<(), Error> {
+    pub async fn set_password(
+        &self,
+        account: AccountId,
+        password: &PlainPassword,
+        actor: &Actor,
+    ) -> Result<(), Error> {
         self.inner.password_policy.check(password)?;
         let hash = self.inner.hashing.hash(password.clone()).await?;
         let now = self.now();
@@ -222,7 +227,12 @@ impl Iam {
     }
 
     /// Takes a role away, from the next request on. Says whether it was held.
-    pub async fn revoke_role(&self, account: AccountId, name: &RoleName, actor: &Actor) -> Result<bool, Error> {
+    pub async fn revoke_role(
+        &self,
+        account: AccountId,
+        name: &RoleName,
+        actor: &Actor,
+    ) -> Result<bool, Error> {
         let Some(role) = self.inner.store.role_by_name(name).await? else { return Ok(false) };
         let mut unit = self.begin().await?;
         if !unit.roles().revoke(account, role.id).await? {
@@ -251,7 +261,10 @@ impl Iam {
         Ok(true)
     }
 
-    async fn hash_new_password(&self, password: Option<&PlainPassword>) -> Result<Option<PasswordHash>, Error> {
+    async fn hash_new_password(
+        &self,
+        password: Option<&PlainPassword>,
+    ) -> Result<Option<PasswordHash>, Error> {
         let Some(password) = password else { return Ok(None) };
         self.inner.password_policy.check(password)?;
         Ok(Some(self.inner.hashing.hash(password.clone()).await?))
@@ -290,7 +303,8 @@ impl Iam {
         name: &str,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let grant = Grant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
+        let grant =
+            Grant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
         if unit.roles().grant(&grant).await? {
             let event = Event::RoleGranted(name.to_owned());
             self.audit(unit, &event, actor.on(account), &actor.client).await?;

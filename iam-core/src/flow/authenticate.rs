@@ -50,7 +50,10 @@ impl Iam {
                     let unless_after = last_seen_at;
                     // A use that is not noted only shortens the session: reported, not refused.
                     if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
-                        tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "a session's use was not noted"
+                        );
                     }
                 }
                 Ok(Authentication::SignedIn(principal))
@@ -61,7 +64,8 @@ impl Iam {
                 Ok(Authentication::Anonymous)
             }
             Standing::Ended => {
-                self.record_refusal(&Event::SessionUsedAfterEnd(session), Subject::own(account), client).await;
+                self.record_refusal(&Event::SessionUsedAfterEnd(session), Subject::own(account), client)
+                    .await;
                 Ok(Authentication::Anonymous)
             }
             Standing::Void => Ok(Authentication::Anonymous),

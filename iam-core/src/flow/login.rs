@@ -85,7 +85,9 @@ impl Iam {
         let checked = self.check_password(&login.password, candidate.as_ref()).await;
         match checked {
             Ok((candidate, rehashed)) => self.sign_in(&login, &counted, &reserved, candidate, rehashed).await,
-            Err(Unproven::Refused(why)) => self.refuse(&login, &counted, &reserved, candidate.as_ref(), why).await,
+            Err(Unproven::Refused(why)) => {
+                self.refuse(&login, &counted, &reserved, candidate.as_ref(), why).await
+            }
             Err(Unproven::Failed(error)) => {
                 // Nothing was checked, so nothing is counted.
                 self.give_back(&reserved).await?;
@@ -125,7 +127,8 @@ impl Iam {
         if let Some(network) = &counted.network {
             if counted.device.is_none() {
                 let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
-                let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
+                let long =
+                    unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
                 if let Some(until) = short.max(long) {
                     return Ok(Err(Refused { limit: "login.address", until }));
                 }
@@ -144,7 +147,12 @@ impl Iam {
         }
     }
 
-    async fn throttled(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>, refused: Refused) -> Error {
+    async fn throttled(
+        &self,
+        login: &Login<'_>,
+        candidate: Option<&LoginCandidate>,
+        refused: Refused,
+    ) -> Error {
         let event = Event::LimitExceeded(refused.limit);
         self.record_refusal(&event, self.subject(login, candidate), login.client).await;
         Error::Throttled { retry_after: refused.until.since(self.now()) }
@@ -217,7 +225,9 @@ impl Iam {
         };
         let device = self.device_token(counted, candidate.account, now)?;
         let replaced = match login.replaces {
-            Some(token) => self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account)),
+            Some(token) => {
+                self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
+            }
             None => None,
         };
         let mut unit = self.begin().await?;
@@ -288,14 +298,16 @@ impl Iam {
                 parent: candidate.parent.map(|(id, _)| id),
                 ..Subject::default()
             },
-            None => Subject { identifier: Some(self.identifier_digest(login.identifier)), ..Subject::default() },
+            None => {
+                Subject { identifier: Some(self.identifier_digest(login.identifier)), ..Subject::default() }
+            }
         }
     }
 
     /// Enough of a keyed hash to see the same name again, and not enough to guess it from.
     fn identifier_digest(&self, identifier: &LoginIdentifier) -> String {
         let tag = self.inner.identifier_key.tag(&[identifier.canonical().as_bytes()]);
-        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        tag.first_chunk().map(|start| format!("{:016x}", u64::from_be_bytes(*start))).unwrap_or_default()
     }
 }
 

@@ -107,15 +107,30 @@ impl Argon2id {
     /// The work of one verification, for nothing.
     pub(super) fn dummy(&self, password: &[u8], memory: &mut HashMemory) {
         let tag = self.params.to_params().and_then(|params| {
-            self.compute(Algorithm::Argon2id, Version::V0x13, params, password, &[0; SALT_BYTES], TAG_BYTES, memory)
+            self.compute(
+                Algorithm::Argon2id,
+                Version::V0x13,
+                params,
+                password,
+                &[0; SALT_BYTES],
+                TAG_BYTES,
+                memory,
+            )
         });
         std::hint::black_box(tag);
     }
 
     fn phc_string(&self, password: &[u8], salt: &[u8], memory: &mut HashMemory) -> Option<String> {
         let params = self.params.to_params()?;
-        let tag =
-            self.compute(Algorithm::Argon2id, Version::V0x13, params.clone(), password, salt, TAG_BYTES, memory)?;
+        let tag = self.compute(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            params.clone(),
+            password,
+            salt,
+            TAG_BYTES,
+            memory,
+        )?;
         let hash = phc::PasswordHash {
             algorithm: Algorithm::Argon2id.ident(),
             version: Some(Version::V0x13.into()),
@@ -158,7 +173,8 @@ impl Argon2id {
             return None;
         }
         let (salt, tag) = (stored.salt?, stored.hash?);
-        let computed = self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
+        let computed =
+            self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
         if !bool::from(computed.ct_eq(tag.as_bytes())) {
             return Some(Verdict::Mismatch);
         }

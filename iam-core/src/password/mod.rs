@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
-pub use scheme::{HashMemory, PasswordScheme, Verdict};
 pub(crate) use scheme::{Checked, Registry};
+pub use scheme::{HashMemory, PasswordScheme, Verdict};
 
 use crate::error::{Invalid, Problem};
 
@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn one_password_has_one_form_and_keeps_its_spaces() {
-        assert_eq!(PlainPassword::new("caf\u{e9}").unwrap().expose(), PlainPassword::new("cafe\u{301}").unwrap().expose());
+        assert_eq!(
+            PlainPassword::new("caf\u{e9}").unwrap().expose(),
+            PlainPassword::new("cafe\u{301}").unwrap().expose()
+        );
         assert_eq!(PlainPassword::new(" A b ").unwrap().expose(), b" A b ");
         assert_eq!(format!("{:?}", PlainPassword::new("secret").unwrap()), "PlainPassword(..)");
     }

@@ -62,8 +62,15 @@ struct Job {
 }
 
 enum Task {
-    Check { password: PlainPassword, stored: Option<PasswordHash>, reply: oneshot::Sender<Result<Checked, Overdue>> },
-    Hash { password: PlainPassword, reply: oneshot::Sender<Result<HashResult, Overdue>> },
+    Check {
+        password: PlainPassword,
+        stored: Option<PasswordHash>,
+        reply: oneshot::Sender<Result<Checked, Overdue>>,
+    },
+    Hash {
+        password: PlainPassword,
+        reply: oneshot::Sender<Result<HashResult, Overdue>>,
+    },
 }
 
 type HashResult = Result<PasswordHash, RandomnessUnavailable>;
@@ -89,7 +96,11 @@ impl HashingThreads {
     }
 
     /// Compares a password with a stored hash, or does the same work without one.
-    pub(crate) async fn check(&self, password: PlainPassword, stored: Option<PasswordHash>) -> Result<Checked, Error> {
+    pub(crate) async fn check(
+        &self,
+        password: PlainPassword,
+        stored: Option<PasswordHash>,
+    ) -> Result<Checked, Error> {
         let (reply, answer) = oneshot::channel();
         self.submit(Task::Check { password, stored, reply })?;
         answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())
@@ -218,7 +229,11 @@ mod tests {
             vec![Box::new(Parked { arrived, go_on: Mutex::new(go_on) })],
         );
         let config = HashingConfig { threads: 1, queue, max_wait };
-        (Arc::new(HashingThreads::start(registry, Arc::new(OsRandomness), config).unwrap()), has_arrived, tell)
+        (
+            Arc::new(HashingThreads::start(registry, Arc::new(OsRandomness), config).unwrap()),
+            has_arrived,
+            tell,
+        )
     }
 
     fn password() -> PlainPassword {
@@ -237,7 +252,8 @@ mod tests {
         arrived.recv().unwrap();
         // One place in the queue, taken by somebody who hangs up at once.
         let mut waiting = Box::pin(pool.check(password(), None));
-        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await;
         assert!(polled);
         drop(waiting);
         assert!(matches!(pool.check(password(), None).await, Err(Error::Busy { .. })));

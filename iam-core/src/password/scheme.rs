@@ -41,7 +41,12 @@ pub struct HashMemory(Vec<Block>);
 
 impl HashMemory {
     /// Lends `count` blocks of 1 KiB. What goes beyond `keep` is given back after use.
-    pub(super) fn with_blocks<T>(&mut self, count: usize, keep: usize, work: impl FnOnce(&mut [Block]) -> T) -> T {
+    pub(super) fn with_blocks<T>(
+        &mut self,
+        count: usize,
+        keep: usize,
+        work: impl FnOnce(&mut [Block]) -> T,
+    ) -> T {
         if self.0.len() < count {
             // Not grown: that would copy, and hold both for a moment.
             self.0 = Vec::new();
@@ -96,13 +101,19 @@ impl Registry {
     }
 
     /// Takes as long when there is nothing to compare with as when there is: a hash at today's parameters.
-    pub(super) fn check(&self, password: &[u8], stored: Option<&PasswordHash>, memory: &mut HashMemory) -> Checked {
+    pub(super) fn check(
+        &self,
+        password: &[u8],
+        stored: Option<&PasswordHash>,
+        memory: &mut HashMemory,
+    ) -> Checked {
         let Some(stored) = stored else {
             self.current.dummy(password, memory);
             return Checked::NoHash;
         };
         let stored = stored.expose();
-        let scheme = self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)));
+        let scheme =
+            self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)));
         match scheme.map(|scheme| scheme.verify(password, stored, memory)) {
             Some(Verdict::Match { outdated }) => Checked::Match { outdated },
             Some(Verdict::Mismatch) => Checked::Mismatch,

@@ -27,7 +27,11 @@ pub struct LoginCandidate {
 pub trait Accounts: Send {
     /// Adds an account with its password's hash. User name, verified address and external id are unique: it MUST give
     /// [`Insert::Taken`] when another account has one of them, also when both are added at the same time.
-    async fn insert(&mut self, account: &Account, password: Option<&PasswordHash>) -> Result<Insert, StoreError>;
+    async fn insert(
+        &mut self,
+        account: &Account,
+        password: Option<&PasswordHash>,
+    ) -> Result<Insert, StoreError>;
 
     /// Sets the status and raises the version, if the status is `from`. Says whether it did.
     async fn set_status(

@@ -15,7 +15,12 @@ pub trait Limits: Send {
     /// anew. Then, if `now` is before the block's end: refused, and nothing changes. Else the count rises by one, and the key is
     /// blocked until `now` plus [`Throttle::delay_after`] the new count. It MUST be decided in one statement: of any number of
     /// callers at once, not one more is granted than the throttle allows.
-    async fn reserve(&mut self, key: &LimitKey, rule: &Throttle, now: Timestamp) -> Result<Reservation, StoreError>;
+    async fn reserve(
+        &mut self,
+        key: &LimitKey,
+        rule: &Throttle,
+        now: Timestamp,
+    ) -> Result<Reservation, StoreError>;
 
     /// Gives one slot back, if the key's counting is still the one of the slot: the count falls by one, never below zero. The
     /// block ends if the count is now below [`Throttle::free`], or if no try came after the slot's own.
@@ -40,7 +45,12 @@ pub trait Limits: Send {
     async fn give_back_in_window(&mut self, key: &LimitKey, slot: &Slot) -> Result<(), StoreError>;
 
     /// Counts one in a window, whatever its limit. None is ever lost.
-    async fn count_in_window(&mut self, key: &LimitKey, rule: &Window, now: Timestamp) -> Result<(), StoreError>;
+    async fn count_in_window(
+        &mut self,
+        key: &LimitKey,
+        rule: &Window,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Whether a window is full: until when.
     async fn full_until(

@@ -63,7 +63,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Result<bool, StoreError>;
 
     /// What a sign-in needs to know of an account: found by user name, or by address once that is verified.
-    async fn login_candidate(&self, identifier: &LoginIdentifier) -> Result<Option<LoginCandidate>, StoreError>;
+    async fn login_candidate(
+        &self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError>;
 
     /// An account by id.
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;

@@ -30,5 +30,10 @@ pub trait Sessions: Send {
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Ends all sessions of an account that have not ended. Says how many.
-    async fn end_all(&mut self, account: AccountId, reason: EndReason, now: Timestamp) -> Result<u64, StoreError>;
+    async fn end_all(
+        &mut self,
+        account: AccountId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
 }

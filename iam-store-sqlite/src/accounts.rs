@@ -1,0 +1,171 @@
+//! `iam_user_account`.
+
+use async_trait::async_trait;
+use iam_core::account::{Account, AccountStatus, AuthVersion, EmailAddress, LoginIdentifier, Username};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId};
+use iam_core::parent::ParentStatus;
+use iam_core::password::PasswordHash;
+use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::failed;
+use crate::rows::Columns;
+use crate::unit::Work;
+
+pub(crate) async fn login_candidate(
+    pool: &SqlitePool,
+    identifier: &LoginIdentifier,
+) -> Result<Option<LoginCandidate>, StoreError> {
+    const BY_USERNAME: &str =
+        "SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS parent_status
+        FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+        WHERE a.username = ?";
+    const BY_EMAIL: &str =
+        "SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS parent_status
+        FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+        WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
+    // What no account can have is looked up all the same: every name takes the same way.
+    let (sql, value) = match identifier {
+        LoginIdentifier::Username(username) => (BY_USERNAME, username.as_str()),
+        LoginIdentifier::Email(address) => (BY_EMAIL, address.as_str()),
+        LoginIdentifier::Unknown(text) => (BY_USERNAME, text.as_str()),
+    };
+    let row = sqlx::query(sql).bind(value).fetch_optional(pool).await.map_err(failed)?;
+    row.as_ref().map(candidate).transpose()
+}
+
+fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
+    let columns = Columns { table: "iam_user_account", row };
+    let parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
+    Ok(LoginCandidate {
+        account: AccountId::from_bytes(columns.id("id")?),
+        status: columns.parsed("status", AccountStatus::parse)?,
+        auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
+        password: columns.maybe_text("password_hash")?.map(PasswordHash::from_stored),
+        parent: parent.zip(columns.maybe_parsed("parent_status", ParentStatus::parse)?),
+    })
+}
+
+pub(crate) async fn by_id(pool: &SqlitePool, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let query = sqlx::query("SELECT * FROM iam_user_account WHERE id = ?").bind(&id.as_bytes()[..]);
+    let row = query.fetch_optional(pool).await.map_err(failed)?;
+    row.as_ref().map(account).transpose()
+}
+
+pub(crate) async fn by_username(
+    pool: &SqlitePool,
+    username: &Username,
+) -> Result<Option<Account>, StoreError> {
+    let query = sqlx::query("SELECT * FROM iam_user_account WHERE username = ?").bind(username.as_str());
+    let row = query.fetch_optional(pool).await.map_err(failed)?;
+    row.as_ref().map(account).transpose()
+}
+
+fn account(row: &SqliteRow) -> Result<Account, StoreError> {
+    let columns = Columns { table: "iam_user_account", row };
+    let id = AccountId::from_bytes(columns.id("id")?);
+    let username = columns.parsed("username", |text| Username::parse(text).ok())?;
+    let mut account = Account::new(id, username, columns.time("created_at")?);
+    account.email = columns.maybe_parsed("email", |text| EmailAddress::parse(text).ok())?;
+    account.email_verified_at = columns.maybe_time("email_verified_at")?;
+    account.status = columns.parsed("status", AccountStatus::parse)?;
+    account.parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
+    account.auth_version = AuthVersion::from_i64(columns.number("auth_version")?);
+    account.external_id = columns.maybe_text("external_id")?;
+    account.updated_at = columns.time("updated_at")?;
+    Ok(account)
+}
+
+#[async_trait]
+impl Accounts for Work {
+    async fn insert(
+        &mut self,
+        account: &Account,
+        password: Option<&PasswordHash>,
+    ) -> Result<Insert, StoreError> {
+        let parent = account.parent.map(|id| id.as_bytes().to_vec());
+        let done = sqlx::query(
+            "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
+                auth_version, external_id, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&account.id.as_bytes()[..])
+        .bind(account.username.as_str())
+        .bind(account.email.as_ref().map(EmailAddress::as_str))
+        .bind(account.email_verified_at.map(Timestamp::as_micros))
+        .bind(password.map(PasswordHash::expose))
+        .bind(account.status.as_str())
+        .bind(parent)
+        .bind(account.auth_version.as_i64())
+        .bind(account.external_id.as_deref())
+        .bind(account.created_at.as_micros())
+        .bind(account.updated_at.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn set_status(
+        &mut self,
+        id: AccountId,
+        from: AccountStatus,
+        to: AccountStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET status = ?, auth_version = auth_version + 1, updated_at = ?
+             WHERE id = ? AND status = ?",
+        )
+        .bind(to.as_str())
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(from.as_str())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn set_password(
+        &mut self,
+        id: AccountId,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ? WHERE id = ?",
+        )
+        .bind(password.expose())
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn rehash(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET password_hash = ?
+             WHERE id = ? AND auth_version = ? AND password_hash = ? AND status = 'active'",
+        )
+        .bind(new.expose())
+        .bind(&id.as_bytes()[..])
+        .bind(expected.as_i64())
+        .bind(old.expose())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}

@@ -1,0 +1,28 @@
+//! `iam_key_canary`.
+
+use async_trait::async_trait;
+use iam_core::store::{KeyCanaries, StoreError};
+
+use crate::error::failed;
+use crate::unit::Work;
+
+#[async_trait]
+impl KeyCanaries for Work {
+    async fn get(&mut self, key_id: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        sqlx::query_scalar("SELECT sealed FROM iam_key_canary WHERE key_id = ?")
+            .bind(i64::from(key_id))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed)
+    }
+
+    async fn put(&mut self, key_id: u32, sealed: &[u8]) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO iam_key_canary (key_id, sealed) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(i64::from(key_id))
+            .bind(sealed)
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! `iam_parent`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::ParentId;
+use iam_core::parent::{Parent, ParentKey, ParentStatus};
+use iam_core::store::{Insert, Parents, StoreError};
+use sqlx::SqlitePool;
+
+use crate::error::failed;
+use crate::rows::Columns;
+use crate::unit::Work;
+
+pub(crate) async fn by_key(pool: &SqlitePool, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
+    let query = sqlx::query("SELECT id, name, status FROM iam_parent WHERE key = ?").bind(key.as_str());
+    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
+    let columns = Columns { table: "iam_parent", row: &row };
+    let mut parent = Parent::new(ParentId::from_bytes(columns.id("id")?), key.clone());
+    parent.name = columns.text("name")?;
+    parent.status = columns.parsed("status", ParentStatus::parse)?;
+    Ok(Some(parent))
+}
+
+#[async_trait]
+impl Parents for Work {
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO iam_parent (id, key, name, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&parent.id.as_bytes()[..])
+        .bind(parent.key.as_str())
+        .bind(&parent.name)
+        .bind(parent.status.as_str())
+        .bind(now.as_micros())
+        .bind(now.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn set_status(
+        &mut self,
+        id: ParentId,
+        from: ParentStatus,
+        to: ParentStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done =
+            sqlx::query("UPDATE iam_parent SET status = ?, updated_at = ? WHERE id = ? AND status = ?")
+                .bind(to.as_str())
+                .bind(now.as_micros())
+                .bind(&id.as_bytes()[..])
+                .bind(from.as_str())
+                .execute(self.connection())
+                .await
+                .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}

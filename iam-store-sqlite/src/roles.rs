@@ -1,0 +1,74 @@
+//! `iam_role` and `iam_user_role`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, RoleId};
+use iam_core::role::{Grant, Role, RoleName};
+use iam_core::store::{Insert, Roles, StoreError};
+use sqlx::SqlitePool;
+
+use crate::error::failed;
+use crate::rows::Columns;
+use crate::unit::Work;
+
+pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option<Role>, StoreError> {
+    let query = sqlx::query("SELECT id, description FROM iam_role WHERE name = ?").bind(name.as_str());
+    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
+    let columns = Columns { table: "iam_role", row: &row };
+    let mut role = Role::new(RoleId::from_bytes(columns.id("id")?), name.clone());
+    role.description = columns.text("description")?;
+    Ok(Some(role))
+}
+
+#[async_trait]
+impl Roles for Work {
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        )
+        .bind(&role.id.as_bytes()[..])
+        .bind(role.name.as_str())
+        .bind(&role.description)
+        .bind(now.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT (account_id, role_id) DO UPDATE
+                SET granted_by = excluded.granted_by, granted_at = excluded.granted_at, expires_at = excluded.expires_at
+                WHERE expires_at IS NOT excluded.expires_at",
+        )
+        .bind(&grant.account.as_bytes()[..])
+        .bind(&grant.role.as_bytes()[..])
+        .bind(grant.granted_by.map(|id| id.as_bytes().to_vec()))
+        .bind(grant.granted_at.as_micros())
+        .bind(grant.expires_at.map(Timestamp::as_micros))
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ?")
+            .bind(&account.as_bytes()[..])
+            .bind(&role.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM iam_user_role WHERE role_id = ?)")
+            .bind(&role.as_bytes()[..])
+            .fetch_one(self.connection())
+            .await
+            .map_err(failed)
+    }
+}

@@ -1,0 +1,175 @@
+//! `iam_auth_session`.
+
+use async_trait::async_trait;
+use iam_core::account::{AccountStatus, AuthVersion, Username};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::parent::{ParentKey, ParentStatus};
+use iam_core::role::RoleName;
+use iam_core::session::{EndReason, NewSession, ParentOfAccount, SessionRecord, SessionState};
+use iam_core::store::{Insert, Sessions, StoreError};
+use iam_core::token::TokenHash;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::failed;
+use crate::rows::Columns;
+use crate::unit::Work;
+
+/// The guard's read: one statement, a row for each role.
+pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.last_seen_at, s.ended_at,
+        s.end_reason, s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version,
+        a.parent_id, p.key AS parent_key, p.status AS parent_status, r.name AS role, g.expires_at AS role_expires_at
+    FROM iam_auth_session s
+    JOIN iam_user_account a ON a.id = s.account_id
+    LEFT JOIN iam_parent p ON p.id = a.parent_id
+    LEFT JOIN iam_user_role g ON g.account_id = a.id
+    LEFT JOIN iam_role r ON r.id = g.role_id
+    WHERE s.token_hash = ?";
+
+pub(crate) async fn by_token(
+    pool: &SqlitePool,
+    token: &TokenHash,
+) -> Result<Option<SessionRecord>, StoreError> {
+    let rows = sqlx::query(BY_TOKEN).bind(&token.as_bytes()[..]).fetch_all(pool).await.map_err(failed)?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let mut record = record(first)?;
+    for row in &rows {
+        let columns = Columns { table: "iam_role", row };
+        if let Some(name) = columns.maybe_parsed("role", |name| RoleName::parse(name).ok())? {
+            record.roles.push((name, columns.maybe_time("role_expires_at")?));
+        }
+    }
+    Ok(Some(record))
+}
+
+fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+    let columns = Columns { table: "iam_auth_session", row };
+    let parent = match columns.maybe_id("parent_id")? {
+        None => None,
+        Some(id) => Some(ParentOfAccount {
+            id: ParentId::from_bytes(id),
+            key: columns.parsed("parent_key", |key| ParentKey::parse(key).ok())?,
+            status: columns.parsed("parent_status", ParentStatus::parse)?,
+        }),
+    };
+    Ok(SessionRecord {
+        id: SessionId::from_bytes(columns.id("id")?),
+        state: columns.parsed("state", SessionState::parse)?,
+        auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
+        amr: columns.text("amr")?,
+        login_at: columns.time("login_time")?,
+        last_seen_at: columns.time("last_seen_at")?,
+        ended: columns.maybe_time("ended_at")?.zip(columns.maybe_parsed("end_reason", EndReason::parse)?),
+        account: AccountId::from_bytes(columns.id("account_id")?),
+        username: columns.parsed("username", |name| Username::parse(name).ok())?,
+        account_status: columns.parsed("account_status", AccountStatus::parse)?,
+        account_auth_version: AuthVersion::from_i64(columns.number("account_auth_version")?),
+        parent,
+        roles: Vec::new(),
+    })
+}
+
+pub(crate) async fn touch(
+    pool: &SqlitePool,
+    id: SessionId,
+    now: Timestamp,
+    unless_after: Timestamp,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE iam_auth_session SET last_seen_at = ?1
+         WHERE id = ?2 AND ended_at IS NULL AND last_seen_at <= ?3 AND last_seen_at < ?1",
+    )
+    .bind(now.as_micros())
+    .bind(&id.as_bytes()[..])
+    .bind(unless_after.as_micros())
+    .execute(pool)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}
+
+#[async_trait]
+impl Sessions for Work {
+    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+        let done = sqlx::query(
+            "INSERT INTO iam_auth_session
+                (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent)
+             SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7
+             FROM iam_user_account a
+             WHERE a.id = ?8 AND a.auth_version = ?9 AND a.status = 'active'
+               AND NOT EXISTS (SELECT 1 FROM iam_parent p WHERE p.id = a.parent_id AND p.status <> 'active')",
+        )
+        .bind(&session.id.as_bytes()[..])
+        .bind(&session.token.as_bytes()[..])
+        .bind(session.state.as_str())
+        .bind(&session.amr)
+        .bind(session.login_at.as_micros())
+        .bind(session.client.address.map(|address| address.to_string()))
+        .bind(session.client.user_agent.as_deref())
+        .bind(&session.account.as_bytes()[..])
+        .bind(session.auth_version.as_i64())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn replace_token(
+        &mut self,
+        id: SessionId,
+        old: &TokenHash,
+        new: &TokenHash,
+        state: SessionState,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET token_hash = ?, state = ?, last_seen_at = max(last_seen_at, ?)
+             WHERE id = ? AND token_hash = ? AND ended_at IS NULL",
+        )
+        .bind(&new.as_bytes()[..])
+        .bind(state.as_str())
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(&old.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2,
+                logout_time = CASE WHEN ?2 = 'logout' THEN ?1 END
+             WHERE id = ?3 AND ended_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(reason.as_str())
+        .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn end_all(
+        &mut self,
+        account: AccountId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2,
+                logout_time = CASE WHEN ?2 = 'logout' THEN ?1 END
+             WHERE account_id = ?3 AND ended_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(reason.as_str())
+        .bind(&account.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+}

@@ -1,0 +1,257 @@
+//! The client's address: the peer's, unless that is a proxy which is trusted to say better.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::message::RequestView;
+
+/// The networks of proxies whose word is taken.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+/// A list of proxies that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidProxies {
+    /// Neither an address nor a network.
+    #[error("`{0}` is neither an address nor a network such as 10.0.0.0/8")]
+    Malformed(String),
+    /// Everybody.
+    #[error("a network that holds every address would let anyone claim any address")]
+    Everybody,
+}
+
+impl TrustedProxies {
+    /// Reads addresses and networks, separated by commas.
+    pub fn parse(text: &str) -> Result<Self, InvalidProxies> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let networks = entries.map(|entry| {
+            let network = entry
+                .parse::<IpNet>()
+                .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
+                .map_err(|_| InvalidProxies::Malformed(entry.to_owned()))?;
+            if network.prefix_len() == 0 { Err(InvalidProxies::Everybody) } else { Ok(network) }
+        });
+        networks.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The header in which proxies name the client. Only one counts: what they don't set themselves, clients can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardHeader {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ForwardHeader {
+    /// Reads the header's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "x-forwarded-for" => Some(Self::XForwardedFor),
+            "forwarded" => Some(Self::Forwarded),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProxyConfig {
+    pub(crate) trusted: TrustedProxies,
+    pub(crate) header: ForwardHeader,
+}
+
+impl ProxyConfig {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// From the right, the first hop that is no trusted proxy; anything unreadable on the way, and the peer's own address counts.
+pub(crate) fn client_address(peer: IpAddr, view: &dyn RequestView, config: &ProxyConfig) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !config.trusts(peer) {
+        return peer;
+    }
+    let lines = view.header(config.header.name());
+    let Some(lines) = lines.iter().map(|line| std::str::from_utf8(line).ok()).collect::<Option<Vec<_>>>()
+    else {
+        return peer;
+    };
+    // A list may be spread over several lines (RFC 9110 section 5.3).
+    let list = lines.join(",");
+    if list.is_empty() {
+        return peer;
+    }
+    let hops = match config.header {
+        ForwardHeader::XForwardedFor => list.split(',').map(|hop| node(hop.trim())).collect::<Vec<_>>(),
+        ForwardHeader::Forwarded => match split_quoted(&list, ',') {
+            Some(elements) => elements.into_iter().map(forwarded_for).collect(),
+            None => return peer,
+        },
+    };
+    let mut client = peer;
+    for hop in hops.into_iter().rev() {
+        match hop {
+            None => return peer,
+            Some(address) if config.trusts(address) => client = address,
+            Some(address) => return address,
+        }
+    }
+    client
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn node(text: &str) -> Option<IpAddr> {
+    let address = if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        let port_is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        IpAddr::V6(address.parse().ok().filter(|_| port_is_fine)?)
+    } else if let Ok(address) = text.parse() {
+        address
+    } else {
+        let (address, port) = text.split_once(':')?;
+        IpAddr::V4(address.parse().ok().filter(|_| is_port(port))?)
+    };
+    Some(address.to_canonical())
+}
+
+fn is_port(text: &str) -> bool {
+    text.parse::<u16>().is_ok() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The one `for` of an element.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = split_quoted(element, ';')?;
+    let mut values = pairs.into_iter().filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("for").then_some(value)
+    });
+    let (value, second) = (values.next()?, values.next());
+    if second.is_some() {
+        return None;
+    }
+    match value.strip_prefix('"') {
+        // No address needs an escape.
+        Some(quoted) => node(quoted.strip_suffix('"').filter(|text| !text.contains(['"', '\\']))?),
+        None => node(value),
+    }
+}
+
+/// Splits outside quoted strings; a quote that never ends makes all of it unreadable.
+fn split_quoted(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if c == separator && !quoted => {
+                parts.push(text.get(start..at)?);
+                start = at + c.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    parts.push(text.get(start..)?);
+    (!quoted).then_some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::WebRequest;
+
+    fn client(peer: &str, header: ForwardHeader, headers: &[(&str, &str)]) -> String {
+        let config =
+            ProxyConfig { trusted: TrustedProxies::parse("10.0.0.0/8, 2001:db8:ffff::1").unwrap(), header };
+        let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+        let view = WebRequest { headers, ..WebRequest::default() };
+        client_address(peer.parse().unwrap(), &view, &config).to_string()
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            let header = ForwardHeader::XForwardedFor;
+            assert_eq!(client("192.0.2.9", header, &[(name, "198.51.100.1")]), "192.0.2.9");
+        }
+    }
+
+    #[test]
+    fn the_right_most_untrusted_hop_counts() {
+        let xff = |values: &[&str]| {
+            let headers: Vec<_> = values.iter().map(|v| ("x-forwarded-for", *v)).collect();
+            client("10.1.1.1", ForwardHeader::XForwardedFor, &headers)
+        };
+        assert_eq!(xff(&["203.0.113.5"]), "203.0.113.5");
+        assert_eq!(xff(&["1.1.1.1, 203.0.113.5, 10.2.2.2"]), "203.0.113.5");
+        assert_eq!(xff(&["1.1.1.1", "203.0.113.5", "10.2.2.2"]), "203.0.113.5");
+        assert_eq!(xff(&["203.0.113.5:4711"]), "203.0.113.5");
+        assert_eq!(xff(&["[2001:db8::5]:4711"]), "2001:db8::5");
+        assert_eq!(xff(&["2001:db8::5"]), "2001:db8::5");
+        assert_eq!(xff(&["::ffff:203.0.113.5"]), "203.0.113.5");
+        assert_eq!(xff(&["::ffff:10.2.2.2"]), "10.2.2.2");
+        assert_eq!(xff(&["10.3.3.3, 10.2.2.2"]), "10.3.3.3");
+        for unreadable in
+            ["", "a", "203.0.113.5, a", "203.0.113.5,", "unknown", "203.0.113.5:x", "[::1", "1.2.3"]
+        {
+            assert_eq!(xff(&[unreadable]), "10.1.1.1", "{unreadable}");
+        }
+        // What lies left of the client is the client's own invention.
+        assert_eq!(xff(&["garbage, 203.0.113.5"]), "203.0.113.5");
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_says() {
+        let forwarded = |value: &str| client("10.1.1.1", ForwardHeader::Forwarded, &[("forwarded", value)]);
+        assert_eq!(forwarded("for=203.0.113.5;proto=https;by=10.1.1.1"), "203.0.113.5");
+        assert_eq!(forwarded("For=\"[2001:db8::5]:4711\", for=10.2.2.2"), "2001:db8::5");
+        assert_eq!(forwarded("for=\"203.0.113.5\";ext=\"a,b;for=1.1.1.1\""), "203.0.113.5");
+        for unreadable in [
+            "for=_hidden",
+            "for=unknown",
+            "proto=https",
+            "for=\"1.1.1.1",
+            "for=1.1.1.1;for=2.2.2.2",
+            "for=\"1.1.\\1.1\"",
+        ] {
+            assert_eq!(forwarded(unreadable), "10.1.1.1", "{unreadable}");
+        }
+        assert_eq!(
+            client("10.1.1.1", ForwardHeader::Forwarded, &[("x-forwarded-for", "1.1.1.1")]),
+            "10.1.1.1"
+        );
+    }
+
+    #[test]
+    fn nobody_can_trust_everybody() {
+        assert_eq!(TrustedProxies::parse("0.0.0.0/0").unwrap_err(), InvalidProxies::Everybody);
+        assert_eq!(TrustedProxies::parse("10.0.0.0/8,::/0").unwrap_err(), InvalidProxies::Everybody);
+        assert!(TrustedProxies::parse("10.0.0.0/33").is_err());
+        assert!(TrustedProxies::parse("proxy").is_err());
+        assert!(TrustedProxies::parse("").is_ok());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_does_harm(value in "\\PC{0,60}", forwarded in proptest::bool::ANY) {
+            let header = if forwarded { ForwardHeader::Forwarded } else { ForwardHeader::XForwardedFor };
+            let headers = [(header.name(), value.as_str())];
+            client("10.1.1.1", header, &headers);
+            proptest::prop_assert_eq!(client("192.0.2.9", header, &headers), "192.0.2.9");
+        }
+    }
+}

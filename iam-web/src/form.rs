@@ -1,0 +1,106 @@
+//! Url-encoded forms and queries. A name that stands twice is refused: which value counts can't be told.
+
+use std::fmt;
+
+use percent_encoding::percent_decode;
+use zeroize::Zeroizing;
+
+use crate::fields::{BodyError, FieldError};
+
+const MAX_FIELDS: usize = 64;
+
+/// The fields of a form.
+pub(crate) struct Form(Vec<(String, Zeroizing<String>)>);
+
+impl Form {
+    /// Reads a body.
+    pub(crate) fn parse(content_type: &[&[u8]], body: &[u8]) -> Result<Self, BodyError> {
+        let is_form = match content_type {
+            [value] => value.split(|b| *b == b';').next().is_some_and(|essence| {
+                essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+            }),
+            _ => false,
+        };
+        if is_form { Self::decode(body) } else { Err(BodyError::UnsupportedMediaType) }
+    }
+
+    fn decode(text: &[u8]) -> Result<Self, BodyError> {
+        let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
+        for pair in text.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+            let mut sides = pair.splitn(2, |b| *b == b'=');
+            let name = decode_part(sides.next().unwrap_or_default())?;
+            let value = decode_part(sides.next().unwrap_or_default())?;
+            if fields.iter().any(|(known, _)| *known == *name) {
+                let field = name.chars().take(64).collect();
+                let detail = "is there more than once".to_owned();
+                return Err(BodyError::Fields(vec![FieldError { field, code: "duplicate", detail }]));
+            }
+            if fields.len() == MAX_FIELDS {
+                return Err(BodyError::Malformed("too many fields"));
+            }
+            fields.push((name.to_string(), value));
+        }
+        Ok(Self(fields))
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Names only: values may be secret.
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+/// Reads the query of a request's target.
+pub(crate) fn parse_query(query: &str) -> Result<Form, BodyError> {
+    Form::decode(query.as_bytes())
+}
+
+fn decode_part(part: &[u8]) -> Result<Zeroizing<String>, BodyError> {
+    let spaced = Zeroizing::new(part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect::<Vec<u8>>());
+    let decoded = percent_decode(&spaced).decode_utf8().map_err(|_| BodyError::Malformed("not UTF-8"))?;
+    Ok(Zeroizing::new(decoded.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &[u8]) -> Result<Form, BodyError> {
+        Form::parse(&[b"application/x-www-form-urlencoded"], body)
+    }
+
+    #[test]
+    fn decodes_as_browsers_encode() {
+        let form = parse(b"username=a+b%2B%C3%A9&password=&x").unwrap();
+        assert_eq!(form.get("username"), Some("a b+é"));
+        assert_eq!(form.get("password"), Some(""));
+        assert_eq!(form.get("x"), Some(""));
+        assert_eq!(form.get("y"), None);
+        assert_eq!(format!("{form:?}"), r#"["username", "password", "x"]"#);
+    }
+
+    #[test]
+    fn refuses_what_is_ambiguous() {
+        assert!(matches!(parse(b"a=1&a=2"), Err(BodyError::Fields(_))));
+        assert!(matches!(parse(b"a=1&%61=2"), Err(BodyError::Fields(_))));
+        assert!(matches!(parse(b"a=%ff"), Err(BodyError::Malformed(_))));
+        let many: String = (0..65).map(|n| format!("f{n}=&")).collect();
+        assert!(matches!(parse(many.as_bytes()), Err(BodyError::Malformed(_))));
+        for types in [&[][..], &[b"text/plain".as_slice()], &[b"application/json"], &[b"multipart/form-data"]]
+        {
+            assert!(matches!(Form::parse(types, b""), Err(BodyError::UnsupportedMediaType)));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_does_harm(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = parse(&body);
+        }
+    }
+}

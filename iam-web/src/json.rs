@@ -1,0 +1,252 @@
+//! Strict JSON (RFC 8259): an object whose every field is known, there once, and of its type.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use crate::fields::{BodyError, FieldError};
+
+/// An object of a request, each field with its value. What is no string is kept as that fact alone: no request of this
+/// family has other values yet.
+pub(crate) struct StrictObject(Vec<(String, Member)>);
+
+enum Member {
+    Text(Zeroizing<String>),
+    Other,
+}
+
+impl StrictObject {
+    /// Reads a body. Deep nesting meets `serde_json`'s own limit.
+    pub(crate) fn parse(content_type: &[&[u8]], body: &[u8]) -> Result<Self, BodyError> {
+        if !is_json(content_type) {
+            return Err(BodyError::UnsupportedMediaType);
+        }
+        let object: Object = serde_json::from_slice(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => {
+                BodyError::Fields(vec![error_at("", "wrong_type", "an object is expected")])
+            }
+            _ => BodyError::Malformed("not JSON"),
+        })?;
+        match object.duplicate {
+            Some(name) => {
+                Err(BodyError::Fields(vec![error_at(&name, "duplicate", "is there more than once")]))
+            }
+            None => Ok(Self(object.members)),
+        }
+    }
+
+    /// To take the fields out one by one.
+    pub(crate) fn fields(self) -> Fields {
+        Fields { members: self.0, errors: Vec::new() }
+    }
+}
+
+/// Takes fields, and collects what is wrong with them.
+pub(crate) struct Fields {
+    members: Vec<(String, Member)>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// A text that must be there.
+    pub(crate) fn required_string(&mut self, name: &str) -> Option<Zeroizing<String>> {
+        let Some(at) = self.members.iter().position(|(known, _)| known == name) else {
+            self.errors.push(error_at(name, "required", "is required"));
+            return None;
+        };
+        match self.members.swap_remove(at).1 {
+            Member::Text(text) => Some(text),
+            Member::Other => {
+                self.errors.push(error_at(name, "wrong_type", "must be a string"));
+                None
+            }
+        }
+    }
+
+    /// Everything that was wrong, fields that nobody took included.
+    pub(crate) fn finish(mut self) -> Result<(), BodyError> {
+        for (name, _) in &self.members {
+            self.errors.push(error_at(name, "unknown", "is not known here"));
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(BodyError::Fields(self.errors)) }
+    }
+}
+
+fn error_at(field: &str, code: &'static str, detail: &str) -> FieldError {
+    // A name comes from the request: enough of it to be recognised.
+    let field = field.chars().take(64).collect();
+    FieldError { field, code, detail: detail.to_owned() }
+}
+
+/// `application/json`, with UTF-8 if it says anything about that.
+fn is_json(content_type: &[&[u8]]) -> bool {
+    let [value] = content_type else { return false };
+    let mut parts = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
+        && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
+}
+
+struct Object {
+    members: Vec<(String, Member)>,
+    duplicate: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object { members: Vec::new(), duplicate: None };
+        while let Some(name) = map.next_key::<String>()? {
+            let member: Member = map.next_value()?;
+            if object.members.iter().any(|(known, _)| *known == name) {
+                object.duplicate.get_or_insert(name);
+            } else {
+                object.members.push((name, member));
+            }
+        }
+        Ok(object)
+    }
+}
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MemberVisitor)
+    }
+}
+
+struct MemberVisitor;
+
+impl<'de> Visitor<'de> for MemberVisitor {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Member, E> {
+        Ok(Member::Text(Zeroizing::new(text.to_owned())))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Member, E> {
+        Ok(Member::Text(Zeroizing::new(text)))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Member, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Member, A::Error> {
+        while seq.next_element::<Member>()?.is_some() {}
+        Ok(Member::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
+        while map.next_entry::<String, Member>()?.is_some() {}
+        Ok(Member::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(body: &str) -> Result<(String, String), BodyError> {
+        let mut fields = StrictObject::parse(&[b"application/json"], body.as_bytes())?.fields();
+        let (username, password) = (fields.required_string("username"), fields.required_string("password"));
+        fields.finish()?;
+        Ok((username.unwrap().to_string(), password.unwrap().to_string()))
+    }
+
+    fn wrong(body: &str) -> Vec<(String, &'static str)> {
+        match login(body).unwrap_err() {
+            BodyError::Fields(errors) => errors.into_iter().map(|e| (e.field, e.code)).collect(),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_are_named() {
+        let right = r#"{"username": "a\u00e9", "password": "p"}"#;
+        assert_eq!(login(right).unwrap(), ("aé".to_owned(), "p".to_owned()));
+        assert_eq!(wrong("{}"), [("username".to_owned(), "required"), ("password".to_owned(), "required")]);
+        assert_eq!(
+            wrong(r#"{"username":1,"password":["p"]}"#),
+            [("username".to_owned(), "wrong_type"), ("password".to_owned(), "wrong_type")]
+        );
+        assert_eq!(wrong(r#"{"username":null,"password":"p"}"#), [("username".to_owned(), "wrong_type")]);
+        assert_eq!(wrong(r#"{"username":"a","password":"p","role":"x"}"#), [("role".to_owned(), "unknown")]);
+        assert_eq!(
+            wrong(r#"{"username":"a","password":"p","password":"q"}"#),
+            [("password".to_owned(), "duplicate")]
+        );
+        assert_eq!(
+            wrong(r#"{"username":"a","password":"p","passwor\u0064":"q"}"#),
+            [("password".to_owned(), "duplicate")]
+        );
+        assert_eq!(wrong("[]"), [(String::new(), "wrong_type")]);
+        assert_eq!(wrong("\"secret\""), [(String::new(), "wrong_type")]);
+    }
+
+    #[test]
+    fn what_is_no_json() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+        for body in ["", "{", "{}x", "{\"username\":\"a\",}", "{'a':1}", "nul", deep.as_str()] {
+            assert!(matches!(login(body), Err(BodyError::Malformed(_))), "{body}");
+        }
+        let invalid = StrictObject::parse(&[b"application/json"], b"{\"a\":\"\xff\"}");
+        assert!(matches!(invalid.map(|_| ()), Err(BodyError::Malformed(_))));
+    }
+
+    #[test]
+    fn media_types() {
+        let parse = |types: &[&[u8]]| StrictObject::parse(types, b"{}").map(|_| ());
+        assert!(parse(&[b"application/json"]).is_ok());
+        assert!(parse(&[b"Application/JSON; charset=UTF-8"]).is_ok());
+        for types in [
+            &[][..],
+            &[b"text/plain".as_slice()],
+            &[b"application/x-www-form-urlencoded"],
+            &[b"application/json; charset=latin1"],
+            &[b"application/json", b"text/plain"],
+            &[b"multipart/form-data"],
+        ] {
+            assert_eq!(parse(types), Err(BodyError::UnsupportedMediaType));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_body_does_harm(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = StrictObject::parse(&[b"application/json"], &body);
+        }
+    }
+}

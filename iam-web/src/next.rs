@@ -1,0 +1,177 @@
+//! Where to go after signing in: a path on this site, and nothing that a browser could take for another one.
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+const MAX_BYTES: usize = 2048;
+
+/// A path of this site, with query and fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LocalTarget(String);
+
+impl LocalTarget {
+    /// Takes a target, or not; nothing is repaired.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_BYTES || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+            return None;
+        }
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        (is_local(path) && stays_here(text)).then(|| Self(text.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Begins with exactly one slash, however often a server on the way decodes it.
+fn is_local(path: &str) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..4 {
+        let plain = path.starts_with('/')
+            && !path.starts_with("//")
+            && !path.contains('\\')
+            && !path.chars().any(char::is_control);
+        if !plain {
+            return false;
+        }
+        match percent_decode_str(&path).decode_utf8() {
+            Ok(decoded) if decoded == path => return true,
+            Ok(decoded) => path = decoded.into_owned(),
+            Err(_) => return false,
+        }
+    }
+    // Encoded more often than anyone honest would.
+    false
+}
+
+/// As a browser would understand it.
+fn stays_here(text: &str) -> bool {
+    let resolved = Url::parse("https://iam.invalid/").and_then(|base| base.join(text));
+    resolved.is_ok_and(|url| {
+        url.scheme() == "https"
+            && url.host_str() == Some("iam.invalid")
+            && url.port().is_none()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && !url.path().starts_with("//")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_this_site() {
+        for fine in [
+            "/",
+            "/reports",
+            "/reports?x=1&y=%2F",
+            "/reports?next=https://evil.example",
+            "/a%20b#c",
+            "/a/b/../c",
+            "/@evil.example",
+            "/reports?q=%0A",
+            "/%C3%A9",
+            "/a:b@c",
+            "/-//evil",
+        ] {
+            assert_eq!(LocalTarget::parse(fine).map(|target| target.0).as_deref(), Some(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn everything_else() {
+        let long = format!("/{}", "a".repeat(2048));
+        for hostile in [
+            "",
+            " ",
+            "reports",
+            "./reports",
+            "../x",
+            "?x",
+            "#x",
+            "//",
+            "//e",
+            "///e",
+            "////e",
+            "//e/..",
+            "//e@f",
+            "/\\e",
+            "\\/e",
+            "\\\\e",
+            "\\e",
+            "/\\/e",
+            "\\/\\/e",
+            "/\te",
+            "/\t/e",
+            "\t//e",
+            "\n//e",
+            " //e",
+            "//e ",
+            "/ e",
+            "/\re",
+            "/\r\nSet-Cookie: a=b",
+            "/%0d%0aSet-Cookie:a",
+            "/%0a/e",
+            "/%09/e",
+            "/%00",
+            "/%7f",
+            "/%2fe",
+            "/%2f/e",
+            "/%2F%2Fe",
+            "/%252fe",
+            "/%252f%252fe",
+            "/%25252fe",
+            "/%2525252525252fe",
+            "/%5ce",
+            "/%5C/e",
+            "/%255ce",
+            "/a%5cb",
+            "/%ff",
+            "https:e",
+            "https:/e",
+            "https://e",
+            "https:///e",
+            "http://e",
+            "HTTPS://e",
+            "ftp://e",
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            "javascript://%0aalert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "blob:x",
+            "mailto:a@b",
+            "e.example",
+            "e.example/x",
+            "@e",
+            "user:pw@e",
+            "/.//e",
+            "/..//e",
+            "/a/..//e",
+            "/%2e//e",
+            "/./\\e",
+            "/é",
+            "/\u{2028}",
+            "／／e",
+            "/\u{feff}/e",
+            long.as_str(),
+        ] {
+            assert_eq!(LocalTarget::parse(hostile), None, "{hostile:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_passes_stays_here(text in "[/\\\\a%025cfFe.:@?#\t ]{0,24}") {
+            if let Some(target) = LocalTarget::parse(&text) {
+                let url = Url::parse("https://app.example/login").unwrap().join(target.as_str()).unwrap();
+                proptest::prop_assert_eq!(url.origin().ascii_serialization(), "https://app.example");
+                proptest::prop_assert!(!target.as_str().starts_with("//"));
+            }
+        }
+    }
+}

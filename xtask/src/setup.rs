@@ -1,0 +1,14 @@
+//! `cargo xtask setup`: the only chore that installs anything, and only into the cache folder.
+
+use crate::report::Report;
+use crate::trouble::Result;
+use crate::{browser, cargo_deny, place};
+
+/// Installs everything that `test` and `check` need beyond Rust. What is there already is kept.
+pub(crate) fn run() -> Result<()> {
+    println!("Installing into {}", place::cache()?.display());
+    let mut report = Report::default();
+    report.step("cargo-deny, for `cargo xtask check`", cargo_deny::install);
+    report.step("a browser, for `cargo xtask test`", browser::install);
+    report.finish()
+}
