@@ -38,18 +38,25 @@ pub(crate) async fn login_candidate(
 
 fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
     let columns = Columns { table: "iam_user_account", row };
-    let parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
+    let parent = match columns.maybe_id("parent_id")? {
+        None => None,
+        Some(id) => Some((ParentId::from_bytes(id), columns.parsed("parent_status", ParentStatus::parse)?)),
+    };
     Ok(LoginCandidate {
         account: AccountId::from_bytes(columns.id("id")?),
         status: columns.parsed("status", AccountStatus::parse)?,
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
         password: columns.maybe_text("password_hash")?.map(PasswordHash::from_stored),
-        parent: parent.zip(columns.maybe_parsed("parent_status", ParentStatus::parse)?),
+        parent,
     })
 }
 
 pub(crate) async fn by_id(pool: &SqlitePool, id: AccountId) -> Result<Option<Account>, StoreError> {
-    let query = sqlx::query("SELECT * FROM iam_user_account WHERE id = ?").bind(&id.as_bytes()[..]);
+    const SQL: &str =
+        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+            created_at, updated_at
+        FROM iam_user_account WHERE id = ?";
+    let query = sqlx::query(SQL).bind(&id.as_bytes()[..]);
     let row = query.fetch_optional(pool).await.map_err(failed)?;
     row.as_ref().map(account).transpose()
 }
@@ -58,7 +65,11 @@ pub(crate) async fn by_username(
     pool: &SqlitePool,
     username: &Username,
 ) -> Result<Option<Account>, StoreError> {
-    let query = sqlx::query("SELECT * FROM iam_user_account WHERE username = ?").bind(username.as_str());
+    const SQL: &str =
+        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+            created_at, updated_at
+        FROM iam_user_account WHERE username = ?";
+    let query = sqlx::query(SQL).bind(username.as_str());
     let row = query.fetch_optional(pool).await.map_err(failed)?;
     row.as_ref().map(account).transpose()
 }

@@ -1,24 +1,44 @@
 //! What sqlx says, in the family's terms.
 
 use iam_core::store::{StoreError, StoreErrorKind};
+use sqlx::migrate::MigrateError;
 
 pub(crate) fn failed(error: impl Into<sqlx::Error>) -> StoreError {
     let error = error.into();
+    StoreError::new(kind(&error), error)
+}
+
+pub(crate) fn migration_failed(error: MigrateError) -> StoreError {
     let kind = match &error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Io(_)
-        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
-        // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN; extended codes keep them in the low byte.
-        sqlx::Error::Database(database) => match database.code().and_then(|code| code.parse::<i32>().ok()) {
-            Some(code) if matches!(code & 0xff, 5 | 6 | 10 | 13 | 14) => StoreErrorKind::Unavailable,
-            _ => StoreErrorKind::Other,
-        },
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => kind(cause),
         _ => StoreErrorKind::Other,
     };
     StoreError::new(kind, error)
 }
 
-pub(crate) fn migration_failed(error: sqlx::migrate::MigrateError) -> StoreError {
-    StoreError::new(StoreErrorKind::Other, error)
+/// Whether somebody else has the file at this moment: `SQLITE_BUSY`.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(5)
+}
+
+fn kind(error: &sqlx::Error) -> StoreErrorKind {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        _ => match primary_code(error) {
+            // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
+            Some(5 | 6 | 10 | 13 | 14) => StoreErrorKind::Unavailable,
+            // SQLITE_CORRUPT, SQLITE_NOTADB.
+            Some(11 | 26) => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Other,
+        },
+    }
+}
+
+/// SQLite's own code, without the extension in its higher bytes.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.parse::<i32>().ok()? & 0xff)
 }

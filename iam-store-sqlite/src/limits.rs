@@ -1,58 +1,97 @@
 //! `iam_rate_limit`: each decision is one statement.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use iam_core::clock::{Timestamp, micros};
 use iam_core::limit::{LimitKey, Reservation, Slot, Throttle, Window};
 use iam_core::store::{Limits, StoreError};
-use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
+use crate::rows::Columns;
 use crate::unit::Work;
 
-/// `Throttle::delay_after` of a count; ?3 free tries, ?4 first delay, ?5 longest delay. At 2^30 every delay has met its
-/// ceiling, and a first delay of up to two hours can be shifted that far within 64 bits.
-macro_rules! delay_after {
-    ($count:literal) => {
-        concat!("CASE WHEN ", $count, " < ?3 THEN 0 ELSE min(?4 << min(", $count, " - ?3, 30), ?5) END")
-    };
-}
+/// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets.
+///
+/// What is forgotten was quiet since its block ended, so the one condition at the end covers both cases. A counting that
+/// begins anew never has the `since` of the one before, even if the clock was set back.
+const RESERVE: &str = "
+    WITH before AS (
+        SELECT count, since, ?2 >= max(last_at, blocked_until) + ?7 AS forgotten FROM iam_rate_limit WHERE key = ?1
+    ), counted AS (
+        SELECT CASE WHEN forgotten THEN 1 ELSE count + 1 END AS count,
+               CASE WHEN forgotten THEN max(?2, since + 1) ELSE since END AS since
+        FROM before
+        UNION ALL SELECT 1, ?2 WHERE NOT EXISTS (SELECT 1 FROM before)
+    ), delayed AS (
+        SELECT count, since, ?2 + CASE
+            WHEN count < ?3 THEN 0
+            WHEN count - ?3 < ?5 THEN ?4 << (count - ?3)
+            ELSE ?6
+        END AS blocked_until
+        FROM counted
+    )
+    INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
+    SELECT ?1, count, since, ?2, blocked_until, blocked_until + ?7 FROM delayed WHERE true
+    ON CONFLICT (key) DO UPDATE SET
+        count = excluded.count,
+        since = excluded.since,
+        last_at = excluded.last_at,
+        blocked_until = excluded.blocked_until,
+        expires_at = excluded.expires_at
+    WHERE iam_rate_limit.blocked_until <= ?2
+    RETURNING count, since";
 
-/// ?1 key, ?2 now, ?6 time after which all is forgotten (kept as `expires_at`).
-const RESERVE: &str = concat!(
-    "INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
-     VALUES (?1, 1, ?2, ?2, ?2 + ",
-    delay_after!("1"),
-    ", ?2 + ",
-    delay_after!("1"),
-    " + ?6)
-     ON CONFLICT (key) DO UPDATE SET
-        count = CASE WHEN ?2 >= expires_at THEN 1 ELSE count + 1 END,
-        since = CASE WHEN ?2 >= expires_at THEN max(?2, since + 1) ELSE since END,
-        last_at = ?2,
-        blocked_until = ?2 + CASE WHEN ?2 >= expires_at THEN ",
-    delay_after!("1"),
-    " ELSE ",
-    delay_after!("(count + 1)"),
-    " END,
-        expires_at = ?6 + ?2 + CASE WHEN ?2 >= expires_at THEN ",
-    delay_after!("1"),
-    " ELSE ",
-    delay_after!("(count + 1)"),
-    " END
-     WHERE blocked_until <= ?2
-     RETURNING count, since"
-);
+/// ?1 key, ?2 the slot's counting, ?3 free tries, ?4 the slot's count, ?5 now, ?6 time that forgets.
+const GIVE_BACK: &str = "
+    UPDATE iam_rate_limit SET
+        count = remaining.count,
+        blocked_until = remaining.blocked_until,
+        expires_at = max(last_at, remaining.blocked_until) + ?6
+    FROM (
+        SELECT max(count - 1, 0) AS count, CASE
+            WHEN max(count - 1, 0) < ?3 OR count = ?4 THEN min(blocked_until, ?5)
+            ELSE blocked_until
+        END AS blocked_until
+        FROM iam_rate_limit WHERE key = ?1
+    ) AS remaining
+    WHERE key = ?1 AND since = ?2";
 
-const RESERVE_IN_WINDOW: &str =
-    "INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
-     VALUES (?1, 1, ?2, ?2, 0, ?2 + ?4)
-     ON CONFLICT (key) DO UPDATE SET
+/// ?1 key, ?2 now, ?3 limit, ?4 length. A window is over at its `expires_at`, and nothing else ever blocks it.
+const RESERVE_IN_WINDOW: &str = "
+    INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
+    VALUES (?1, 1, ?2, ?2, ?2, ?2 + ?4)
+    ON CONFLICT (key) DO UPDATE SET
         count = CASE WHEN ?2 >= expires_at THEN 1 ELSE count + 1 END,
         since = CASE WHEN ?2 >= expires_at THEN max(?2, since + 1) ELSE since END,
         last_at = ?2,
         expires_at = CASE WHEN ?2 >= expires_at THEN ?2 + ?4 ELSE expires_at END
-     WHERE ?2 >= expires_at OR count < ?3
-     RETURNING count, since";
+    WHERE ?2 >= expires_at OR count < ?3
+    RETURNING count, since";
+
+/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the
+/// free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
+struct Delays {
+    first: i64,
+    doublings: i64,
+    longest: i64,
+}
+
+impl Delays {
+    fn of(rule: &Throttle) -> Self {
+        let beyond_free = Throttle { free: 0, ..*rule };
+        let after = |extra| stored(beyond_free.delay_after(extra));
+        let longest = after(u32::MAX);
+        let doublings = (0..u32::MAX).find(|&extra| after(extra) >= longest).unwrap_or(0);
+        Self { first: stored(rule.first_delay), doublings: i64::from(doublings), longest }
+    }
+}
+
+/// A duration that can be added to any time of the next 200 centuries within 64 bits.
+fn stored(duration: Duration) -> i64 {
+    micros(duration).min(1 << 60)
+}
 
 #[async_trait]
 impl Limits for Work {
@@ -62,13 +101,15 @@ impl Limits for Work {
         rule: &Throttle,
         now: Timestamp,
     ) -> Result<Reservation, StoreError> {
+        let delays = Delays::of(rule);
         let granted = sqlx::query(RESERVE)
             .bind(&key.as_bytes()[..])
             .bind(now.as_micros())
             .bind(i64::from(rule.free))
-            .bind(micros(rule.first_delay))
-            .bind(micros(rule.max_delay))
-            .bind(micros(rule.forget_after))
+            .bind(delays.first)
+            .bind(delays.doublings)
+            .bind(delays.longest)
+            .bind(stored(rule.forget_after))
             .fetch_optional(self.connection())
             .await
             .map_err(failed)?;
@@ -85,20 +126,16 @@ impl Limits for Work {
         rule: &Throttle,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE iam_rate_limit SET
-                blocked_until = CASE WHEN count - 1 < ?3 OR count = ?4 THEN min(blocked_until, ?5) ELSE blocked_until END,
-                count = max(count - 1, 0)
-             WHERE key = ?1 AND since = ?2",
-        )
-        .bind(&key.as_bytes()[..])
-        .bind(slot.since.as_micros())
-        .bind(i64::from(rule.free))
-        .bind(i64::from(slot.count))
-        .bind(now.as_micros())
-        .execute(self.connection())
-        .await
-        .map_err(failed)?;
+        sqlx::query(GIVE_BACK)
+            .bind(&key.as_bytes()[..])
+            .bind(slot.since.as_micros())
+            .bind(i64::from(rule.free))
+            .bind(i64::from(slot.count))
+            .bind(now.as_micros())
+            .bind(stored(rule.forget_after))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -108,15 +145,10 @@ impl Limits for Work {
         rule: &Window,
         now: Timestamp,
     ) -> Result<Reservation, StoreError> {
-        let granted = sqlx::query(RESERVE_IN_WINDOW)
-            .bind(&key.as_bytes()[..])
-            .bind(now.as_micros())
-            .bind(i64::from(rule.limit))
-            .bind(micros(rule.length))
-            .fetch_optional(self.connection())
-            .await
-            .map_err(failed)?;
-        match granted {
+        if rule.limit == 0 {
+            return Ok(Reservation::Refused(now.plus(rule.length)));
+        }
+        match self.count_one(key, rule, now).await? {
             Some(row) => slot(&row).map(Reservation::Granted),
             None => self.refused_until("SELECT expires_at FROM iam_rate_limit WHERE key = ?", key).await,
         }
@@ -138,10 +170,8 @@ impl Limits for Work {
         rule: &Window,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let unlimited = Window { limit: u32::MAX, length: rule.length };
-        match self.reserve_in_window(key, &unlimited, now).await? {
-            Reservation::Granted(_) | Reservation::Refused(_) => Ok(()),
-        }
+        let unlimited = Window { limit: u32::MAX, ..*rule };
+        self.count_one(key, &unlimited, now).await.map(drop)
     }
 
     async fn full_until(
@@ -150,6 +180,9 @@ impl Limits for Work {
         rule: &Window,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
+        if rule.limit == 0 {
+            return Ok(Some(now.plus(rule.length)));
+        }
         let until: Option<i64> = sqlx::query_scalar(
             "SELECT expires_at FROM iam_rate_limit WHERE key = ? AND expires_at > ? AND count >= ?",
         )
@@ -164,7 +197,8 @@ impl Limits for Work {
 
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         let done = sqlx::query(
-            "DELETE FROM iam_rate_limit WHERE key IN (SELECT key FROM iam_rate_limit WHERE expires_at <= ? LIMIT ?)",
+            "DELETE FROM iam_rate_limit WHERE key IN
+                (SELECT key FROM iam_rate_limit WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
         )
         .bind(now.as_micros())
         .bind(i64::from(most))
@@ -176,6 +210,23 @@ impl Limits for Work {
 }
 
 impl Work {
+    async fn count_one(
+        &mut self,
+        key: &LimitKey,
+        rule: &Window,
+        now: Timestamp,
+    ) -> Result<Option<SqliteRow>, StoreError> {
+        sqlx::query(RESERVE_IN_WINDOW)
+            .bind(&key.as_bytes()[..])
+            .bind(now.as_micros())
+            .bind(i64::from(rule.limit))
+            .bind(stored(rule.length))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed)
+    }
+
+    /// Until when, once a statement has refused: nobody else writes before this unit of work is over.
     async fn refused_until(&mut self, sql: &'static str, key: &LimitKey) -> Result<Reservation, StoreError> {
         let until: i64 = sqlx::query_scalar(sql)
             .bind(&key.as_bytes()[..])
@@ -186,8 +237,8 @@ impl Work {
     }
 }
 
-fn slot(row: &sqlx::sqlite::SqliteRow) -> Result<Slot, StoreError> {
-    let count: i64 = row.try_get("count").map_err(failed)?;
-    let since: i64 = row.try_get("since").map_err(failed)?;
-    Ok(Slot { count: u32::try_from(count).unwrap_or(u32::MAX), since: Timestamp::from_micros(since) })
+fn slot(row: &SqliteRow) -> Result<Slot, StoreError> {
+    let columns = Columns { table: "iam_rate_limit", row };
+    let count = u32::try_from(columns.number("count")?).map_err(|_| columns.corrupt("count"))?;
+    Ok(Slot { count, since: columns.time("since")? })
 }

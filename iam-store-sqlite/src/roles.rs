@@ -41,7 +41,7 @@ impl Roles for Work {
             "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (account_id, role_id) DO UPDATE
                 SET granted_by = excluded.granted_by, granted_at = excluded.granted_at, expires_at = excluded.expires_at
-                WHERE expires_at IS NOT excluded.expires_at",
+                WHERE granted_by IS NOT excluded.granted_by OR expires_at IS NOT excluded.expires_at",
         )
         .bind(&grant.account.as_bytes()[..])
         .bind(&grant.role.as_bytes()[..])

@@ -45,14 +45,7 @@ pub(crate) async fn by_token(
 
 fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
     let columns = Columns { table: "iam_auth_session", row };
-    let parent = match columns.maybe_id("parent_id")? {
-        None => None,
-        Some(id) => Some(ParentOfAccount {
-            id: ParentId::from_bytes(id),
-            key: columns.parsed("parent_key", |key| ParentKey::parse(key).ok())?,
-            status: columns.parsed("parent_status", ParentStatus::parse)?,
-        }),
-    };
+    let account = Columns { table: "iam_user_account", row };
     Ok(SessionRecord {
         id: SessionId::from_bytes(columns.id("id")?),
         state: columns.parsed("state", SessionState::parse)?,
@@ -60,14 +53,30 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         amr: columns.text("amr")?,
         login_at: columns.time("login_time")?,
         last_seen_at: columns.time("last_seen_at")?,
-        ended: columns.maybe_time("ended_at")?.zip(columns.maybe_parsed("end_reason", EndReason::parse)?),
+        ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
-        username: columns.parsed("username", |name| Username::parse(name).ok())?,
-        account_status: columns.parsed("account_status", AccountStatus::parse)?,
-        account_auth_version: AuthVersion::from_i64(columns.number("account_auth_version")?),
-        parent,
+        username: account.parsed("username", |name| Username::parse(name).ok())?,
+        account_status: account.parsed("account_status", AccountStatus::parse)?,
+        account_auth_version: AuthVersion::from_i64(account.number("account_auth_version")?),
+        parent: parent(row)?,
         roles: Vec::new(),
     })
+}
+
+/// An end without a readable reason is still no session that lives.
+fn ended(columns: &Columns<'_>) -> Result<Option<(Timestamp, EndReason)>, StoreError> {
+    let Some(at) = columns.maybe_time("ended_at")? else { return Ok(None) };
+    Ok(Some((at, columns.parsed("end_reason", EndReason::parse)?)))
+}
+
+fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
+    let columns = Columns { table: "iam_parent", row };
+    let Some(id) = columns.maybe_id("parent_id")? else { return Ok(None) };
+    Ok(Some(ParentOfAccount {
+        id: ParentId::from_bytes(id),
+        key: columns.parsed("parent_key", |key| ParentKey::parse(key).ok())?,
+        status: columns.parsed("parent_status", ParentStatus::parse)?,
+    }))
 }
 
 pub(crate) async fn touch(
@@ -98,7 +107,8 @@ impl Sessions for Work {
              SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7
              FROM iam_user_account a
              WHERE a.id = ?8 AND a.auth_version = ?9 AND a.status = 'active'
-               AND NOT EXISTS (SELECT 1 FROM iam_parent p WHERE p.id = a.parent_id AND p.status <> 'active')",
+               AND (a.parent_id IS NULL
+                    OR EXISTS (SELECT 1 FROM iam_parent p WHERE p.id = a.parent_id AND p.status = 'active'))",
         )
         .bind(&session.id.as_bytes()[..])
         .bind(&session.token.as_bytes()[..])

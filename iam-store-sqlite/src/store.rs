@@ -1,8 +1,10 @@
 //! Opening, migrating, and the reads that need no unit of work.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,16 +16,19 @@ use iam_core::role::{Role, RoleName};
 use iam_core::session::SessionRecord;
 use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
 use iam_core::token::TokenHash;
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
-use crate::error::{failed, migration_failed};
+use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
 use crate::{accounts, parents, roles, sessions};
 
 /// How long to wait for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long to wait for another process, or a host's own pool, that writes to the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Guards read in parallel up to this.
 const READERS: u32 = 4;
@@ -35,37 +40,83 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 pub struct SqliteStore {
     write: SqlitePool,
     read: SqlitePool,
+    /// Goes last: after the connections to what lies in it.
+    _scratch: Option<Arc<ScratchDirectory>>,
 }
 
 impl SqliteStore {
-    /// Opens a file, and makes it (readable by this user alone) when it is not there.
+    /// Opens a file, and makes it (readable by this user alone) when it is not there. Opening never changes the schema.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        create_private(path).map_err(failed)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .foreign_keys(true)
-            .busy_timeout(ACQUIRE_TIMEOUT)
-            // A sign-out that was answered must survive a loss of power, so each commit reaches the disk.
-            .synchronous(SqliteSynchronous::Full);
-        let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
-        let write = pool().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
-        let readers = options.pragma("query_only", "ON");
-        let read = pool().max_connections(READERS).connect_with(readers).await.map_err(failed)?;
-        Ok(Self { write, read })
+        // A sign-out that was answered must survive a loss of power, so each commit reaches the disk.
+        open_file(path.as_ref(), SqliteSynchronous::Full).await
     }
 
-    /// Uses a pool of the host's, whose file then holds the family's tables beside the host's own. Foreign keys must be on.
+    /// Opens an empty store that nobody else sees and that is gone with its last clone; for tests and trials.
+    ///
+    /// It lies in a temporary file that is never flushed to disk. A database in memory proper belongs to one connection: a
+    /// read beside an open unit of work would then wait for that unit for ever.
+    pub async fn open_in_memory() -> Result<Self, StoreError> {
+        let scratch = ScratchDirectory::create().map_err(failed)?;
+        let store = open_file(&scratch.0.join("iam.db"), SqliteSynchronous::Off).await?;
+        Ok(Self { _scratch: Some(Arc::new(scratch)), ..store })
+    }
+
+    /// Uses a pool of the host's, for reads and writes, whose file then holds the family's tables beside the host's own.
+    ///
+    /// How it waits and how safely it commits are the pool's settings; foreign keys must be on, as they are by default in
+    /// sqlx. It needs two connections or more if the host reads while it holds a unit of work.
     pub fn from_pool(pool: SqlitePool) -> Self {
-        Self { write: pool.clone(), read: pool }
+        Self { write: pool.clone(), read: pool, _scratch: None }
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
-    /// migrations. A newer schema than this program knows is left as it is.
+    /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        migrator().run(&self.write).await.map_err(migration_failed)
+        // sqlx takes no lock for SQLite. One transaction around all of it makes the others wait, then find it done.
+        let mut whole = self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        migrator().run(&mut *whole).await.map_err(migration_failed)?;
+        whole.commit().await.map_err(failed)
     }
+}
+
+async fn open_file(path: &Path, synchronous: SqliteSynchronous) -> Result<SqliteStore, StoreError> {
+    create_private(path).map_err(failed)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(synchronous);
+    use_write_ahead_log(&options).await.map_err(failed)?;
+    let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
+    let write = pool().max_connections(1).connect_lazy_with(options.clone());
+    let read = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+    Ok(SqliteStore { write, read, _scratch: None })
+}
+
+/// Readers and the writer then don't wait for each other. The mode is a property of the file, so it is set once, here.
+///
+/// To change it SQLite needs the file for itself and does not wait for that. To begin an exclusive transaction it does
+/// wait: so whoever comes second waits that way, and then finds the mode changed.
+async fn use_write_ahead_log(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    const TRIES: u32 = 10;
+    let mut connection = options.connect().await?;
+    let mut tried = 0;
+    let mode: String = loop {
+        tried += 1;
+        match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut connection).await {
+            Err(error) if is_busy(&error) && tried < TRIES => {
+                connection.begin_with("BEGIN EXCLUSIVE").await?.rollback().await?;
+            }
+            answer => break answer?,
+        }
+    };
+    if mode != "wal" {
+        tracing::warn!(
+            mode,
+            "no write-ahead log on this file system: readers and the writer wait for each other"
+        );
+    }
+    connection.close().await
 }
 
 fn migrator() -> Migrator {
@@ -77,6 +128,10 @@ fn migrator() -> Migrator {
 
 /// So that nobody else on the machine can read what lies in it. The log and index files beside it get the same mode.
 fn create_private(path: &Path) -> io::Result<()> {
+    // Closing any handle of a file drops every POSIX lock that this process holds on it, SQLite's too. So only a file that
+    // did not exist is ever opened here, and nobody goes on to SQLite with it before that handle is closed.
+    static CREATING: Mutex<()> = Mutex::new(());
+    let _closed_before_the_next = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -84,6 +139,31 @@ fn create_private(path: &Path) -> io::Result<()> {
     match options.open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// A directory of this user alone, removed when it is dropped.
+#[derive(Debug)]
+struct ScratchDirectory(PathBuf);
+
+impl ScratchDirectory {
+    fn create() -> io::Result<Self> {
+        // The name is only to be free; nothing depends on its being secret.
+        let name = format!("iam-{}-{:016x}", std::process::id(), RandomState::new().hash_one(()));
+        let path = std::env::temp_dir().join(name);
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for ScratchDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a temporary store was not removed");
+        }
     }
 }
 

@@ -31,10 +31,19 @@ impl TrustedProxies {
                 .parse::<IpNet>()
                 .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
                 .map_err(|_| InvalidProxies::Malformed(entry.to_owned()))?;
+            let network = fold(network);
             if network.prefix_len() == 0 { Err(InvalidProxies::Everybody) } else { Ok(network) }
         });
         networks.collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// As addresses are folded before they are compared, networks are: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+fn fold(network: IpNet) -> IpNet {
+    let (IpAddr::V6(v6), Some(length)) = (network.addr(), network.prefix_len().checked_sub(96)) else {
+        return network;
+    };
+    v6.to_ipv4_mapped().and_then(|v4| IpNet::new(v4.into(), length).ok()).unwrap_or(network)
 }
 
 /// The header in which proxies name the client. Only one counts: what they don't set themselves, clients can.
@@ -85,32 +94,31 @@ pub(crate) fn client_address(peer: IpAddr, view: &dyn RequestView, config: &Prox
     if !config.trusts(peer) {
         return peer;
     }
-    let lines = view.header(config.header.name());
-    let Some(lines) = lines.iter().map(|line| std::str::from_utf8(line).ok()).collect::<Option<Vec<_>>>()
-    else {
-        return peer;
-    };
-    // A list may be spread over several lines (RFC 9110 section 5.3).
-    let list = lines.join(",");
-    if list.is_empty() {
-        return peer;
-    }
-    let hops = match config.header {
-        ForwardHeader::XForwardedFor => list.split(',').map(|hop| node(hop.trim())).collect::<Vec<_>>(),
-        ForwardHeader::Forwarded => match split_quoted(&list, ',') {
-            Some(elements) => elements.into_iter().map(forwarded_for).collect(),
-            None => return peer,
-        },
-    };
-    let mut client = peer;
-    for hop in hops.into_iter().rev() {
-        match hop {
-            None => return peer,
-            Some(address) if config.trusts(address) => client = address,
-            Some(address) => return address,
+    first_untrusted(view, config).unwrap_or(peer)
+}
+
+fn first_untrusted(view: &dyn RequestView, config: &ProxyConfig) -> Option<IpAddr> {
+    let mut leftmost = None;
+    // A list may be spread over several lines (RFC 9110 section 5.3). Each is read by itself and bytes that are no text
+    // spoil their own hop only: what lies left of where the walk ends is the client's, and must not choose the result.
+    for line in view.header(config.header.name()).into_iter().rev() {
+        let line = String::from_utf8_lossy(line);
+        let hops = match config.header {
+            ForwardHeader::XForwardedFor => line.split(',').collect(),
+            ForwardHeader::Forwarded => split_quoted(&line, ',')?,
+        };
+        for hop in hops.into_iter().rev() {
+            let address = match config.header {
+                ForwardHeader::XForwardedFor => node(hop.trim_matches([' ', '\t'])),
+                ForwardHeader::Forwarded => forwarded_for(hop),
+            }?;
+            if !config.trusts(address) {
+                return Some(address);
+            }
+            leftmost = Some(address);
         }
     }
-    client
+    leftmost
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
@@ -180,6 +188,24 @@ mod tests {
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
         let view = WebRequest { headers, ..WebRequest::default() };
         client_address(peer.parse().unwrap(), &view, &config).to_string()
+    }
+
+    #[test]
+    fn what_a_client_writes_to_the_left_does_not_choose() {
+        let config =
+            |header| ProxyConfig { trusted: TrustedProxies::parse("::ffff:10.0.0.0/104").unwrap(), header };
+        for (header, name, lines) in [
+            (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff, 192.0.2.1".as_slice()][..]),
+            (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff", b"192.0.2.1"]),
+            (ForwardHeader::Forwarded, "forwarded", &[b"for=\"", b"for=192.0.2.1"]),
+            (ForwardHeader::Forwarded, "forwarded", &[b"\xff", b"for=192.0.2.1, for=10.0.0.7"]),
+        ] {
+            let headers = lines.iter().map(|line| (name.to_owned(), line.to_vec())).collect();
+            let view = WebRequest { headers, ..WebRequest::default() };
+            let found = client_address("10.0.0.1".parse().unwrap(), &view, &config(header));
+            assert_eq!(found.to_string(), "192.0.2.1", "{lines:?}");
+        }
+        assert!(matches!(TrustedProxies::parse("::ffff:0.0.0.0/96"), Err(InvalidProxies::Everybody)));
     }
 
     #[test]

@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(read(&[b"a=b; __Host-iam_session=tok-en_1; c=d"]).as_deref(), Some("tok-en_1"));
         assert_eq!(read(&[b"a=b", b"__Host-iam_session=x"]).as_deref(), Some("x"));
         let oversized = [b"__Host-iam_session=".as_slice(), &[b'a'; 513]].concat();
-        let flood = [b"__Host-iam_session=x; a=".as_slice(), &[b'a'; 17_000]].concat();
+        let flood = [b"__Host-iam_session=x; a=".as_slice(), &vec![b'a'; 17_000]].concat();
         for lines in [
             &[b"".as_slice()][..],
             &[b"iam_session=x"],

@@ -1,11 +1,17 @@
 //! Strict JSON (RFC 8259): an object whose every field is known, there once, and of its type.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::fields::{BodyError, FieldError};
+
+const MAX_DEPTH: usize = 32;
+/// What an answer tells at most, whatever was sent.
+const MAX_ERRORS: usize = 32;
+const MAX_NAME: usize = 64;
 
 /// An object of a request, each field with its value. What is no string is kept as that fact alone: no request of this
 /// family has other values yet.
@@ -17,22 +23,22 @@ enum Member {
 }
 
 impl StrictObject {
-    /// Reads a body. Deep nesting meets `serde_json`'s own limit.
+    /// Reads a body.
     pub(crate) fn parse(content_type: &[&[u8]], body: &[u8]) -> Result<Self, BodyError> {
         if !is_json(content_type) {
             return Err(BodyError::UnsupportedMediaType);
         }
-        let object: Object = serde_json::from_slice(body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => {
-                BodyError::Fields(vec![error_at("", "wrong_type", "an object is expected")])
-            }
-            _ => BodyError::Malformed("not JSON"),
+        let (mut members, mut duplicate) = (None, None);
+        let document = Document { depth: 0, path: "", members: &mut members, duplicate: &mut duplicate };
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        document.deserialize(&mut reader).and_then(|_| reader.end()).map_err(|error| {
+            BodyError::Malformed(if error.is_data() { "nested too deeply" } else { "not JSON" })
         })?;
-        match object.duplicate {
-            Some(name) => {
-                Err(BodyError::Fields(vec![error_at(&name, "duplicate", "is there more than once")]))
-            }
-            None => Ok(Self(object.members)),
+        let fault = |name: &str, code, detail| BodyError::Fields(vec![error_at(name, code, detail)]);
+        match (members, duplicate) {
+            (None, _) => Err(fault("", "wrong_type", "an object is expected")),
+            (_, Some(name)) => Err(fault(&name, "duplicate", "is there more than once")),
+            (Some(members), None) => Ok(Self(members)),
         }
     }
 
@@ -66,7 +72,7 @@ impl Fields {
 
     /// Everything that was wrong, fields that nobody took included.
     pub(crate) fn finish(mut self) -> Result<(), BodyError> {
-        for (name, _) in &self.members {
+        for (name, _) in self.members.iter().take(MAX_ERRORS) {
             self.errors.push(error_at(name, "unknown", "is not known here"));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(BodyError::Fields(self.errors)) }
@@ -75,7 +81,7 @@ impl Fields {
 
 fn error_at(field: &str, code: &'static str, detail: &str) -> FieldError {
     // A name comes from the request: enough of it to be recognised.
-    let field = field.chars().take(64).collect();
+    let field = field.chars().take(MAX_NAME).collect();
     FieldError { field, code, detail: detail.to_owned() }
 }
 
@@ -87,49 +93,23 @@ fn is_json(content_type: &[&[u8]]) -> bool {
         && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
 }
 
-struct Object {
-    members: Vec<(String, Member)>,
-    duplicate: Option<String>,
+/// Reads a value, with the duplicates in it; the outermost object gives its members away.
+struct Document<'a> {
+    depth: usize,
+    path: &'a str,
+    members: &'a mut Option<Vec<(String, Member)>>,
+    duplicate: &'a mut Option<String>,
 }
 
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor)
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = Member;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-struct ObjectVisitor;
-
-impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Object;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-        let mut object = Object { members: Vec::new(), duplicate: None };
-        while let Some(name) = map.next_key::<String>()? {
-            let member: Member = map.next_value()?;
-            if object.members.iter().any(|(known, _)| *known == name) {
-                object.duplicate.get_or_insert(name);
-            } else {
-                object.members.push((name, member));
-            }
-        }
-        Ok(object)
-    }
-}
-
-impl<'de> Deserialize<'de> for Member {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MemberVisitor)
-    }
-}
-
-struct MemberVisitor;
-
-impl<'de> Visitor<'de> for MemberVisitor {
+impl<'de> Visitor<'de> for Document<'_> {
     type Value = Member;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -165,14 +145,45 @@ impl<'de> Visitor<'de> for MemberVisitor {
     }
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Member, A::Error> {
-        while seq.next_element::<Member>()?.is_some() {}
+        let depth = deeper(self.depth)?;
+        for at in 0.. {
+            let path = inside(self.path, &at.to_string());
+            let item = Document { depth, path: &path, members: &mut None, duplicate: &mut *self.duplicate };
+            if seq.next_element_seed(item)?.is_none() {
+                break;
+            }
+        }
         Ok(Member::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Member, A::Error> {
-        while map.next_entry::<String, Member>()?.is_some() {}
+        let depth = deeper(self.depth)?;
+        let (mut names, mut members) = (BTreeSet::new(), Vec::new());
+        while let Some(name) = map.next_key::<String>()? {
+            let path = inside(self.path, &name);
+            let value = Document { depth, path: &path, members: &mut None, duplicate: &mut *self.duplicate };
+            let value = map.next_value_seed(value)?;
+            if names.insert(name.clone()) {
+                members.push((name, value));
+            } else {
+                self.duplicate.get_or_insert(path);
+            }
+        }
+        if self.depth == 0 {
+            *self.members = Some(members);
+        }
         Ok(Member::Other)
     }
+}
+
+fn deeper<E: de::Error>(depth: usize) -> Result<usize, E> {
+    if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(E::custom("nested too deeply")) }
+}
+
+/// The name of what lies inside: `items.0.name`. No longer than what an error shows of it.
+fn inside(path: &str, name: &str) -> String {
+    let whole = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    whole.chars().take(MAX_NAME).collect()
 }
 
 #[cfg(test)]
@@ -224,6 +235,22 @@ mod tests {
         }
         let invalid = StrictObject::parse(&[b"application/json"], b"{\"a\":\"\xff\"}");
         assert!(matches!(invalid.map(|_| ()), Err(BodyError::Malformed(_))));
+    }
+
+    #[test]
+    fn depth_and_duplicates_inside() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let parse = |body: &str| StrictObject::parse(&[b"application/json"], body.as_bytes()).map(|_| ());
+        assert_eq!(parse(&nested(32)), Ok(()));
+        for deep in [nested(33), nested(100), nested(200), "[".repeat(100_000)] {
+            assert_eq!(parse(&deep), Err(BodyError::Malformed("nested too deeply")));
+        }
+        let inside = r#"{"username":"a","password":"p","x":[{"c":1},{"c":1,"c":2}]}"#;
+        assert_eq!(wrong(inside), [("x.1.c".to_owned(), "duplicate")]);
+        // What can't be read is not searched for fields.
+        for cut in ["[1", "[] x", "\"a", r#"{"a":1,"a":2"#] {
+            assert_eq!(parse(cut), Err(BodyError::Malformed("not JSON")), "{cut}");
+        }
     }
 
     #[test]

@@ -26,13 +26,10 @@ impl WebRequest {
     }
 }
 
-/// Headers and body may hold secrets.
+/// Target, headers and body may hold secrets: a set-up link, a cookie, a password.
 impl fmt::Debug for WebRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebRequest")
-            .field("method", &self.method)
-            .field("target", &self.target)
-            .finish_non_exhaustive()
+        f.debug_struct("WebRequest").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -61,7 +58,6 @@ impl RequestView for WebRequest {
 }
 
 /// An answer.
-#[derive(Debug)]
 pub struct WebResponse {
     /// The status code.
     pub status: u16,
@@ -69,6 +65,18 @@ pub struct WebResponse {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Body,
+}
+
+/// Header values may be secret: `set-cookie` holds a session's token.
+impl fmt::Debug for WebResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("WebResponse")
+            .field("status", &self.status)
+            .field("headers", &names)
+            .field("body", &self.body)
+            .finish()
+    }
 }
 
 /// The body of an answer.

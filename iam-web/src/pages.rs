@@ -67,7 +67,7 @@ impl Pages {
     /// A time to wait, in words.
     pub(crate) fn wait_text(&self, seconds: u64) -> String {
         let (unit, count) =
-            if seconds <= 90 { ("seconds", seconds) } else { ("minutes", seconds.div_ceil(60)) };
+            if seconds <= 90 { ("seconds", seconds.max(1)) } else { ("minutes", seconds.div_ceil(60)) };
         let form = if count == 1 { "one" } else { "other" };
         self.text_with(&format!("wait.{unit}.{form}"), &[("count", &count.to_string())])
     }

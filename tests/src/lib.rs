@@ -1,1 +1,23 @@
-//! x
+//! What the family promises, seen from outside.
+//!
+//! [`scenarios`] has one function per promise. Each gets a [`World`]: a host application on some adapter and some store,
+//! served on a random port, with a clock that the scenario moves. `tests/matrix.rs` runs every scenario on every pair; a new
+//! adapter or store is one line in [`Adapter`] or [`Backend`].
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "all of it is test code: what goes wrong fails the scenario"
+)]
+
+mod client;
+mod faults;
+pub mod scenarios;
+mod world;
+
+pub use client::{Answer, Browser};
+pub use faults::{Faults, FaultyStore};
+pub use world::{Adapter, Backend, Entry, PASSWORD, World};

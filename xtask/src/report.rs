@@ -70,7 +70,7 @@ impl Report {
     /// Prints the summary; fails when a step did.
     pub(crate) fn finish(self) -> Result<()> {
         println!("\n{self}");
-        match self.count(|outcome| outcome.is_err()) {
+        match self.count(Result::is_err) {
             0 => Ok(()),
             1 => Err(Trouble::new("One step failed; its complaints stand above.")),
             failed => Err(Trouble::new(format!("{failed} steps failed; their complaints stand above."))),
@@ -99,7 +99,7 @@ impl fmt::Display for Report {
                 }
             }
         }
-        let failed = self.count(|outcome| outcome.is_err());
+        let failed = self.count(Result::is_err);
         let skipped = self.count(|outcome| matches!(outcome, Ok(Outcome::Skipped { .. })));
         let passed = self.steps.len() - failed - skipped;
         write!(f, "\n{passed} passed, {failed} failed, {skipped} skipped")

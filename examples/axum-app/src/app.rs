@@ -16,7 +16,8 @@ use tracing::Instrument;
 use crate::documents::{Documents, document_parent};
 use crate::pages;
 
-pub(crate) fn router(web: WebIam, documents: Documents) -> Router {
+/// The routes, each with its guard.
+pub fn router(web: WebIam, documents: Documents) -> Router {
     let iam = web.iam().clone();
     let guard_documents = requires_parent(document_parent).with_state(documents.clone());
     Router::new()

@@ -11,8 +11,9 @@ use iam_axum::{Error, Iam, ParentId};
 
 /// A handful of documents, in memory.
 #[derive(Clone, Debug)]
-pub(crate) struct Documents(Arc<BTreeMap<u64, Document>>);
+pub struct Documents(Arc<BTreeMap<u64, Document>>);
 
+/// A document.
 #[derive(Debug)]
 pub(crate) struct Document {
     pub(crate) title: String,
@@ -21,7 +22,7 @@ pub(crate) struct Document {
 
 impl Documents {
     /// Document 1 belongs to `acme`, 2 to `globex`.
-    pub(crate) async fn of_the_example(iam: &Iam) -> Result<Self, Error> {
+    pub async fn of_the_example(iam: &Iam) -> Result<Self, Error> {
         let mut documents = BTreeMap::new();
         for (id, key) in [(1, "acme"), (2, "globex")] {
             let parent = iam.ensure_parent(&ParentKey::parse(key)?, &Actor::service()).await?;

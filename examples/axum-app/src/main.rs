@@ -2,15 +2,12 @@
 //!
 //! `cargo run -p axum-app` runs it on SQLite with nothing set up; see `.env.example` for what can be.
 
-mod app;
-mod documents;
-mod pages;
-
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use axum_app::Documents;
 use iam_axum::Iam;
 use iam_axum::settings::{Database, IamSettings, Mode};
 use iam_store_sqlite::SqliteStore;
@@ -39,8 +36,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let settings = IamSettings::from_env()?;
     let iam = open(&settings).await?;
     settings.bootstrap(&iam).await?;
-    let documents = documents::Documents::of_the_example(&iam).await?;
-    let app = app::router(settings.web(iam.clone()).service("Example").build(), documents);
+    let documents = Documents::of_the_example(&iam).await?;
+    let app = axum_app::router(settings.web(iam.clone()).service("Example").build(), documents);
 
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);

@@ -1,0 +1,8 @@
+//! The example host application's routes and data: what a service looks like that embeds the family on axum.
+
+mod app;
+mod documents;
+mod pages;
+
+pub use app::router;
+pub use documents::Documents;

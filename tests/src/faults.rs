@@ -1,0 +1,184 @@
+//! A store that fails when it is told to, and that counts what is asked of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::audit::Record;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, SessionId};
+use iam_core::parent::{Parent, ParentKey};
+use iam_core::role::{Role, RoleName};
+use iam_core::session::SessionRecord;
+use iam_core::store::{
+    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, Parents, Readiness, Roles, Sessions, Store,
+    StoreError, StoreErrorKind, UnitOfWork,
+};
+use iam_core::token::TokenHash;
+
+/// Switches and counters.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Nothing works.
+    pub down: AtomicBool,
+    /// Nothing can be written to the audit log.
+    pub audit: AtomicBool,
+    /// The use of sessions can't be noted.
+    pub touch: AtomicBool,
+    /// Reads outside units of work.
+    pub reads: AtomicUsize,
+    /// Notes of a session's use.
+    pub touches: AtomicUsize,
+    /// Units of work begun.
+    pub units: AtomicUsize,
+    /// Units of work that are open now.
+    pub open_units: AtomicUsize,
+}
+
+impl Faults {
+    fn check(&self) -> Result<(), StoreError> {
+        fail_if(&self.down)
+    }
+
+    fn read(&self) -> Result<(), StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.check()
+    }
+}
+
+fn fail_if(switch: &AtomicBool) -> Result<(), StoreError> {
+    if switch.load(Ordering::SeqCst) {
+        Err(StoreError::new(StoreErrorKind::Unavailable, "as the test asked"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Any store, with [`Faults`] before it.
+#[derive(Debug)]
+pub struct FaultyStore {
+    inner: Box<dyn Store>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyStore {
+    /// Puts faults before a store.
+    pub fn new(inner: impl Store, faults: Arc<Faults>) -> Self {
+        Self { inner: Box::new(inner), faults }
+    }
+}
+
+struct FaultyUnit {
+    inner: Box<dyn UnitOfWork>,
+    faults: Arc<Faults>,
+    _open: Open,
+}
+
+/// Counts an open unit until it is gone, whichever way.
+struct Open(Arc<Faults>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open_units.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
+        self.faults.check()?;
+        let inner = self.inner.begin().await?;
+        self.faults.units.fetch_add(1, Ordering::SeqCst);
+        self.faults.open_units.fetch_add(1, Ordering::SeqCst);
+        let faults = Arc::clone(&self.faults);
+        Ok(Box::new(FaultyUnit { inner, _open: Open(Arc::clone(&faults)), faults }))
+    }
+
+    async fn readiness(&self) -> Result<Readiness, StoreError> {
+        self.faults.check()?;
+        self.inner.readiness().await
+    }
+
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
+        self.faults.read()?;
+        self.inner.session(token).await
+    }
+
+    async fn touch_session(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+        unless: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.faults.check()?;
+        fail_if(&self.faults.touch)?;
+        self.faults.touches.fetch_add(1, Ordering::SeqCst);
+        self.inner.touch_session(id, now, unless).await
+    }
+
+    async fn login_candidate(
+        &self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError> {
+        self.faults.read()?;
+        self.inner.login_candidate(identifier).await
+    }
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.faults.read()?;
+        self.inner.account(id).await
+    }
+
+    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
+        self.faults.read()?;
+        self.inner.account_by_username(username).await
+    }
+
+    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
+        self.faults.read()?;
+        self.inner.parent_by_key(key).await
+    }
+
+    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        self.faults.read()?;
+        self.inner.role_by_name(name).await
+    }
+}
+
+#[async_trait]
+impl UnitOfWork for FaultyUnit {
+    fn accounts(&mut self) -> &mut dyn Accounts {
+        self.inner.accounts()
+    }
+    fn parents(&mut self) -> &mut dyn Parents {
+        self.inner.parents()
+    }
+    fn roles(&mut self) -> &mut dyn Roles {
+        self.inner.roles()
+    }
+    fn sessions(&mut self) -> &mut dyn Sessions {
+        self.inner.sessions()
+    }
+    fn limits(&mut self) -> &mut dyn Limits {
+        self.inner.limits()
+    }
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+    fn keys(&mut self) -> &mut dyn KeyCanaries {
+        self.inner.keys()
+    }
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.faults.check()?;
+        self.inner.commit().await
+    }
+}
+
+#[async_trait]
+impl AuditLog for FaultyUnit {
+    async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+        fail_if(&self.faults.audit)?;
+        self.inner.audit().append(record).await
+    }
+}

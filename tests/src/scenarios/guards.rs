@@ -1,0 +1,184 @@
+use crate::{Adapter, Backend, World};
+
+/// 401 to a program, the login page for a person, 403 for who is signed in: never a redirect.
+pub async fn roles_are_asked_for(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut nobody = world.browser();
+    let api = nobody.get("/reports").await;
+    assert_eq!((api.status, api.json()["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(api.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(nobody.send("GET", "/reports", &[("accept", "*/*")], Vec::new()).await.status, 401);
+    assert_eq!(nobody.send("HEAD", "/reports", &[], Vec::new()).await.status, 401);
+    let posted = nobody.submit("/reports", &[("title", "x")]).await;
+    assert_eq!(posted.status, 401, "a POST is not redirected");
+    assert!(posted.body.contains("href=\"/auth/login\""));
+
+    let mut bob = world.signed_in("bob").await;
+    for path in ["/reports", "/documents/2"] {
+        let page = bob.open(path).await;
+        assert_eq!((page.status, page.location()), (403, ""), "{path}");
+        assert!(page.body.contains("bob") && page.body.contains("Sign out"));
+        assert_eq!(bob.get(path).await.json()["code"], "forbidden");
+    }
+    assert_eq!(world.logged("authz_fail").await, 4);
+    for (name, status) in [("amy", 200), ("gus", 200), ("max", 403)] {
+        assert_eq!(world.signed_in(name).await.get("/reports").await.status, status, "{name}");
+    }
+}
+
+/// TN-02.
+pub async fn somebody_elses_document_looks_like_a_missing_one(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    assert!(bob.open("/documents/1").await.body.contains("The plans of acme"));
+    let others = bob.open("/documents/2").await;
+    assert_eq!(others.status, 403);
+    for path in ["/documents/3", "/documents/zz", "/documents/-1", "/documents/99999999999999999999"] {
+        assert_eq!(bob.open(path).await.comparable(), others.comparable(), "{path}");
+    }
+    assert!(world.signed_in("gus").await.open("/documents/2").await.body.contains("The plans of globex"));
+    // No parent matches nothing, not even an object without one.
+    let mut max = world.signed_in("max").await;
+    for path in ["/documents/1", "/documents/2", "/documents/3"] {
+        assert_eq!(max.get(path).await.status, 403, "{path}");
+    }
+    assert_eq!(world.browser().get("/documents/1").await.status, 401);
+}
+
+/// CSRF-01 on a host's own guarded route.
+pub async fn forged_requests_are_refused(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let origin = amy.origin();
+    let token = amy.open("/reports").await.csrf_token();
+    let theirs = world.signed_in("gus").await.open("/reports").await.csrf_token();
+    let visitors = world.browser().open("/auth/login").await.csrf_token();
+    let title = [("title", "x")];
+
+    for headers in [
+        &[("origin", origin.as_str())][..],
+        &[("sec-fetch-site", "same-origin")],
+        &[("origin", "null"), ("sec-fetch-site", "same-origin")],
+        &[("x-csrf-token", token.as_str())],
+    ] {
+        assert_eq!(amy.submit_with("/reports", &title, headers).await.status, 201, "{headers:?}");
+    }
+    let mut refused = 0;
+    for headers in [
+        &[][..],
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", &format!("{origin}0"))],
+        &[("origin", &origin.replace("http:", "https:"))],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("x-csrf-token", "")],
+        &[("x-csrf-token", theirs.as_str())],
+        &[("x-csrf-token", visitors.as_str())],
+        &[("x-csrf-token", token.as_str()), ("x-csrf-token", token.as_str())],
+        &[("referer", origin.as_str())],
+    ] {
+        let answer = amy.submit_with("/reports", &title, headers).await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (403, Some("csrf")), "{headers:?}");
+        refused += 1;
+    }
+    assert_eq!(world.logged("malicious_csrf").await, refused);
+
+    // A form's own field counts where the headers say nothing, and the handler still gets the form.
+    let answer = amy.submit_with("/reports", &[("title", "Quarter"), ("csrf_token", &token)], &[]).await;
+    assert_eq!(answer.status, 201);
+    assert!(answer.body.contains("Added: Quarter"));
+    for wrong in [theirs.as_str(), visitors.as_str(), ""] {
+        let fields = [("title", "x"), ("csrf_token", wrong)];
+        assert_eq!(amy.submit_with("/reports", &fields, &[]).await.status, 403);
+    }
+    let large = "x".repeat(17 * 1024);
+    let fields = [("title", large.as_str()), ("csrf_token", &token)];
+    assert_eq!(amy.submit_with("/reports", &fields, &[]).await.status, 403, "too large to be looked at");
+    // With an Authorization header the cookie does not count at all.
+    let headers = [("authorization", "Bearer x"), ("origin", origin.as_str())];
+    assert_eq!(amy.submit_with("/reports", &title, &headers).await.status, 401);
+}
+
+/// CSRF-01 on the family's own forms and JSON.
+pub async fn forms_of_ours_need_their_token(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.browser();
+    let page = amy.open("/auth/login").await;
+    let token = page.csrf_token();
+    let others = world.browser().open("/auth/login").await.csrf_token();
+    let fields = |token: &str| {
+        vec![
+            ("username", "amy".to_owned()),
+            ("password", crate::PASSWORD.to_owned()),
+            ("csrf_token", token.to_owned()),
+        ]
+    };
+    async fn login(
+        browser: &mut crate::Browser,
+        fields: Vec<(&str, String)>,
+        headers: &[(&str, &str)],
+    ) -> crate::Answer {
+        let fields: Vec<_> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        browser.submit_with("/auth/login", &fields, headers).await
+    }
+    for wrong in ["", "x", others.as_str()] {
+        let origin = amy.origin();
+        let answer = login(&mut amy, fields(wrong), &[("origin", &origin)]).await;
+        assert_eq!(answer.status, 403, "{wrong}");
+        assert!(answer.body.contains("value=\"amy\""), "what was typed is kept");
+        assert!(amy.session_cookie().is_none());
+    }
+    assert_eq!(login(&mut amy, fields(&token), &[("origin", "https://evil.example")]).await.status, 403);
+    assert_eq!(login(&mut amy, fields(&token), &[]).await.status, 303, "the token alone is enough");
+
+    let body = serde_json::json!({"username": "gus", "password": crate::PASSWORD}).to_string().into_bytes();
+    let json = ("content-type", "application/json");
+    let mut gus = world.browser();
+    let refused = gus.send("POST", "/api/v1/auth/login", &[json], body.clone()).await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (403, Some("csrf")));
+    let token = gus.get("/api/v1/auth/csrf").await.json()["csrf_token"].as_str().unwrap().to_owned();
+    let answer = gus.send("POST", "/api/v1/auth/login", &[json, ("x-csrf-token", &token)], body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        gus.send("POST", "/api/v1/auth/logout", &[("x-csrf-token", &token)], Vec::new()).await.status,
+        403
+    );
+    assert_eq!(gus.get("/api/v1/me").await.status, 200);
+}
+
+/// RB-02.
+pub async fn path_tricks_open_nothing(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for path in [
+        "/reports",
+        "/reports/",
+        "//reports",
+        "/./reports",
+        "/x/../reports",
+        "/%72eports",
+        "/reports%2f",
+        "/reports%20",
+        "/reports;x",
+        "/reports;",
+        "/REPORTS",
+        "/reports?x",
+        "/reports/.",
+        "/reports%00",
+        "/%2freports",
+        "/reports%3f",
+        "/reports#x",
+        "/documents/1",
+        "/documents/1/",
+        "/documents//1",
+        "/documents/1%2f",
+        "/documents/01",
+        "/documents/+1",
+        "/documents/1;",
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS", "TRACE"] {
+            let answer = world.browser().send(method, path, &[], Vec::new()).await;
+            assert!(matches!(answer.status, 400..=499), "{method} {path}: {}", answer.status);
+        }
+    }
+}

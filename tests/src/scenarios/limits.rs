@@ -1,0 +1,179 @@
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+
+use crate::{Adapter, Backend, PASSWORD, World};
+
+const WRONG: &str = "not the password";
+
+/// RL-01: five tries, then growing delays, never for ever; whatever form of the name.
+pub async fn guessing_an_account_is_slowed_down(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for name in ["bob", "BOB", " bob ", "\u{ff42}\u{ff4f}\u{ff42}", "Bob"] {
+        assert_eq!(world.browser().api_sign_in(name, WRONG).await.status, 401, "{name}");
+    }
+    let refused = world.browser().api_sign_in("bob", PASSWORD).await;
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (429, Some("1")),
+        "even the right one is not looked at"
+    );
+    let page = world.browser().sign_in("bob", PASSWORD).await;
+    assert_eq!(page.status, 429);
+    assert!(page.body.contains("1 second") && page.body.contains("value=\"bob\""));
+    for delay in ["2", "4", "8"] {
+        let wait: u64 = delay.parse().unwrap();
+        world.later(wait / 2);
+        assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 401);
+        let refused = world.browser().api_sign_in("bob", WRONG).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, Some(delay)));
+    }
+    world.later(8);
+    assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 200);
+    // A quiet while forgets, and then the next five are counted again.
+    world.later(3600);
+    for _ in 0..5 {
+        assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 401);
+    }
+    assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 429);
+}
+
+/// A name that nobody has is treated alike, to the letter.
+pub async fn names_without_an_account_are_slowed_down_alike(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut answers = Vec::new();
+    for name in ["bob", "nobody"] {
+        for _ in 0..5 {
+            assert_eq!(world.browser().api_sign_in(name, WRONG).await.status, 401);
+        }
+        let refused = world.browser().api_sign_in(name, WRONG).await;
+        assert_eq!(refused.status, 429);
+        answers.push(refused.comparable());
+        world.later(120);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// RL-02: forty at once, five are looked at.
+pub async fn parallel_guesses_are_counted_exactly(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let start = Arc::new(Barrier::new(40));
+    let tries: Vec<_> = (0..40)
+        .map(|_| {
+            let (mut browser, start) = (world.browser(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                browser.api_sign_in("bob", WRONG).await.status
+            })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for attempt in tries {
+        statuses.push(attempt.await.unwrap());
+    }
+    let count = |status| statuses.iter().filter(|s| **s == status).count();
+    assert_eq!((count(401), count(429)), (5, 35), "{statuses:?}");
+    assert_eq!(world.logged("authn_login_fail").await, 5);
+}
+
+/// Ten failures a minute, a hundred an hour; successes neither count nor reset.
+pub async fn a_network_that_fails_too_often_has_to_wait(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for n in 0..10 {
+        assert_eq!(world.browser().api_sign_in(&format!("name{n}"), WRONG).await.status, 401, "{n}");
+        if n % 3 == 0 {
+            assert_eq!(world.browser().api_sign_in("amy", PASSWORD).await.status, 200);
+        }
+    }
+    let refused = world.browser().api_sign_in("gus", PASSWORD).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("60")));
+    for minute in 1..10 {
+        world.later(60);
+        for n in 0..10 {
+            assert_eq!(world.browser().api_sign_in(&format!("name{minute}-{n}"), WRONG).await.status, 401);
+        }
+    }
+    world.later(60);
+    let refused = world.browser().api_sign_in("gus", PASSWORD).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3000")), "the hour is full");
+    world.later(3000);
+    assert_eq!(world.browser().api_sign_in("gus", PASSWORD).await.status, 200);
+}
+
+/// An office, a school, a carrier's gateway.
+pub async fn a_hundred_people_behind_one_address_get_in(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for n in 0..100 {
+        world.add(&format!("person{n}"), &[], None).await;
+    }
+    let start = Arc::new(Barrier::new(100));
+    let tries: Vec<_> = (0..100)
+        .map(|n| {
+            let (mut browser, start) = (world.browser(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                browser.api_sign_in(&format!("person{n}"), PASSWORD).await.status
+            })
+        })
+        .collect();
+    for attempt in tries {
+        assert_eq!(attempt.await.unwrap(), 200);
+    }
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 100);
+    assert_eq!(world.logged("authn_login_success").await, 100);
+}
+
+/// RL-06: by the note of an earlier sign-in on the device.
+pub async fn the_owner_gets_in_while_a_stranger_guesses(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    let token = bob.open("/").await.csrf_token();
+    bob.submit("/auth/logout", &[("csrf_token", &token)]).await;
+    for _ in 0..30 {
+        world.browser().api_sign_in("bob", WRONG).await;
+        world.later(1);
+    }
+    assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 429, "a new device has to wait");
+    assert_eq!(bob.api_sign_in("bob", PASSWORD).await.status, 200, "the owner's does not");
+    // It has tries of its own, no more than others, and counts for its account alone.
+    let mut thief = world.browser();
+    thief.cookies.insert("iam_device".into(), bob.cookies["iam_device"].clone());
+    for _ in 0..5 {
+        assert_eq!(thief.clone().api_sign_in("bob", WRONG).await.status, 401);
+    }
+    assert_eq!(thief.clone().api_sign_in("bob", PASSWORD).await.status, 429);
+    world.later(120);
+    for _ in 0..5 {
+        assert_eq!(thief.clone().api_sign_in("gus", WRONG).await.status, 401);
+    }
+    assert_eq!(thief.api_sign_in("gus", WRONG).await.status, 429);
+}
+
+/// RL-05.
+pub async fn a_success_gives_back_its_own_try_only(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for _ in 0..4 {
+        assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 401);
+    }
+    for _ in 0..3 {
+        assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 200);
+    }
+    assert_eq!(world.logged("authn_login_successafterfail").await, 3);
+    assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 401);
+    assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 429);
+}
+
+/// AU-01: strangers can't fill the disk.
+pub async fn repeated_refusals_share_a_row(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for _ in 0..5 {
+        world.browser().api_sign_in("bob", WRONG).await;
+    }
+    for _ in 0..25 {
+        assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 429);
+    }
+    let log = world.log().await;
+    let rows: Vec<_> = log.iter().filter(|entry| entry.event == "excess_rate_limit_exceeded").collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].count, rows[0].reason.as_deref()), (25, Some("login.account")));
+}

@@ -1,0 +1,317 @@
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use iam_core::account::{AccountStatus, EmailAddress, Username};
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::parent::{ParentKey, ParentStatus};
+use iam_core::password::{HashMemory, PasswordScheme, PlainPassword, Verdict};
+
+use crate::{Adapter, Backend, PASSWORD, World};
+
+/// A page leads to the login page and back to where the person wanted to go, and the trail tells of it.
+pub async fn a_page_visit_signs_in_and_comes_back(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.browser();
+    let away = amy.open("/reports?year=2026&q=a%20b").await;
+    assert_eq!(away.status, 303);
+    assert_eq!(away.location(), "/auth/login?next=/reports%3Fyear%3D2026%26q%3Da%2520b");
+    let page = amy.open(away.location()).await;
+    assert_eq!(page.status, 200);
+    assert!(amy.session_cookie().is_none(), "no session before signing in");
+    let token = page.csrf_token();
+    let fields = [
+        ("username", "Amy"),
+        ("password", PASSWORD),
+        ("csrf_token", &token),
+        ("next", "/reports?year=2026&q=a%20b"),
+    ];
+    let back = amy.submit("/auth/login", &fields).await;
+    assert_eq!((back.status, back.location()), (303, "/reports?year=2026&q=a%20b"));
+    assert!(back.set_cookies().iter().all(|line| line.contains("HttpOnly; SameSite=Lax; Path=/")));
+    let reports = amy.open(back.location()).await;
+    assert_eq!(reports.status, 200);
+    assert!(reports.body.contains("amy"));
+    assert_eq!(world.logged("authn_login_success").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_session WHERE logout_time IS NULL AND client_address = '127.0.0.1'").await, 1);
+}
+
+/// The JSON twins do the same.
+pub async fn json_signs_in_and_out(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.browser();
+    let answer = amy.api_sign_in("amy", PASSWORD).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.json()["status"], "authenticated");
+    let me = amy.get("/api/v1/me").await.json();
+    assert_eq!(me["account"]["username"], "amy");
+    assert_eq!(me["account"]["parent"], "acme");
+    assert_eq!(me["account"]["roles"], serde_json::json!(["admin"]));
+    assert_eq!(me["session"]["amr"], serde_json::json!(["pwd"]));
+    // The token of the answer is the new session's.
+    let token = answer.json()["csrf_token"].as_str().unwrap().to_owned();
+    let out = amy.send("POST", "/api/v1/auth/logout", &[("x-csrf-token", &token)], Vec::new()).await;
+    assert_eq!(out.status, 204);
+    assert_eq!(amy.get("/api/v1/me").await.status, 401);
+    assert_eq!(world.logged("authn_logout").await, 1);
+}
+
+/// LG-01: nothing about an account shows until its password was right, and a status not even then.
+pub async fn every_failure_looks_the_same(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let service = Actor::service();
+    for (name, status) in [("dee", AccountStatus::Disabled), ("lou", AccountStatus::Locked)] {
+        let account = world.add(name, &[], None).await;
+        world.iam.set_account_status(account, status, &service).await.unwrap();
+    }
+    world.add("sue", &[], Some("initech")).await;
+    let parent = world.iam.parent_by_key(&ParentKey::parse("initech").unwrap()).await.unwrap().unwrap().id;
+    world
+        .iam
+        .set_parent_status(parent, ParentStatus::Active, ParentStatus::Suspended, &service)
+        .await
+        .unwrap();
+    world.iam.create_account(NewAccount::new(Username::parse("sso").unwrap()), &service).await.unwrap();
+
+    let mut page = None;
+    let mut json = None;
+    let cases = [
+        ("amy", "wrong password here"),
+        ("nobody", PASSWORD),
+        ("not a name", PASSWORD),
+        ("nobody@example.com", PASSWORD),
+        ("dee", PASSWORD),
+        ("lou", PASSWORD),
+        ("sue", PASSWORD),
+        ("sso", PASSWORD),
+    ];
+    for (name, password) in cases {
+        // Its own address for each, so that the limit of one does not answer for the next.
+        world.later(120);
+        let answer = world.browser().sign_in(name, password).await;
+        assert_eq!(answer.status, 401, "{name}");
+        assert!(answer.set_cookies().iter().all(|line| !line.starts_with("iam_session")), "{name}");
+        let comparable = answer.comparable().replace(&format!("value=\"{name}\""), "value=\"*\"");
+        assert_eq!(*page.get_or_insert(comparable.clone()), comparable, "{name}");
+        let answer = world.browser().api_sign_in(name, password).await;
+        assert_eq!(*json.get_or_insert(answer.comparable()), answer.comparable(), "{name}");
+    }
+    let log = world.log().await;
+    let reasons: Vec<_> =
+        log.iter().filter(|e| e.event == "authn_login_fail").map(|e| e.reason.clone().unwrap()).collect();
+    for reason in [
+        "wrong_password",
+        "unknown_account",
+        "account_disabled",
+        "account_locked",
+        "parent_suspended",
+        "no_password",
+    ] {
+        assert!(reasons.iter().any(|known| known == reason), "{reason} in {reasons:?}");
+    }
+    assert!(
+        log.iter()
+            .filter(|e| e.event == "authn_login_fail")
+            .all(|e| e.address.as_deref() == Some("127.0.0.1"))
+    );
+    let named = world.count(
+        "SELECT count(*) FROM iam_auth_log WHERE reason LIKE '%nobody%' OR identifier LIKE '%nobody%'",
+    );
+    assert_eq!(named.await, 0, "people type passwords into the name's field");
+}
+
+/// PW-02, PW-05: no cut, no trim, one form of the same characters.
+pub async fn passwords_are_taken_whole_and_in_one_form(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let service = Actor::service();
+    let long = "x".repeat(1023);
+    let account = world.account("max").await;
+    let set = |text: String| {
+        let iam = &world.iam;
+        let service = &service;
+        async move { iam.set_password(account, &PlainPassword::new(&text).unwrap(), service).await.unwrap() }
+    };
+    let mut max = world.browser();
+    set(format!("{long}a")).await;
+    assert_eq!(max.api_sign_in("max", &format!("{long}b")).await.status, 401);
+    assert_eq!(max.api_sign_in("max", &long[..72]).await.status, 401);
+    assert_eq!(max.api_sign_in("max", &format!("{long}a")).await.status, 200);
+    let too_long = max.api_sign_in("max", &format!("{long}ab")).await;
+    assert_eq!(too_long.status, 422);
+    assert_eq!(too_long.json()["errors"][0]["field"], "password");
+    set("cafe\u{301} with friends".into()).await;
+    assert_eq!(max.api_sign_in("max", "caf\u{e9} with friends").await.status, 200);
+    assert_eq!(max.api_sign_in("max", "caf\u{e9} with friends ").await.status, 401);
+}
+
+/// A hash below today's policy is replaced when its owner signs in.
+pub async fn an_old_hash_is_renewed(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    world
+        .execute(
+            "UPDATE iam_user_account SET password_hash =
+             '$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$0000000000000000000000000000000000000000000'
+             WHERE username = 'max'",
+        )
+        .await;
+    assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 401);
+    // What somebody else's program made of "password" (phc-winner-argon2).
+    world
+        .execute(
+            "UPDATE iam_user_account SET password_hash =
+             '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'
+             WHERE username = 'max'",
+        )
+        .await;
+    assert_eq!(world.browser().api_sign_in("max", "password").await.status, 200);
+    // Stronger than the test's policy: kept.
+    assert_eq!(world.logged("authn_password_rehash").await, 0);
+    world
+        .execute(
+            "UPDATE iam_user_account SET password_hash =
+             '$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8'
+             WHERE username = 'max'",
+        )
+        .await;
+    assert_eq!(world.browser().api_sign_in("max", "password").await.status, 200);
+    assert_eq!(world.logged("authn_password_rehash").await, 1);
+    let stored = world.text("SELECT password_hash FROM iam_user_account WHERE username = 'max'").await;
+    assert!(stored.starts_with("$argon2id$v=19$m=64,"), "{stored}");
+    assert_eq!(world.browser().api_sign_in("max", "password").await.status, 200);
+}
+
+/// PW-07: what no scheme can use, or what would cost too much, is a failure like any other.
+pub async fn a_damaged_hash_is_a_wrong_password(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for sql in [
+        "UPDATE iam_user_account SET password_hash = '' WHERE username = 'max'",
+        "UPDATE iam_user_account SET password_hash = '$argon2id$' WHERE username = 'max'",
+        "UPDATE iam_user_account SET password_hash = 'plain' WHERE username = 'max'",
+        "UPDATE iam_user_account SET password_hash = '$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4' WHERE username = 'max'",
+    ] {
+        world.execute(sql).await;
+        world.later(600);
+        assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 401, "{sql}");
+    }
+}
+
+/// Accepts every password, after it was told to go on.
+#[derive(Debug)]
+struct Parked {
+    arrived: mpsc::Sender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Parked {
+    fn new() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (arrived, has_arrived) = mpsc::channel();
+        let (tell, go_on) = mpsc::channel();
+        (Self { arrived, go_on: Mutex::new(go_on) }, has_arrived, tell)
+    }
+}
+
+impl PasswordScheme for Parked {
+    fn prefixes(&self) -> &[&'static str] {
+        &["$parked$"]
+    }
+
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+        self.arrived.send(()).unwrap();
+        self.go_on.lock().unwrap().recv().unwrap();
+        Verdict::Match { outdated: true }
+    }
+}
+
+const PARK_MAX: &str = "UPDATE iam_user_account SET password_hash = '$parked$' WHERE username = 'max'";
+
+/// Nothing that was read before the hash may be stale after it.
+pub async fn an_account_disabled_while_its_password_is_checked_gets_nothing(
+    adapter: Adapter,
+    backend: Backend,
+) {
+    let (scheme, arrived, go_on) = Parked::new();
+    let world = World::with_scheme(adapter, backend, scheme).await;
+    world.execute(PARK_MAX).await;
+    let mut max = world.browser();
+    let attempt = tokio::spawn(async move { max.api_sign_in("max", PASSWORD).await });
+    tokio::task::spawn_blocking(move || arrived.recv().unwrap()).await.unwrap();
+    let account = world.account("max").await;
+    world.iam.set_account_status(account, AccountStatus::Disabled, &Actor::service()).await.unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(attempt.await.unwrap().status, 401);
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 0);
+    assert_eq!(world.logged("authn_login_fail").await, 1);
+    let stored = world.text("SELECT password_hash FROM iam_user_account WHERE username = 'max'").await;
+    assert_eq!(stored, "$parked$", "the re-hash is conditional, too");
+}
+
+/// The same for a password that was changed meanwhile.
+pub async fn a_password_changed_while_the_old_one_is_checked_wins(adapter: Adapter, backend: Backend) {
+    let (scheme, arrived, go_on) = Parked::new();
+    // Two threads: one is parked, the other makes the new hash.
+    let world = World::with(adapter, backend, |builder| {
+        builder.password_scheme(scheme).hashing(iam_core::password::HashingConfig {
+            threads: 2,
+            queue: 16,
+            max_wait: std::time::Duration::from_secs(60),
+        })
+    })
+    .await;
+    world.execute(PARK_MAX).await;
+    let mut max = world.browser();
+    let attempt = tokio::spawn(async move { max.api_sign_in("max", PASSWORD).await });
+    tokio::task::spawn_blocking(move || arrived.recv().unwrap()).await.unwrap();
+    let new = PlainPassword::new("a brand new password").unwrap();
+    let account = world.account("max").await;
+    world.iam.set_password(account, &new, &Actor::service()).await.unwrap();
+    go_on.send(()).unwrap();
+    assert_eq!(attempt.await.unwrap().status, 401);
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 0);
+    assert_eq!(world.browser().api_sign_in("max", "a brand new password").await.status, 200);
+}
+
+/// An address signs in only once somebody has proved that it is theirs.
+pub async fn a_verified_address_signs_in_and_an_unverified_one_does_not(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let address = |text| EmailAddress::parse(text).unwrap();
+    let eve =
+        NewAccount::new(Username::parse("eve").unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
+    world
+        .iam
+        .create_account(eve.verified_email(address("eve@example.com")), &Actor::service())
+        .await
+        .unwrap();
+    let mut uma =
+        NewAccount::new(Username::parse("uma").unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
+    uma.email = Some((address("uma@example.com"), false));
+    world.iam.create_account(uma, &Actor::service()).await.unwrap();
+    assert_eq!(world.browser().api_sign_in("EVE@Example.com", PASSWORD).await.status, 200);
+    assert_eq!(world.browser().api_sign_in("uma@example.com", PASSWORD).await.status, 401);
+    assert_eq!(world.browser().api_sign_in("uma", PASSWORD).await.status, 200);
+    let taken = NewAccount::new(Username::parse("eve2").unwrap()).verified_email(address("eve@example.com"));
+    assert!(world.iam.create_account(taken, &Actor::service()).await.is_err());
+}
+
+/// WEB-02: no `next` leads away.
+pub async fn the_next_page_is_always_ours(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for next in [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "https:evil.example",
+        "/%2f/evil.example",
+        "/%09/evil.example",
+        "javascript:alert(1)",
+        "\\\\evil.example",
+        "/\r\nSet-Cookie: a=b",
+        "evil.example",
+        "",
+    ] {
+        let mut amy = world.browser();
+        let token = amy.open("/auth/login").await.csrf_token();
+        let fields = [("username", "amy"), ("password", PASSWORD), ("csrf_token", &token), ("next", next)];
+        let answer = amy.submit("/auth/login", &fields).await;
+        assert_eq!((answer.status, answer.location()), (303, "/"), "{next:?}");
+        assert!(answer.set_cookies().iter().all(|line| line.starts_with("iam_")), "{next:?}");
+    }
+}

@@ -1,0 +1,71 @@
+//! One function per promise.
+
+mod guards;
+mod limits;
+mod login;
+mod requests;
+mod sessions;
+mod trouble;
+
+pub use guards::*;
+pub use limits::*;
+pub use login::*;
+pub use requests::*;
+pub use sessions::*;
+pub use trouble::*;
+
+/// Calls a macro with the name of every scenario: the table.
+#[macro_export]
+macro_rules! every_scenario {
+    ($run:ident, $($context:tt)*) => {
+        $run! { $($context)*;
+            // login
+            a_page_visit_signs_in_and_comes_back
+            json_signs_in_and_out
+            every_failure_looks_the_same
+            passwords_are_taken_whole_and_in_one_form
+            an_old_hash_is_renewed
+            a_damaged_hash_is_a_wrong_password
+            an_account_disabled_while_its_password_is_checked_gets_nothing
+            a_password_changed_while_the_old_one_is_checked_wins
+            a_verified_address_signs_in_and_an_unverified_one_does_not
+            the_next_page_is_always_ours
+            // sessions
+            signing_out_kills_the_cookie
+            signing_in_again_replaces_the_session
+            a_chosen_session_is_never_adopted
+            idle_and_absolute_limits_end_sessions
+            background_requests_keep_nobody_signed_in
+            changes_count_from_the_next_request_on
+            a_pending_session_opens_nothing
+            everything_survives_a_restart
+            a_guarded_request_costs_one_read
+            // guards
+            roles_are_asked_for
+            somebody_elses_document_looks_like_a_missing_one
+            forged_requests_are_refused
+            forms_of_ours_need_their_token
+            path_tricks_open_nothing
+            // limits
+            guessing_an_account_is_slowed_down
+            names_without_an_account_are_slowed_down_alike
+            parallel_guesses_are_counted_exactly
+            a_network_that_fails_too_often_has_to_wait
+            a_hundred_people_behind_one_address_get_in
+            the_owner_gets_in_while_a_stranger_guesses
+            a_success_gives_back_its_own_try_only
+            repeated_refusals_share_a_row
+            // requests
+            json_is_strict_and_names_the_field
+            bodies_are_bounded
+            broken_credentials_are_nobody
+            methods_are_answered_exactly
+            family_pages_have_their_headers_and_host_pages_their_own
+            // trouble
+            a_failing_store_is_nobodys_denial
+            what_can_not_be_audited_does_not_happen
+            too_many_passwords_at_once_are_refused_in_time
+            no_unit_of_work_is_open_while_hashing
+        }
+    };
+}

@@ -1,0 +1,144 @@
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use iam_core::password::{HashMemory, HashingConfig, PasswordScheme, Verdict};
+
+use crate::{Adapter, Backend, Faults, PASSWORD, World};
+
+/// 503, never 200 and never 401; the cookie stays; what needs no identity goes on.
+pub async fn a_failing_store_is_nobodys_denial(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let cookie = amy.session_cookie().unwrap().to_owned();
+    world.faults.down.store(true, Ordering::SeqCst);
+    for path in ["/reports", "/documents/1", "/api/v1/me", "/"] {
+        for answer in [amy.get(path).await, amy.open(path).await] {
+            assert_eq!(answer.status, 503, "{path}");
+            assert!(answer.set_cookies().is_empty(), "{path}");
+            assert!(answer.header("retry-after").is_some(), "{path}");
+            assert!(!answer.body.contains("as the test asked"), "{path}: no inner text");
+        }
+    }
+    assert_eq!(world.browser().api_sign_in("amy", PASSWORD).await.status, 503);
+    assert_eq!(world.browser().get("/reports").await.status, 401, "without a cookie nothing needs the store");
+    assert_eq!(amy.get("/healthz").await.status, 200);
+    assert_eq!(amy.get("/readyz").await.status, 503);
+    world.faults.down.store(false, Ordering::SeqCst);
+    assert_eq!(amy.get("/readyz").await.status, 200);
+    assert_eq!(amy.session_cookie(), Some(cookie.as_str()));
+    assert_eq!(amy.get("/reports").await.status, 200);
+    // A use that can't be noted shortens the session, and refuses nobody.
+    world.faults.touch.store(true, Ordering::SeqCst);
+    world.later(120);
+    assert_eq!(amy.get("/reports").await.status, 200);
+}
+
+/// AU-03.
+pub async fn what_can_not_be_audited_does_not_happen(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let sessions = world.count("SELECT count(*) FROM iam_auth_session").await;
+    world.faults.audit.store(true, Ordering::SeqCst);
+    let mut gus = world.browser();
+    let page = gus.sign_in("gus", PASSWORD).await;
+    assert_eq!(page.status, 503);
+    assert!(gus.session_cookie().is_none());
+    assert_eq!(world.browser().api_sign_in("gus", PASSWORD).await.status, 503);
+    assert_eq!(world.browser().api_sign_in("gus", "wrong").await.status, 503);
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, sessions);
+    let account = world.account("amy").await;
+    let role = iam_core::role::RoleName::parse("admin").unwrap();
+    assert!(world.iam.revoke_role(account, &role, &iam_core::flow::Actor::service()).await.is_err());
+    assert_eq!(amy.get("/reports").await.status, 200, "the role is as it was");
+    let token = amy.open("/").await.csrf_token();
+    assert_eq!(amy.submit("/auth/logout", &[("csrf_token", &token)]).await.status, 503);
+    world.faults.audit.store(false, Ordering::SeqCst);
+    assert_eq!(amy.get("/reports").await.status, 200, "nobody was signed out either");
+}
+
+/// Waits until its channel is closed.
+#[derive(Debug)]
+struct Stuck(Mutex<mpsc::Receiver<()>>);
+
+impl PasswordScheme for Stuck {
+    fn prefixes(&self) -> &[&'static str] {
+        &["$stuck$"]
+    }
+
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+        let _ = self.0.lock().unwrap().recv();
+        Verdict::Mismatch
+    }
+}
+
+/// DOS-01: the queue is bounded, and a refusal costs nobody a try.
+pub async fn too_many_passwords_at_once_are_refused_in_time(adapter: Adapter, backend: Backend) {
+    let (hold, stuck) = mpsc::channel();
+    let world = World::with(adapter, backend, |builder| {
+        builder.password_scheme(Stuck(Mutex::new(stuck))).hashing(HashingConfig {
+            threads: 1,
+            queue: 64,
+            max_wait: Duration::from_secs(60),
+        })
+    })
+    .await;
+    for n in 0..66 {
+        world.add(&format!("p{n}"), &[], None).await;
+    }
+    world.execute("UPDATE iam_user_account SET password_hash = '$stuck$' WHERE username = 'p0'").await;
+    let mut waiting = Vec::new();
+    for n in 0..66 {
+        let mut browser = world.browser();
+        waiting.push(tokio::spawn(async move { browser.api_sign_in(&format!("p{n}"), PASSWORD).await }));
+    }
+    // One is being worked on and 64 wait, whichever came first; one more does not fit.
+    let refused = world.browser().api_sign_in("bob", PASSWORD).await;
+    if refused.status != 503 {
+        // It came before the others: then one of them is the one too many.
+        assert_eq!(refused.status, 200);
+    }
+    drop(hold);
+    let mut busy = usize::from(refused.status == 503);
+    for attempt in waiting {
+        let answer = attempt.await.unwrap();
+        match answer.status {
+            503 => {
+                assert_eq!(answer.json()["code"], "busy");
+                assert_eq!(answer.header("retry-after"), Some("60"));
+                busy += 1;
+            }
+            other => assert!(matches!(other, 200 | 401), "{other}"),
+        }
+    }
+    let evaluated = world.logged("authn_login_success").await + world.logged("authn_login_fail").await;
+    assert_eq!(usize::try_from(evaluated).unwrap() + busy, 67, "each was looked at or refused");
+    assert_eq!(world.browser().get("/healthz").await.status, 200);
+}
+
+/// Asserts inside the hash that no unit is open.
+#[derive(Debug)]
+struct Watching(Arc<Mutex<Option<Arc<Faults>>>>, mpsc::Sender<usize>);
+
+impl PasswordScheme for Watching {
+    fn prefixes(&self) -> &[&'static str] {
+        &["$watching$"]
+    }
+
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+        let faults = self.0.lock().unwrap().clone().unwrap();
+        self.1.send(faults.open_units.load(Ordering::SeqCst)).unwrap();
+        Verdict::Match { outdated: false }
+    }
+}
+
+/// A hash takes long; a transaction that waits for it would hold up everybody.
+pub async fn no_unit_of_work_is_open_while_hashing(adapter: Adapter, backend: Backend) {
+    let faults = Arc::new(Mutex::new(None));
+    let (seen, open_units) = mpsc::channel();
+    let world = World::with_scheme(adapter, backend, Watching(Arc::clone(&faults), seen)).await;
+    *faults.lock().unwrap() = Some(Arc::clone(&world.faults));
+    world.execute("UPDATE iam_user_account SET password_hash = '$watching$' WHERE username = 'max'").await;
+    assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 200);
+    assert_eq!(open_units.try_recv(), Ok(0));
+}

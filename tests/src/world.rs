@@ -1,0 +1,207 @@
+//! A host application on some adapter and some store, with people in it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iam_core::account::Username;
+use iam_core::clock::{ManualClock, Timestamp};
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::id::AccountId;
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::parent::ParentKey;
+use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
+use iam_core::role::RoleName;
+use iam_core::seal::KeyRing;
+use iam_core::{Iam, IamBuilder};
+use iam_store_sqlite::SqliteStore;
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::{Browser, Faults, FaultyStore};
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// The adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapter {
+    /// `iam-axum`.
+    Axum,
+}
+
+/// The stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `iam-store-sqlite`.
+    Sqlite,
+}
+
+/// A running host application: people `amy` (role admin, acme), `bob` (no role, acme), `gus` (role auditor, globex), `max`
+/// (no role, no parent).
+#[derive(Debug)]
+pub struct World {
+    /// The identity layer inside it.
+    pub iam: Iam,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// What can be made to fail.
+    pub faults: Arc<Faults>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    adapter: Adapter,
+    backend: Backend,
+    folder: Arc<TempDir>,
+    database: SqlitePool,
+}
+
+/// A row of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The event.
+    pub event: String,
+    /// How often.
+    pub count: i64,
+    /// Its details.
+    pub reason: Option<String>,
+    /// From where.
+    pub address: Option<String>,
+}
+
+impl World {
+    /// Starts one with people in it.
+    pub async fn new(adapter: Adapter, backend: Backend) -> Self {
+        Self::with(adapter, backend, |builder| builder).await
+    }
+
+    /// The same, with a password scheme of the scenario's.
+    pub async fn with_scheme(adapter: Adapter, backend: Backend, scheme: impl PasswordScheme) -> Self {
+        Self::with(adapter, backend, |builder| builder.password_scheme(scheme)).await
+    }
+
+    /// The same, set up further.
+    pub async fn with(
+        adapter: Adapter,
+        backend: Backend,
+        set_up: impl FnOnce(IamBuilder) -> IamBuilder,
+    ) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
+        let world = Self::start(adapter, backend, folder, clock, set_up).await;
+        world.add("amy", &["admin"], Some("acme")).await;
+        world.add("bob", &[], Some("acme")).await;
+        world.add("gus", &["auditor"], Some("globex")).await;
+        world.add("max", &[], None).await;
+        world
+    }
+
+    /// Another process on the same store, at the same time.
+    pub async fn restarted(&self) -> Self {
+        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
+        Self::start(self.adapter, self.backend, folder, clock, |builder| builder).await
+    }
+
+    async fn start(
+        adapter: Adapter,
+        backend: Backend,
+        folder: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+        set_up: impl FnOnce(IamBuilder) -> IamBuilder,
+    ) -> Self {
+        let Backend::Sqlite = backend;
+        let file = folder.path().join("iam.db");
+        let store = SqliteStore::open(&file).await.unwrap();
+        store.migrate().await.unwrap();
+        let database = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+        let faults = Arc::new(Faults::default());
+        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let builder = Iam::builder(FaultyStore::new(store, Arc::clone(&faults)), keys)
+            .argon2(Argon2Params::danger_weak_for_tests())
+            .clock(Arc::clone(&clock))
+            .base_url(format!("http://localhost:{}", address.port()).parse().unwrap());
+        let iam = set_up(builder).build().await.unwrap();
+        let Adapter::Axum = adapter;
+        serve_axum(listener, &iam).await;
+        Self { iam, clock, faults, address, adapter, backend, folder, database }
+    }
+
+    /// Adds somebody.
+    pub async fn add(&self, name: &str, roles: &[&str], parent: Option<&str>) -> AccountId {
+        let service = Actor::service();
+        let mut new =
+            NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
+        if let Some(key) = parent {
+            new =
+                new.parent(self.iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap());
+        }
+        let account = self.iam.create_account(new, &service).await.unwrap();
+        for role in roles {
+            self.iam.grant_role(account, &RoleName::parse(role).unwrap(), &service).await.unwrap();
+        }
+        account
+    }
+
+    /// Somebody's account.
+    pub async fn account(&self, name: &str) -> AccountId {
+        self.iam.account_by_username(&Username::parse(name).unwrap()).await.unwrap().expect("an account").id
+    }
+
+    /// A new browser.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.address)
+    }
+
+    /// A browser that says it comes from elsewhere, by a proxy that is not trusted.
+    pub async fn signed_in(&self, name: &str) -> Browser {
+        let mut browser = self.browser();
+        assert_eq!(browser.sign_in(name, PASSWORD).await.status, 303, "{name} signs in");
+        browser
+    }
+
+    /// Moves the clock.
+    pub fn later(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// A number from the database.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.database).await.unwrap()
+    }
+
+    /// Changes the database behind the application's back.
+    pub async fn execute(&self, sql: &'static str) {
+        sqlx::query(sql).execute(&self.database).await.unwrap();
+    }
+
+    /// A text from the database.
+    pub async fn text(&self, sql: &'static str) -> String {
+        sqlx::query_scalar(sql).fetch_one(&self.database).await.unwrap()
+    }
+
+    /// The audit log, oldest first.
+    pub async fn log(&self) -> Vec<Entry> {
+        let rows: Vec<(String, i64, Option<String>, Option<String>)> =
+            sqlx::query_as("SELECT event, count, reason, client_address FROM iam_auth_log ORDER BY id")
+                .fetch_all(&self.database)
+                .await
+                .unwrap();
+        rows.into_iter()
+            .map(|(event, count, reason, address)| Entry { event, count, reason, address })
+            .collect()
+    }
+
+    /// How often an event is in the log, coalesced ones counted.
+    pub async fn logged(&self, event: &str) -> i64 {
+        self.log().await.iter().filter(|entry| entry.event == event).map(|entry| entry.count).sum()
+    }
+}
+
+async fn serve_axum(listener: TcpListener, iam: &Iam) {
+    let documents = axum_app::Documents::of_the_example(iam).await.unwrap();
+    let app = axum_app::router(iam.into(), documents).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+}
