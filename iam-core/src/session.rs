@@ -205,7 +205,8 @@ impl SessionRecord {
         if self.state != SessionState::Active {
             return Standing::Pending;
         }
-        let touch = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
+        let due = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
+        let touch = due && now > self.last_seen_at;
         let roles = self
             .roles
             .into_iter()

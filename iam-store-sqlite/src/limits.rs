@@ -15,7 +15,8 @@ use crate::unit::Work;
 /// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets.
 ///
 /// What is forgotten was quiet since its block ended, so the one condition at the end covers both cases. A counting that
-/// begins anew never has the `since` of the one before, even if the clock was set back.
+/// begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block at all (0):
+/// who asked the clock a moment earlier but came later must not be refused for it.
 const RESERVE: &str = "
     WITH before AS (
         SELECT count, since, ?2 >= max(last_at, blocked_until) + ?7 AS forgotten FROM iam_rate_limit WHERE key = ?1
@@ -25,15 +26,15 @@ const RESERVE: &str = "
         FROM before
         UNION ALL SELECT 1, ?2 WHERE NOT EXISTS (SELECT 1 FROM before)
     ), delayed AS (
-        SELECT count, since, ?2 + CASE
+        SELECT count, since, CASE
             WHEN count < ?3 THEN 0
-            WHEN count - ?3 < ?5 THEN ?4 << (count - ?3)
-            ELSE ?6
+            WHEN count - ?3 < ?5 THEN ?2 + (?4 << (count - ?3))
+            ELSE ?2 + ?6
         END AS blocked_until
         FROM counted
     )
     INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
-    SELECT ?1, count, since, ?2, blocked_until, blocked_until + ?7 FROM delayed WHERE true
+    SELECT ?1, count, since, ?2, blocked_until, max(?2, blocked_until) + ?7 FROM delayed WHERE true
     ON CONFLICT (key) DO UPDATE SET
         count = excluded.count,
         since = excluded.since,

@@ -183,3 +183,22 @@ impl Sessions for Work {
         Ok(done.rows_affected())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::BY_TOKEN;
+    use crate::SqliteStore;
+
+    #[tokio::test]
+    async fn the_guards_read_uses_indexes_only() {
+        let store = SqliteStore::open_in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {BY_TOKEN}"));
+        let rows = sqlx::query(sql).bind(&[1; 32][..]).fetch_all(store.reader()).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert_eq!(plan.len(), 5, "a step for each table, and no sorting: {plan:#?}");
+        assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
+    }
+}

@@ -1,10 +1,9 @@
 //! Opening, migrating, and the reads that need no unit of work.
 
-use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -33,7 +32,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Guards read in parallel up to this.
 const READERS: u32 = 4;
 
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+/// What was applied is kept apart from a host's own migrations; what a newer program applied is left as it is.
+static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.dangerous_set_table_name("iam_schema_migrations");
+    migrator.set_ignore_missing(true);
+    migrator
+});
 
 /// A store in a SQLite file. Cheap to clone: all clones are the same one.
 #[derive(Clone, Debug)]
@@ -41,7 +46,8 @@ pub struct SqliteStore {
     write: SqlitePool,
     read: SqlitePool,
     /// Goes last: after the connections to what lies in it.
-    _scratch: Option<Arc<ScratchDirectory>>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held for what dropping it does"))]
+    scratch: Option<Arc<ScratchDirectory>>,
 }
 
 impl SqliteStore {
@@ -58,7 +64,7 @@ impl SqliteStore {
     pub async fn open_in_memory() -> Result<Self, StoreError> {
         let scratch = ScratchDirectory::create().map_err(failed)?;
         let store = open_file(&scratch.0.join("iam.db"), SqliteSynchronous::Off).await?;
-        Ok(Self { _scratch: Some(Arc::new(scratch)), ..store })
+        Ok(Self { scratch: Some(Arc::new(scratch)), ..store })
     }
 
     /// Uses a pool of the host's, for reads and writes, whose file then holds the family's tables beside the host's own.
@@ -66,7 +72,7 @@ impl SqliteStore {
     /// How it waits and how safely it commits are the pool's settings; foreign keys must be on, as they are by default in
     /// sqlx. It needs two connections or more if the host reads while it holds a unit of work.
     pub fn from_pool(pool: SqlitePool) -> Self {
-        Self { write: pool.clone(), read: pool, _scratch: None }
+        Self { write: pool.clone(), read: pool, scratch: None }
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
@@ -74,13 +80,16 @@ impl SqliteStore {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // sqlx takes no lock for SQLite. One transaction around all of it makes the others wait, then find it done.
         let mut whole = self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        migrator().run(&mut *whole).await.map_err(migration_failed)?;
+        // Not `run`: the compiler can't tell that its future may be sent between threads.
+        MIGRATOR.run_direct(None, &mut *whole, false).await.map_err(migration_failed)?;
         whole.commit().await.map_err(failed)
     }
 }
 
 async fn open_file(path: &Path, synchronous: SqliteSynchronous) -> Result<SqliteStore, StoreError> {
-    create_private(path).map_err(failed)?;
+    // Absolute, so that no name (`:memory:`, `file:..`) means anything else than a file to SQLite.
+    let path = std::path::absolute(path).map_err(failed)?;
+    create_private(&path).map_err(failed)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -90,7 +99,7 @@ async fn open_file(path: &Path, synchronous: SqliteSynchronous) -> Result<Sqlite
     let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
     let write = pool().max_connections(1).connect_lazy_with(options.clone());
     let read = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(SqliteStore { write, read, _scratch: None })
+    Ok(SqliteStore { write, read, scratch: None })
 }
 
 /// Readers and the writer then don't wait for each other. The mode is a property of the file, so it is set once, here.
@@ -119,13 +128,6 @@ async fn use_write_ahead_log(options: &SqliteConnectOptions) -> Result<(), sqlx:
     connection.close().await
 }
 
-fn migrator() -> Migrator {
-    let mut migrator = Migrator { migrations: Cow::Borrowed(&MIGRATOR.migrations), ..Migrator::DEFAULT };
-    migrator.dangerous_set_table_name("iam_schema_migrations");
-    migrator.set_ignore_missing(true);
-    migrator
-}
-
 /// So that nobody else on the machine can read what lies in it. The log and index files beside it get the same mode.
 fn create_private(path: &Path) -> io::Result<()> {
     // Closing any handle of a file drops every POSIX lock that this process holds on it, SQLite's too. So only a file that
@@ -136,7 +138,7 @@ fn create_private(path: &Path) -> io::Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+    match options.open(path).map(drop) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
@@ -228,5 +230,50 @@ impl Store for SqliteStore {
 
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
         roles::by_name(&self.read, name).await
+    }
+}
+
+#[cfg(test)]
+impl SqliteStore {
+    pub(crate) fn reader(&self) -> &SqlitePool {
+        &self.read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(pool: &SqlitePool, sql: &'static str) -> String {
+        let row = sqlx::query(sql).fetch_one(pool).await.unwrap();
+        sqlx::Row::try_get::<i64, _>(&row, 0)
+            .map_or_else(|_| sqlx::Row::get::<String, _>(&row, 0), |number| number.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_file_is_opened_as_safely_as_promised() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path().join("iam.db")).await.unwrap();
+        for pool in [&store.write, &store.read] {
+            assert_eq!(pragma(pool, "PRAGMA journal_mode").await, "wal");
+            assert_eq!(pragma(pool, "PRAGMA synchronous").await, "2");
+            assert_eq!(pragma(pool, "PRAGMA foreign_keys").await, "1");
+            assert_eq!(pragma(pool, "PRAGMA busy_timeout").await, "5000");
+        }
+        assert_eq!(pragma(&store.read, "PRAGMA query_only").await, "1");
+        assert_eq!(pragma(&store.write, "PRAGMA query_only").await, "0");
+        assert_eq!((store.write.options().get_max_connections(), READERS), (1, 4));
+    }
+
+    #[tokio::test]
+    async fn a_store_in_memory_leaves_nothing_behind() {
+        let store = SqliteStore::open_in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        let path = store.scratch.as_ref().unwrap().0.clone();
+        assert!(path.join("iam.db").is_file());
+        drop(store.clone());
+        assert!(path.is_dir());
+        drop(store);
+        assert!(!path.exists());
     }
 }

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::accept::wants_page;
 use crate::context::{Caller, RequestContext};
+use crate::csrf::is_safe;
 use crate::fields::{BodyError, FieldError};
 use crate::message::{RequestView, WebResponse};
 use crate::problem::{self, Case, whole_seconds};
@@ -105,7 +106,7 @@ impl RequestContext {
         let link = match case {
             Case::Unauthenticated | Case::UnauthenticatedUnsafe | Case::InvalidCredentials => {
                 Some(context! {
-                    href => self.login_url(None),
+                    href => self.login_url(is_safe(view.method()).then(|| view.target())),
                     label => pages.text(&format!("message.{key}.link")),
                 })
             }

@@ -45,7 +45,7 @@ fn advisories() -> Result<Outcome> {
     if process::read(fetch.args(["fetch", "db"])).is_err() {
         return Ok(Outcome::skipped(
             "The database of advisories (git repository RustSec/advisory-db) cannot be reached from here.",
-            "Run it where it can be: `cargo deny check advisories`.",
+            "Run `cargo xtask check` where it can be.",
         ));
     }
     let Some(mut check) = cargo_deny::command()? else { return Ok(no_cargo_deny()) };

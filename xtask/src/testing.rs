@@ -52,8 +52,8 @@ fn browser_tests() -> Result<Outcome> {
     }
     match browser::ready()? {
         Ok(ready) => {
-            // With `--workspace` the features are those of the tests above: nothing is built twice.
-            process::run(process::cargo()?.args(["build", "--workspace", "--bin", "axum-app"]))?;
+            // Named like this, it is built with the features of the tests above, and so nothing is built twice.
+            process::run(process::cargo()?.args(["build", "--workspace", "--tests", "--bin", "axum-app"]))?;
             ready.run(&tests)?;
             Ok(Outcome::Passed)
         }

@@ -247,7 +247,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn hanging_up_frees_no_place_early() {
-        let (pool, arrived, go_on) = pool(1, Duration::from_secs(60));
+        let (pool, arrived, go_on) = pool(1, Duration::from_mins(1));
         let first = check(&pool, "$parked$");
         arrived.recv().unwrap();
         // One place in the queue, taken by somebody who hangs up at once.
@@ -281,7 +281,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_panicking_scheme_costs_one_sign_in() {
-        let (pool, arrived, go_on) = pool(8, Duration::from_secs(60));
+        let (pool, arrived, go_on) = pool(8, Duration::from_mins(1));
         let first = check(&pool, "$parked$panic");
         arrived.recv().unwrap();
         go_on.send(()).unwrap();

@@ -1,0 +1,167 @@
+//! Accounts.
+
+use iam_core::account::{EmailAddress, LoginIdentifier};
+use iam_core::parent::ParentStatus;
+use iam_core::store::LoginCandidate;
+
+use super::*;
+
+fn address(text: &str) -> EmailAddress {
+    EmailAddress::parse(text).unwrap()
+}
+
+fn verified(n: u8, email: &str) -> Account {
+    let mut account = account(n);
+    account.email = Some(address(email));
+    account.email_verified_at = Some(NOW);
+    account
+}
+
+async fn candidate(store: &dyn Store, identifier: &str) -> Option<LoginCandidate> {
+    store.login_candidate(&LoginIdentifier::parse(identifier).unwrap()).await.unwrap()
+}
+
+pub(crate) async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
+    add_parent(store, &parent(1)).await;
+    let mut full = verified(1, "a@example.com");
+    full.status = AccountStatus::Locked;
+    full.parent = Some(parent(1).id);
+    full.auth_version = AuthVersion::from_i64(7);
+    full.external_id = Some("key".to_owned());
+    full.updated_at = after(1);
+    for account in [full, account(2)] {
+        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+        assert_eq!(store.account(account.id).await.unwrap().as_ref(), Some(&account));
+        assert_eq!(store.account_by_username(&account.username).await.unwrap(), Some(account));
+    }
+}
+
+pub(crate) async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dyn Store) {
+    let mut first = verified(1, "a@example.com");
+    first.external_id = Some("key".to_owned());
+    assert_eq!(insert_account(store, &first).await, Insert::Inserted);
+    let same_name = Account::new(account_id(2), first.username.clone(), NOW);
+    let same_address = verified(2, "a@example.com");
+    let mut same_key = account(2);
+    same_key.external_id.clone_from(&first.external_id);
+    for second in [same_name, same_address, same_key] {
+        assert_eq!(insert_account(store, &second).await, Insert::Taken);
+        assert!(store.account(account_id(2)).await.unwrap().is_none());
+    }
+    assert_eq!(store.account(account_id(1)).await.unwrap(), Some(first));
+}
+
+pub(crate) async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Taken);
+    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
+    unit.commit().await.unwrap();
+    assert!(store.account(account_id(1)).await.unwrap().is_some());
+    assert!(store.account(account_id(2)).await.unwrap().is_some());
+}
+
+pub(crate) async fn an_address_is_unique_and_signs_in_only_once_verified(store: &dyn Store) {
+    for n in [1, 2] {
+        let mut unverified = account(n);
+        unverified.email = Some(address("a@example.com"));
+        assert_eq!(insert_account(store, &unverified).await, Insert::Inserted);
+    }
+    assert!(candidate(store, "a@example.com").await.is_none());
+    assert_eq!(insert_account(store, &verified(3, "a@example.com")).await, Insert::Inserted);
+    assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(3));
+}
+
+pub(crate) async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
+    add_parent(store, &parent(1)).await;
+    let mut member = account(1);
+    member.parent = Some(parent(1).id);
+    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
+    let found = candidate(store, "user-1").await.unwrap();
+    assert_eq!((found.account, found.status), (member.id, AccountStatus::Active));
+    assert_eq!(found.auth_version, AuthVersion::FIRST);
+    assert_eq!(found.password, Some(hash("$test$1")));
+    assert_eq!(found.parent, Some((parent(1).id, ParentStatus::Active)));
+
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
+    unit.commit().await.unwrap();
+    let found = candidate(store, "user-2").await.unwrap();
+    assert_eq!((found.password, found.parent), (None, None));
+}
+
+pub(crate) async fn set_status_asks_for_the_old_one_and_raises_the_version(store: &dyn Store) {
+    add_account(store).await;
+    assert!(!set_status(store, AccountStatus::Locked, AccountStatus::Disabled).await);
+    assert_eq!(store.account(account_id(1)).await.unwrap().unwrap(), account(1));
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Disabled).await);
+    let changed = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!(changed.status, AccountStatus::Disabled);
+    assert_eq!((changed.auth_version, changed.updated_at), (AuthVersion::from_i64(2), after(1)));
+}
+
+pub(crate) async fn set_password_raises_the_version(store: &dyn Store) {
+    add_account(store).await;
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.accounts().set_password(account_id(1), &hash("$test$2"), after(1)).await.unwrap());
+    unit.commit().await.unwrap();
+    let changed = candidate(store, "user-1").await.unwrap();
+    assert_eq!(changed.password, Some(hash("$test$2")));
+    assert_eq!(changed.auth_version, AuthVersion::from_i64(2));
+    assert_eq!(store.account(account_id(1)).await.unwrap().unwrap().updated_at, after(1));
+}
+
+pub(crate) async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Store) {
+    add_account(store).await;
+    let rehash = async |version: i64, old: &str| {
+        let mut unit = store.begin().await.unwrap();
+        let version = AuthVersion::from_i64(version);
+        let done =
+            unit.accounts().rehash(account_id(1), version, &hash(old), &hash("$test$2")).await.unwrap();
+        unit.commit().await.unwrap();
+        done
+    };
+    assert!(!rehash(2, "$test$1").await, "another version");
+    assert!(!rehash(1, "$test$0").await, "another hash");
+    assert_eq!(candidate(store, "user-1").await.unwrap().password, Some(hash("$test$1")));
+    assert!(rehash(1, "$test$1").await);
+    let changed = candidate(store, "user-1").await.unwrap();
+    assert_eq!((changed.password, changed.auth_version), (Some(hash("$test$2")), AuthVersion::FIRST));
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
+    assert!(!rehash(2, "$test$2").await, "not active");
+}
+
+pub(crate) async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
+    let kinds: [fn(u8) -> Account; 3] = [
+        |n| Account::new(account_id(n), username("same"), NOW),
+        |n| verified(n, "same@example.com"),
+        |n| {
+            let mut account = account(n);
+            account.external_id = Some("same".to_owned());
+            account
+        },
+    ];
+    for (kind, make) in (0_u8..).zip(kinds) {
+        let done = race(stores, move |store, n| async move {
+            let mut account = make(kind * TASKS + n);
+            if kind == 0 {
+                account.username = username("same");
+            }
+            insert_account(store.as_ref(), &account).await
+        })
+        .await;
+        let inserted = done.iter().filter(|done| **done == Insert::Inserted).count();
+        assert_eq!(inserted, 1, "kind {kind}");
+    }
+}
+
+pub(crate) async fn a_status_changes_once(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    let done = race(stores, |store, _| async move {
+        set_status(store.as_ref(), AccountStatus::Active, AccountStatus::Disabled).await
+    })
+    .await;
+    assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
+    let changed = stores[1].account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!(changed.auth_version, AuthVersion::from_i64(2));
+}

@@ -1,0 +1,86 @@
+//! Roles and who holds them.
+
+use iam_core::role::Grant;
+
+use super::*;
+
+fn grant_of_role_1() -> Grant {
+    Grant { account: account_id(1), role: role(1).id, granted_by: None, granted_at: NOW, expires_at: None }
+}
+
+async fn give(store: &dyn Store, grant: &Grant) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.roles().grant(grant).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+async fn held(store: &dyn Store) -> Vec<(RoleName, Option<Timestamp>)> {
+    find(store, 1).await.unwrap().roles
+}
+
+pub(crate) async fn a_role_comes_back_as_it_was_added(store: &dyn Store) {
+    let mut added = role(1);
+    added.description.push_str("Counts beans.");
+    add_role(store, &added).await;
+    assert_eq!(store.role_by_name(&added.name).await.unwrap(), Some(added));
+}
+
+pub(crate) async fn insert_gives_taken_for_a_name(store: &dyn Store) {
+    add_role(store, &role(1)).await;
+    let mut unit = store.begin().await.unwrap();
+    let second = Role::new(RoleId::from_bytes([2; 16]), role(1).name);
+    assert_eq!(unit.roles().insert(&second, NOW).await.unwrap(), Insert::Taken);
+    unit.commit().await.unwrap();
+    assert_eq!(store.role_by_name(&role(1).name).await.unwrap(), Some(role(1)));
+}
+
+pub(crate) async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dyn Store) {
+    add_session(store).await;
+    add_role(store, &role(1)).await;
+    let first = grant_of_role_1();
+    assert!(give(store, &first).await);
+    assert_eq!(held(store).await, [(role(1).name, None)]);
+    assert!(!give(store, &first).await);
+    assert!(!give(store, &Grant { granted_at: after(5), ..first.clone() }).await, "held in the same way");
+
+    let expiring = Grant { granted_at: after(9), expires_at: Some(after(60)), ..first.clone() };
+    assert!(give(store, &expiring).await);
+    assert_eq!(held(store).await, [(role(1).name, Some(after(60)))]);
+    assert!(!give(store, &expiring).await);
+    assert!(give(store, &Grant { granted_by: Some(account_id(1)), ..expiring }).await, "another giver");
+    assert!(give(store, &first).await);
+    assert_eq!(held(store).await, [(role(1).name, None)]);
+}
+
+pub(crate) async fn revoke_says_whether_it_was_held(store: &dyn Store) {
+    add_session(store).await;
+    add_role(store, &role(1)).await;
+    add_role(store, &role(2)).await;
+    assert!(give(store, &grant_of_role_1()).await);
+    assert!(give(store, &Grant { role: role(2).id, ..grant_of_role_1() }).await);
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(held(store).await, [(role(2).name, None)]);
+}
+
+pub(crate) async fn is_held_by_anyone_at_all(store: &dyn Store) {
+    add_account(store).await;
+    add_role(store, &role(1)).await;
+    let mut unit = store.begin().await.unwrap();
+    assert!(!unit.roles().is_held(role(1).id).await.unwrap());
+    assert!(unit.roles().grant(&grant_of_role_1()).await.unwrap());
+    assert!(unit.roles().is_held(role(1).id).await.unwrap());
+    assert!(!unit.roles().is_held(role(2).id).await.unwrap());
+    assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(!unit.roles().is_held(role(1).id).await.unwrap());
+}
+
+pub(crate) async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {
+    add_session(stores[0].as_ref()).await;
+    add_role(stores[0].as_ref(), &role(1)).await;
+    let done = race(stores, |store, _| async move { give(store.as_ref(), &grant_of_role_1()).await }).await;
+    assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
+}

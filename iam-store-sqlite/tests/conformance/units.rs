@@ -1,0 +1,132 @@
+//! Units of work, and what holds for every method.
+
+use iam_core::account::{AccountStatus, AuthVersion, LoginIdentifier};
+use iam_core::limit::{LimitKey, Slot, Throttle, Window};
+use iam_core::parent::ParentStatus;
+use iam_core::role::RoleName;
+use iam_core::session::{EndReason, SessionState};
+use iam_core::store::{Insert, Readiness, Store, UnitOfWork};
+
+use super::*;
+
+async fn add_two(unit: &mut dyn UnitOfWork, first: u8) {
+    for n in [first, first + 1] {
+        let done = unit.parents().insert(&parent(n), NOW).await.unwrap();
+        assert_eq!(done, Insert::Inserted);
+    }
+}
+
+async fn is_there(store: &dyn Store, n: u8) -> bool {
+    store.parent_by_key(&parent(n).key).await.unwrap().is_some()
+}
+
+pub(crate) async fn a_migrated_store_is_ready(store: &dyn Store) {
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+}
+
+pub(crate) async fn commit_keeps_what_was_written(store: &dyn Store) {
+    let mut unit = store.begin().await.unwrap();
+    add_two(unit.as_mut(), 1).await;
+    unit.commit().await.unwrap();
+    assert!(is_there(store, 1).await && is_there(store, 2).await);
+}
+
+pub(crate) async fn dropping_a_unit_undoes_all_of_it(store: &dyn Store) {
+    for _ in 0..20 {
+        let mut unit = store.begin().await.unwrap();
+        add_two(unit.as_mut(), 1).await;
+        drop(unit);
+        assert!(!is_there(store, 1).await && !is_there(store, 2).await);
+    }
+}
+
+pub(crate) async fn cancelling_a_unit_at_any_point_undoes_all_of_it(stores: &Handles) {
+    let (mut kept, mut undone) = (0, 0);
+    for n in 0..100_u8 {
+        let store = Arc::clone(&stores[0]);
+        let task = async move {
+            let mut unit = store.begin().await.unwrap();
+            add_two(unit.as_mut(), 2 * n).await;
+            unit.commit().await.unwrap();
+        };
+        // In a task of its own, so that it is polled only when there is something to do.
+        let finished =
+            tokio::spawn(CancelledAfter { task: Box::pin(task), polls: u32::from(n % 10) }).await.unwrap();
+        // The other handle can write at once: nothing was left open.
+        stores[1].begin().await.unwrap().commit().await.unwrap();
+        let first = is_there(stores[1].as_ref(), 2 * n).await;
+        assert_eq!(first, is_there(stores[1].as_ref(), 2 * n + 1).await, "half a unit");
+        assert!(first || finished.is_none(), "a commit that was answered is gone");
+        *(if first { &mut kept } else { &mut undone }) += 1;
+    }
+    assert!(kept > 0 && undone > 0, "{kept} kept, {undone} undone: cancelled at too few points");
+}
+
+pub(crate) async fn a_read_beside_an_open_unit_neither_waits_nor_sees_it(store: &dyn Store) {
+    let mut unit = store.begin().await.unwrap();
+    add_two(unit.as_mut(), 1).await;
+    assert!(!is_there(store, 1).await);
+    unit.commit().await.unwrap();
+    assert!(is_there(store, 1).await);
+}
+
+pub(crate) async fn absent_is_not_an_error(store: &dyn Store) {
+    let unknown = LoginIdentifier::parse("not a name").unwrap();
+    let address = LoginIdentifier::parse("a@example.com").unwrap();
+    let name = LoginIdentifier::parse("alice").unwrap();
+    for identifier in [unknown, address, name] {
+        assert!(store.login_candidate(&identifier).await.unwrap().is_none());
+    }
+    assert!(find(store, 1).await.is_none());
+    assert!(store.account(account_id(1)).await.unwrap().is_none());
+    assert!(store.account_by_username(&username("alice")).await.unwrap().is_none());
+    assert!(store.parent_by_key(&parent(1).key).await.unwrap().is_none());
+    assert!(store.role_by_name(&role(1).name).await.unwrap().is_none());
+    assert!(!store.touch_session(session_id(1), NOW, NOW).await.unwrap());
+    let mut unit = store.begin().await.unwrap();
+    let (active, locked) = (AccountStatus::Active, AccountStatus::Locked);
+    assert!(!unit.accounts().set_status(account_id(1), active, locked, NOW).await.unwrap());
+    assert!(!unit.accounts().set_password(account_id(1), &hash("x"), NOW).await.unwrap());
+    let rehashed = unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &hash("x"), &hash("y")).await;
+    assert!(!rehashed.unwrap());
+    let (active, suspended) = (ParentStatus::Active, ParentStatus::Suspended);
+    assert!(!unit.parents().set_status(parent(1).id, active, suspended, NOW).await.unwrap());
+    assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(!unit.roles().is_held(role(1).id).await.unwrap());
+    let replaced =
+        unit.sessions().replace_token(session_id(1), &token(1), &token(2), SessionState::Active, NOW).await;
+    assert!(!replaced.unwrap());
+    assert!(!unit.sessions().end(session_id(1), EndReason::Logout, NOW).await.unwrap());
+    assert_eq!(unit.sessions().end_all(account_id(1), EndReason::Logout, NOW).await.unwrap(), 0);
+    assert_eq!(unit.keys().get(1).await.unwrap(), None);
+    absent_limits(unit.as_mut()).await;
+}
+
+async fn absent_limits(unit: &mut dyn UnitOfWork) {
+    let key = LimitKey::from_bytes([1; 32]);
+    let slot = Slot { count: 1, since: NOW };
+    let minute = Duration::from_mins(1);
+    let throttle = Throttle { free: 1, first_delay: minute, max_delay: minute, forget_after: minute };
+    let window = Window { limit: 1, length: minute };
+    unit.limits().give_back(&key, &slot, &throttle, NOW).await.unwrap();
+    unit.limits().give_back_in_window(&key, &slot).await.unwrap();
+    assert_eq!(unit.limits().full_until(&key, &window, NOW).await.unwrap(), None);
+    assert_eq!(unit.limits().purge(NOW, 10).await.unwrap(), 0);
+}
+
+pub(crate) async fn ids_hashes_and_names_compare_byte_by_byte(store: &dyn Store) {
+    for (n, external_id) in [(1, "Key"), (2, "key"), (3, "key "), (4, "ke\u{301}y"), (5, "k\u{e9}y")] {
+        let mut account = account(n);
+        account.external_id = Some(external_id.to_owned());
+        assert_eq!(insert_account(store, &account).await, Insert::Inserted, "{external_id:?}");
+    }
+    for (n, name) in [(1, "Admin"), (2, "admin")] {
+        let role = Role::new(role(n).id, RoleName::parse(name).unwrap());
+        add_role(store, &role).await;
+        assert_eq!(store.role_by_name(&role.name).await.unwrap().unwrap().id, role.id);
+    }
+    let mut unit = store.begin().await.unwrap();
+    let rehashed =
+        unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &hash("$TEST$1"), &hash("x")).await;
+    assert!(!rehashed.unwrap());
+}

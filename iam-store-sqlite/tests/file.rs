@@ -1,0 +1,464 @@
+//! What is particular to a store in a file: opening, migrating, a file shared with the host, what a restart keeps, and what
+//! no port reads back (the audit log).
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use iam_core::Iam;
+use iam_core::account::{Account, Username};
+use iam_core::clock::{ManualClock, Timestamp};
+use iam_core::flow::Actor;
+use iam_core::id::{AccountId, SessionId};
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::limit::{LimitKey, Reservation, Throttle};
+use iam_core::meta::Client;
+use iam_core::parent::ParentKey;
+use iam_core::seal::KeyRing;
+use iam_core::session::{EndReason, NewSession, SessionState};
+use iam_core::store::{Insert, Readiness, Store, StoreErrorKind};
+use iam_core::token::TokenHash;
+use iam_store_sqlite::SqliteStore;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Row, SqlitePool};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("iam.db");
+    (directory, file)
+}
+
+async fn migrated(file: &Path) -> SqliteStore {
+    let store = SqliteStore::open(file).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+/// A pool of the host's own on a file.
+async fn host_pool(file: &Path, connections: u32) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+    SqlitePoolOptions::new().max_connections(connections).connect_with(options).await.unwrap()
+}
+
+async fn run(pool: &SqlitePool, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(pool).await.unwrap();
+}
+
+fn account() -> Account {
+    Account::new(AccountId::from_bytes([1; 16]), Username::parse("alice").unwrap(), NOW)
+}
+
+/// Account 1 with a session whose token is 1.
+async fn sign_in(store: &SqliteStore) {
+    let session = NewSession {
+        id: SessionId::from_bytes([1; 16]),
+        account: account().id,
+        auth_version: account().auth_version,
+        token: TokenHash::from_bytes([1; 32]),
+        state: SessionState::Active,
+        amr: "pwd".to_owned(),
+        login_at: NOW,
+        client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
+    };
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
+    unit.commit().await.unwrap();
+}
+
+// -- opening --
+
+#[tokio::test]
+async fn opening_never_changes_the_schema() {
+    let (_directory, file) = place();
+    let store = SqliteStore::open(&file).await.unwrap();
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&host_pool(&file, 1).await)
+        .await
+        .unwrap();
+    assert_eq!(tables, 0);
+    assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_file_and_those_beside_it_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let (directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        names.push(entry.file_name());
+    }
+    assert!(names.len() > 1, "the log lies beside the file: {names:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_keeps_its_rows() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    drop(store);
+    let again = SqliteStore::open(&file).await.unwrap();
+    assert_eq!(again.account(account().id).await.unwrap(), Some(account()));
+}
+
+#[tokio::test]
+async fn a_file_that_can_not_be_is_unavailable() {
+    let (directory, _) = place();
+    let nowhere = directory.path().join("missing").join("iam.db");
+    assert_eq!(SqliteStore::open(nowhere).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_corrupt() {
+    let (_directory, file) = place();
+    std::fs::write(&file, [b'x'; 8192]).unwrap();
+    assert_eq!(SqliteStore::open(&file).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_store_in_memory_is_its_own_and_shared_by_its_clones() {
+    let one = SqliteStore::open_in_memory().await.unwrap();
+    let two = SqliteStore::open_in_memory().await.unwrap();
+    one.migrate().await.unwrap();
+    assert_eq!(two.readiness().await.unwrap(), Readiness::SchemaTooOld);
+    let clone = one.clone();
+    sign_in(&one).await;
+    drop(one);
+    assert!(clone.account(account().id).await.unwrap().is_some());
+}
+
+// -- migrating --
+
+#[tokio::test]
+async fn migrating_makes_it_ready_and_twice_is_once() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    sign_in(&store).await;
+    store.migrate().await.unwrap();
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    assert!(store.account(account().id).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_open_and_migrate_a_new_file_at_once() {
+    for _ in 0..20 {
+        let (_directory, file) = place();
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let file = file.clone();
+            tasks.spawn(async move { migrated(&file).await.readiness().await.unwrap() });
+        }
+        assert_eq!(tasks.join_all().await, [Readiness::Ready; 4]);
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    run(&host_pool(&file, 1).await, "DELETE FROM iam_schema_migrations").await;
+    assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+}
+
+#[tokio::test]
+async fn an_older_program_runs_on_a_newer_schema() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    run(
+        &host_pool(&file, 1).await,
+        "ALTER TABLE iam_user_account ADD COLUMN from_the_future TEXT;
+         INSERT INTO iam_schema_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', TRUE, x'00', 0)",
+    )
+    .await;
+    store.migrate().await.unwrap();
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    sign_in(&store).await;
+    assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+}
+
+#[tokio::test]
+async fn a_hosts_own_migrations_are_left_alone() {
+    type Rows = Vec<(i64, String, Vec<u8>)>;
+    const OTHERS: &str = "SELECT version, description, checksum FROM _sqlx_migrations";
+    let (_directory, file) = place();
+    let host = host_pool(&file, 1).await;
+    // The host's first migration has the version of ours, and another content.
+    run(
+        &host,
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+             installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+             checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (1, 'the host''s', TRUE, x'1234', 0), (2, 'the next', TRUE, x'56', 0);
+         CREATE TABLE reports (title TEXT)",
+    )
+    .await;
+    let before: Rows = sqlx::query_as(OTHERS).fetch_all(&host).await.unwrap();
+    let store = migrated(&file).await;
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    let after: Rows = sqlx::query_as(OTHERS).fetch_all(&host).await.unwrap();
+    assert_eq!((before.len(), before), (2, after));
+}
+
+// -- sharing and restarting --
+
+#[tokio::test]
+async fn a_pool_of_the_hosts_serves_reads_and_writes() {
+    let (_directory, file) = place();
+    let host = host_pool(&file, 4).await;
+    run(&host, "CREATE TABLE reports (title TEXT)").await;
+    let store = SqliteStore::from_pool(host.clone());
+    store.migrate().await.unwrap();
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    sign_in(&store).await;
+    let token = TokenHash::from_bytes([1; 32]);
+    assert!(store.session(&token).await.unwrap().is_some());
+    // A unit that is dropped leaves the host no open transaction.
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.sessions().end(SessionId::from_bytes([1; 16]), EndReason::Logout, NOW).await.unwrap());
+    drop(unit);
+    run(&host, "INSERT INTO reports VALUES ('one')").await;
+    assert!(store.session(&token).await.unwrap().unwrap().ended.is_none());
+}
+
+#[tokio::test]
+async fn a_closed_pool_is_unavailable() {
+    let (_directory, file) = place();
+    let host = host_pool(&file, 1).await;
+    let store = SqliteStore::from_pool(host.clone());
+    host.close().await;
+    assert_eq!(store.readiness().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let begun = store.begin().await;
+    assert_eq!(begun.err().map(|error| error.kind()), Some(StoreErrorKind::Unavailable));
+}
+
+#[tokio::test]
+async fn limits_count_on_after_a_restart() {
+    let rule = Throttle {
+        free: 2,
+        first_delay: Duration::from_mins(1),
+        max_delay: Duration::from_mins(1),
+        forget_after: Duration::from_hours(1),
+    };
+    let (_directory, file) = place();
+    migrated(&file).await;
+    for count in 1..=2 {
+        let store = SqliteStore::open(&file).await.unwrap();
+        let mut unit = store.begin().await.unwrap();
+        let done = unit.limits().reserve(&LimitKey::from_bytes([1; 32]), &rule, NOW).await.unwrap();
+        assert!(matches!(done, Reservation::Granted(slot) if slot.count == count));
+        unit.commit().await.unwrap();
+    }
+    let store = SqliteStore::open(&file).await.unwrap();
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.limits().reserve(&LimitKey::from_bytes([1; 32]), &rule, NOW).await.unwrap();
+    assert_eq!(done, Reservation::Refused(NOW.plus(Duration::from_mins(1))));
+}
+
+// -- rows --
+
+#[tokio::test]
+async fn the_session_row_has_the_specifications_columns() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let host = host_pool(&file, 1).await;
+    let row = async || {
+        let sql =
+            "SELECT login_time, logout_time, end_reason, client_address, user_agent FROM iam_auth_session";
+        sqlx::query_as::<_, (i64, Option<i64>, Option<String>, String, String)>(sql)
+            .fetch_one(&host)
+            .await
+            .unwrap()
+    };
+    let (now, address, agent) = (NOW.as_micros(), "192.0.2.1".to_owned(), "test".to_owned());
+    assert_eq!(row().await, (now, None, None, address.clone(), agent.clone()));
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.sessions().end(SessionId::from_bytes([1; 16]), EndReason::Logout, NOW).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(row().await, (now, Some(now), Some("logout".to_owned()), address, agent));
+}
+
+#[tokio::test]
+async fn only_a_logout_has_a_logout_time() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.sessions().end_all(account().id, EndReason::Revoked, NOW).await.unwrap(), 1);
+    unit.commit().await.unwrap();
+    let row: (Option<i64>, Option<i64>) =
+        sqlx::query_as("SELECT ended_at, logout_time FROM iam_auth_session")
+            .fetch_one(&host_pool(&file, 1).await)
+            .await
+            .unwrap();
+    assert_eq!(row, (Some(NOW.as_micros()), None));
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_corrupt_and_no_panic() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let host = host_pool(&file, 1).await;
+    let token = TokenHash::from_bytes([1; 32]);
+    // As a row looks after a disk fault, or that a much newer program wrote.
+    let damage = [
+        ("UPDATE iam_user_account SET username = 'a@b'", "UPDATE iam_user_account SET username = 'alice'"),
+        (
+            "UPDATE iam_user_account SET username = CAST(x'61ff' AS TEXT)",
+            "UPDATE iam_user_account SET username = 'alice'",
+        ),
+        (
+            "PRAGMA ignore_check_constraints = ON; UPDATE iam_user_account SET status = 'gone'",
+            "UPDATE iam_user_account SET status = 'active'",
+        ),
+        (
+            "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET ended_at = 1",
+            "UPDATE iam_auth_session SET ended_at = NULL",
+        ),
+        (
+            "UPDATE iam_auth_session SET ended_at = 1, end_reason = 'unheard of'",
+            "UPDATE iam_auth_session SET ended_at = NULL, end_reason = NULL",
+        ),
+        (
+            "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET id = x'0102'",
+            "UPDATE iam_auth_session SET id = x'01010101010101010101010101010101'",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF; UPDATE iam_user_account SET parent_id = x'09090909090909090909090909090909'",
+            "UPDATE iam_user_account SET parent_id = NULL",
+        ),
+    ];
+    for (damaged, repaired) in damage {
+        run(&host, damaged).await;
+        let error = store.session(&token).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damaged}: {error:?}");
+        run(&host, repaired).await;
+        assert!(store.session(&token).await.unwrap().is_some(), "{repaired}");
+    }
+}
+
+// -- the audit log --
+
+struct Audited {
+    _directory: TempDir,
+    pool: SqlitePool,
+    iam: Iam,
+    clock: std::sync::Arc<ManualClock>,
+}
+
+/// Records are made by the core alone, so the log is written through it.
+async fn audited() -> Audited {
+    let (directory, file) = place();
+    let clock = std::sync::Arc::new(ManualClock::new(NOW));
+    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
+    let iam = Iam::builder(migrated(&file).await, keys).clock(clock.clone()).build().await.unwrap();
+    let pool = host_pool(&file, 1).await;
+    run(&pool, "DELETE FROM iam_auth_log").await;
+    Audited { _directory: directory, pool, iam, clock }
+}
+
+fn stranger() -> Client {
+    Client::at([192, 0, 2, 1].into()).user_agent(b"test").request_id("r-1")
+}
+
+async fn log(pool: &SqlitePool) -> Vec<(i64, String, i64, i64, i64)> {
+    sqlx::query_as("SELECT id, event, count, at, last_at FROM iam_auth_log ORDER BY id")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_record_is_kept_with_all_that_it_says() {
+    let Audited { pool, iam, .. } = audited().await;
+    let actor = Actor::account(account().id, stranger());
+    let parent = iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &actor).await.unwrap();
+    let row = sqlx::query("SELECT * FROM iam_auth_log").fetch_one(&pool).await.unwrap();
+    let text = |column: &str| row.get::<Option<String>, _>(column);
+    for (column, value) in [
+        ("event", Some("parent_created")),
+        ("outcome", Some("success")),
+        ("reason", Some("acme")),
+        ("amr", None),
+        ("identifier", None),
+        ("client_address", Some("192.0.2.1")),
+        ("user_agent", Some("test")),
+        ("request_id", Some("r-1")),
+    ] {
+        assert_eq!(text(column).as_deref(), value, "{column}");
+    }
+    assert_eq!(row.get::<Vec<u8>, _>("actor_id"), account().id.as_bytes());
+    assert_eq!(row.get::<Vec<u8>, _>("parent_id"), parent.as_bytes());
+    assert_eq!(row.get::<Option<Vec<u8>>, _>("account_id"), None);
+    assert_eq!(row.get::<Option<Vec<u8>>, _>("session_id"), None);
+    assert_eq!(row.get::<Option<Vec<u8>>, _>("coalesce_key"), None);
+    assert_eq!((row.get::<i64, _>("at"), row.get::<i64, _>("count")), (NOW.as_micros(), 1));
+}
+
+#[tokio::test]
+async fn a_record_with_a_known_key_adds_to_its_row() {
+    let Audited { _directory, pool, iam, clock } = audited().await;
+    for secs in [0, 5, 3] {
+        clock.set(NOW.plus(Duration::from_secs(secs)));
+        iam.note_csrf(None, "/a", &stranger()).await;
+    }
+    let latest = NOW.plus(Duration::from_secs(5)).as_micros();
+    let rows = log(&pool).await;
+    assert!(
+        matches!(rows.as_slice(), [(_, _, 3, at, last)] if (*at, *last) == (NOW.as_micros(), latest)),
+        "{rows:?}"
+    );
+    // Another window, another row.
+    clock.set(NOW.plus(Duration::from_mins(10)));
+    iam.note_csrf(None, "/a", &stranger()).await;
+    assert_eq!(log(&pool).await.len(), 2);
+}
+
+#[tokio::test]
+async fn records_without_a_key_never_share_a_row() {
+    let Audited { _directory, pool, iam, .. } = audited().await;
+    for _ in 0..3 {
+        iam.stopped().await.unwrap();
+    }
+    assert_eq!(log(&pool).await.len(), 3);
+}
+
+#[tokio::test]
+async fn ids_rise_above_all_that_ever_were() {
+    let Audited { _directory, pool, iam, .. } = audited().await;
+    iam.stopped().await.unwrap();
+    iam.stopped().await.unwrap();
+    let highest = log(&pool).await.iter().map(|row| row.0).max().unwrap();
+    run(&pool, "DELETE FROM iam_auth_log").await;
+    iam.stopped().await.unwrap();
+    assert!(
+        log(&pool).await.iter().all(|row| row.0 > highest),
+        "no id comes twice, even when its row is gone"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_many_cause_at_once_is_counted_to_the_last() {
+    let Audited { _directory, pool, iam, .. } = audited().await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let iam = iam.clone();
+        tasks.spawn(async move { iam.note_csrf(None, "/a", &stranger()).await });
+    }
+    tasks.join_all().await;
+    assert!(matches!(log(&pool).await.as_slice(), [(_, event, 64, _, _)] if event == "malicious_csrf"));
+}
