@@ -1,5 +1,7 @@
 //! What is easy to get wrong on axum, and what happens then.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
+
 use std::net::SocketAddr;
 
 use axum::body::Body;
@@ -114,12 +116,13 @@ async fn pages_can_be_mounted_elsewhere() {
     assert_eq!(send(&app, page("/auth/login")).await.0, StatusCode::NOT_FOUND);
 }
 
+async fn never() -> Result<Option<ParentId>, std::io::Error> {
+    panic!("asked on behalf of nobody")
+}
+
 #[tokio::test]
 async fn a_resolver_runs_for_nobody_who_is_refused_anyway() {
     let (iam, _folder) = iam().await;
-    async fn never() -> Result<Option<ParentId>, std::io::Error> {
-        panic!("asked on behalf of nobody")
-    }
     let app: Router =
         Router::new().route("/x", post(ok).route_layer(requires_parent(never))).layer(IamLayer::new(iam));
     assert_eq!(send(&app, Request::post("/x")).await.0, StatusCode::UNAUTHORIZED);

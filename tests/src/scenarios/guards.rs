@@ -100,6 +100,15 @@ pub async fn forged_requests_are_refused(adapter: Adapter, backend: Backend) {
     assert_eq!(amy.submit_with("/reports", &title, &headers).await.status, 401);
 }
 
+async fn login(
+    browser: &mut crate::Browser,
+    fields: Vec<(&str, String)>,
+    headers: &[(&str, &str)],
+) -> crate::Answer {
+    let fields: Vec<_> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    browser.submit_with("/auth/login", &fields, headers).await
+}
+
 /// CSRF-01 on the family's own forms and JSON.
 pub async fn forms_of_ours_need_their_token(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
@@ -114,14 +123,6 @@ pub async fn forms_of_ours_need_their_token(adapter: Adapter, backend: Backend) 
             ("csrf_token", token.to_owned()),
         ]
     };
-    async fn login(
-        browser: &mut crate::Browser,
-        fields: Vec<(&str, String)>,
-        headers: &[(&str, &str)],
-    ) -> crate::Answer {
-        let fields: Vec<_> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
-        browser.submit_with("/auth/login", &fields, headers).await
-    }
     for wrong in ["", "x", others.as_str()] {
         let origin = amy.origin();
         let answer = login(&mut amy, fields(wrong), &[("origin", &origin)]).await;

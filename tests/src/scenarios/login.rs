@@ -252,7 +252,7 @@ pub async fn a_password_changed_while_the_old_one_is_checked_wins(adapter: Adapt
         builder.password_scheme(scheme).hashing(iam_core::password::HashingConfig {
             threads: 2,
             queue: 16,
-            max_wait: std::time::Duration::from_secs(60),
+            max_wait: std::time::Duration::from_mins(1),
         })
     })
     .await;

@@ -83,7 +83,7 @@ pub async fn too_many_passwords_at_once_are_refused_in_time(adapter: Adapter, ba
         builder.password_scheme(Stuck(begun, Mutex::new(stuck))).hashing(HashingConfig {
             threads: 1,
             queue: 20,
-            max_wait: Duration::from_secs(60),
+            max_wait: Duration::from_mins(1),
         })
     })
     .await;
