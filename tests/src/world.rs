@@ -202,6 +202,6 @@ impl World {
 
 async fn serve_axum(listener: TcpListener, iam: &Iam) {
     let documents = axum_app::Documents::of_the_example(iam).await.unwrap();
-    let app = axum_app::router(iam.into(), documents).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let app = axum_app::router(iam.into(), documents);
+    tokio::spawn(async move { axum_app::serve(listener, app, std::future::pending()).await.unwrap() });
 }

@@ -3,6 +3,8 @@
 mod app;
 mod documents;
 mod pages;
+mod serve;
 
 pub use app::router;
 pub use documents::Documents;
+pub use serve::serve;

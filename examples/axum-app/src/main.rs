@@ -2,10 +2,10 @@
 //!
 //! `cargo run -p axum-app` runs it on SQLite with nothing set up; see `.env.example` for what can be.
 
+#![expect(clippy::print_stderr, reason = "why it does not start must be seen")]
+
 use std::error::Error;
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use axum_app::Documents;
 use iam_axum::Iam;
@@ -13,9 +13,6 @@ use iam_axum::settings::{Database, IamSettings, Mode};
 use iam_store_sqlite::SqliteStore;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
-
-/// How long requests that are under way may take to finish when the service stops.
-const DRAIN: Duration = Duration::from_secs(30);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -26,7 +23,8 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            // To whoever started it, whatever the log's filter says.
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -41,23 +39,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(settings.listen).await?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(async {
-            stop_signal().await;
-            tracing::info!("stopping");
-            let _ = stopping.send(());
-        });
-    let drained = async {
-        // The time to drain counts from the signal.
-        if stopped.await.is_ok() {
-            tokio::time::sleep(DRAIN).await;
-        }
-    };
-    tokio::select! {
-        result = server => result?,
-        () = drained => tracing::warn!("requests were still under way"),
-    }
+    axum_app::serve(listener, app, stop_signal()).await?;
     iam.stopped().await?;
     Ok(())
 }
@@ -84,6 +66,7 @@ async fn stop_signal() {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
+            tracing::info!("stopping");
             return;
         }
     }

@@ -140,6 +140,8 @@ impl Iam {
         }
         match unit.limits().reserve(&counted.account, &limits.account, now).await? {
             Reservation::Granted(slot) => {
+                // Twice as many as one sign-in can add, so that strangers can't fill the disk.
+                unit.limits().purge(now, 8).await?;
                 unit.commit().await?;
                 Ok(Ok(Reserved { account: (counted.account, slot), in_flight }))
             }

@@ -1,0 +1,95 @@
+//! The application under test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use axum::http::header::COOKIE;
+use axum::routing::get;
+use iam_axum::{CurrentUser, IamLayer, auth_routes, requires_login, requires_role};
+use iam_core::account::{LoginIdentifier, Username};
+use iam_core::flow::{Actor, Login, NewAccount};
+use iam_core::id::AccountId;
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::meta::Client;
+use iam_core::password::PlainPassword;
+use iam_core::role::RoleName;
+use iam_core::seal::KeyRing;
+use iam_core::store::Store;
+use iam_core::{Iam, IamBuilder};
+use iam_store_sqlite::SqliteStore;
+
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// From where requests come.
+pub const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
+
+/// The store in a folder, made when it is not there.
+pub async fn store(folder: &Path) -> SqliteStore {
+    let store = SqliteStore::open(folder.join("iam.db")).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+/// An identity layer with the defaults of production.
+pub fn builder(store: impl Store, base_url: &str) -> IamBuilder {
+    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    Iam::builder(store, keys).base_url(base_url.parse().unwrap())
+}
+
+/// Adds somebody.
+pub async fn add(iam: &Iam, name: &str, role: Option<&str>) -> AccountId {
+    let service = Actor::service();
+    let new = NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
+    let account = iam.create_account(new, &service).await.unwrap();
+    if let Some(role) = role {
+        iam.grant_role(account, &RoleName::parse(role).unwrap(), &service).await.unwrap();
+    }
+    account
+}
+
+/// Signs somebody in; gives the cookie as browsers send it.
+pub async fn session_cookie(iam: &Iam, name: &str) -> String {
+    let identifier = LoginIdentifier::parse(name).unwrap();
+    let login = Login {
+        identifier: &identifier,
+        password: PlainPassword::new(PASSWORD).unwrap(),
+        device: None,
+        replaces: None,
+        client: &Client::at(PEER.ip()),
+    };
+    let signed_in = iam.login(login).await.unwrap();
+    format!("iam_session={}", signed_in.token.expose().as_str())
+}
+
+/// `/open` for everybody, `/me` for who is signed in, `/admin` for administrators, and the family's own pages.
+pub fn router(iam: &Iam) -> Router {
+    Router::new()
+        .route("/open", get(open))
+        .route("/me", get(open).route_layer(requires_login()))
+        .route("/admin", get(greet).route_layer(requires_role(["admin"])))
+        .merge(auth_routes(iam))
+        .layer(IamLayer::new(iam))
+}
+
+/// The same `/open` without any identity layer.
+pub fn bare_router() -> Router {
+    Router::new().route("/open", get(open))
+}
+
+/// A request as a server would hand it to the router.
+pub fn request(path: &str, cookie: &str) -> Request<Body> {
+    Request::get(path).header(COOKIE, cookie).extension(ConnectInfo(PEER)).body(Body::empty()).unwrap()
+}
+
+async fn open() -> &'static str {
+    "hello"
+}
+
+async fn greet(user: CurrentUser) -> String {
+    format!("hello {}", user.account())
+}
