@@ -1,169 +1,28 @@
-//! Settings from the environment, for services that are set up that way. A library's user may as well call the builders.
+//! Reading each setting, and saying what is wrong with it.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iam_core::account::Username;
-use iam_core::flow::{Actor, NewAccount};
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::origin::BaseUrl;
 use iam_core::parent::ParentKey;
 use iam_core::password::PlainPassword;
-use iam_core::random::OsRandomness;
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
-use iam_core::store::Store;
-use iam_core::{Error, Iam, IamBuilder};
-use zeroize::Zeroizing;
 
+use super::{Database, DemoUser, IamSettings, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
-use crate::web::{WebIam, WebIamBuilder};
 
-/// What the environment says. Every wrong or missing setting is named, all at once.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct IamSettings {
-    /// `IAM_ENV`.
-    pub mode: Mode,
-    /// `IAM_LISTEN`: where the service listens.
-    pub listen: SocketAddr,
-    /// `IAM_BASE_URL`: where browsers find it.
-    pub base_url: BaseUrl,
-    /// `IAM_ALLOWED_ORIGINS`, comma-separated: more origins whose pages may send requests.
-    pub allowed_origins: Vec<String>,
-    /// `IAM_DATABASE_URL`.
-    pub database: Database,
-    /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
-    pub sessions: SessionPolicy,
-    proxies: (TrustedProxies, ForwardHeader),
-    keys: Option<Keys>,
-    administrator: Option<(Username, PlainPassword)>,
-    demo_users: Vec<DemoUser>,
-}
-
-/// How strict to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// On this machine only, with everything made up that is missing.
-    Development,
-    /// Nothing insecure or missing is accepted.
-    Production,
-}
-
-/// The store to use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Database {
-    /// A file.
-    Sqlite(PathBuf),
-}
-
-/// A person to try the service with, in development.
-#[derive(Clone, Debug)]
-struct DemoUser {
-    username: Username,
-    password: PlainPassword,
-    roles: Vec<RoleName>,
-    parent: Option<ParentKey>,
-}
-
-/// Settings that can't be used. Each line names one and says what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidSettings(Vec<String>);
-
-impl InvalidSettings {
-    /// The problems, one text each.
-    pub fn problems(&self) -> &[String] {
-        &self.0
-    }
-}
-
-impl fmt::Display for InvalidSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these settings can't be used:")?;
-        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
-    }
-}
-
-impl std::error::Error for InvalidSettings {}
-
-impl IamSettings {
-    /// Reads the process's environment.
-    pub fn from_env() -> Result<Self, InvalidSettings> {
-        Self::from_lookup(|name| std::env::var(name).ok())
-    }
-
-    /// Reads settings from elsewhere. An empty value counts as none.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
-        let mut reader = Reader { lookup: &lookup, problems: Vec::new() };
-        let settings = reader.settings();
-        match settings {
-            Some(settings) if reader.problems.is_empty() => Ok(settings),
-            _ => Err(InvalidSettings(reader.problems)),
-        }
-    }
-
-    /// The keys: those that are set; in development, else, those in a file beside the database, made when it is not there.
-    pub fn keys(&self) -> io::Result<Keys> {
-        match &self.keys {
-            Some(keys) => Ok(keys.clone()),
-            None => {
-                let Database::Sqlite(database) = &self.database;
-                development_keys(&keys_path(database))
-            }
-        }
-    }
-
-    /// An identity layer on a store, set up as the environment says.
-    pub fn builder(&self, store: impl Store) -> io::Result<IamBuilder> {
-        Ok(Iam::builder(store, self.keys()?).base_url(self.base_url.clone()).sessions(self.sessions))
-    }
-
-    /// The HTTP surface, set up as the environment says.
-    pub fn web(&self, iam: Iam) -> WebIamBuilder {
-        let (trusted, header) = self.proxies.clone();
-        let builder = WebIam::builder(iam).trusted_proxies(trusted, header);
-        self.allowed_origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin.as_str()))
-    }
-
-    /// Makes the first administrator, if one is named and there is none, and the people to try it with that are missing.
-    pub async fn bootstrap(&self, iam: &Iam) -> Result<(), Error> {
-        let service = Actor::service();
-        if let Some((username, password)) = &self.administrator {
-            let new = NewAccount::new(username.clone()).password(password.clone());
-            iam.create_first_administrator(new, &service).await?;
-        }
-        for user in &self.demo_users {
-            let parent = match &user.parent {
-                Some(key) => Some(iam.ensure_parent(key, &service).await?),
-                None => None,
-            };
-            if iam.account_by_username(&user.username).await?.is_some() {
-                continue;
-            }
-            let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
-            new.parent = parent;
-            let account = iam.create_account(new, &service).await?;
-            for role in &user.roles {
-                iam.grant_role(account, role, &service).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-struct Reader<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-    problems: Vec<String>,
+pub(super) struct Reader<'a> {
+    pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) problems: Vec<String>,
 }
 
 impl Reader<'_> {
-    fn settings(&mut self) -> Option<IamSettings> {
+    pub(super) fn settings(&mut self) -> Option<IamSettings> {
         let mode = self.mode();
         let listen =
             self.parsed("IAM_LISTEN", "127.0.0.1:3000", "an address and port", |text| text.parse().ok());
@@ -428,50 +287,11 @@ fn list(text: Option<String>) -> Vec<String> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
-fn keys_path(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".keys");
-    path.into()
-}
-
-/// Two lines: the secret key, the sealing keys. Readable by the service's user alone.
-fn development_keys(path: &Path) -> io::Result<Keys> {
-    let random = OsRandomness;
-    let unavailable = |_| io::Error::other("no randomness");
-    let made = Keys {
-        secret: SecretKey::generate(&random).map_err(unavailable)?,
-        ring: KeyRing::generate(&random).map_err(unavailable)?,
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(mut file) => {
-            let text = Zeroizing::new(format!("{}\n{}\n", *made.secret.expose_base64(), *made.ring.expose()));
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            Ok(made)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_keys(path),
-        Err(error) => Err(error),
-    }
-}
-
-fn read_keys(path: &Path) -> io::Result<Keys> {
-    let unusable = || io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no keys", path.display()));
-    let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.read_to_string(&mut text)?;
-    let mut lines = text.lines();
-    let secret = lines.next().and_then(|line| SecretKey::from_base64(line).ok()).ok_or_else(unusable)?;
-    let ring = lines.next().and_then(|line| KeyRing::parse(line).ok()).ok_or_else(unusable)?;
-    Ok(Keys { secret, ring })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
+    use super::super::InvalidSettings;
     use super::*;
 
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -577,24 +397,5 @@ mod tests {
             let error = users(wrong).unwrap_err().to_string();
             assert!(error.contains("entry 1") && !error.contains("hunter2secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn development_keys_are_kept_and_private() {
-        let folder = std::env::temp_dir().join(format!("iam-keys-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("iam.db.keys");
-        let made = development_keys(&path).unwrap();
-        let read = development_keys(&path).unwrap();
-        assert_eq!(*made.secret.expose_base64(), *read.secret.expose_base64());
-        assert_eq!(*made.ring.expose(), *read.ring.expose());
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-        fs::write(&path, "garbage").unwrap();
-        assert!(development_keys(&path).is_err());
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,0 +1,156 @@
+//! Settings from the environment, for services that are set up that way. A library's user may as well call the builders.
+
+mod development_keys;
+mod reader;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use iam_core::account::Username;
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::keys::Keys;
+use iam_core::origin::BaseUrl;
+use iam_core::parent::ParentKey;
+use iam_core::password::PlainPassword;
+use iam_core::role::RoleName;
+use iam_core::session::SessionPolicy;
+use iam_core::store::Store;
+use iam_core::{Error, Iam, IamBuilder};
+
+use crate::address::{ForwardHeader, TrustedProxies};
+use crate::web::{WebIam, WebIamBuilder};
+
+/// What the environment says. Every wrong or missing setting is named, all at once.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IamSettings {
+    /// `IAM_ENV`.
+    pub mode: Mode,
+    /// `IAM_LISTEN`: where the service listens.
+    pub listen: SocketAddr,
+    /// `IAM_BASE_URL`: where browsers find it.
+    pub base_url: BaseUrl,
+    /// `IAM_ALLOWED_ORIGINS`, comma-separated: more origins whose pages may send requests.
+    pub allowed_origins: Vec<String>,
+    /// `IAM_DATABASE_URL`.
+    pub database: Database,
+    /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
+    pub sessions: SessionPolicy,
+    proxies: (TrustedProxies, ForwardHeader),
+    keys: Option<Keys>,
+    administrator: Option<(Username, PlainPassword)>,
+    demo_users: Vec<DemoUser>,
+}
+
+/// How strict to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// On this machine only, with everything made up that is missing.
+    Development,
+    /// Nothing insecure or missing is accepted.
+    Production,
+}
+
+/// The store to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Database {
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// A person to try the service with, in development.
+#[derive(Clone, Debug)]
+struct DemoUser {
+    username: Username,
+    password: PlainPassword,
+    roles: Vec<RoleName>,
+    parent: Option<ParentKey>,
+}
+
+/// Settings that can't be used. Each line names one and says what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSettings(Vec<String>);
+
+impl InvalidSettings {
+    /// The problems, one text each.
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for InvalidSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("these settings can't be used:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for InvalidSettings {}
+
+impl IamSettings {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, InvalidSettings> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    /// Reads settings from elsewhere. An empty value counts as none.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
+        let mut reader = reader::Reader { lookup: &lookup, problems: Vec::new() };
+        let settings = reader.settings();
+        match settings {
+            Some(settings) if reader.problems.is_empty() => Ok(settings),
+            _ => Err(InvalidSettings(reader.problems)),
+        }
+    }
+
+    /// The keys: those that are set; in development, else, those in a file beside the database, made when it is not there.
+    pub fn keys(&self) -> io::Result<Keys> {
+        match &self.keys {
+            Some(keys) => Ok(keys.clone()),
+            None => {
+                let Database::Sqlite(database) = &self.database;
+                development_keys::load_or_make(database)
+            }
+        }
+    }
+
+    /// An identity layer on a store, set up as the environment says.
+    pub fn builder(&self, store: impl Store) -> io::Result<IamBuilder> {
+        Ok(Iam::builder(store, self.keys()?).base_url(self.base_url.clone()).sessions(self.sessions))
+    }
+
+    /// The HTTP surface, set up as the environment says.
+    pub fn web(&self, iam: Iam) -> WebIamBuilder {
+        let (trusted, header) = self.proxies.clone();
+        let builder = WebIam::builder(iam).trusted_proxies(trusted, header);
+        self.allowed_origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin.as_str()))
+    }
+
+    /// Makes the first administrator, if one is named and there is none, and the people to try it with that are missing.
+    pub async fn bootstrap(&self, iam: &Iam) -> Result<(), Error> {
+        let service = Actor::service();
+        if let Some((username, password)) = &self.administrator {
+            let new = NewAccount::new(username.clone()).password(password.clone());
+            iam.create_first_administrator(new, &service).await?;
+        }
+        for user in &self.demo_users {
+            let parent = match &user.parent {
+                Some(key) => Some(iam.ensure_parent(key, &service).await?),
+                None => None,
+            };
+            if iam.account_by_username(&user.username).await?.is_some() {
+                continue;
+            }
+            let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
+            new.parent = parent;
+            let account = iam.create_account(new, &service).await?;
+            for role in &user.roles {
+                iam.grant_role(account, role, &service).await?;
+            }
+        }
+        Ok(())
+    }
+}
