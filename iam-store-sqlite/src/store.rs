@@ -27,7 +27,7 @@ use crate::{accounts, parents, roles, sessions};
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long to wait for another process, or a host's own pool, that writes to the same file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Guards read in parallel up to this.
 const READERS: u32 = 4;
@@ -271,6 +271,11 @@ mod tests {
         store.migrate().await.unwrap();
         let path = store.scratch.as_ref().unwrap().0.clone();
         assert!(path.join("iam.db").is_file());
+        #[cfg(unix)]
+        {
+            let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+            assert_eq!(mode & 0o777, 0o700);
+        }
         drop(store.clone());
         assert!(path.is_dir());
         drop(store);

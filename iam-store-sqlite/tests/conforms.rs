@@ -59,6 +59,7 @@ mod units {
     }
     races! {
         units::cancelling_a_unit_at_any_point_undoes_all_of_it
+        units::a_unit_that_reads_first_can_write_then
     }
 }
 

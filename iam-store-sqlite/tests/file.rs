@@ -150,16 +150,37 @@ async fn migrating_makes_it_ready_and_twice_is_once() {
     assert!(store.account(account().id).await.unwrap().is_some());
 }
 
+/// Four programs start at the same time.
+async fn four_at_once(file: &Path) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let file = file.to_owned();
+        tasks.spawn(async move { migrated(&file).await.readiness().await.unwrap() });
+    }
+    assert_eq!(tasks.join_all().await, [Readiness::Ready; 4]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_open_and_migrate_a_new_file_at_once() {
     for _ in 0..20 {
         let (_directory, file) = place();
-        let mut tasks = JoinSet::new();
-        for _ in 0..4 {
-            let file = file.clone();
-            tasks.spawn(async move { migrated(&file).await.readiness().await.unwrap() });
-        }
-        assert_eq!(tasks.join_all().await, [Readiness::Ready; 4]);
+        four_at_once(&file).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_bring_an_older_schema_up_to_date_at_once() {
+    for _ in 0..20 {
+        let (_directory, file) = place();
+        // As far as a new migration can tell: there is a history, and it lacks that migration.
+        run(
+            &host_pool(&file, 1).await,
+            "CREATE TABLE iam_schema_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+                 installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+                 checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+        )
+        .await;
+        four_at_once(&file).await;
     }
 }
 

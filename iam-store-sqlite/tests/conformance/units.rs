@@ -62,6 +62,20 @@ pub(crate) async fn cancelling_a_unit_at_any_point_undoes_all_of_it(stores: &Han
     assert!(kept > 0 && undone > 0, "{kept} kept, {undone} undone: cancelled at too few points");
 }
 
+pub(crate) async fn a_unit_that_reads_first_can_write_then(stores: &Handles) {
+    let counts = race(stores, |store, _| async move {
+        let window = Window { limit: u32::from(TASKS), length: Duration::from_mins(1) };
+        let key = LimitKey::from_bytes([1; 32]);
+        let mut unit = store.begin().await.unwrap();
+        let full = unit.limits().full_until(&key, &window, NOW).await.unwrap();
+        assert_eq!(full, None, "what was read holds until the unit is over");
+        unit.limits().count_in_window(&key, &window, NOW).await.unwrap();
+        unit.commit().await.unwrap();
+    })
+    .await;
+    assert_eq!(counts.len(), usize::from(TASKS));
+}
+
 pub(crate) async fn a_read_beside_an_open_unit_neither_waits_nor_sees_it(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     add_two(unit.as_mut(), 1).await;
