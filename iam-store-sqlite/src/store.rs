@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(pragma(pool, "PRAGMA journal_mode").await, "wal");
             assert_eq!(pragma(pool, "PRAGMA synchronous").await, "2");
             assert_eq!(pragma(pool, "PRAGMA foreign_keys").await, "1");
-            assert_eq!(pragma(pool, "PRAGMA busy_timeout").await, "5000");
+            assert_eq!(pragma(pool, "PRAGMA busy_timeout").await, "3000");
         }
         assert_eq!(pragma(&store.read, "PRAGMA query_only").await, "1");
         assert_eq!(pragma(&store.write, "PRAGMA query_only").await, "0");
