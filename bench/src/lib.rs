@@ -1,7 +1,7 @@
 //! What a guarded request and a storm of logins cost.
 //!
 //! ```text
-//! cargo xtask bench                                  both, optimised; about a minute and a half
+//! cargo xtask bench                                  both, optimised; about a minute once built
 //! cargo bench --package iam-bench --bench guard      one of them
 //! ```
 //!
