@@ -1,10 +1,12 @@
 //! The family's own addresses, mounted.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
-use iam_web::{Endpoint, WebIam};
+use iam_web::{Endpoint, WebIam, WebResponse};
 
 use crate::convert::{self, Context, View};
 
@@ -31,7 +33,17 @@ async fn handle(endpoint: Endpoint, request: Request) -> Response {
         Err(response) => return *response,
     };
     let answer = match convert::web_request(Request::from_parts(parts, body)).await {
-        Ok(request) => context.handle(endpoint, &request).await,
+        // What has begun is finished though the client hangs up: what it reserved is given back, what it found is written down.
+        Ok(request) => {
+            let finishing = Arc::clone(&context);
+            match tokio::spawn(async move { finishing.handle(endpoint, &request).await }).await {
+                Ok(answer) => answer,
+                Err(panic) => {
+                    tracing::error!(error = &panic as &dyn std::error::Error, "an endpoint did not finish");
+                    WebResponse::new(500)
+                }
+            }
+        }
         Err(refused) => {
             let (parts, problem) = *refused;
             context.body_refused(&View::of(&parts), problem)

@@ -124,14 +124,12 @@ impl Iam {
         let now = self.now();
         let mut unit = self.begin().await?;
         let mut in_flight = None;
-        if let Some(network) = &counted.network {
-            if counted.device.is_none() {
-                let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
-                let long =
-                    unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
-                if let Some(until) = short.max(long) {
-                    return Ok(Err(Refused { limit: "login.address", until }));
-                }
+        // Who has signed in on this device before is not kept out by what others do behind the same address.
+        if let Some(network) = counted.network.as_ref().filter(|_| counted.device.is_none()) {
+            let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
+            let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
+            if let Some(until) = short.max(long) {
+                return Ok(Err(Refused { limit: "login.address", until }));
             }
             match unit.limits().reserve_in_window(&network.in_flight, &limits.address_in_flight, now).await? {
                 Reservation::Granted(slot) => in_flight = Some((network.in_flight, slot)),

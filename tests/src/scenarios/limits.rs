@@ -135,6 +135,13 @@ pub async fn the_owner_gets_in_while_a_stranger_guesses(adapter: Adapter, backen
     }
     assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 429, "a new device has to wait");
     assert_eq!(bob.api_sign_in("bob", PASSWORD).await.status, 200, "the owner's does not");
+    // Nor does a network full of failures.
+    for n in 0..10 {
+        world.browser().api_sign_in(&format!("spook{n}"), WRONG).await;
+    }
+    assert_eq!(world.browser().api_sign_in("amy", PASSWORD).await.status, 429);
+    assert_eq!(bob.api_sign_in("bob", PASSWORD).await.status, 200);
+    world.later(120);
     // It has tries of its own, no more than others, and counts for its account alone.
     let mut thief = world.browser();
     thief.cookies.insert("iam_device".into(), bob.cookies["iam_device"].clone());

@@ -66,6 +66,7 @@ macro_rules! every_scenario {
             what_can_not_be_audited_does_not_happen
             too_many_passwords_at_once_are_refused_in_time
             no_unit_of_work_is_open_while_hashing
+            who_hangs_up_is_counted_all_the_same
         }
     };
 }

@@ -118,6 +118,25 @@ pub async fn too_many_passwords_at_once_are_refused_in_time(adapter: Adapter, ba
     }
 }
 
+/// Hanging up hides nothing: the failure counts, and what was reserved is given back.
+pub async fn who_hangs_up_is_counted_all_the_same(adapter: Adapter, backend: Backend) {
+    let (begun, has_begun) = mpsc::channel();
+    let (hold, stuck) = mpsc::channel();
+    let world = World::with_scheme(adapter, backend, Stuck(begun, Mutex::new(stuck))).await;
+    world.execute("UPDATE iam_user_account SET password_hash = '$stuck$' WHERE username = 'max'").await;
+    let mut max = world.browser();
+    let attempt = tokio::spawn(async move { max.api_sign_in("max", PASSWORD).await.status });
+    tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
+    attempt.abort();
+    assert!(attempt.await.unwrap_err().is_cancelled());
+    drop(hold);
+    while world.logged("authn_login_fail").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Of the network's three counters the two of failures stand at one, and nothing is in flight any more.
+    assert_eq!(world.count("SELECT sum(count) FROM iam_rate_limit").await, 3, "and one try of the account's");
+}
+
 /// Asserts inside the hash that no unit is open.
 #[derive(Debug)]
 struct Watching(Arc<Mutex<Option<Arc<Faults>>>>, mpsc::Sender<usize>);
