@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
 use iam_web::{Endpoint, WebIam, WebResponse};
+use tracing::Instrument;
 
 use crate::convert::{self, Context, View};
 
@@ -36,7 +37,9 @@ async fn handle(endpoint: Endpoint, request: Request) -> Response {
         // What has begun is finished though the client hangs up: what it reserved is given back, what it found is written down.
         Ok(request) => {
             let finishing = Arc::clone(&context);
-            match tokio::spawn(async move { finishing.handle(endpoint, &request).await }).await {
+            match tokio::spawn(async move { finishing.handle(endpoint, &request).await }.in_current_span())
+                .await
+            {
                 Ok(answer) => answer,
                 Err(panic) => {
                     tracing::error!(error = &panic as &dyn std::error::Error, "an endpoint did not finish");

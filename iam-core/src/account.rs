@@ -252,7 +252,8 @@ impl LoginIdentifier {
         if let Ok(email) = EmailAddress::parse(text) {
             return Ok(Self::Email(email));
         }
-        Ok(Self::Unknown(text.nfkc().collect::<String>().to_lowercase()))
+        // A space is in no user name: what is looked up by this never finds one.
+        Ok(Self::Unknown(format!(" {}", text.nfkc().collect::<String>().to_lowercase())))
     }
 
     /// The canonical form, by which tries against a name without an account are counted.

@@ -16,8 +16,15 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // A missing `.env` is fine; what the environment has already stays.
-    let _ = dotenvy::dotenv();
+    // A missing `.env` is fine; what the environment has already stays. One that can't be read is refused: half of it would
+    // be other settings than those meant, development mode among them.
+    if let Err(error) = dotenvy::from_path(".env")
+        && !error.not_found()
+    {
+        // Without the line itself: it may hold a secret.
+        eprintln!(".env: can't be read; put values with spaces into double quotes");
+        return ExitCode::FAILURE;
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
     match run().await {
