@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 
+use crate::account::AuthVersion;
 use crate::clock::Timestamp;
 use crate::id::AccountId;
 use crate::keys::MacKey;
@@ -25,16 +26,24 @@ impl DeviceToken {
     pub(crate) fn issue(
         key: &MacKey,
         account: AccountId,
+        version: AuthVersion,
         now: Timestamp,
         random: &dyn Randomness,
     ) -> Result<Self, RandomnessUnavailable> {
         let device = random::bytes::<16>(random)?;
-        Ok(Self::signed(key, account, device, now))
+        Ok(Self::renewed(key, account, version, device, now))
     }
 
-    fn signed(key: &MacKey, account: AccountId, device: [u8; 16], at: Timestamp) -> Self {
+    /// The same device with today's date. The tag holds the account's version: with the password changes all devices are strangers.
+    pub(crate) fn renewed(
+        key: &MacKey,
+        account: AccountId,
+        version: AuthVersion,
+        device: [u8; 16],
+        at: Timestamp,
+    ) -> Self {
         let at = at.as_micros().to_be_bytes();
-        let tag = key.tag(&[account.as_bytes(), &device, &at]);
+        let tag = key.tag(&[account.as_bytes(), &device, &at, &version.as_i64().to_be_bytes()]);
         let mut bytes = [0; LENGTH];
         let parts = account.as_bytes().iter().chain(&device).chain(&at).chain(&tag);
         bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
@@ -54,21 +63,22 @@ impl DeviceToken {
     }
 
     /// The device, if the note is ours, about this account, and not too old.
-    pub(crate) fn device_of(&self, key: &MacKey, account: AccountId, now: Timestamp) -> Option<[u8; 16]> {
+    pub(crate) fn device_of(
+        &self,
+        key: &MacKey,
+        account: AccountId,
+        version: AuthVersion,
+        now: Timestamp,
+    ) -> Option<[u8; 16]> {
         let (id, rest) = self.0.split_first_chunk::<16>()?;
         let (device, rest) = rest.split_first_chunk::<16>()?;
         let (at, tag) = rest.split_first_chunk::<8>()?;
         let issued_at = Timestamp::from_micros(i64::from_be_bytes(*at));
-        let counts = key.verify(&[id, device, at], tag)
+        let counts = key.verify(&[id, device, at, &version.as_i64().to_be_bytes()], tag)
             && id == account.as_bytes()
             && issued_at <= now
             && now.since(issued_at) < Self::LIFETIME;
         counts.then_some(*device)
-    }
-
-    /// The same device with today's date.
-    pub(crate) fn renewed(key: &MacKey, account: AccountId, device: [u8; 16], now: Timestamp) -> Self {
-        Self::signed(key, account, device, now)
     }
 }
 
@@ -84,25 +94,32 @@ mod tests {
     use crate::keys::SecretKey;
     use crate::random::OsRandomness;
 
+    const V1: AuthVersion = AuthVersion::FIRST;
+
     #[test]
     fn counts_for_its_account_and_time_only() {
         let key = SecretKey::from_bytes(&[1; 32]).unwrap().derive("device");
         let (alice, bob) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
         let now = Timestamp::from_micros(1_000_000);
-        let token = DeviceToken::issue(&key, alice, now, &OsRandomness).unwrap();
+        let token = DeviceToken::issue(&key, alice, V1, now, &OsRandomness).unwrap();
         let token = DeviceToken::parse(&token.expose()).unwrap();
-        let device = token.device_of(&key, alice, now).unwrap();
-        assert_eq!(token.device_of(&key, bob, now), None);
-        assert_eq!(token.device_of(&key, alice, now.plus(DeviceToken::LIFETIME)), None);
-        assert_eq!(token.device_of(&key, alice, now.minus(Duration::from_secs(1))), None);
+        let device = token.device_of(&key, alice, V1, now).unwrap();
+        assert_eq!(token.device_of(&key, bob, V1, now), None);
+        assert_eq!(token.device_of(&key, alice, V1, now.plus(DeviceToken::LIFETIME)), None);
+        assert_eq!(token.device_of(&key, alice, V1, now.minus(Duration::from_secs(1))), None);
         let other_key = SecretKey::from_bytes(&[2; 32]).unwrap().derive("device");
-        assert_eq!(token.device_of(&other_key, alice, now), None);
-        let renewed = DeviceToken::renewed(&key, alice, device, now.plus(Duration::from_secs(9)));
-        assert_eq!(renewed.device_of(&key, alice, now.plus(DeviceToken::LIFETIME)), Some(device));
+        assert_eq!(token.device_of(&other_key, alice, V1, now), None);
+        assert_eq!(
+            token.device_of(&key, alice, AuthVersion::from_i64(2), now),
+            None,
+            "the password was changed"
+        );
+        let renewed = DeviceToken::renewed(&key, alice, V1, device, now.plus(Duration::from_secs(9)));
+        assert_eq!(renewed.device_of(&key, alice, V1, now.plus(DeviceToken::LIFETIME)), Some(device));
         for i in 0..LENGTH {
             let mut forged = token.clone();
             forged.0[i] ^= 1;
-            assert_eq!(forged.device_of(&key, alice, now), None, "byte {i}");
+            assert_eq!(forged.device_of(&key, alice, V1, now), None, "byte {i}");
         }
         assert!(DeviceToken::parse("").is_none());
         assert!(DeviceToken::parse(&"A".repeat(97)).is_none());

@@ -100,7 +100,7 @@ impl Iam {
         let inner = &self.inner;
         let key = |purpose, subject: &[u8]| LimitKey::new(&inner.limit_key, purpose, subject);
         let device = candidate.zip(login.device).and_then(|(candidate, device)| {
-            device.device_of(&inner.device_key, candidate.account, self.now())
+            device.device_of(&inner.device_key, candidate.account, candidate.auth_version, self.now())
         });
         let account = match (candidate, device) {
             (Some(_), Some(device)) => key("login.device", &device),
@@ -223,7 +223,7 @@ impl Iam {
             login_at: now,
             client: login.client.clone(),
         };
-        let device = self.device_token(counted, candidate.account, now)?;
+        let device = self.device_token(counted, candidate, now)?;
         let replaced = match login.replaces {
             Some(token) => {
                 self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
@@ -263,13 +263,14 @@ impl Iam {
     fn device_token(
         &self,
         counted: &Counted,
-        account: AccountId,
+        candidate: &LoginCandidate,
         now: Timestamp,
     ) -> Result<DeviceToken, Error> {
         let key = &self.inner.device_key;
+        let (account, version) = (candidate.account, candidate.auth_version);
         Ok(match counted.device {
-            Some(device) => DeviceToken::renewed(key, account, device, now),
-            None => DeviceToken::issue(key, account, now, self.randomness())?,
+            Some(device) => DeviceToken::renewed(key, account, version, device, now),
+            None => DeviceToken::issue(key, account, version, now, self.randomness())?,
         })
     }
 
