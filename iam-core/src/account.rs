@@ -126,6 +126,12 @@ impl Username {
         Ok(Self(canonical))
     }
 
+    /// A name as a store holds it: it was brought to its canonical form when it came in. The rules change with Unicode's
+    /// versions; a name that was good once stays the same.
+    pub fn from_stored(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
     /// The canonical form.
     pub fn as_str(&self) -> &str {
         &self.0

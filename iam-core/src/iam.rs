@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::audit::{Event, Record, Subject};
+use crate::audit::{Event, Record, Subject, Tally};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Error;
 use crate::keys::{Keys, MacKey};
@@ -17,6 +19,7 @@ use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
 use crate::session::SessionPolicy;
 use crate::store::{Readiness, Store, StoreError, UnitOfWork};
+use crate::worker::Worker;
 
 /// The identity and access layer of a service. Cheap to clone: all clones are the same one.
 #[derive(Clone)]
@@ -33,11 +36,24 @@ pub(crate) struct Inner {
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
     pub(crate) base_url: Option<BaseUrl>,
+    pub(crate) audit_retention: Duration,
+    tally: Tally,
+    flushes: Flushes,
     keys: Keys,
     pub(crate) limit_key: MacKey,
     pub(crate) device_key: MacKey,
     pub(crate) identifier_key: MacKey,
 }
+
+/// One task writes refusals down at a time, for all that wait.
+#[derive(Default)]
+struct Flushes {
+    turn: tokio::sync::Mutex<()>,
+    begun: AtomicU64,
+}
+
+/// The most refusals in one unit of work.
+const MOST_REFUSALS: usize = 500;
 
 impl Iam {
     /// Begins to set up an identity layer on a store.
@@ -54,6 +70,7 @@ impl Iam {
             password_policy: PasswordPolicy::default(),
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
+            audit_retention: Duration::from_hours(24 * 400),
             base_url: None,
         }
     }
@@ -88,8 +105,9 @@ impl Iam {
         Ok(self.inner.store.readiness().await?)
     }
 
-    /// Notes in the audit log that the service stops. Call it after the last request was answered.
+    /// Notes in the audit log that the service stops, and what was not yet written. Call it after the last request was answered.
     pub async fn stopped(&self) -> Result<(), Error> {
+        self.flush_refusals().await?;
         self.record(&Event::Stopped, Subject::default(), &Client::default()).await
     }
 
@@ -105,8 +123,7 @@ impl Iam {
         subject: Subject,
         client: &Client,
     ) -> Result<(), StoreError> {
-        tracing::info!(target: "iam::audit", event = event.name(), outcome = event.outcome().as_str(),
-            request_id = client.request_id.as_deref(), account = subject.account.map(tracing::field::display));
+        announce(event, &subject, client);
         unit.audit().append(&Record::new(event, subject, client, self.now())).await
     }
 
@@ -117,16 +134,70 @@ impl Iam {
         Ok(unit.commit().await?)
     }
 
-    /// Writes an event about something that is refused whether or not that can be written. A failure is reported, nothing more.
+    /// Notes something that anyone can cause without end and that is refused whether or not that can be written: it is counted,
+    /// and written at once if it is the first of its kind. What can't be written now is kept and tried again.
     pub(crate) async fn record_refusal(&self, event: &Event, subject: Subject, client: &Client) {
-        if let Err(error) = self.record(event, subject, client).await {
+        announce(event, &subject, client);
+        let record = Record::new(event, subject, client, self.now());
+        let Some(key) = record.coalesce else {
+            tracing::error!(event = event.name(), "an event that is no refusal was not audited");
+            return;
+        };
+        if !self.inner.tally.count(key, record) {
+            return;
+        }
+        // Whatever begins from here on takes this one along.
+        let begun = self.inner.flushes.begun.load(Ordering::SeqCst);
+        let turn = self.inner.flushes.turn.lock().await;
+        // Who had the turn before may have written this one too, or have found that nothing can be written.
+        let failed_since = self.inner.flushes.begun.load(Ordering::SeqCst) > begun;
+        if failed_since || !self.inner.tally.waits(key) {
+            return;
+        }
+        if let Err(error) = self.write_refusals().await {
             tracing::error!(
                 event = event.name(),
+                request_id = client.request_id.as_deref(),
                 error = &error as &dyn std::error::Error,
-                "could not be audited"
+                "could not be audited yet"
             );
         }
+        drop(turn);
     }
+
+    /// Writes down the refusals that were only counted so far. The [`Worker`] does so every second, and
+    /// [`stopped`](Self::stopped) at the end.
+    pub async fn flush_refusals(&self) -> Result<(), Error> {
+        if self.inner.tally.waiting(1).is_empty() {
+            return Ok(());
+        }
+        let _turn = self.inner.flushes.turn.lock().await;
+        self.write_refusals().await.inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "refusals could not be audited yet");
+        })
+    }
+
+    async fn write_refusals(&self) -> Result<(), Error> {
+        self.inner.flushes.begun.fetch_add(1, Ordering::SeqCst);
+        loop {
+            let records = self.inner.tally.waiting(MOST_REFUSALS);
+            if records.is_empty() {
+                return Ok(());
+            }
+            let mut unit = self.begin().await?;
+            for record in &records {
+                unit.audit().append(record).await?;
+            }
+            unit.commit().await?;
+            self.inner.tally.written(&records, self.now());
+        }
+    }
+}
+
+/// The audit trail's copy in the log.
+fn announce(event: &Event, subject: &Subject, client: &Client) {
+    tracing::info!(target: "iam::audit", event = event.name(), outcome = event.outcome().as_str(),
+        request_id = client.request_id.as_deref(), account = subject.account.map(tracing::field::display));
 }
 
 impl fmt::Debug for Iam {
@@ -148,6 +219,7 @@ pub struct IamBuilder {
     password_policy: PasswordPolicy,
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
+    audit_retention: Duration,
     base_url: Option<BaseUrl>,
 }
 
@@ -206,18 +278,40 @@ impl IamBuilder {
         self
     }
 
-    /// Checks the set-up against the store, starts the hashing threads, and notes the start in the audit log.
+    /// How long the audit trail and ended sessions are kept. Default 400 days, at least one.
+    pub fn audit_retention(mut self, retention: Duration) -> Self {
+        self.audit_retention = retention;
+        self
+    }
+
+    /// Checks the set-up against the store, starts the hashing threads, notes the start in the audit log, and spawns the
+    /// [`Worker`] on the tokio runtime that it is called on.
     ///
     /// # Errors
     /// [`Error::Misconfigured`] names what is wrong: a store that was not migrated, a key that is not the one that sealed what
-    /// the store holds, limits out of bounds. [`Error::Store`] when the store can't be reached.
+    /// the store holds, limits out of bounds, no tokio runtime. [`Error::Store`] when the store can't be reached.
     pub async fn build(self) -> Result<Iam, Error> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Err(misconfigured("build() is called outside a tokio runtime"));
+        };
+        let (iam, worker) = self.build_with_manual_worker().await?;
+        runtime.spawn(worker.run());
+        Ok(iam)
+    }
+
+    /// The same, but the caller runs the worker: in a task of its own choice, or in one process of several only.
+    pub async fn build_with_manual_worker(self) -> Result<(Iam, Worker), Error> {
         self.check()?;
         match self.store.readiness().await? {
             Readiness::Ready => {}
             Readiness::SchemaTooOld => {
                 return Err(misconfigured(
                     "the store's schema is older than this program: call migrate() on the store",
+                ));
+            }
+            Readiness::ProgramTooOld => {
+                return Err(misconfigured(
+                    "a newer program has changed the store's schema: this program is too old for it",
                 ));
             }
         }
@@ -237,13 +331,17 @@ impl IamBuilder {
             password_policy: self.password_policy,
             session_policy: self.session_policy,
             login_limits: self.login_limits,
+            audit_retention: self.audit_retention,
+            tally: Tally::default(),
+            flushes: Flushes::default(),
             base_url: self.base_url,
             keys: self.keys,
         };
         let iam = Iam { inner: Arc::new(inner) };
-        iam.check_sealing_key().await?;
+        iam.check_sealing_keys().await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
-        Ok(iam)
+        let worker = Worker::of(&iam);
+        Ok((iam, worker))
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -254,9 +352,12 @@ impl IamBuilder {
             return Err(misconfigured("the least length of a password must be 8 or more"));
         }
         let limits = &self.login_limits;
-        let windows = [limits.address, limits.address_long, limits.address_in_flight];
+        let windows = [limits.devices, limits.address, limits.address_long, limits.address_in_flight];
         if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
             return Err(misconfigured("a login limit of zero would let nobody in"));
+        }
+        if self.audit_retention < Duration::from_hours(24) {
+            return Err(misconfigured("the audit trail must be kept for a day at least"));
         }
         Ok(())
     }
@@ -269,26 +370,35 @@ impl fmt::Debug for IamBuilder {
 }
 
 impl Iam {
-    /// What was sealed under another key is lost with this one: better found at the start than at somebody's sign-in.
-    async fn check_sealing_key(&self) -> Result<(), Error> {
-        const KNOWN: &[u8] = b"iam key canary";
+    /// What was sealed under another key is lost with this one: better found at the start than at somebody's sign-in. Every key
+    /// that the store was ever used with must be there, since something may still be sealed under it.
+    async fn check_sealing_keys(&self) -> Result<(), Error> {
         let ring: &KeyRing = &self.inner.keys.ring;
-        let key_id = ring.sealing_key();
-        let row = key_id.to_be_bytes();
-        let place = Place { table: "iam_key_canary", column: "sealed", owner: b"", row: &row };
         let mut unit = self.begin().await?;
-        let Some(sealed) = unit.keys().get(key_id).await? else {
-            let sealed = ring.seal(place, KNOWN, self.randomness())?;
-            unit.keys().put(key_id, &sealed).await?;
-            return Ok(unit.commit().await?);
-        };
-        match ring.open(place, &sealed) {
-            Ok(value) if value.as_slice() == KNOWN => Ok(()),
-            _ => Err(misconfigured(format!(
-                "the sealing key {key_id} (MFA_ENCRYPTION_KEY) is not the one that this store was used with"
-            ))),
+        let known = unit.keys().all().await?;
+        for (key_id, sealed) in &known {
+            let opened = ring.open(canary_place(&key_id.to_be_bytes()), sealed);
+            if !opened.is_ok_and(|value| value.as_slice() == CANARY) {
+                return Err(misconfigured(format!(
+                    "the sealing key {key_id} (MFA_ENCRYPTION_KEY) is missing, or not the one that this store was used with"
+                )));
+            }
         }
+        let key_id = ring.sealing_key();
+        if !known.iter().any(|(known, _)| *known == key_id) {
+            let sealed = ring.seal(canary_place(&key_id.to_be_bytes()), CANARY, self.randomness())?;
+            unit.keys().put(key_id, &sealed).await?;
+            unit.commit().await?;
+        }
+        Ok(())
     }
+}
+
+/// What is sealed under each key to know it again.
+const CANARY: &[u8] = b"iam key canary";
+
+fn canary_place(row: &[u8]) -> Place<'_> {
+    Place { table: "iam_key_canary", column: "sealed", owner: b"", row }
 }
 
 fn misconfigured(text: impl Into<String>) -> Error {

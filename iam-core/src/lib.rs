@@ -37,6 +37,8 @@ pub mod seal;
 pub mod session;
 pub mod store;
 pub mod token;
+mod worker;
 
 pub use error::Error;
 pub use iam::{Iam, IamBuilder};
+pub use worker::Worker;

@@ -42,7 +42,7 @@ pub struct Throttle {
     pub first_delay: Duration,
     /// The longest delay.
     pub max_delay: Duration,
-    /// Quiet time, after the last try and its delay, that forgets all of them.
+    /// Quiet time, after the last try that was not given back and its delay, that forgets all of them.
     pub forget_after: Duration,
 }
 
@@ -74,6 +74,9 @@ pub struct Slot {
     pub count: u32,
     /// Which counting this belongs to: it begins anew when the limit forgets, and an old slot is then not given back.
     pub since: Timestamp,
+    /// Which try of the counting this is. It rises with every try, given back or not, so that it tells whether another one
+    /// came after.
+    pub number: u32,
 }
 
 /// The answer to an attempt to reserve.
@@ -92,6 +95,8 @@ pub enum Reservation {
 pub struct LoginLimits {
     /// Of one account, whoever tries; and of each device that has signed in before, apart from that.
     pub account: Throttle,
+    /// Failures on all devices of one account together. Over it, its devices count as strangers.
+    pub devices: Window,
     /// Failures of one address (/64 for IPv6), in the short run ...
     pub address: Window,
     /// ... and in the long run.
@@ -109,6 +114,7 @@ impl Default for LoginLimits {
                 max_delay: Duration::from_mins(15),
                 forget_after: Duration::from_mins(5),
             },
+            devices: Window { limit: 50, length: Duration::from_hours(1) },
             address: Window { limit: 10, length: Duration::from_mins(1) },
             address_long: Window { limit: 100, length: Duration::from_hours(1) },
             address_in_flight: Window { limit: 200, length: Duration::from_mins(1) },

@@ -50,6 +50,8 @@ pub enum EndReason {
     Revoked,
     /// Its owner signed in again in the same browser.
     Replaced,
+    /// A reason that a newer program knows.
+    Other,
 }
 
 impl EndReason {
@@ -61,14 +63,16 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Replaced => "replaced",
+            Self::Other => "other",
         }
     }
 
     /// Reads that name.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Self {
         [Self::Logout, Self::Idle, Self::Expired, Self::Revoked, Self::Replaced]
             .into_iter()
             .find(|reason| reason.as_str() == name)
+            .unwrap_or(Self::Other)
     }
 }
 

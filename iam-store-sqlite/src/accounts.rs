@@ -19,11 +19,11 @@ pub(crate) async fn login_candidate(
     identifier: &LoginIdentifier,
 ) -> Result<Option<LoginCandidate>, StoreError> {
     const BY_USERNAME: &str =
-        "SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS parent_status
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.username = ?";
     const BY_EMAIL: &str =
-        "SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS parent_status
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
     // What no account can have is looked up all the same: every name takes the same way.
@@ -46,7 +46,7 @@ fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
         account: AccountId::from_bytes(columns.id("id")?),
         status: columns.parsed("status", AccountStatus::parse)?,
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
-        password: columns.maybe_text("password_hash")?.map(PasswordHash::from_stored),
+        password: columns.maybe_bytes("password_hash")?.map(PasswordHash::from_stored_bytes),
         parent,
     })
 }
@@ -77,7 +77,7 @@ pub(crate) async fn by_username(
 fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     let columns = Columns { table: "iam_user_account", row };
     let id = AccountId::from_bytes(columns.id("id")?);
-    let username = columns.parsed("username", |text| Username::parse(text).ok())?;
+    let username = Username::from_stored(columns.text("username")?);
     let mut account = Account::new(id, username, columns.time("created_at")?);
     account.email = columns.maybe_parsed("email", |text| EmailAddress::parse(text).ok())?;
     account.email_verified_at = columns.maybe_time("email_verified_at")?;

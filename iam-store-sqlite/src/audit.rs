@@ -1,24 +1,73 @@
 //! `iam_auth_log`.
 
 use async_trait::async_trait;
-use iam_core::audit::Record;
+use iam_core::audit::{Entry, Outcome, Record};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::meta::Client;
 use iam_core::store::{AuditLog, StoreError};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
+use crate::rows::Columns;
 use crate::unit::Work;
+
+pub(crate) async fn entries(
+    pool: &SqlitePool,
+    before: Option<u64>,
+    most: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    let before = before.and_then(|id| i64::try_from(id).ok()).unwrap_or(i64::MAX);
+    let rows = sqlx::query(
+        "SELECT id, at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr, identifier,
+            client_address, user_agent, request_id
+         FROM iam_auth_log WHERE id < ? ORDER BY id DESC LIMIT ?",
+    )
+    .bind(before)
+    .bind(i64::from(most))
+    .fetch_all(pool)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(entry).collect()
+}
+
+fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
+    let columns = Columns { table: "iam_auth_log", row };
+    let id = u64::try_from(columns.number("id")?).map_err(|_| columns.corrupt("id"))?;
+    let outcome = columns.parsed("outcome", Outcome::parse)?;
+    let mut record = Record::at(columns.time("at")?, columns.text("event")?, outcome);
+    record.last_at = columns.time("last_at")?;
+    record.count = u32::try_from(columns.number("count")?).unwrap_or(u32::MAX);
+    record.reason = columns.maybe_text("reason")?;
+    record.actor = columns.maybe_id("actor_id")?.map(AccountId::from_bytes);
+    record.account = columns.maybe_id("account_id")?.map(AccountId::from_bytes);
+    record.parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
+    record.session = columns.maybe_id("session_id")?.map(SessionId::from_bytes);
+    record.amr = columns.maybe_text("amr")?;
+    record.identifier = columns.maybe_text("identifier")?;
+    record.client = Client::default();
+    record.client.address = columns.maybe_parsed("client_address", |text| text.parse().ok())?;
+    record.client.user_agent = columns.maybe_text("user_agent")?;
+    record.client.request_id = columns.maybe_text("request_id")?;
+    Ok(Entry { id, record })
+}
 
 #[async_trait]
 impl AuditLog for Work {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         let client = &record.client;
         sqlx::query(
-            "INSERT INTO iam_auth_log (at, last_at, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr,
-                identifier, client_address, user_agent, request_id, coalesce_key)
-             VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-             ON CONFLICT (coalesce_key) DO UPDATE SET count = count + 1, last_at = max(last_at, excluded.at)",
+            "INSERT INTO iam_auth_log (at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id,
+                amr, identifier, client_address, user_agent, request_id, coalesce_key)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (coalesce_key) DO UPDATE
+                SET count = count + excluded.count, last_at = max(last_at, excluded.last_at)",
         )
         .bind(record.at.as_micros())
-        .bind(record.event)
+        .bind(record.last_at.as_micros())
+        .bind(i64::from(record.count))
+        .bind(&*record.event)
         .bind(record.outcome.as_str())
         .bind(record.reason.as_deref())
         .bind(record.actor.map(|id| id.as_bytes().to_vec()))
@@ -35,5 +84,17 @@ impl AuditLog for Work {
         .await
         .map_err(failed)?;
         Ok(())
+    }
+
+    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM iam_auth_log WHERE id IN (SELECT id FROM iam_auth_log WHERE at < ? ORDER BY at LIMIT ?)",
+        )
+        .bind(before.as_micros())
+        .bind(i64::from(most))
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
     }
 }

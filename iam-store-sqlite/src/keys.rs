@@ -8,10 +8,9 @@ use crate::unit::Work;
 
 #[async_trait]
 impl KeyCanaries for Work {
-    async fn get(&mut self, key_id: u32) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::query_scalar("SELECT sealed FROM iam_key_canary WHERE key_id = ?")
-            .bind(i64::from(key_id))
-            .fetch_optional(self.connection())
+    async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        sqlx::query_as("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id")
+            .fetch_all(self.connection())
             .await
             .map_err(failed)
     }

@@ -14,62 +14,59 @@ use crate::unit::Work;
 
 /// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets.
 ///
-/// What is forgotten was quiet since its block ended, so the one condition at the end covers both cases. A counting that
-/// begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block at all (0):
-/// who asked the clock a moment earlier but came later must not be refused for it.
+/// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting that begins
+/// anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block at all (0).
 const RESERVE: &str = "
     WITH before AS (
-        SELECT count, since, ?2 >= max(last_at, blocked_until) + ?7 AS forgotten FROM iam_rate_limit WHERE key = ?1
+        SELECT count, since, number, expires_at, ?2 >= expires_at AS forgotten FROM iam_rate_limit WHERE key = ?1
     ), counted AS (
         SELECT CASE WHEN forgotten THEN 1 ELSE count + 1 END AS count,
-               CASE WHEN forgotten THEN max(?2, since + 1) ELSE since END AS since
+               CASE WHEN forgotten THEN max(?2, since + 1) ELSE since END AS since,
+               CASE WHEN forgotten THEN 1 ELSE number + 1 END AS number,
+               CASE WHEN forgotten THEN ?2 ELSE expires_at END AS expires_before
         FROM before
-        UNION ALL SELECT 1, ?2 WHERE NOT EXISTS (SELECT 1 FROM before)
+        UNION ALL SELECT 1, ?2, 1, ?2 WHERE NOT EXISTS (SELECT 1 FROM before)
     ), delayed AS (
-        SELECT count, since, CASE
+        SELECT *, CASE
             WHEN count < ?3 THEN 0
             WHEN count - ?3 < ?5 THEN ?2 + (?4 << (count - ?3))
             ELSE ?2 + ?6
         END AS blocked_until
         FROM counted
     )
-    INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
-    SELECT ?1, count, since, ?2, blocked_until, max(?2, blocked_until) + ?7 FROM delayed WHERE true
+    INSERT INTO iam_rate_limit (key, count, since, number, last_at, blocked_until, expires_before, expires_at)
+    SELECT ?1, count, since, number, ?2, blocked_until, expires_before, max(?2, blocked_until) + ?7 FROM delayed WHERE true
     ON CONFLICT (key) DO UPDATE SET
         count = excluded.count,
         since = excluded.since,
+        number = excluded.number,
         last_at = excluded.last_at,
         blocked_until = excluded.blocked_until,
+        expires_before = excluded.expires_before,
         expires_at = excluded.expires_at
     WHERE iam_rate_limit.blocked_until <= ?2
-    RETURNING count, since";
+    RETURNING count, since, number";
 
-/// ?1 key, ?2 the slot's counting, ?3 free tries, ?4 the slot's count, ?5 now, ?6 time that forgets.
+/// ?1 key, ?2 the slot's counting, ?3 free tries, ?4 the slot's number.
 const GIVE_BACK: &str = "
     UPDATE iam_rate_limit SET
-        count = remaining.count,
-        blocked_until = remaining.blocked_until,
-        expires_at = max(last_at, remaining.blocked_until) + ?6
-    FROM (
-        SELECT max(count - 1, 0) AS count, CASE
-            WHEN max(count - 1, 0) < ?3 OR count = ?4 THEN min(blocked_until, ?5)
-            ELSE blocked_until
-        END AS blocked_until
-        FROM iam_rate_limit WHERE key = ?1
-    ) AS remaining
+        count = max(count - 1, 0),
+        blocked_until = CASE WHEN number = ?4 OR max(count - 1, 0) < ?3 THEN 0 ELSE blocked_until END,
+        expires_at = CASE WHEN number = ?4 THEN expires_before ELSE expires_at END
     WHERE key = ?1 AND since = ?2";
 
 /// ?1 key, ?2 now, ?3 limit, ?4 length. A window is over at its `expires_at`, and nothing else ever blocks it.
 const RESERVE_IN_WINDOW: &str = "
-    INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
-    VALUES (?1, 1, ?2, ?2, ?2, ?2 + ?4)
+    INSERT INTO iam_rate_limit (key, count, since, number, last_at, blocked_until, expires_before, expires_at)
+    VALUES (?1, 1, ?2, 1, ?2, 0, ?2, ?2 + ?4)
     ON CONFLICT (key) DO UPDATE SET
         count = CASE WHEN ?2 >= expires_at THEN 1 ELSE count + 1 END,
         since = CASE WHEN ?2 >= expires_at THEN max(?2, since + 1) ELSE since END,
+        number = CASE WHEN ?2 >= expires_at THEN 1 ELSE number + 1 END,
         last_at = ?2,
         expires_at = CASE WHEN ?2 >= expires_at THEN ?2 + ?4 ELSE expires_at END
     WHERE ?2 >= expires_at OR count < ?3
-    RETURNING count, since";
+    RETURNING count, since, number";
 
 /// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the
 /// free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
@@ -120,20 +117,12 @@ impl Limits for Work {
         }
     }
 
-    async fn give_back(
-        &mut self,
-        key: &LimitKey,
-        slot: &Slot,
-        rule: &Throttle,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn give_back(&mut self, key: &LimitKey, slot: &Slot, rule: &Throttle) -> Result<(), StoreError> {
         sqlx::query(GIVE_BACK)
             .bind(&key.as_bytes()[..])
             .bind(slot.since.as_micros())
             .bind(i64::from(rule.free))
-            .bind(i64::from(slot.count))
-            .bind(now.as_micros())
-            .bind(stored(rule.forget_after))
+            .bind(i64::from(slot.number))
             .execute(self.connection())
             .await
             .map_err(failed)?;
@@ -199,7 +188,7 @@ impl Limits for Work {
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         let done = sqlx::query(
             "DELETE FROM iam_rate_limit WHERE key IN
-                (SELECT key FROM iam_rate_limit WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+                (SELECT key FROM iam_rate_limit WHERE expires_at <= ?1 AND blocked_until <= ?1 ORDER BY expires_at LIMIT ?2)",
         )
         .bind(now.as_micros())
         .bind(i64::from(most))
@@ -240,6 +229,6 @@ impl Work {
 
 fn slot(row: &SqliteRow) -> Result<Slot, StoreError> {
     let columns = Columns { table: "iam_rate_limit", row };
-    let count = u32::try_from(columns.number("count")?).map_err(|_| columns.corrupt("count"))?;
-    Ok(Slot { count, since: columns.time("since")? })
+    let number = |column| u32::try_from(columns.number(column)?).map_err(|_| columns.corrupt(column));
+    Ok(Slot { count: number("count")?, since: columns.time("since")?, number: number("number")? })
 }

@@ -22,6 +22,10 @@ impl<'a> Columns<'a> {
         self.get(column)
     }
 
+    pub(crate) fn maybe_bytes(&self, column: &'static str) -> Result<Option<&'a [u8]>, StoreError> {
+        self.get(column)
+    }
+
     pub(crate) fn number(&self, column: &'static str) -> Result<i64, StoreError> {
         self.get(column)
     }

@@ -27,6 +27,15 @@ pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, 
     LEFT JOIN iam_role r ON r.id = g.role_id
     WHERE s.token_hash = ?";
 
+const UNSEEN_SINCE: &str = "SELECT id, account_id FROM iam_auth_session
+    WHERE ended_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?";
+
+const FORGET_TOKENS: &str = "UPDATE iam_auth_session SET token_hash = NULL WHERE id IN
+    (SELECT id FROM iam_auth_session WHERE ended_at < ? AND token_hash IS NOT NULL ORDER BY ended_at LIMIT ?)";
+
+const DELETE_ENDED: &str = "DELETE FROM iam_auth_session WHERE id IN
+    (SELECT id FROM iam_auth_session WHERE ended_at < ? ORDER BY ended_at LIMIT ?)";
+
 pub(crate) async fn by_token(
     pool: &SqlitePool,
     token: &TokenHash,
@@ -55,7 +64,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         last_seen_at: columns.time("last_seen_at")?,
         ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
-        username: account.parsed("username", |name| Username::parse(name).ok())?,
+        username: Username::from_stored(account.text("username")?),
         account_status: account.parsed("account_status", AccountStatus::parse)?,
         account_auth_version: AuthVersion::from_i64(account.number("account_auth_version")?),
         parent: parent(row)?,
@@ -66,7 +75,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
 /// An end without a readable reason is still no session that lives.
 fn ended(columns: &Columns<'_>) -> Result<Option<(Timestamp, EndReason)>, StoreError> {
     let Some(at) = columns.maybe_time("ended_at")? else { return Ok(None) };
-    Ok(Some((at, columns.parsed("end_reason", EndReason::parse)?)))
+    Ok(Some((at, EndReason::parse(&columns.maybe_text("end_reason")?.unwrap_or_default()))))
 }
 
 fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
@@ -77,6 +86,22 @@ fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
         key: columns.parsed("parent_key", |key| ParentKey::parse(key).ok())?,
         status: columns.parsed("parent_status", ParentStatus::parse)?,
     }))
+}
+
+pub(crate) async fn unseen_since(
+    pool: &SqlitePool,
+    before: Timestamp,
+    most: u32,
+) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+    let query = sqlx::query(UNSEEN_SINCE).bind(before.as_micros()).bind(i64::from(most));
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let columns = Columns { table: "iam_auth_session", row };
+            let (id, account) = (columns.id("id")?, columns.id("account_id")?);
+            Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
+        })
+        .collect()
 }
 
 pub(crate) async fn touch(
@@ -182,13 +207,33 @@ impl Sessions for Work {
         .map_err(failed)?;
         Ok(done.rows_affected())
     }
+
+    async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(FORGET_TOKENS)
+            .bind(ended_before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+
+    async fn delete_ended(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(DELETE_ENDED)
+            .bind(ended_before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use sqlx::Row;
 
-    use super::BY_TOKEN;
+    use super::{BY_TOKEN, DELETE_ENDED, FORGET_TOKENS, UNSEEN_SINCE};
     use crate::SqliteStore;
 
     #[tokio::test]
@@ -200,5 +245,25 @@ mod tests {
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         assert_eq!(plan.len(), 5, "a step for each table, and no sorting: {plan:#?}");
         assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
+    }
+
+    #[tokio::test]
+    async fn upkeep_finds_its_rows_by_index() {
+        let store = SqliteStore::open_in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        for (sql, index) in [
+            (UNSEEN_SINCE, "iam_auth_session_unseen"),
+            (FORGET_TOKENS, "iam_auth_session_secret"),
+            (DELETE_ENDED, "iam_auth_session_ended"),
+        ] {
+            let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let rows = sqlx::query(sql).bind(1).bind(1).fetch_all(store.reader()).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
+            assert!(
+                !plan.iter().any(|step| step.starts_with("SCAN ") || step.contains("TEMP B-TREE FOR ORDER")),
+                "{plan:#?}"
+            );
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
@@ -21,7 +22,7 @@ use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
-use crate::{accounts, parents, roles, sessions};
+use crate::{accounts, audit, parents, roles, sessions};
 
 /// How long to wait for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -192,8 +193,15 @@ impl Store for SqliteStore {
                 .fetch_all(&self.read)
                 .await
                 .map_err(failed)?;
-        let complete = MIGRATOR.iter().all(|migration| applied.contains(&migration.version));
-        Ok(if complete { Readiness::Ready } else { Readiness::SchemaTooOld })
+        if !MIGRATOR.iter().all(|migration| applied.contains(&migration.version)) {
+            return Ok(Readiness::SchemaTooOld);
+        }
+        let newest = MIGRATOR.iter().map(|migration| migration.version).max();
+        let min_program: Option<i64> = sqlx::query_scalar("SELECT min_program FROM iam_schema")
+            .fetch_optional(&self.read)
+            .await
+            .map_err(failed)?;
+        Ok(if min_program <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
     }
 
     async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
@@ -209,6 +217,14 @@ impl Store for SqliteStore {
         sessions::touch(&self.write, id, now, unless_after).await
     }
 
+    async fn sessions_unseen_since(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        sessions::unseen_since(&self.read, before, most).await
+    }
+
     async fn login_candidate(
         &self,
         identifier: &LoginIdentifier,
@@ -222,6 +238,10 @@ impl Store for SqliteStore {
 
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
         accounts::by_username(&self.read, username).await
+    }
+
+    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        audit::entries(&self.read, before, most).await
     }
 
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {

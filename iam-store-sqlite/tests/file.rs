@@ -1,27 +1,21 @@
-//! What is particular to a store in a file: opening, migrating, a file shared with the host, what a restart keeps, and what
-//! no port reads back (the audit log).
+//! What is particular to a store in a file: opening, migrating, a file shared with the host, what a restart keeps.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iam_core::Iam;
-use iam_core::account::{Account, Username};
-use iam_core::clock::{ManualClock, Timestamp};
-use iam_core::flow::Actor;
+use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
-use iam_core::keys::{Keys, SecretKey};
 use iam_core::limit::{LimitKey, Reservation, Throttle};
 use iam_core::meta::Client;
-use iam_core::parent::ParentKey;
-use iam_core::seal::KeyRing;
 use iam_core::session::{EndReason, NewSession, SessionState};
 use iam_core::store::{Insert, Readiness, Store, StoreErrorKind};
 use iam_core::token::TokenHash;
 use iam_store_sqlite::SqliteStore;
+use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Row, SqlitePool};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -193,6 +187,17 @@ async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
 }
 
 #[tokio::test]
+async fn a_schema_says_itself_which_program_is_too_old() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    let host = host_pool(&file, 1).await;
+    run(&host, "UPDATE iam_schema SET min_program = 2").await;
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    run(&host, "UPDATE iam_schema SET min_program = 9999").await;
+    assert_eq!(store.readiness().await.unwrap(), Readiness::ProgramTooOld);
+}
+
+#[tokio::test]
 async fn an_older_program_runs_on_a_newer_schema() {
     let (_directory, file) = place();
     let store = migrated(&file).await;
@@ -337,7 +342,6 @@ async fn what_can_not_be_read_is_corrupt_and_no_panic() {
     let token = TokenHash::from_bytes([1; 32]);
     // As a row looks after a disk fault, or that a much newer program wrote.
     let damage = [
-        ("UPDATE iam_user_account SET username = 'a@b'", "UPDATE iam_user_account SET username = 'alice'"),
         (
             "UPDATE iam_user_account SET username = CAST(x'61ff' AS TEXT)",
             "UPDATE iam_user_account SET username = 'alice'",
@@ -345,14 +349,6 @@ async fn what_can_not_be_read_is_corrupt_and_no_panic() {
         (
             "PRAGMA ignore_check_constraints = ON; UPDATE iam_user_account SET status = 'gone'",
             "UPDATE iam_user_account SET status = 'active'",
-        ),
-        (
-            "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET ended_at = 1",
-            "UPDATE iam_auth_session SET ended_at = NULL",
-        ),
-        (
-            "UPDATE iam_auth_session SET ended_at = 1, end_reason = 'unheard of'",
-            "UPDATE iam_auth_session SET ended_at = NULL, end_reason = NULL",
         ),
         (
             "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET id = x'0102'",
@@ -372,114 +368,30 @@ async fn what_can_not_be_read_is_corrupt_and_no_panic() {
     }
 }
 
-// -- the audit log --
-
-struct Audited {
-    _directory: TempDir,
-    pool: SqlitePool,
-    iam: Iam,
-    clock: std::sync::Arc<ManualClock>,
-}
-
-/// Records are made by the core alone, so the log is written through it.
-async fn audited() -> Audited {
-    let (directory, file) = place();
-    let clock = std::sync::Arc::new(ManualClock::new(NOW));
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
-    let iam = Iam::builder(migrated(&file).await, keys).clock(clock.clone()).build().await.unwrap();
-    let pool = host_pool(&file, 1).await;
-    run(&pool, "DELETE FROM iam_auth_log").await;
-    Audited { _directory: directory, pool, iam, clock }
-}
-
-fn stranger() -> Client {
-    Client::at([192, 0, 2, 1].into()).user_agent(b"test").request_id("r-1")
-}
-
-async fn log(pool: &SqlitePool) -> Vec<(i64, String, i64, i64, i64)> {
-    sqlx::query_as("SELECT id, event, count, at, last_at FROM iam_auth_log ORDER BY id")
-        .fetch_all(pool)
-        .await
-        .unwrap()
-}
-
 #[tokio::test]
-async fn a_record_is_kept_with_all_that_it_says() {
-    let Audited { pool, iam, .. } = audited().await;
-    let actor = Actor::account(account().id, stranger());
-    let parent = iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &actor).await.unwrap();
-    let row = sqlx::query("SELECT * FROM iam_auth_log").fetch_one(&pool).await.unwrap();
-    let text = |column: &str| row.get::<Option<String>, _>(column);
-    for (column, value) in [
-        ("event", Some("parent_created")),
-        ("outcome", Some("success")),
-        ("reason", Some("acme")),
-        ("amr", None),
-        ("identifier", None),
-        ("client_address", Some("192.0.2.1")),
-        ("user_agent", Some("test")),
-        ("request_id", Some("r-1")),
+async fn an_end_for_a_reason_unheard_of_is_an_end() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let host = host_pool(&file, 1).await;
+    for end in [
+        "UPDATE iam_auth_session SET ended_at = 1, end_reason = 'unheard of'",
+        "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET ended_at = 1, end_reason = NULL",
     ] {
-        assert_eq!(text(column).as_deref(), value, "{column}");
+        run(&host, end).await;
+        let found = store.session(&TokenHash::from_bytes([1; 32])).await.unwrap().unwrap();
+        assert_eq!(found.ended, Some((Timestamp::from_micros(1), EndReason::Other)));
     }
-    assert_eq!(row.get::<Vec<u8>, _>("actor_id"), account().id.as_bytes());
-    assert_eq!(row.get::<Vec<u8>, _>("parent_id"), parent.as_bytes());
-    assert_eq!(row.get::<Option<Vec<u8>>, _>("account_id"), None);
-    assert_eq!(row.get::<Option<Vec<u8>>, _>("session_id"), None);
-    assert_eq!(row.get::<Option<Vec<u8>>, _>("coalesce_key"), None);
-    assert_eq!((row.get::<i64, _>("at"), row.get::<i64, _>("count")), (NOW.as_micros(), 1));
 }
 
 #[tokio::test]
-async fn a_record_with_a_known_key_adds_to_its_row() {
-    let Audited { _directory, pool, iam, clock } = audited().await;
-    for secs in [0, 5, 3] {
-        clock.set(NOW.plus(Duration::from_secs(secs)));
-        iam.note_csrf(None, "/a", &stranger()).await;
-    }
-    let latest = NOW.plus(Duration::from_secs(5)).as_micros();
-    let rows = log(&pool).await;
-    assert!(
-        matches!(rows.as_slice(), [(_, _, 3, at, last)] if (*at, *last) == (NOW.as_micros(), latest)),
-        "{rows:?}"
-    );
-    // Another window, another row.
-    clock.set(NOW.plus(Duration::from_mins(10)));
-    iam.note_csrf(None, "/a", &stranger()).await;
-    assert_eq!(log(&pool).await.len(), 2);
-}
-
-#[tokio::test]
-async fn records_without_a_key_never_share_a_row() {
-    let Audited { _directory, pool, iam, .. } = audited().await;
-    for _ in 0..3 {
-        iam.stopped().await.unwrap();
-    }
-    assert_eq!(log(&pool).await.len(), 3);
-}
-
-#[tokio::test]
-async fn ids_rise_above_all_that_ever_were() {
-    let Audited { _directory, pool, iam, .. } = audited().await;
-    iam.stopped().await.unwrap();
-    iam.stopped().await.unwrap();
-    let highest = log(&pool).await.iter().map(|row| row.0).max().unwrap();
-    run(&pool, "DELETE FROM iam_auth_log").await;
-    iam.stopped().await.unwrap();
-    assert!(
-        log(&pool).await.iter().all(|row| row.0 > highest),
-        "no id comes twice, even when its row is gone"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_many_cause_at_once_is_counted_to_the_last() {
-    let Audited { _directory, pool, iam, .. } = audited().await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
-        let iam = iam.clone();
-        tasks.spawn(async move { iam.note_csrf(None, "/a", &stranger()).await });
-    }
-    tasks.join_all().await;
-    assert!(matches!(log(&pool).await.as_slice(), [(_, event, 64, _, _)] if event == "malicious_csrf"));
+async fn a_hash_that_is_no_text_is_one_that_nothing_matches() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let host = host_pool(&file, 1).await;
+    run(&host, "UPDATE iam_user_account SET password_hash = CAST(x'246172ff' AS TEXT)").await;
+    let alice = LoginIdentifier::parse("alice").unwrap();
+    let candidate = store.login_candidate(&alice).await.unwrap().unwrap();
+    assert_eq!(candidate.password.unwrap().expose(), "$ar\u{fffd}");
 }

@@ -14,10 +14,9 @@
 )]
 
 mod client;
-mod faults;
 pub mod scenarios;
 mod world;
 
 pub use client::{Answer, Browser};
-pub use faults::{Faults, FaultyStore};
+pub use iam_store_testkit::faults::{Faults, FaultyStore};
 pub use world::{Adapter, Backend, Entry, PASSWORD, World};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iam_core::account::Username;
+use iam_core::audit::Record;
 use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::id::AccountId;
@@ -13,6 +14,7 @@ use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
+use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -54,6 +56,7 @@ pub struct World {
     adapter: Adapter,
     backend: Backend,
     folder: Arc<TempDir>,
+    store: Arc<dyn Store>,
     database: SqlitePool,
 }
 
@@ -115,6 +118,7 @@ impl World {
         let store = SqliteStore::open(&file).await.unwrap();
         store.migrate().await.unwrap();
         let database = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
+        let reader: Arc<dyn Store> = Arc::new(store.clone());
         let faults = Arc::new(Faults::default());
         let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -126,7 +130,7 @@ impl World {
         let iam = set_up(builder).build().await.unwrap();
         let Adapter::Axum = adapter;
         serve_axum(listener, &iam).await;
-        Self { iam, clock, faults, address, adapter, backend, folder, database }
+        Self { iam, clock, faults, address, adapter, backend, folder, store: reader, database }
     }
 
     /// Adds somebody.
@@ -184,14 +188,15 @@ impl World {
 
     /// The audit log, oldest first.
     pub async fn log(&self) -> Vec<Entry> {
-        let rows: Vec<(String, i64, Option<String>, Option<String>)> =
-            sqlx::query_as("SELECT event, count, reason, client_address FROM iam_auth_log ORDER BY id")
-                .fetch_all(&self.database)
-                .await
-                .unwrap();
-        rows.into_iter()
-            .map(|(event, count, reason, address)| Entry { event, count, reason, address })
-            .collect()
+        self.iam.flush_refusals().await.unwrap();
+        let entries = self.store.audit_entries(None, 10_000).await.unwrap();
+        let entry = |record: Record| Entry {
+            event: record.event.into_owned(),
+            count: i64::from(record.count),
+            reason: record.reason,
+            address: record.client.address.map(|address| address.to_string()),
+        };
+        entries.into_iter().rev().map(|logged| entry(logged.record)).collect()
     }
 
     /// How often an event is in the log, coalesced ones counted.

@@ -22,7 +22,8 @@ const HTTP: &[&str] =
     &["http", "http-body*", "hyper*", "h2", "h3", "headers", "tower*", "reqwest*", "ureq", "curl*", "isahc"];
 const FRAMEWORKS: &[&str] = &["axum*", "actix*", "warp", "rocket*", "poem*", "salvo*", "tonic*"];
 const NETWORK: &[&str] = &[
-    "tokio*",
+    // Not tokio itself, which is timers and tasks: its `net` brings these.
+    "tokio-*",
     "mio",
     "socket2",
     "async-std",

@@ -52,15 +52,24 @@ pub struct SignedIn {
 /// What was reserved before hashing.
 struct Reserved {
     account: (LimitKey, Slot),
+    /// When it was tried on a known device that may still be treated as one.
+    devices: Option<(LimitKey, Slot)>,
     in_flight: Option<(LimitKey, Slot)>,
 }
 
 /// The keys under which a sign-in is counted.
 struct Counted {
     account: LimitKey,
-    /// Which device had signed in before. It has tries of its own and is not kept out by what its network does.
-    device: Option<[u8; 16]>,
+    /// A device that had signed in before. It has tries of its own and is not kept out by what its network does.
+    device: Option<Device>,
     network: Option<Network>,
+}
+
+struct Device {
+    id: [u8; 16],
+    tries: LimitKey,
+    /// All devices of the account together: who collects device cookies gets no further with many than with one.
+    all: LimitKey,
 }
 
 struct Network {
@@ -100,12 +109,17 @@ impl Iam {
         let inner = &self.inner;
         let key = |purpose, subject: &[u8]| LimitKey::new(&inner.limit_key, purpose, subject);
         let device = candidate.zip(login.device).and_then(|(candidate, device)| {
-            device.device_of(&inner.device_key, candidate.account, candidate.auth_version, self.now())
+            let (account, version) = (candidate.account, candidate.auth_version);
+            let id = device.device_of(&inner.device_key, account, version, self.now())?;
+            Some(Device {
+                id,
+                tries: key("login.device", &id),
+                all: key("login.devices", account.as_bytes()),
+            })
         });
-        let account = match (candidate, device) {
-            (Some(_), Some(device)) => key("login.device", &device),
-            (Some(candidate), None) => key("login.account", candidate.account.as_bytes()),
-            (None, _) => key("login.identifier", login.identifier.canonical().as_bytes()),
+        let account = match candidate {
+            Some(candidate) => key("login.account", candidate.account.as_bytes()),
+            None => key("login.identifier", login.identifier.canonical().as_bytes()),
         };
         let network = login.client.network().map(|network| {
             let network = network.to_string();
@@ -123,9 +137,16 @@ impl Iam {
         let limits = &self.inner.login_limits;
         let now = self.now();
         let mut unit = self.begin().await?;
-        let mut in_flight = None;
+        let (mut devices, mut in_flight) = (None, None);
+        let mut account = counted.account;
+        if let Some(device) = &counted.device
+            && let Reservation::Granted(slot) =
+                unit.limits().reserve_in_window(&device.all, &limits.devices, now).await?
+        {
+            (devices, account) = (Some((device.all, slot)), device.tries);
+        }
         // Who has signed in on this device before is not kept out by what others do behind the same address.
-        if let Some(network) = counted.network.as_ref().filter(|_| counted.device.is_none()) {
+        if let Some(network) = counted.network.as_ref().filter(|_| devices.is_none()) {
             let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
             let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
             if let Some(until) = short.max(long) {
@@ -136,12 +157,12 @@ impl Iam {
                 Reservation::Refused(until) => return Ok(Err(Refused { limit: "login.in_flight", until })),
             }
         }
-        match unit.limits().reserve(&counted.account, &limits.account, now).await? {
+        match unit.limits().reserve(&account, &limits.account, now).await? {
             Reservation::Granted(slot) => {
                 // Twice as many as one sign-in can add, so that strangers can't fill the disk.
                 unit.limits().purge(now, 8).await?;
                 unit.commit().await?;
-                Ok(Ok(Reserved { account: (counted.account, slot), in_flight }))
+                Ok(Ok(Reserved { account: (account, slot), devices, in_flight }))
             }
             Reservation::Refused(until) => Ok(Err(Refused { limit: "login.account", until })),
         }
@@ -252,7 +273,7 @@ impl Iam {
             let event = Event::SessionEnded(id, EndReason::Replaced);
             self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
         }
-        self.release(unit.as_mut(), reserved, now).await?;
+        self.release(unit.as_mut(), reserved).await?;
         let event = Event::LoginSucceeded { session: session.id, tries: reserved.account.1.count };
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
         self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
@@ -269,26 +290,24 @@ impl Iam {
         let key = &self.inner.device_key;
         let (account, version) = (candidate.account, candidate.auth_version);
         Ok(match counted.device {
-            Some(device) => DeviceToken::renewed(key, account, version, device, now),
+            Some(Device { id, .. }) => DeviceToken::renewed(key, account, version, id, now),
             None => DeviceToken::issue(key, account, version, now, self.randomness())?,
         })
     }
 
     async fn give_back(&self, reserved: &Reserved) -> Result<(), Error> {
         let mut unit = self.begin().await?;
-        self.release(unit.as_mut(), reserved, self.now()).await?;
+        self.release(unit.as_mut(), reserved).await?;
         Ok(unit.commit().await?)
     }
 
     /// A success gives back its own try and nobody else's.
-    async fn release(
-        &self,
-        unit: &mut dyn UnitOfWork,
-        reserved: &Reserved,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    async fn release(&self, unit: &mut dyn UnitOfWork, reserved: &Reserved) -> Result<(), Error> {
         let (key, slot) = &reserved.account;
-        unit.limits().give_back(key, slot, &self.inner.login_limits.account, now).await?;
+        unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?;
+        if let Some((key, slot)) = &reserved.devices {
+            unit.limits().give_back_in_window(key, slot).await?;
+        }
         release_in_flight(unit, reserved).await
     }
 

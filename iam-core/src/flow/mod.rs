@@ -4,7 +4,9 @@ mod administer;
 mod authenticate;
 mod login;
 mod logout;
+mod upkeep;
 
 pub use administer::{Actor, NewAccount};
 pub use authenticate::{Activity, Authentication};
 pub use login::{Login, SignedIn};
+pub use upkeep::Upkeep;

@@ -91,6 +91,11 @@ impl PasswordHash {
         Self(text.into())
     }
 
+    /// The same, from a column that may hold any bytes: what is no text matches no password either.
+    pub fn from_stored_bytes(bytes: &[u8]) -> Self {
+        Self(String::from_utf8_lossy(bytes).into_owned())
+    }
+
     /// The text that a store holds.
     pub fn expose(&self) -> &str {
         &self.0

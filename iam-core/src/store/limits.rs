@@ -6,15 +6,18 @@ use crate::limit::{LimitKey, Reservation, Slot, Throttle, Window};
 
 /// Limits, in a unit of work.
 ///
-/// A key has a count, the time its counting began, the time of its last try and the time until which it is blocked.
+/// A key has a count, the time its counting began, the number of its last try, the time until which it is blocked, and the time
+/// at which it is forgotten, with the one before that.
 #[async_trait]
 pub trait Limits: Send {
     /// Reserves one slot of a throttle.
     ///
-    /// First, when `now` is at or after the later of last try and block, plus [`Throttle::forget_after`], the counting begins
-    /// anew. Then, if `now` is before the block's end: refused, and nothing changes. Else the count rises by one, and the key is
-    /// blocked until `now` plus [`Throttle::delay_after`] the new count. It MUST be decided in one statement: of any number of
-    /// callers at once, not one more is granted than the throttle allows.
+    /// If `now` is before the block's end: refused, and nothing changes. Else, when `now` is at or after the time at which the
+    /// key is forgotten, the counting begins anew, with a `since` that no counting of this key had before. Then count and number
+    /// rise by one, the key is blocked until `now` plus [`Throttle::delay_after`] the new count (a delay of zero leaves no block
+    /// at all, so that who asked the clock a moment earlier and came later is not refused), and it is forgotten
+    /// [`Throttle::forget_after`] after the later of `now` and the block's end. It MUST be decided in one statement: of any
+    /// number of callers at once, not one more is granted than the throttle allows.
     async fn reserve(
         &mut self,
         key: &LimitKey,
@@ -22,15 +25,11 @@ pub trait Limits: Send {
         now: Timestamp,
     ) -> Result<Reservation, StoreError>;
 
-    /// Gives one slot back, if the key's counting is still the one of the slot: the count falls by one, never below zero. The
-    /// block ends if the count is now below [`Throttle::free`], or if no try came after the slot's own.
-    async fn give_back(
-        &mut self,
-        key: &LimitKey,
-        slot: &Slot,
-        rule: &Throttle,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// Gives one slot back, if the key's counting is still the one of the slot: the count falls by one, never below zero. If no
+    /// try came after the slot's own, all is as if it had not been made: there is no block, and the key is forgotten when it
+    /// would have been before (at once, when the slot was the first of its counting). If one came after, the block ends only
+    /// when the count is now below [`Throttle::free`].
+    async fn give_back(&mut self, key: &LimitKey, slot: &Slot, rule: &Throttle) -> Result<(), StoreError>;
 
     /// Reserves one slot of a window, which begins with its first and is over after its length. It MUST be decided in one
     /// statement.
@@ -60,6 +59,6 @@ pub trait Limits: Send {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Removes up to `most` keys that have nothing left to remember at `now`. Says how many.
+    /// Removes up to `most` keys that are forgotten, and not blocked, at `now`. Says how many.
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError>;
 }

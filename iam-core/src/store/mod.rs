@@ -33,6 +33,7 @@ pub use roles::Roles;
 pub use sessions::Sessions;
 
 use crate::account::{Account, LoginIdentifier, Username};
+use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, SessionId};
 use crate::parent::{Parent, ParentKey};
@@ -46,7 +47,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Begins a unit of work.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError>;
 
-    /// Whether the store can be reached and its schema is what this program needs.
+    /// Whether the store can be reached and its schema is what this program needs. A schema that a newer program extended
+    /// MUST do, until it says itself that this program is too old for it.
     async fn readiness(&self) -> Result<Readiness, StoreError>;
 
     /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
@@ -62,6 +64,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         unless_after: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.
+    async fn sessions_unseen_since(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError>;
+
     /// What a sign-in needs to know of an account: found by user name, or by address once that is verified.
     async fn login_candidate(
         &self,
@@ -73,6 +82,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// An account by name.
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError>;
+
+    /// Up to `most` records of the audit log, newest first, below the id `before` when one is given.
+    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError>;
 
     /// A parent by key.
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;
@@ -121,6 +133,8 @@ pub enum Readiness {
     Ready,
     /// Migrations that this program needs were not applied.
     SchemaTooOld,
+    /// A newer program took away what this one needs.
+    ProgramTooOld,
 }
 
 /// A store failed.

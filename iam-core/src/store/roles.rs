@@ -11,7 +11,8 @@ pub trait Roles: Send {
     /// Adds a role. Names are unique: it MUST give [`Insert::Taken`] for one that exists.
     async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError>;
 
-    /// Gives a role. Giving it again replaces giver, time and expiry. Says `false` when it was held in the same way already.
+    /// Gives a role. Says `false`, and changes nothing, when it was held already from the same giver with the same expiry; else
+    /// giver, time and expiry are replaced.
     async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError>;
 
     /// Takes a role away. Says whether it was held.

@@ -16,7 +16,8 @@ pub trait Sessions: Send {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
 
     /// Replaces the token and the state of a session that has not ended and has the token `old`. The old token MUST be dead
-    /// with it. Says whether it did; at most one caller is ever told so for the same old token.
+    /// with it. Where `now` is later than the session's last use, it becomes that. Says whether it did; at most one caller is
+    /// ever told so for the same old token.
     async fn replace_token(
         &mut self,
         id: SessionId,
@@ -36,4 +37,10 @@ pub trait Sessions: Send {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<u64, StoreError>;
+
+    /// Removes the token's hash of up to `most` sessions that ended before a time; the rows stay. Says how many.
+    async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+
+    /// Removes up to `most` sessions that ended before a time. Says how many.
+    async fn delete_ended(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError>;
 }

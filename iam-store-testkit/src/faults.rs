@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use iam_core::account::{Account, LoginIdentifier, Username};
-use iam_core::audit::Record;
+use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
@@ -117,6 +117,15 @@ impl Store for FaultyStore {
         self.inner.touch_session(id, now, unless).await
     }
 
+    async fn sessions_unseen_since(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        self.faults.check()?;
+        self.inner.sessions_unseen_since(before, most).await
+    }
+
     async fn login_candidate(
         &self,
         identifier: &LoginIdentifier,
@@ -133,6 +142,11 @@ impl Store for FaultyStore {
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
         self.faults.read()?;
         self.inner.account_by_username(username).await
+    }
+
+    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        self.faults.check()?;
+        self.inner.audit_entries(before, most).await
     }
 
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
@@ -180,5 +194,9 @@ impl AuditLog for FaultyUnit {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         fail_if(&self.faults.audit)?;
         self.inner.audit().append(record).await
+    }
+
+    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        self.inner.audit().delete_before(before, most).await
     }
 }

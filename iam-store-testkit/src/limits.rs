@@ -32,9 +32,9 @@ async fn granted(store: &dyn Store, now: Timestamp) -> Slot {
     slot(reserve(store, now).await)
 }
 
-async fn give_back(store: &dyn Store, slot: &Slot, now: Timestamp) {
+async fn give_back(store: &dyn Store, slot: &Slot) {
     let mut unit = store.begin().await.unwrap();
-    unit.limits().give_back(&key(1), slot, &RULE, now).await.unwrap();
+    unit.limits().give_back(&key(1), slot, &RULE).await.unwrap();
     unit.commit().await.unwrap();
 }
 
@@ -73,25 +73,25 @@ fn is_granted(reservation: Reservation) -> bool {
     matches!(reservation, Reservation::Granted(_))
 }
 
-pub(crate) async fn the_free_tries_are_granted_at_one_instant_and_no_more(store: &dyn Store) {
+pub async fn the_free_tries_are_granted_at_one_instant_and_no_more(store: &dyn Store) {
     for count in 1..=3 {
-        assert_eq!(granted(store, NOW).await, Slot { count, since: NOW });
+        assert_eq!(granted(store, NOW).await, Slot { count, since: NOW, number: count });
     }
     assert_eq!(reserve(store, NOW).await, Reservation::Refused(after(10)));
 }
 
-pub(crate) async fn a_refusal_changes_nothing(store: &dyn Store) {
+pub async fn a_refusal_changes_nothing(store: &dyn Store) {
     for _ in 0..3 {
         granted(store, NOW).await;
     }
     for secs in 0..10 {
         assert_eq!(reserve(store, after(secs)).await, Reservation::Refused(after(10)));
     }
-    assert_eq!(granted(store, after(10)).await, Slot { count: 4, since: NOW });
+    assert_eq!(granted(store, after(10)).await, Slot { count: 4, since: NOW, number: 4 });
     assert_eq!(reserve(store, after(10)).await, Reservation::Refused(after(30)));
 }
 
-pub(crate) async fn the_delays_are_those_of_the_throttle(store: &dyn Store) {
+pub async fn the_delays_are_those_of_the_throttle(store: &dyn Store) {
     let (hours, days) = (Duration::from_hours(3), Duration::from_hours(24));
     let forget_after = Duration::from_hours(1_000_000);
     let rules = [
@@ -121,7 +121,7 @@ async fn delays_are_exact(store: &dyn Store, key: &LimitKey, rule: &Throttle) {
     let mut unit = store.begin().await.unwrap();
     for count in 1..=40 {
         let done = unit.limits().reserve(key, rule, now).await.unwrap();
-        assert_eq!(slot(done), Slot { count, since: NOW }, "{rule:?}");
+        assert_eq!(slot(done), Slot { count, since: NOW, number: count }, "{rule:?}");
         let until = now.plus(rule.delay_after(count));
         if until > now {
             let done = unit.limits().reserve(key, rule, now).await.unwrap();
@@ -131,13 +131,13 @@ async fn delays_are_exact(store: &dyn Store, key: &LimitKey, rule: &Throttle) {
     }
 }
 
-pub(crate) async fn the_longest_durations_are_no_error(store: &dyn Store) {
+pub async fn the_longest_durations_are_no_error(store: &dyn Store) {
     let longest = Duration::MAX;
     let rule = Throttle { free: 1, first_delay: longest, max_delay: longest, forget_after: longest };
     let first = slot(reserve_by(store, &rule, NOW).await);
     assert!(!is_granted(reserve_by(store, &rule, after(1_000_000_000)).await));
     let mut unit = store.begin().await.unwrap();
-    unit.limits().give_back(&key(1), &first, &rule, NOW).await.unwrap();
+    unit.limits().give_back(&key(1), &first, &rule).await.unwrap();
     let window = Window { limit: 1, length: longest };
     assert!(is_granted(unit.limits().reserve_in_window(&key(2), &window, NOW).await.unwrap()));
     assert!(!is_granted(
@@ -145,7 +145,7 @@ pub(crate) async fn the_longest_durations_are_no_error(store: &dyn Store) {
     ));
 }
 
-pub(crate) async fn quiet_after_the_last_block_forgets_all(store: &dyn Store) {
+pub async fn quiet_after_the_last_block_forgets_all(store: &dyn Store) {
     for _ in 0..3 {
         granted(store, NOW).await;
     }
@@ -153,16 +153,16 @@ pub(crate) async fn quiet_after_the_last_block_forgets_all(store: &dyn Store) {
     assert_eq!(granted(store, after(109)).await.count, 4);
     // Blocked for 20 from 109: forgotten at 229.
     let anew = granted(store, after(229)).await;
-    assert_eq!(anew, Slot { count: 1, since: after(229) });
+    assert_eq!(anew, Slot { count: 1, since: after(229), number: 1 });
 }
 
-pub(crate) async fn quiet_after_the_last_try_forgets_all(store: &dyn Store) {
+pub async fn quiet_after_the_last_try_forgets_all(store: &dyn Store) {
     granted(store, NOW).await;
-    assert_eq!(granted(store, after(99)).await, Slot { count: 2, since: NOW });
-    assert_eq!(granted(store, after(199)).await, Slot { count: 1, since: after(199) });
+    assert_eq!(granted(store, after(99)).await, Slot { count: 2, since: NOW, number: 2 });
+    assert_eq!(granted(store, after(199)).await, Slot { count: 1, since: after(199), number: 1 });
 }
 
-pub(crate) async fn a_counting_that_begins_anew_has_another_since(store: &dyn Store) {
+pub async fn a_counting_that_begins_anew_has_another_since(store: &dyn Store) {
     // Nothing is remembered, so each try begins anew, though the clock stands still.
     let forgetful = Throttle { forget_after: Duration::ZERO, ..RULE };
     let first = slot(reserve_by(store, &forgetful, NOW).await);
@@ -171,98 +171,125 @@ pub(crate) async fn a_counting_that_begins_anew_has_another_since(store: &dyn St
     assert_ne!(first.since, second.since);
 }
 
-pub(crate) async fn a_clock_that_is_set_back_repeats_no_since(store: &dyn Store) {
+pub async fn a_clock_that_is_set_back_repeats_no_since(store: &dyn Store) {
     let before = granted(store, after(200)).await;
-    assert_eq!(granted(store, NOW).await, Slot { count: 2, ..before });
+    assert_eq!(granted(store, NOW).await, Slot { count: 2, number: 2, ..before });
     let anew = granted(store, after(200)).await;
     assert_eq!(anew.count, 1);
     assert_ne!(anew.since, before.since);
 }
 
-pub(crate) async fn a_free_try_does_not_block_who_asked_the_clock_earlier(store: &dyn Store) {
+pub async fn a_free_try_does_not_block_who_asked_the_clock_earlier(store: &dyn Store) {
     assert_eq!(granted(store, after(1)).await.count, 1);
     assert_eq!(granted(store, NOW).await.count, 2);
 }
 
-pub(crate) async fn give_back_lowers_the_count_by_one_and_never_below_zero(store: &dyn Store) {
+pub async fn give_back_lowers_the_count_by_one_and_never_below_zero(store: &dyn Store) {
     let first = granted(store, NOW).await;
     granted(store, NOW).await;
     for remaining in [1, 0, 0] {
-        give_back(store, &first, NOW).await;
+        give_back(store, &first).await;
         let next = granted(store, NOW).await;
         assert_eq!(next.count, remaining + 1);
-        give_back(store, &next, NOW).await;
+        give_back(store, &next).await;
     }
 }
 
-pub(crate) async fn give_back_ends_the_block_below_the_free_tries(store: &dyn Store) {
+pub async fn give_back_ends_the_block_below_the_free_tries(store: &dyn Store) {
     let first = granted(store, NOW).await;
     granted(store, NOW).await;
     granted(store, NOW).await;
     assert!(!is_granted(reserve(store, NOW).await));
     // A later try was counted, but two are fewer than three.
-    give_back(store, &first, NOW).await;
+    give_back(store, &first).await;
     assert_eq!(granted(store, NOW).await.count, 3);
 }
 
-pub(crate) async fn give_back_ends_the_block_of_the_last_try(store: &dyn Store) {
+pub async fn give_back_ends_the_block_of_the_last_try(store: &dyn Store) {
     for _ in 0..3 {
         granted(store, NOW).await;
     }
     granted(store, after(10)).await;
     let last = granted(store, after(30)).await;
     assert_eq!(reserve(store, after(30)).await, Reservation::Refused(after(70)));
-    give_back(store, &last, after(31)).await;
+    give_back(store, &last).await;
     assert_eq!(granted(store, after(31)).await.count, 5);
 }
 
-pub(crate) async fn give_back_leaves_the_block_of_a_later_try(store: &dyn Store) {
+pub async fn give_back_leaves_the_block_of_a_later_try(store: &dyn Store) {
     for _ in 0..3 {
         granted(store, NOW).await;
     }
     let earlier = granted(store, after(10)).await;
     granted(store, after(30)).await;
-    give_back(store, &earlier, after(31)).await;
+    give_back(store, &earlier).await;
     assert_eq!(reserve(store, after(31)).await, Reservation::Refused(after(70)));
     assert_eq!(granted(store, after(70)).await.count, 5, "the count fell all the same");
 }
 
-pub(crate) async fn a_block_given_back_counts_no_longer_for_forgetting(store: &dyn Store) {
-    let rule = Throttle { free: 1, first_delay: Duration::from_mins(1), ..RULE };
-    let first = slot(reserve_by(store, &rule, NOW).await);
+pub async fn a_try_given_back_leaves_nothing_to_remember(store: &dyn Store) {
+    let first = granted(store, NOW).await;
+    give_back(store, &first).await;
     let mut unit = store.begin().await.unwrap();
-    unit.limits().give_back(&key(1), &first, &rule, after(1)).await.unwrap();
-    unit.commit().await.unwrap();
-    // The block ended at 1, so all is forgotten at 101 and may be removed then.
-    let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.limits().purge(after(100), 10).await.unwrap(), 0);
-    assert_eq!(unit.limits().purge(after(101), 10).await.unwrap(), 1);
-    drop(unit);
-    let anew = reserve_by(store, &rule, after(101)).await;
-    assert_eq!(slot(anew), Slot { count: 1, since: after(101) });
+    assert_eq!(unit.limits().purge(NOW, 10).await.unwrap(), 1);
 }
 
-pub(crate) async fn give_back_of_an_old_counting_changes_nothing(store: &dyn Store) {
+pub async fn a_try_given_back_does_not_put_off_forgetting(store: &dyn Store) {
+    granted(store, NOW).await;
+    for secs in [50, 90, 99] {
+        let good = granted(store, after(secs)).await;
+        assert_eq!(good.count, 2, "at {secs}");
+        give_back(store, &good).await;
+    }
+    assert_eq!(
+        granted(store, after(100)).await.count,
+        1,
+        "a hundred seconds after the last one that was kept"
+    );
+}
+
+pub async fn a_try_given_back_leaves_the_time_of_the_last_block(store: &dyn Store) {
+    for _ in 0..3 {
+        granted(store, NOW).await;
+    }
+    // Blocked until 10, so forgotten at 110.
+    let good = granted(store, after(20)).await;
+    give_back(store, &good).await;
+    assert_eq!(granted(store, after(109)).await.count, 4);
+}
+
+pub async fn only_the_last_try_takes_its_time_back(store: &dyn Store) {
+    let first = granted(store, NOW).await;
+    granted(store, after(60)).await;
+    give_back(store, &first).await;
+    assert_eq!(
+        granted(store, after(159)).await.count,
+        2,
+        "the later one is remembered for a hundred seconds"
+    );
+}
+
+pub async fn give_back_of_an_old_counting_changes_nothing(store: &dyn Store) {
     let old = granted(store, NOW).await;
     granted(store, after(200)).await;
     granted(store, after(200)).await;
-    give_back(store, &old, after(200)).await;
-    assert_eq!(granted(store, after(200)).await, Slot { count: 3, since: after(200) });
+    give_back(store, &old).await;
+    assert_eq!(granted(store, after(200)).await, Slot { count: 3, since: after(200), number: 3 });
 }
 
-pub(crate) async fn a_window_begins_with_its_first_and_is_over_after_its_length(store: &dyn Store) {
+pub async fn a_window_begins_with_its_first_and_is_over_after_its_length(store: &dyn Store) {
     for count in 1..=3 {
         let done = reserve_in_window(store, after(10)).await;
-        assert_eq!(slot(done), Slot { count, since: after(10) });
+        assert_eq!(slot(done), Slot { count, since: after(10), number: count });
     }
     for secs in [10, 11, 69] {
         assert_eq!(reserve_in_window(store, after(secs)).await, Reservation::Refused(after(70)));
     }
     let done = reserve_in_window(store, after(70)).await;
-    assert_eq!(slot(done), Slot { count: 1, since: after(70) });
+    assert_eq!(slot(done), Slot { count: 1, since: after(70), number: 1 });
 }
 
-pub(crate) async fn a_window_gets_its_slots_back(store: &dyn Store) {
+pub async fn a_window_gets_its_slots_back(store: &dyn Store) {
     let first = slot(reserve_in_window(store, NOW).await);
     for _ in 0..2 {
         assert!(is_granted(reserve_in_window(store, NOW).await));
@@ -279,7 +306,7 @@ pub(crate) async fn a_window_gets_its_slots_back(store: &dyn Store) {
     assert!(!is_granted(reserve_in_window(store, NOW).await), "never below zero");
 }
 
-pub(crate) async fn a_slot_of_an_old_window_changes_nothing(store: &dyn Store) {
+pub async fn a_slot_of_an_old_window_changes_nothing(store: &dyn Store) {
     let old = slot(reserve_in_window(store, NOW).await);
     for _ in 0..3 {
         assert!(is_granted(reserve_in_window(store, after(60)).await));
@@ -288,7 +315,7 @@ pub(crate) async fn a_slot_of_an_old_window_changes_nothing(store: &dyn Store) {
     assert!(!is_granted(reserve_in_window(store, after(60)).await));
 }
 
-pub(crate) async fn a_window_counts_whatever_its_limit(store: &dyn Store) {
+pub async fn a_window_counts_whatever_its_limit(store: &dyn Store) {
     for _ in 0..10 {
         count_in_window(store, NOW).await;
     }
@@ -300,7 +327,7 @@ pub(crate) async fn a_window_counts_whatever_its_limit(store: &dyn Store) {
     assert_eq!(full_until(store, 1, after(60)).await, Some(after(120)));
 }
 
-pub(crate) async fn a_window_without_slots_is_always_full(store: &dyn Store) {
+pub async fn a_window_without_slots_is_always_full(store: &dyn Store) {
     let none = Window { limit: 0, ..WINDOW };
     let mut unit = store.begin().await.unwrap();
     for _ in 0..2 {
@@ -311,7 +338,7 @@ pub(crate) async fn a_window_without_slots_is_always_full(store: &dyn Store) {
     }
 }
 
-pub(crate) async fn purge_removes_only_what_has_nothing_left_to_remember(store: &dyn Store) {
+pub async fn purge_removes_only_what_has_nothing_left_to_remember(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     for n in 1..=5 {
         assert!(is_granted(unit.limits().reserve(&key(n), &RULE, after(u64::from(n))).await.unwrap()));
@@ -327,7 +354,7 @@ pub(crate) async fn purge_removes_only_what_has_nothing_left_to_remember(store: 
     assert_eq!(removed, [0, 2, 1, 2, 2, 0]);
 }
 
-pub(crate) async fn of_any_number_at_once_a_throttle_grants_its_free_tries(stores: &Handles) {
+pub async fn of_any_number_at_once_a_throttle_grants_its_free_tries(stores: &Handles) {
     let done = race(stores, |store, _| async move { is_granted(reserve(store.as_ref(), NOW).await) }).await;
     assert_eq!(done.into_iter().filter(|granted| *granted).count(), 3);
     // One more at each end of a block, however many try.
@@ -338,7 +365,7 @@ pub(crate) async fn of_any_number_at_once_a_throttle_grants_its_free_tries(store
     }
 }
 
-pub(crate) async fn of_any_number_at_once_a_window_grants_its_limit(stores: &Handles) {
+pub async fn of_any_number_at_once_a_window_grants_its_limit(stores: &Handles) {
     for now in [NOW, after(60)] {
         let done =
             race(
@@ -350,19 +377,19 @@ pub(crate) async fn of_any_number_at_once_a_window_grants_its_limit(stores: &Han
     }
 }
 
-pub(crate) async fn no_count_is_ever_lost(stores: &Handles) {
+pub async fn no_count_is_ever_lost(stores: &Handles) {
     race(stores, |store, _| async move { count_in_window(store.as_ref(), NOW).await }).await;
     let store = stores[1].as_ref();
     assert_eq!(full_until(store, u32::from(TASKS), NOW).await, Some(after(60)));
     assert_eq!(full_until(store, u32::from(TASKS) + 1, NOW).await, None);
 }
 
-pub(crate) async fn what_is_given_back_at_once_is_all_given_back(stores: &Handles) {
+pub async fn what_is_given_back_at_once_is_all_given_back(stores: &Handles) {
     let free = Throttle { free: u32::MAX, ..RULE };
     race(stores, move |store, _| async move {
         let slot = slot(reserve_by(store.as_ref(), &free, NOW).await);
         let mut unit = store.begin().await.unwrap();
-        unit.limits().give_back(&key(1), &slot, &free, NOW).await.unwrap();
+        unit.limits().give_back(&key(1), &slot, &free).await.unwrap();
         unit.commit().await.unwrap();
     })
     .await;

@@ -22,7 +22,7 @@ async fn replace(store: &dyn Store, old: u8, new: u8) -> bool {
     done.unwrap()
 }
 
-pub(crate) async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
+pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
@@ -41,7 +41,7 @@ pub(crate) async fn a_session_is_found_with_all_that_decides(store: &dyn Store) 
     assert!(found.ended.is_none() && found.roles.is_empty());
 }
 
-pub(crate) async fn a_session_shows_what_changed_since(store: &dyn Store) {
+pub async fn a_session_shows_what_changed_since(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
@@ -61,13 +61,13 @@ pub(crate) async fn a_session_shows_what_changed_since(store: &dyn Store) {
     assert_eq!(found.parent.unwrap().status, suspended);
 }
 
-pub(crate) async fn a_session_that_has_ended_is_found(store: &dyn Store) {
+pub async fn a_session_that_has_ended_is_found(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Logout, after(9)).await);
     assert_eq!(find(store, 1).await.unwrap().ended, Some((after(9), EndReason::Logout)));
 }
 
-pub(crate) async fn insert_asks_for_an_active_account(store: &dyn Store) {
+pub async fn insert_asks_for_an_active_account(store: &dyn Store) {
     assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Taken, "no account");
     for (n, status) in [(1, AccountStatus::Disabled), (2, AccountStatus::Locked)] {
         let mut account = account(n);
@@ -78,7 +78,7 @@ pub(crate) async fn insert_asks_for_an_active_account(store: &dyn Store) {
     }
 }
 
-pub(crate) async fn insert_asks_for_the_version(store: &dyn Store) {
+pub async fn insert_asks_for_the_version(store: &dyn Store) {
     add_account(store).await;
     let mut unit = store.begin().await.unwrap();
     assert!(unit.accounts().set_password(account_id(1), &hash("$test$2"), NOW).await.unwrap());
@@ -88,7 +88,7 @@ pub(crate) async fn insert_asks_for_the_version(store: &dyn Store) {
     assert_eq!(insert_session(store, &current).await, Insert::Inserted);
 }
 
-pub(crate) async fn insert_asks_for_no_suspended_parent(store: &dyn Store) {
+pub async fn insert_asks_for_no_suspended_parent(store: &dyn Store) {
     let mut suspended = parent(1);
     suspended.status = ParentStatus::Suspended;
     add_parent(store, &suspended).await;
@@ -99,7 +99,7 @@ pub(crate) async fn insert_asks_for_no_suspended_parent(store: &dyn Store) {
     assert!(find(store, 1).await.is_none());
 }
 
-pub(crate) async fn a_second_session_with_the_same_token_is_an_error(store: &dyn Store) {
+pub async fn a_second_session_with_the_same_token_is_an_error(store: &dyn Store) {
     add_session(store).await;
     assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
     let same_token = NewSession { token: token(1), ..session(2, 2) };
@@ -114,7 +114,7 @@ pub(crate) async fn a_second_session_with_the_same_token_is_an_error(store: &dyn
     }
 }
 
-pub(crate) async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
+pub async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
     add_account(store).await;
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(1, 1) };
     assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
@@ -126,7 +126,7 @@ pub(crate) async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
     assert!(!replace(store, 1, 3).await, "replaced before");
 }
 
-pub(crate) async fn an_ended_session_gets_no_new_token(store: &dyn Store) {
+pub async fn an_ended_session_gets_no_new_token(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Revoked, NOW).await);
     assert!(!replace(store, 1, 2).await);
@@ -134,14 +134,14 @@ pub(crate) async fn an_ended_session_gets_no_new_token(store: &dyn Store) {
     assert!(find(store, 1).await.unwrap().ended.is_some());
 }
 
-pub(crate) async fn a_session_ends_once(store: &dyn Store) {
+pub async fn a_session_ends_once(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Revoked, after(1)).await);
     assert!(!end(store, 1, EndReason::Logout, after(2)).await);
     assert_eq!(find(store, 1).await.unwrap().ended, Some((after(1), EndReason::Revoked)));
 }
 
-pub(crate) async fn every_reason_to_end_comes_back(store: &dyn Store) {
+pub async fn every_reason_to_end_comes_back(store: &dyn Store) {
     add_account(store).await;
     let reasons =
         [EndReason::Logout, EndReason::Idle, EndReason::Expired, EndReason::Revoked, EndReason::Replaced];
@@ -152,7 +152,7 @@ pub(crate) async fn every_reason_to_end_comes_back(store: &dyn Store) {
     }
 }
 
-pub(crate) async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
+pub async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
     add_session(store).await;
     assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
     for (n, account) in [(2, 1), (3, 1), (4, 2)] {
@@ -172,7 +172,7 @@ pub(crate) async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
     assert!(find(store, 4).await.unwrap().ended.is_none(), "another account's");
 }
 
-pub(crate) async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store) {
+pub async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store) {
     add_session(store).await;
     let last_seen = async || find(store, 1).await.unwrap().last_seen_at;
     assert!(store.touch_session(session_id(1), after(60), NOW).await.unwrap());
@@ -183,7 +183,7 @@ pub(crate) async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store)
     assert_eq!(last_seen().await, after(120));
 }
 
-pub(crate) async fn touch_never_brings_an_ended_session_back(store: &dyn Store) {
+pub async fn touch_never_brings_an_ended_session_back(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Logout, after(1)).await);
     assert!(!store.touch_session(session_id(1), after(60), after(60)).await.unwrap());
@@ -191,7 +191,7 @@ pub(crate) async fn touch_never_brings_an_ended_session_back(store: &dyn Store) 
     assert_eq!((found.ended, found.last_seen_at), (Some((after(1), EndReason::Logout)), NOW));
 }
 
-pub(crate) async fn at_most_one_caller_ends_a_session(stores: &Handles) {
+pub async fn at_most_one_caller_ends_a_session(stores: &Handles) {
     add_session(stores[0].as_ref()).await;
     let done = race(stores, |store, n| async move {
         // Use is noted all the while, and must not undo it.
@@ -206,7 +206,7 @@ pub(crate) async fn at_most_one_caller_ends_a_session(stores: &Handles) {
     assert!(find(stores[1].as_ref(), 1).await.unwrap().ended.is_some());
 }
 
-pub(crate) async fn at_most_one_caller_replaces_a_token(stores: &Handles) {
+pub async fn at_most_one_caller_replaces_a_token(stores: &Handles) {
     add_session(stores[0].as_ref()).await;
     let done = race(stores, |store, n| async move {
         let new = 100 + n;
@@ -221,7 +221,7 @@ pub(crate) async fn at_most_one_caller_replaces_a_token(stores: &Handles) {
     }
 }
 
-pub(crate) async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Handles) {
+pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Handles) {
     add_account(stores[0].as_ref()).await;
     let alive = race(stores, |store, n| async move {
         let (session, new) = (session(n, 1), token(100 + n));
@@ -241,4 +241,65 @@ pub(crate) async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(store
     })
     .await;
     assert!(alive.into_iter().all(|alive| !alive));
+}
+
+async fn unseen(store: &dyn Store, before: Timestamp, most: u32) -> Vec<SessionId> {
+    let found = store.sessions_unseen_since(before, most).await.unwrap();
+    assert!(found.iter().all(|(_, account)| *account == account_id(1)));
+    found.into_iter().map(|(id, _)| id).collect()
+}
+
+/// Account 1 with sessions 1 to 4, made a second apart.
+async fn add_four_sessions(store: &dyn Store) {
+    add_account(store).await;
+    for n in 1..=4 {
+        let session = NewSession { login_at: after(u64::from(n)), ..session(n, 1) };
+        assert_eq!(insert_session(store, &session).await, Insert::Inserted);
+    }
+}
+
+pub async fn sessions_unseen_since_gives_the_longest_unused_ones(store: &dyn Store) {
+    add_four_sessions(store).await;
+    assert!(store.touch_session(session_id(1), after(10), after(9)).await.unwrap());
+    assert!(end(store, 3, EndReason::Logout, after(5)).await);
+    assert_eq!(unseen(store, after(2), 10).await, [], "not before its own time");
+    assert_eq!(unseen(store, after(11), 10).await, [2, 4, 1].map(session_id));
+    assert_eq!(unseen(store, after(11), 2).await, [2, 4].map(session_id));
+}
+
+pub async fn forget_tokens_leaves_the_rows(store: &dyn Store) {
+    add_four_sessions(store).await;
+    for (n, at) in [(1, 10), (2, 20), (3, 30)] {
+        assert!(end(store, n, EndReason::Logout, after(at)).await);
+    }
+    let mut done = Vec::new();
+    for (before, most) in [(10, 9), (30, 1), (30, 9), (30, 9)] {
+        let mut unit = store.begin().await.unwrap();
+        done.push(unit.sessions().forget_tokens(after(before), most).await.unwrap());
+        unit.commit().await.unwrap();
+    }
+    assert_eq!(done, [0, 1, 1, 0]);
+    for (n, known) in [(1, false), (2, false), (3, true), (4, true)] {
+        assert_eq!(find(store, n).await.is_some(), known, "token {n}");
+    }
+    assert!(!end(store, 1, EndReason::Logout, after(40)).await, "the row is there, and has ended");
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.sessions().delete_ended(after(30), 9).await.unwrap(), 2);
+}
+
+pub async fn delete_ended_removes_what_ended_before(store: &dyn Store) {
+    add_four_sessions(store).await;
+    for (n, at) in [(1, 10), (2, 20), (3, 30)] {
+        assert!(end(store, n, EndReason::Logout, after(at)).await);
+    }
+    let mut done = Vec::new();
+    for (before, most) in [(10, 9), (30, 1), (30, 9), (30, 9)] {
+        let mut unit = store.begin().await.unwrap();
+        done.push(unit.sessions().delete_ended(after(before), most).await.unwrap());
+        unit.commit().await.unwrap();
+    }
+    assert_eq!(done, [0, 1, 1, 0]);
+    for (n, known) in [(1, false), (2, false), (3, true), (4, true)] {
+        assert_eq!(find(store, n).await.is_some(), known, "session {n}");
+    }
 }

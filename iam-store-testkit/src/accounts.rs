@@ -21,7 +21,7 @@ async fn candidate(store: &dyn Store, identifier: &str) -> Option<LoginCandidate
     store.login_candidate(&LoginIdentifier::parse(identifier).unwrap()).await.unwrap()
 }
 
-pub(crate) async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
+pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut full = verified(1, "a@example.com");
     full.status = AccountStatus::Locked;
@@ -36,7 +36,7 @@ pub(crate) async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
     }
 }
 
-pub(crate) async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dyn Store) {
+pub async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dyn Store) {
     let mut first = verified(1, "a@example.com");
     first.external_id = Some("key".to_owned());
     assert_eq!(insert_account(store, &first).await, Insert::Inserted);
@@ -51,7 +51,7 @@ pub(crate) async fn insert_gives_taken_for_a_username_address_or_external_id(sto
     assert_eq!(store.account(account_id(1)).await.unwrap(), Some(first));
 }
 
-pub(crate) async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
+pub async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Inserted);
     assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Taken);
@@ -61,7 +61,7 @@ pub(crate) async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
     assert!(store.account(account_id(2)).await.unwrap().is_some());
 }
 
-pub(crate) async fn an_address_is_unique_and_signs_in_only_once_verified(store: &dyn Store) {
+pub async fn an_address_is_unique_and_signs_in_only_once_verified(store: &dyn Store) {
     for n in [1, 2] {
         let mut unverified = account(n);
         unverified.email = Some(address("a@example.com"));
@@ -72,7 +72,7 @@ pub(crate) async fn an_address_is_unique_and_signs_in_only_once_verified(store: 
     assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(3));
 }
 
-pub(crate) async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
+pub async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
@@ -90,7 +90,7 @@ pub(crate) async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store
     assert_eq!((found.password, found.parent), (None, None));
 }
 
-pub(crate) async fn set_status_asks_for_the_old_one_and_raises_the_version(store: &dyn Store) {
+pub async fn set_status_asks_for_the_old_one_and_raises_the_version(store: &dyn Store) {
     add_account(store).await;
     assert!(!set_status(store, AccountStatus::Locked, AccountStatus::Disabled).await);
     assert_eq!(store.account(account_id(1)).await.unwrap().unwrap(), account(1));
@@ -100,7 +100,7 @@ pub(crate) async fn set_status_asks_for_the_old_one_and_raises_the_version(store
     assert_eq!((changed.auth_version, changed.updated_at), (AuthVersion::from_i64(2), after(1)));
 }
 
-pub(crate) async fn set_password_raises_the_version(store: &dyn Store) {
+pub async fn set_password_raises_the_version(store: &dyn Store) {
     add_account(store).await;
     let mut unit = store.begin().await.unwrap();
     assert!(unit.accounts().set_password(account_id(1), &hash("$test$2"), after(1)).await.unwrap());
@@ -111,7 +111,7 @@ pub(crate) async fn set_password_raises_the_version(store: &dyn Store) {
     assert_eq!(store.account(account_id(1)).await.unwrap().unwrap().updated_at, after(1));
 }
 
-pub(crate) async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Store) {
+pub async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Store) {
     add_account(store).await;
     let rehash = async |version: i64, old: &str| {
         let mut unit = store.begin().await.unwrap();
@@ -131,7 +131,7 @@ pub(crate) async fn rehash_asks_for_version_hash_and_an_active_account(store: &d
     assert!(!rehash(2, "$test$2").await, "not active");
 }
 
-pub(crate) async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
+pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
     let kinds: [fn(u8) -> Account; 3] = [
         |n| Account::new(account_id(n), username("same"), NOW),
         |n| verified(n, "same@example.com"),
@@ -155,7 +155,7 @@ pub(crate) async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Han
     }
 }
 
-pub(crate) async fn a_status_changes_once(stores: &Handles) {
+pub async fn a_status_changes_once(stores: &Handles) {
     add_account(stores[0].as_ref()).await;
     let done = race(stores, |store, _| async move {
         set_status(store.as_ref(), AccountStatus::Active, AccountStatus::Disabled).await

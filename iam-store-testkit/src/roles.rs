@@ -19,14 +19,14 @@ async fn held(store: &dyn Store) -> Vec<(RoleName, Option<Timestamp>)> {
     find(store, 1).await.unwrap().roles
 }
 
-pub(crate) async fn a_role_comes_back_as_it_was_added(store: &dyn Store) {
+pub async fn a_role_comes_back_as_it_was_added(store: &dyn Store) {
     let mut added = role(1);
     added.description.push_str("Counts beans.");
     add_role(store, &added).await;
     assert_eq!(store.role_by_name(&added.name).await.unwrap(), Some(added));
 }
 
-pub(crate) async fn insert_gives_taken_for_a_name(store: &dyn Store) {
+pub async fn insert_gives_taken_for_a_name(store: &dyn Store) {
     add_role(store, &role(1)).await;
     let mut unit = store.begin().await.unwrap();
     let second = Role::new(RoleId::from_bytes([2; 16]), role(1).name);
@@ -35,7 +35,7 @@ pub(crate) async fn insert_gives_taken_for_a_name(store: &dyn Store) {
     assert_eq!(store.role_by_name(&role(1).name).await.unwrap(), Some(role(1)));
 }
 
-pub(crate) async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dyn Store) {
+pub async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dyn Store) {
     add_session(store).await;
     add_role(store, &role(1)).await;
     let first = grant_of_role_1();
@@ -53,7 +53,7 @@ pub(crate) async fn granting_again_replaces_and_the_same_again_is_told_apart(sto
     assert_eq!(held(store).await, [(role(1).name, None)]);
 }
 
-pub(crate) async fn revoke_says_whether_it_was_held(store: &dyn Store) {
+pub async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     add_session(store).await;
     add_role(store, &role(1)).await;
     add_role(store, &role(2)).await;
@@ -66,7 +66,7 @@ pub(crate) async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     assert_eq!(held(store).await, [(role(2).name, None)]);
 }
 
-pub(crate) async fn is_held_by_anyone_at_all(store: &dyn Store) {
+pub async fn is_held_by_anyone_at_all(store: &dyn Store) {
     add_account(store).await;
     add_role(store, &role(1)).await;
     let mut unit = store.begin().await.unwrap();
@@ -78,7 +78,7 @@ pub(crate) async fn is_held_by_anyone_at_all(store: &dyn Store) {
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
 }
 
-pub(crate) async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {
+pub async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {
     add_session(stores[0].as_ref()).await;
     add_role(stores[0].as_ref(), &role(1)).await;
     let done = race(stores, |store, _| async move { give(store.as_ref(), &grant_of_role_1()).await }).await;

@@ -4,7 +4,7 @@ use iam_core::parent::ParentStatus;
 
 use super::*;
 
-pub(crate) async fn a_parent_comes_back_as_it_was_added(store: &dyn Store) {
+pub async fn a_parent_comes_back_as_it_was_added(store: &dyn Store) {
     let mut added = parent(1);
     added.name.push_str(" Ünïted \u{1f3e2}");
     added.status = ParentStatus::Suspended;
@@ -12,7 +12,7 @@ pub(crate) async fn a_parent_comes_back_as_it_was_added(store: &dyn Store) {
     assert_eq!(store.parent_by_key(&added.key).await.unwrap(), Some(added));
 }
 
-pub(crate) async fn insert_gives_taken_for_a_key(store: &dyn Store) {
+pub async fn insert_gives_taken_for_a_key(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut unit = store.begin().await.unwrap();
     let second = Parent::new(ParentId::from_bytes([2; 16]), parent(1).key);
@@ -21,7 +21,7 @@ pub(crate) async fn insert_gives_taken_for_a_key(store: &dyn Store) {
     assert_eq!(store.parent_by_key(&parent(1).key).await.unwrap(), Some(parent(1)));
 }
 
-pub(crate) async fn set_status_asks_for_the_old_one(store: &dyn Store) {
+pub async fn set_status_asks_for_the_old_one(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut unit = store.begin().await.unwrap();
     let (active, suspended) = (ParentStatus::Active, ParentStatus::Suspended);
@@ -32,7 +32,7 @@ pub(crate) async fn set_status_asks_for_the_old_one(store: &dyn Store) {
     assert_eq!(store.parent_by_key(&parent(1).key).await.unwrap().unwrap().status, suspended);
 }
 
-pub(crate) async fn of_equal_parents_added_at_once_one_is_inserted(stores: &Handles) {
+pub async fn of_equal_parents_added_at_once_one_is_inserted(stores: &Handles) {
     let done = race(stores, |store, n| async move {
         let same = Parent::new(ParentId::from_bytes([n; 16]), ParentKey::parse("same").unwrap());
         let mut unit = store.begin().await.unwrap();

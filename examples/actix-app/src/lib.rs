@@ -1,0 +1,1 @@
+//! The example host application on actix-web.

@@ -1,0 +1,1 @@
+//! What both example applications share: their data, their pages, and how they start.

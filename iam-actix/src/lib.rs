@@ -1,0 +1,1 @@
+//! The IAM family on actix-web: layer, guards, extractors, routes.

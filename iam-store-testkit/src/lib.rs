@@ -1,0 +1,373 @@
+//! The conformance suite that every store of the IAM family must pass, and a store with faults for tests of what stands on one.
+//!
+//! There is a test for each duty that the ports of [`iam_core::store`] name, as a function over any [`Store`]. A store's crate
+//! runs all of them with one macro:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use iam_store_testkit::Handles;
+//! # use iam_store_sqlite::SqliteStore;
+//!
+//! /// A migrated, empty store that nobody else sees; and whatever must live as long. `None` skips the test.
+//! async fn alone() -> Option<(SqliteStore, ())> {
+//!     let store = SqliteStore::open_in_memory().await.unwrap();
+//!     store.migrate().await.unwrap();
+//!     Some((store, ()))
+//! }
+//!
+//! /// The same, opened twice, as two processes would.
+//! async fn twice() -> Option<(Handles, ())> {
+//!     // ...
+//! #   let (store, ()) = alone().await?;
+//! #   Some(([Arc::new(store.clone()), Arc::new(store)], ()))
+//! }
+//!
+//! iam_store_testkit::conformance!(alone, twice);
+//! # fn main() {}
+//! ```
+//!
+//! The crate that does so needs `tokio` with `macros` and `rt-multi-thread`.
+
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at once")]
+#![expect(
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "the functions are tests, and their names say what they prove"
+)]
+
+pub mod accounts;
+pub mod audit;
+pub mod faults;
+pub mod keys;
+pub mod limits;
+pub mod parents;
+pub mod roles;
+pub mod sessions;
+pub mod units;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use iam_core::account::{Account, AccountStatus, AuthVersion, Username};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
+use iam_core::meta::Client;
+use iam_core::parent::{Parent, ParentKey};
+use iam_core::password::PasswordHash;
+use iam_core::role::{Role, RoleName};
+use iam_core::session::{NewSession, SessionRecord, SessionState};
+use iam_core::store::{Insert, Store};
+use iam_core::token::TokenHash;
+use tokio::task::JoinSet;
+
+/// The same store, opened twice.
+pub type Handles = [Arc<dyn Store>; 2];
+
+/// How many tasks race.
+pub const TASKS: u8 = 64;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+pub(crate) fn after(secs: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(secs))
+}
+
+/// Runs a task many times at once, on both handles in turn, and collects what came of it.
+pub async fn race<T, F>(stores: &Handles, task: impl Fn(Arc<dyn Store>, u8) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for n in 0..TASKS {
+        tasks.spawn(task(Arc::clone(&stores[usize::from(n % 2)]), n));
+    }
+    tasks.join_all().await
+}
+
+/// Drops a future after it was polled so many times: a task that is cancelled at some point of its work.
+pub(crate) struct CancelledAfter<F> {
+    pub(crate) task: Pin<Box<F>>,
+    pub(crate) polls: u32,
+}
+
+impl<F: Future> Future for CancelledAfter<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        self.task.as_mut().poll(context).map(Some)
+    }
+}
+
+pub(crate) fn account_id(n: u8) -> AccountId {
+    AccountId::from_bytes([n; 16])
+}
+
+pub(crate) fn username(text: &str) -> Username {
+    Username::parse(text).unwrap()
+}
+
+pub(crate) fn hash(text: &str) -> PasswordHash {
+    PasswordHash::from_stored(text)
+}
+
+pub(crate) fn token(n: u8) -> TokenHash {
+    TokenHash::from_bytes([n; 32])
+}
+
+pub(crate) fn session_id(n: u8) -> SessionId {
+    SessionId::from_bytes([n; 16])
+}
+
+/// Account `n`, named `user-n`, not yet in a store.
+pub(crate) fn account(n: u8) -> Account {
+    Account::new(account_id(n), username(&format!("user-{n}")), NOW)
+}
+
+pub(crate) fn parent(n: u8) -> Parent {
+    Parent::new(ParentId::from_bytes([n; 16]), ParentKey::parse(&format!("parent-{n}")).unwrap())
+}
+
+pub(crate) fn role(n: u8) -> Role {
+    Role::new(RoleId::from_bytes([n; 16]), RoleName::parse(&format!("role-{n}")).unwrap())
+}
+
+/// Session `n` with token `n`, of an account as it is when it is new.
+pub(crate) fn session(n: u8, account: u8) -> NewSession {
+    NewSession {
+        id: session_id(n),
+        account: account_id(account),
+        auth_version: AuthVersion::FIRST,
+        token: token(n),
+        state: SessionState::Active,
+        amr: "pwd".to_owned(),
+        login_at: NOW,
+        client: Client::at([192, 0, 2, n].into()).user_agent(b"test"),
+    }
+}
+
+pub async fn insert_account(store: &dyn Store, account: &Account) -> Insert {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.accounts().insert(account, Some(&hash("$test$1"))).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+/// A store with account 1.
+pub async fn add_account(store: &dyn Store) {
+    assert_eq!(insert_account(store, &account(1)).await, Insert::Inserted);
+}
+
+pub async fn add_parent(store: &dyn Store, parent: &Parent) {
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.parents().insert(parent, NOW).await.unwrap(), Insert::Inserted);
+    unit.commit().await.unwrap();
+}
+
+pub async fn add_role(store: &dyn Store, role: &Role) {
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.roles().insert(role, NOW).await.unwrap(), Insert::Inserted);
+    unit.commit().await.unwrap();
+}
+
+pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.sessions().insert(session).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+/// A store with account 1 and its session 1.
+pub async fn add_session(store: &dyn Store) {
+    add_account(store).await;
+    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Inserted);
+}
+
+pub async fn find(store: &dyn Store, n: u8) -> Option<SessionRecord> {
+    store.session(&token(n)).await.unwrap()
+}
+
+pub async fn set_status(store: &dyn Store, from: AccountStatus, to: AccountStatus) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.accounts().set_status(account_id(1), from, to, after(1)).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+/// Runs every test of the suite. The first argument is an `async fn() -> Option<(S, G)>` with a migrated, empty store of the
+/// test's own; the second an `async fn() -> Option<(Handles, G)>` with one that was opened twice. `G` is whatever must live as
+/// long as the store does. `None` skips the test.
+#[macro_export]
+macro_rules! conformance {
+    ($alone:path, $twice:path) => {
+        $crate::port! { $alone, $twice, units,
+            duties: [
+                a_migrated_store_is_ready
+                commit_keeps_what_was_written
+                dropping_a_unit_undoes_all_of_it
+                a_read_beside_an_open_unit_neither_waits_nor_sees_it
+                absent_is_not_an_error
+                ids_hashes_and_names_compare_byte_by_byte
+            ]
+            races: [
+                cancelling_a_unit_at_any_point_undoes_all_of_it
+                a_unit_that_reads_first_can_write_then
+            ]
+        }
+        $crate::port! { $alone, $twice, accounts,
+            duties: [
+                an_account_comes_back_as_it_was_added
+                insert_gives_taken_for_a_username_address_or_external_id
+                after_taken_the_unit_can_go_on
+                an_address_is_unique_and_signs_in_only_once_verified
+                a_login_candidate_has_what_a_sign_in_needs
+                set_status_asks_for_the_old_one_and_raises_the_version
+                set_password_raises_the_version
+                rehash_asks_for_version_hash_and_an_active_account
+            ]
+            races: [
+                of_equal_accounts_added_at_once_one_is_inserted
+                a_status_changes_once
+            ]
+        }
+        $crate::port! { $alone, $twice, parents,
+            duties: [
+                a_parent_comes_back_as_it_was_added
+                insert_gives_taken_for_a_key
+                set_status_asks_for_the_old_one
+            ]
+            races: [
+                of_equal_parents_added_at_once_one_is_inserted
+            ]
+        }
+        $crate::port! { $alone, $twice, roles,
+            duties: [
+                a_role_comes_back_as_it_was_added
+                insert_gives_taken_for_a_name
+                granting_again_replaces_and_the_same_again_is_told_apart
+                revoke_says_whether_it_was_held
+                is_held_by_anyone_at_all
+            ]
+            races: [
+                of_equal_grants_at_once_one_is_told_so
+            ]
+        }
+        $crate::port! { $alone, $twice, sessions,
+            duties: [
+                a_session_is_found_with_all_that_decides
+                a_session_shows_what_changed_since
+                a_session_that_has_ended_is_found
+                insert_asks_for_an_active_account
+                insert_asks_for_the_version
+                insert_asks_for_no_suspended_parent
+                a_second_session_with_the_same_token_is_an_error
+                replacing_a_token_kills_the_old_one
+                an_ended_session_gets_no_new_token
+                a_session_ends_once
+                every_reason_to_end_comes_back
+                end_all_says_how_many_had_not_ended
+                touch_notes_use_unless_it_was_noted_since
+                touch_never_brings_an_ended_session_back
+                sessions_unseen_since_gives_the_longest_unused_ones
+                forget_tokens_leaves_the_rows
+                delete_ended_removes_what_ended_before
+            ]
+            races: [
+                at_most_one_caller_ends_a_session
+                at_most_one_caller_replaces_a_token
+                a_sign_out_and_a_new_token_at_once_leave_nothing_alive
+            ]
+        }
+        $crate::port! { $alone, $twice, limits,
+            duties: [
+                the_free_tries_are_granted_at_one_instant_and_no_more
+                a_refusal_changes_nothing
+                the_delays_are_those_of_the_throttle
+                the_longest_durations_are_no_error
+                quiet_after_the_last_block_forgets_all
+                quiet_after_the_last_try_forgets_all
+                a_counting_that_begins_anew_has_another_since
+                a_clock_that_is_set_back_repeats_no_since
+                a_free_try_does_not_block_who_asked_the_clock_earlier
+                give_back_lowers_the_count_by_one_and_never_below_zero
+                give_back_ends_the_block_below_the_free_tries
+                give_back_ends_the_block_of_the_last_try
+                give_back_leaves_the_block_of_a_later_try
+                a_try_given_back_leaves_nothing_to_remember
+                a_try_given_back_does_not_put_off_forgetting
+                a_try_given_back_leaves_the_time_of_the_last_block
+                only_the_last_try_takes_its_time_back
+                give_back_of_an_old_counting_changes_nothing
+                a_window_begins_with_its_first_and_is_over_after_its_length
+                a_window_gets_its_slots_back
+                a_slot_of_an_old_window_changes_nothing
+                a_window_counts_whatever_its_limit
+                a_window_without_slots_is_always_full
+                purge_removes_only_what_has_nothing_left_to_remember
+            ]
+            races: [
+                of_any_number_at_once_a_throttle_grants_its_free_tries
+                of_any_number_at_once_a_window_grants_its_limit
+                no_count_is_ever_lost
+                what_is_given_back_at_once_is_all_given_back
+            ]
+        }
+        $crate::port! { $alone, $twice, audit,
+            duties: [
+                a_record_is_kept
+                entries_come_newest_first_and_in_pages
+                a_record_with_a_known_key_adds_to_its_row
+                records_without_a_key_never_share_a_row
+                ids_rise_above_all_that_ever_were
+                delete_before_removes_the_oldest
+            ]
+            races: [
+                what_many_cause_at_once_is_counted_to_the_last
+            ]
+        }
+        $crate::port! { $alone, $twice, keys,
+            duties: [
+                a_canary_that_is_there_stays
+            ]
+            races: [
+                of_canaries_put_at_once_one_stays
+            ]
+        }
+    };
+}
+
+/// The tests of one port.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! port {
+    ($alone:path, $twice:path, $port:ident, duties: [$($duty:ident)*] races: [$($race:ident)*]) => {
+        mod $port {
+            use super::*;
+
+            $(
+                #[::tokio::test]
+                async fn $duty() {
+                    if let Some((store, _kept)) = $alone().await {
+                        $crate::$port::$duty(&store).await;
+                    }
+                }
+            )*
+
+            $(
+                #[::tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $race() {
+                    if let Some((stores, _kept)) = $twice().await {
+                        $crate::$port::$race(&stores).await;
+                    }
+                }
+            )*
+        }
+    };
+}
