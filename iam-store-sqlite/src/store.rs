@@ -140,9 +140,23 @@ fn create_private(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path).map(drop) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => warn_of_others(path),
+        Ok(()) => {}
     }
+    Ok(())
+}
+
+/// A file that was there has the mode that somebody gave it: said, not changed.
+fn warn_of_others(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(path)
+        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
+    {
+        tracing::warn!("{} can be read by others on this machine: chmod 600 it", path.display());
+    }
+    #[cfg(not(unix))]
+    let _ = path;
 }
 
 /// A directory of this user alone, removed when it is dropped.

@@ -1,6 +1,8 @@
 //! The client's address: the peer's, unless that is a proxy which is trusted to say better.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ipnet::IpNet;
 
@@ -17,10 +19,15 @@ pub enum InvalidProxies {
     /// Neither an address nor a network.
     #[error("`{0}` is neither an address nor a network such as 10.0.0.0/8")]
     Malformed(String),
-    /// Everybody.
-    #[error("a network that holds every address would let anyone claim any address")]
-    Everybody,
+    /// More than any operator's own network.
+    #[error(
+        "`{0}` holds so many addresses that strangers could claim any: /8 (IPv4) or /7 (IPv6) is the most"
+    )]
+    TooWide(String),
 }
+
+/// The widest networks that are somebody's own: `10.0.0.0/8`, `fc00::/7`.
+const WIDEST: (u8, u8) = (8, 7);
 
 impl TrustedProxies {
     /// Reads addresses and networks, separated by commas.
@@ -32,7 +39,11 @@ impl TrustedProxies {
                 .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from))
                 .map_err(|_| InvalidProxies::Malformed(entry.to_owned()))?;
             let network = fold(network);
-            if network.prefix_len() == 0 { Err(InvalidProxies::Everybody) } else { Ok(network) }
+            let widest = if network.addr().is_ipv4() { WIDEST.0 } else { WIDEST.1 };
+            if network.prefix_len() < widest {
+                return Err(InvalidProxies::TooWide(entry.to_owned()));
+            }
+            Ok(network)
         });
         networks.collect::<Result<_, _>>().map(Self)
     }
@@ -79,6 +90,8 @@ impl ForwardHeader {
 pub(crate) struct ProxyConfig {
     pub(crate) trusted: TrustedProxies,
     pub(crate) header: ForwardHeader,
+    /// Whether it was said already that there seems to be a proxy that is not trusted.
+    pub(crate) warned: Arc<AtomicBool>,
 }
 
 impl ProxyConfig {
@@ -86,12 +99,32 @@ impl ProxyConfig {
         let address = address.to_canonical();
         self.trusted.0.iter().any(|network| network.contains(&address))
     }
+
+    /// A neighbour that speaks for others: if it is a proxy, all of them share its limits until it is trusted.
+    fn warn_of_a_proxy(&self, peer: IpAddr, view: &dyn RequestView) {
+        let is_neighbour = match peer {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+        };
+        if is_neighbour
+            && !view.header(self.header.name()).is_empty()
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                %peer,
+                header = self.header.name(),
+                "a peer that is no trusted proxy names clients; if it is your proxy, trust it (IAM_TRUSTED_PROXIES), or all \
+                 people behind it share one limit and one address in the audit log"
+            );
+        }
+    }
 }
 
 /// From the right, the first hop that is no trusted proxy; anything unreadable on the way, and the peer's own address counts.
 pub(crate) fn client_address(peer: IpAddr, view: &dyn RequestView, config: &ProxyConfig) -> IpAddr {
     let peer = peer.to_canonical();
     if !config.trusts(peer) {
+        config.warn_of_a_proxy(peer, view);
         return peer;
     }
     first_untrusted(view, config).unwrap_or(peer)
@@ -183,8 +216,11 @@ mod tests {
     use crate::message::WebRequest;
 
     fn client(peer: &str, header: ForwardHeader, headers: &[(&str, &str)]) -> String {
-        let config =
-            ProxyConfig { trusted: TrustedProxies::parse("10.0.0.0/8, 2001:db8:ffff::1").unwrap(), header };
+        let config = ProxyConfig {
+            trusted: TrustedProxies::parse("10.0.0.0/8, 2001:db8:ffff::1").unwrap(),
+            header,
+            ..ProxyConfig::default()
+        };
         let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
         let view = WebRequest { headers, ..WebRequest::default() };
         client_address(peer.parse().unwrap(), &view, &config).to_string()
@@ -192,8 +228,11 @@ mod tests {
 
     #[test]
     fn what_a_client_writes_to_the_left_does_not_choose() {
-        let config =
-            |header| ProxyConfig { trusted: TrustedProxies::parse("::ffff:10.0.0.0/104").unwrap(), header };
+        let config = |header| ProxyConfig {
+            trusted: TrustedProxies::parse("::ffff:10.0.0.0/104").unwrap(),
+            header,
+            ..ProxyConfig::default()
+        };
         for (header, name, lines) in [
             (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff, 192.0.2.1".as_slice()][..]),
             (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff", b"192.0.2.1"]),
@@ -205,7 +244,6 @@ mod tests {
             let found = client_address("10.0.0.1".parse().unwrap(), &view, &config(header));
             assert_eq!(found.to_string(), "192.0.2.1", "{lines:?}");
         }
-        assert!(matches!(TrustedProxies::parse("::ffff:0.0.0.0/96"), Err(InvalidProxies::Everybody)));
     }
 
     #[test]
@@ -264,8 +302,10 @@ mod tests {
 
     #[test]
     fn nobody_can_trust_everybody() {
-        assert_eq!(TrustedProxies::parse("0.0.0.0/0").unwrap_err(), InvalidProxies::Everybody);
-        assert_eq!(TrustedProxies::parse("10.0.0.0/8,::/0").unwrap_err(), InvalidProxies::Everybody);
+        for wide in ["0.0.0.0/0", "10.0.0.0/8,::/0", "128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3"] {
+            assert!(matches!(TrustedProxies::parse(wide), Err(InvalidProxies::TooWide(_))), "{wide}");
+        }
+        assert!(TrustedProxies::parse("10.0.0.0/8,fc00::/7").is_ok());
         assert!(TrustedProxies::parse("10.0.0.0/33").is_err());
         assert!(TrustedProxies::parse("proxy").is_err());
         assert!(TrustedProxies::parse("").is_ok());

@@ -110,7 +110,7 @@ impl WebIamBuilder {
 
     /// The proxies whose word on the client's address is taken, and the one header in which they give it.
     pub fn trusted_proxies(mut self, trusted: TrustedProxies, header: ForwardHeader) -> Self {
-        self.proxies = ProxyConfig { trusted, header };
+        self.proxies = ProxyConfig { trusted, header, ..ProxyConfig::default() };
         self
     }
 

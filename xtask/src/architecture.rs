@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn each_crate_has_its_own_limits() {
-        let tree = "http v1.0.0\nhyper-util v0.1.0\naxum-core v0.5.0\ntokio v1.0.0\n";
+        let tree = "http v1.0.0\nhyper-util v0.1.0\naxum-core v0.5.0\ntokio v1.0.0\nmio v1.0.0\n";
         assert_eq!(faults("iam-core", tree).len(), 4);
         assert_eq!(faults("iam-store-sqlite", tree).len(), 3);
         assert_eq!(faults("iam-web", tree).len(), 3);

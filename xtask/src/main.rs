@@ -3,6 +3,7 @@
 //! - [`testing`] runs every test and says plainly what it had to skip.
 //! - [`checking`] runs everything that reads the code without running it.
 //! - [`architecture`] holds the table of which crate must never see which.
+//! - [`database`] finds and runs MySQL and MariaDB.
 //! - [`setup`] is the only chore that installs anything: into one cache folder ([`place::cache`]).
 
 #![expect(
@@ -15,6 +16,7 @@ mod architecture;
 mod browser;
 mod cargo_deny;
 mod checking;
+mod database;
 mod place;
 mod process;
 mod report;
@@ -30,11 +32,15 @@ use trouble::{Result, Trouble};
 const HELP: &str = "\
 cargo xtask test [--all] [-- ARGS]   every test; ARGS go to the test programs, such as a part of a test's name.
                                      --all: what had to be skipped counts as failed (CI)
+                                     It uses IAM_TEST_MYSQL_URL and IAM_TEST_MARIADB_URL (an account with
+                                     every privilege) when set, else starts servers where it finds some.
+cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prints the address; keeps its data
 cargo xtask check                    formatting, lints, documentation, architecture, dependencies
 cargo xtask architecture             which crate sees which, alone
 cargo xtask bench [-- ARGS]          benchmarks
 cargo xtask setup                    installs what `test` and `check` need beyond Rust, into a cache folder:
                                      $IAM_CACHE, else $XDG_CACHE_HOME/iam, else ~/.cache/iam
+                                     IAM_MYSQL_ARCHIVE=\"URL SUITE\": take MySQL from that archive of packages
 ";
 
 fn main() -> ExitCode {
@@ -55,6 +61,8 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
         ["test", "--all"] => testing::run(testing::Gaps::Failures, passed_on),
         ["check"] => checking::run(),
         ["architecture"] => architecture::run(),
+        ["db", "mysql"] => database::serve(database::Kind::MySql),
+        ["db", "mariadb"] => database::serve(database::Kind::MariaDb),
         ["bench"] => bench(passed_on),
         ["setup"] => setup::run(),
         [] | ["help" | "--help" | "-h"] => {

@@ -1,5 +1,6 @@
 //! `cargo xtask setup`: the only chore that installs anything, and only into the cache folder.
 
+use crate::database::{self, Kind};
 use crate::report::Report;
 use crate::trouble::Result;
 use crate::{browser, cargo_deny, place};
@@ -10,5 +11,7 @@ pub(crate) fn run() -> Result<()> {
     let mut report = Report::default();
     report.step("cargo-deny, for `cargo xtask check`", cargo_deny::install);
     report.step("a browser, for `cargo xtask test`", browser::install);
+    report.step("MySQL, for `cargo xtask test`", || database::install(Kind::MySql));
+    report.step("MariaDB, for `cargo xtask test`", || database::install(Kind::MariaDb));
     report.finish()
 }

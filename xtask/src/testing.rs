@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, starting what it needs.
 
+use crate::database::Databases;
 use crate::report::{Outcome, Report};
 use crate::trouble::Result;
 use crate::{browser, process};
@@ -16,8 +17,13 @@ pub(crate) enum Gaps {
 /// Runs all tests. With `arguments` for the test programs, only those of cargo: a name picks among them.
 pub(crate) fn run(gaps: Gaps, arguments: &[String]) -> Result<()> {
     let mut report = Report::default();
-    report.step("unit and integration tests", || unit_and_integration(arguments));
-    report.step("examples in the documentation", || documentation(arguments));
+    let mut databases = Databases::new(gaps == Gaps::Failures);
+    let [mysql, mariadb] = Databases::start();
+    report.step("MySQL for the tests", || databases.add(mysql));
+    report.step("MariaDB for the tests", || databases.add(mariadb));
+    report.step("unit and integration tests", || unit_and_integration(&databases, arguments));
+    report.step("examples in the documentation", || documentation(&databases, arguments));
+    drop(databases);
     if arguments.is_empty() {
         report.step("browser tests", browser_tests);
     }
@@ -28,10 +34,11 @@ pub(crate) fn run(gaps: Gaps, arguments: &[String]) -> Result<()> {
 }
 
 /// All targets but the benchmarks.
-fn unit_and_integration(arguments: &[String]) -> Result<()> {
+fn unit_and_integration(databases: &Databases, arguments: &[String]) -> Result<()> {
     let targets = ["--lib", "--bins", "--tests", "--examples"];
     process::run(
-        process::cargo()?
+        databases
+            .tell(&mut process::cargo()?)
             .args(["test", "--workspace", "--no-fail-fast"])
             .args(targets)
             .arg("--")
@@ -39,9 +46,12 @@ fn unit_and_integration(arguments: &[String]) -> Result<()> {
     )
 }
 
-fn documentation(arguments: &[String]) -> Result<()> {
+fn documentation(databases: &Databases, arguments: &[String]) -> Result<()> {
     process::run(
-        process::cargo()?.args(["test", "--workspace", "--no-fail-fast", "--doc", "--"]).args(arguments),
+        databases
+            .tell(&mut process::cargo()?)
+            .args(["test", "--workspace", "--no-fail-fast", "--doc", "--"])
+            .args(arguments),
     )
 }
 

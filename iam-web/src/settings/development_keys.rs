@@ -43,7 +43,12 @@ fn load_or_make_at(path: &Path) -> io::Result<Keys> {
 fn read_keys(path: &Path) -> io::Result<Keys> {
     let unusable = || io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no keys", path.display()));
     let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.read_to_string(&mut text)?;
+    let mut file = fs::File::open(path)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions()) & 0o077 != 0 {
+        tracing::warn!("{} can be read by others: chmod 600 it", path.display());
+    }
+    file.read_to_string(&mut text)?;
     let mut lines = text.lines();
     let secret = lines.next().and_then(|line| SecretKey::from_base64(line).ok()).ok_or_else(unusable)?;
     let ring = lines.next().and_then(|line| KeyRing::parse(line).ok()).ok_or_else(unusable)?;

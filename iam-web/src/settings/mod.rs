@@ -6,7 +6,8 @@ mod reader;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use iam_core::account::Username;
 use iam_core::flow::{Actor, NewAccount};
@@ -38,10 +39,13 @@ pub struct IamSettings {
     pub database: Database,
     /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
     pub sessions: SessionPolicy,
+    /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
+    pub audit_retention: Duration,
     proxies: (TrustedProxies, ForwardHeader),
     keys: Option<Keys>,
     administrator: Option<(Username, PlainPassword)>,
     demo_users: Vec<DemoUser>,
+    warnings: Vec<String>,
 }
 
 /// How strict to be.
@@ -59,6 +63,29 @@ pub enum Mode {
 pub enum Database {
     /// A file.
     Sqlite(PathBuf),
+    /// A server of MySQL or MariaDB.
+    MySql(DatabaseUrl),
+}
+
+/// The URL of a database server. It may hold a password, so it never shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    pub(crate) fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL, for the store that connects by it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(..)")
+    }
 }
 
 /// A person to try the service with, in development.
@@ -98,7 +125,7 @@ impl IamSettings {
 
     /// Reads settings from elsewhere. An empty value counts as none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
-        let mut reader = reader::Reader { lookup: &lookup, problems: Vec::new() };
+        let mut reader = reader::Reader { lookup: &lookup, problems: Vec::new(), warnings: Vec::new() };
         let settings = reader.settings();
         match settings {
             Some(settings) if reader.problems.is_empty() => Ok(settings),
@@ -106,20 +133,31 @@ impl IamSettings {
         }
     }
 
-    /// The keys: those that are set; in development, else, those in a file beside the database, made when it is not there.
+    /// The keys: those that are set; in development, else, those in a file beside the database (`iam.keys` in the service's folder
+    /// when that is a server), made when it is not there.
     pub fn keys(&self) -> io::Result<Keys> {
         match &self.keys {
             Some(keys) => Ok(keys.clone()),
             None => {
-                let Database::Sqlite(database) = &self.database;
-                development_keys::load_or_make(database)
+                let beside = match &self.database {
+                    Database::Sqlite(file) => file.as_path(),
+                    // The server is elsewhere; so the service's own folder.
+                    Database::MySql(_) => Path::new("iam"),
+                };
+                development_keys::load_or_make(beside)
             }
         }
     }
 
     /// An identity layer on a store, set up as the environment says.
     pub fn builder(&self, store: impl Store) -> io::Result<IamBuilder> {
-        Ok(Iam::builder(store, self.keys()?).base_url(self.base_url.clone()).sessions(self.sessions))
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Iam::builder(store, self.keys()?)
+            .base_url(self.base_url.clone())
+            .sessions(self.sessions)
+            .audit_retention(self.audit_retention))
     }
 
     /// The HTTP surface, set up as the environment says.
@@ -134,7 +172,12 @@ impl IamSettings {
         let service = Actor::service();
         if let Some((username, password)) = &self.administrator {
             let new = NewAccount::new(username.clone()).password(password.clone());
-            iam.create_first_administrator(new, &service).await?;
+            iam.create_first_administrator(new, &service).await.map_err(|error| match error {
+                Error::Conflict(_) => Error::Misconfigured(format!(
+                    "IAM_ADMIN_USERNAME: there is an account `{username}` already, and it is no administrator; name another"
+                )),
+                error => error,
+            })?;
         }
         for user in &self.demo_users {
             let parent = match &user.parent {

@@ -13,12 +13,13 @@ use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
 
-use super::{Database, DemoUser, IamSettings, Mode};
+use super::{Database, DatabaseUrl, DemoUser, IamSettings, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
 
 pub(super) struct Reader<'a> {
     pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
     pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -30,7 +31,8 @@ impl Reader<'_> {
         let database = self.database(mode);
         let keys = self.keys(mode);
         let sessions = self.sessions();
-        let proxies = self.proxies();
+        let proxies = self.proxies(mode);
+        let audit_retention = self.audit_retention();
         let administrator = self.administrator();
         let demo_users = self.demo_users(mode);
         if mode == Mode::Development && listen.is_some_and(|listen: SocketAddr| !listen.ip().is_loopback()) {
@@ -47,10 +49,12 @@ impl Reader<'_> {
             base_url,
             database: database?,
             sessions: sessions?,
+            audit_retention: audit_retention?,
             proxies: proxies?,
             keys,
             administrator: administrator?,
             demo_users: demo_users?,
+            warnings: std::mem::take(&mut self.warnings),
         })
     }
 
@@ -123,16 +127,26 @@ impl Reader<'_> {
             (Some(text), _) => text,
             (None, Mode::Development) => "sqlite://iam.db".to_owned(),
             (None, Mode::Production) => {
-                self.problem("IAM_DATABASE_URL", "is missing, such as sqlite:///var/lib/app/iam.db");
+                self.problem(
+                    "IAM_DATABASE_URL",
+                    "is missing, such as sqlite:///var/lib/app/iam.db or mysql://user:password@host/database",
+                );
                 return None;
             }
         };
+        if text.starts_with("mysql://") || text.starts_with("mariadb://") {
+            // How it goes on is the driver's to judge.
+            return Some(Database::MySql(DatabaseUrl::new(text)));
+        }
         match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
             Some(path) if !path.is_empty() && !path.contains(['?', '#']) => {
                 Some(Database::Sqlite(path.into()))
             }
             _ => {
-                self.problem("IAM_DATABASE_URL", "must be sqlite:// and a file, such as sqlite://iam.db");
+                self.problem(
+                    "IAM_DATABASE_URL",
+                    "must be sqlite:// and a file, such as sqlite://iam.db, or mysql:// and a server",
+                );
                 None
             }
         }
@@ -145,6 +159,9 @@ impl Reader<'_> {
             if value.is_none() && (mode == Mode::Production || other_is_set) {
                 self.problem(name, "is missing: make one with `openssl rand -base64 32`");
             }
+        }
+        if mode == Mode::Production {
+            self.warn_of_placeholder_keys(secret.as_deref(), ring.as_deref());
         }
         let secret = match SecretKey::from_base64(&secret?) {
             Ok(secret) => Some(secret),
@@ -161,6 +178,25 @@ impl Reader<'_> {
             }
         };
         Some(Keys { secret: secret?, ring: ring? })
+    }
+
+    /// What nobody drew at random, by its look.
+    fn warn_of_placeholder_keys(&mut self, secret: Option<&str>, ring: Option<&str>) {
+        for (name, value) in [("IAM_SECRET_KEY", secret), ("MFA_ENCRYPTION_KEY", ring)] {
+            let is_placeholder = |key: &str| {
+                let key = key.rsplit(':').next().unwrap_or(key).trim().trim_end_matches('=');
+                let mut different: Vec<u8> = key.bytes().collect();
+                different.sort_unstable();
+                different.dedup();
+                different.len() < 8
+            };
+            if value.is_some_and(|value| value.split(',').any(is_placeholder)) {
+                self.warning(name, "looks like a placeholder: make one with `openssl rand -base64 32`");
+            }
+        }
+        if secret.is_some() && secret.map(str::trim) == ring.map(str::trim) {
+            self.warning("MFA_ENCRYPTION_KEY", "is the same as IAM_SECRET_KEY: who learns one learns both");
+        }
     }
 
     fn sessions(&mut self) -> Option<SessionPolicy> {
@@ -181,12 +217,32 @@ impl Reader<'_> {
         Some(SessionPolicy { idle, absolute })
     }
 
-    fn proxies(&mut self) -> Option<(TrustedProxies, ForwardHeader)> {
-        let trusted = self.get("IAM_TRUSTED_PROXIES").unwrap_or_default();
+    fn audit_retention(&mut self) -> Option<Duration> {
+        const NAME: &str = "IAM_AUDIT_RETENTION";
+        let duration = |text: &str| humantime::parse_duration(text).ok();
+        let retention = self.parsed(NAME, "400d", "a duration such as 400d", duration)?;
+        if retention < Duration::from_hours(24) {
+            self.problem(NAME, "must be a day at least");
+        }
+        Some(retention)
+    }
+
+    fn proxies(&mut self, mode: Mode) -> Option<(TrustedProxies, ForwardHeader)> {
+        const NAME: &str = "IAM_TRUSTED_PROXIES";
+        let trusted = self.get(NAME);
+        if trusted.is_none() && mode == Mode::Production {
+            // The base URL is https and the service speaks http: there is a proxy.
+            self.warning(
+                NAME,
+                "is not set: everybody behind the proxy that speaks https for this service shares one limit on failed \
+                 sign-ins and one address in the audit log; name the proxy's address, or say `none`",
+            );
+        }
+        let trusted = trusted.filter(|text| text.trim() != "none").unwrap_or_default();
         let trusted = match TrustedProxies::parse(&trusted) {
             Ok(trusted) => Some(trusted),
             Err(error) => {
-                self.problem("IAM_TRUSTED_PROXIES", &error.to_string());
+                self.problem(NAME, &error.to_string());
                 None
             }
         };
@@ -271,6 +327,10 @@ impl Reader<'_> {
         value.map_err(|error| self.problem(name, &error.to_string())).ok()
     }
 
+    fn warning(&mut self, name: &str, text: &str) {
+        self.warnings.push(format!("{name} {text}"));
+    }
+
     fn problem(&mut self, name: &str, text: &str) {
         self.problems.push(format!("{name}: {text}"));
     }
@@ -348,6 +408,9 @@ mod tests {
             ("MFA_ENCRYPTION_KEY", "c2hvcnQ="),
             ("IAM_TRUSTED_PROXIES", "0.0.0.0/0"),
             ("IAM_TRUSTED_PROXIES", "::/0"),
+            ("IAM_TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
+            ("IAM_TRUSTED_PROXIES", "::ffff:0.0.0.0/100"),
+            ("IAM_AUDIT_RETENTION", "1h"),
             ("IAM_CLIENT_IP_HEADER", "x-real-ip"),
             ("IAM_SESSION_TIMEOUT", "2h"),
             ("IAM_SESSION_TIMEOUT", "0s"),
@@ -370,6 +433,38 @@ mod tests {
             assert!(error.contains(name), "development: {error}");
         }
         assert!(read(&[("IAM_SECRET_KEY", KEY)]).unwrap_err().to_string().contains("MFA_ENCRYPTION_KEY"));
+    }
+
+    #[test]
+    fn what_is_likely_wrong_is_warned_of() {
+        let warnings = |more: &[(&'static str, &'static str)]| {
+            let mut pairs = production();
+            pairs.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+            pairs.extend(more);
+            read(&pairs).unwrap().warnings.join("\n")
+        };
+        assert!(warnings(&[]).contains("IAM_TRUSTED_PROXIES"));
+        let proxy = ("IAM_TRUSTED_PROXIES", "none");
+        let same = warnings(&[proxy]);
+        assert!(!same.contains("IAM_TRUSTED_PROXIES") && same.contains("is the same as"), "{same}");
+        assert!(same.contains("IAM_SECRET_KEY looks like a placeholder"), "{same}");
+        let (one, other) = (
+            ("IAM_SECRET_KEY", "3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM="),
+            (
+                "MFA_ENCRYPTION_KEY",
+                "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=,0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=",
+            ),
+        );
+        assert_eq!(warnings(&[("IAM_TRUSTED_PROXIES", "10.0.0.0/8"), one, other]), "");
+        assert_eq!(read(&[]).unwrap().warnings, [""; 0], "development has nothing to lose");
+    }
+
+    #[test]
+    fn a_database_url_shows_no_password() {
+        let settings = read(&[("IAM_DATABASE_URL", "mysql://iam:hunter2secret@db/iam")]).unwrap();
+        let Database::MySql(url) = &settings.database else { panic!("{:?}", settings.database) };
+        assert_eq!(url.expose(), "mysql://iam:hunter2secret@db/iam");
+        assert!(!format!("{settings:?}").contains("hunter2secret"));
     }
 
     #[test]

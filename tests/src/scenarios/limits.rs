@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Barrier;
 
@@ -156,6 +157,55 @@ pub async fn the_owner_gets_in_while_a_stranger_guesses(adapter: Adapter, backen
     assert_eq!(thief.api_sign_in("gus", WRONG).await.status, 429);
 }
 
+/// Who collects device cookies (by signing in again and again) gets no further with many than with one.
+pub async fn devices_of_an_account_share_a_budget(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut devices = Vec::new();
+    for _ in 0..14 {
+        devices.push(world.signed_in("bob").await);
+    }
+    // Good sign-ins don't use it up.
+    for _ in 0..60 {
+        assert_eq!(devices[0].api_sign_in("bob", PASSWORD).await.status, 200);
+    }
+    let mut statuses = Vec::new();
+    for device in &mut devices {
+        for _ in 0..4 {
+            statuses.push(device.api_sign_in("bob", WRONG).await.status);
+        }
+    }
+    let (looked_at, refused) = statuses.split_at(50);
+    assert!(looked_at.iter().all(|status| *status == 401), "{statuses:?}");
+    // Devices count as strangers now, and a network with fifty failures is none that strangers get in from.
+    assert!(refused.iter().all(|status| *status == 429), "{statuses:?}");
+    world.later(3600);
+    assert_eq!(devices[0].api_sign_in("bob", PASSWORD).await.status, 200);
+}
+
+/// A guesser must not learn from the limits that the owner has signed in meanwhile.
+pub async fn a_success_does_not_put_off_forgetting(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut seen = Vec::new();
+    for name in ["bob", "nobody"] {
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            statuses.push(world.browser().api_sign_in(name, WRONG).await.status);
+        }
+        world.later(200);
+        if name == "bob" {
+            assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 200);
+        }
+        world.later(100);
+        for _ in 0..6 {
+            statuses.push(world.browser().api_sign_in(name, WRONG).await.status);
+        }
+        seen.push(statuses);
+        world.later(3600);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], [401, 401, 401, 401, 401, 401, 401, 401, 401, 429]);
+}
+
 /// RL-05.
 pub async fn a_success_gives_back_its_own_try_only(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
@@ -183,4 +233,32 @@ pub async fn repeated_refusals_share_a_row(adapter: Adapter, backend: Backend) {
     let rows: Vec<_> = log.iter().filter(|entry| entry.event == "excess_rate_limit_exceeded").collect();
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].count, rows[0].reason.as_deref()), (25, Some("login.account")));
+}
+
+/// Nor keep the one writer busy: refusals are counted, and written together.
+pub async fn a_flood_of_refusals_costs_few_writes(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    let units = || world.faults.units.load(Ordering::SeqCst);
+    let before = units();
+    assert_eq!(bob.open("/reports").await.status, 403);
+    assert_eq!(units() - before, 1, "the first is written before it is answered");
+    for _ in 0..300 {
+        assert_eq!(bob.open("/reports").await.status, 403);
+    }
+    assert!(units() - before < 100, "{} units of work", units() - before);
+    assert_eq!(world.logged("authz_fail").await, 301);
+}
+
+/// What could not be written is kept until it can be.
+pub async fn refusals_are_not_lost_while_nothing_can_be_written(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    world.faults.audit.store(true, Ordering::SeqCst);
+    for _ in 0..20 {
+        assert_eq!(bob.open("/reports").await.status, 403);
+    }
+    assert!(world.iam.flush_refusals().await.is_err());
+    world.faults.audit.store(false, Ordering::SeqCst);
+    assert_eq!(world.logged("authz_fail").await, 20);
 }

@@ -39,6 +39,7 @@ macro_rules! every_scenario {
             changes_count_from_the_next_request_on
             a_pending_session_opens_nothing
             everything_survives_a_restart
+            upkeep_ends_forgets_and_removes_in_time
             a_guarded_request_costs_one_read
             // guards
             roles_are_asked_for
@@ -53,8 +54,12 @@ macro_rules! every_scenario {
             a_network_that_fails_too_often_has_to_wait
             a_hundred_people_behind_one_address_get_in
             the_owner_gets_in_while_a_stranger_guesses
+            devices_of_an_account_share_a_budget
+            a_success_does_not_put_off_forgetting
             a_success_gives_back_its_own_try_only
             repeated_refusals_share_a_row
+            a_flood_of_refusals_costs_few_writes
+            refusals_are_not_lost_while_nothing_can_be_written
             // requests
             json_is_strict_and_names_the_field
             bodies_are_bounded

@@ -217,3 +217,35 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
     let login = Login { identifier: &identifier, password, device: None, replaces: None, client: &client };
     assert!(world.iam.login(login).await.is_ok());
 }
+
+/// What nobody comes back to ends by itself; secrets go after a day, the trail after its retention.
+pub async fn upkeep_ends_forgets_and_removes_in_time(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    let tokens = "SELECT count(*) FROM iam_auth_session WHERE token_hash IS NOT NULL";
+    let sessions = "SELECT count(*) FROM iam_auth_session";
+    let upkeep = || async { world.iam.upkeep().await.unwrap() };
+
+    world.later(1_700);
+    assert_eq!(upkeep().await.sessions_ended, 0);
+    assert_eq!(bob.open("/").await.status, 200, "in use");
+    world.later(1_700);
+    assert_eq!(upkeep().await.sessions_ended, 0, "used since");
+    world.later(200);
+    assert_eq!(upkeep().await.sessions_ended, 1);
+    assert_eq!(world.logged("session_expired").await, 1);
+    bob.open("/reports").await;
+    assert_eq!(world.logged("session_use_after_expire").await, 1, "its cookie is known for a day");
+
+    world.later(86_401);
+    assert_eq!(upkeep().await.tokens_forgotten, 1);
+    assert_eq!((world.count(tokens).await, world.count(sessions).await), (0, 1));
+    assert!(world.logged("authn_login_success").await == 1, "the trail stays");
+
+    world.later(400 * 86_400);
+    let done = upkeep().await;
+    assert_eq!(done.sessions_deleted, 1);
+    assert!(done.records_deleted > 5, "{done:?}");
+    assert_eq!((world.count(sessions).await, world.log().await.len()), (0, 0));
+    assert_eq!(upkeep().await, iam_core::flow::Upkeep::default(), "nothing is left to do");
+}

@@ -1,0 +1,58 @@
+//! What a service is told at its start, rather than at somebody's sign-in.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use iam_axum::settings::IamSettings;
+use iam_core::account::Username;
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::seal::KeyRing;
+use iam_core::{Error, Iam};
+use iam_store_sqlite::SqliteStore;
+
+const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";
+const NEW: &str = "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=";
+const OTHER: &str = "0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=";
+
+async fn store() -> SqliteStore {
+    let store = SqliteStore::open_in_memory().await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+async fn start(store: &SqliteStore, ring: &str) -> Result<Iam, String> {
+    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::parse(ring).unwrap() };
+    Iam::builder(store.clone(), keys).build().await.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn every_key_that_something_may_be_sealed_under_must_be_there() {
+    let store = store().await;
+    start(&store, OLD).await.unwrap();
+    for wrong in [OTHER, NEW, &format!("{NEW},{OTHER}")] {
+        let refused = start(&store, wrong).await.unwrap_err();
+        assert!(refused.contains("key 0") && refused.contains("MFA_ENCRYPTION_KEY"), "{refused}");
+    }
+    // A new key in front of the old one is how to change it; from then on both are needed.
+    start(&store, &format!("{NEW},{OLD}")).await.unwrap();
+    start(&store, &format!("{OLD},{NEW}")).await.unwrap();
+    let refused = start(&store, OLD).await.unwrap_err();
+    assert!(refused.contains("key 1"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_administrators_name_that_is_taken_names_its_setting() {
+    let store = store().await;
+    let settings = IamSettings::from_lookup(|name| match name {
+        "IAM_ADMIN_USERNAME" => Some("root".to_owned()),
+        "IAM_ADMIN_PASSWORD" => Some("a long pass phrase".to_owned()),
+        _ => None,
+    })
+    .unwrap();
+    let iam = start(&store, OLD).await.unwrap();
+    let somebody = NewAccount::new(Username::parse("root").unwrap());
+    iam.create_account(somebody, &Actor::service()).await.unwrap();
+    let refused = settings.bootstrap(&iam).await.unwrap_err();
+    assert!(matches!(refused, Error::Misconfigured(_)), "{refused:?}");
+    assert!(refused.to_string().contains("IAM_ADMIN_USERNAME"), "{refused}");
+}
