@@ -29,7 +29,7 @@
 //! The crate that does so needs `tokio` with `macros` and `rt-multi-thread`.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at once")]
-#![expect(clippy::wildcard_imports, reason = "every port's tests use the same helpers")]
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "every port's tests use the same helpers"))]
 #![expect(
     clippy::missing_panics_doc,
     missing_docs,
