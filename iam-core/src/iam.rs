@@ -18,7 +18,7 @@ use crate::password::{
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
 use crate::session::SessionPolicy;
-use crate::store::{Readiness, Store, StoreError, UnitOfWork};
+use crate::store::{Readiness, Store, StoreError, StoreErrorKind, UnitOfWork};
 use crate::worker::Worker;
 
 /// The identity and access layer of a service. Cheap to clone: all clones are the same one.
@@ -115,6 +115,29 @@ impl Iam {
         self.inner.store.begin().await
     }
 
+    /// Does a unit of work again when it lost against another one: at most three times more, after a short time that differs for
+    /// each, so that the same two don't meet again.
+    pub(crate) async fn retried<T, F>(&self, mut unit: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        for tried in 1_u32..=3 {
+            match unit().await {
+                Err(Error::Store(error)) if error.kind() == StoreErrorKind::Conflict => {
+                    tracing::debug!(
+                        tried,
+                        error = &error as &dyn std::error::Error,
+                        "a unit of work is tried again"
+                    );
+                    let [jitter] = crate::random::bytes(self.randomness())?;
+                    tokio::time::sleep(Duration::from_micros(100 * (u64::from(jitter) + 1)) * tried).await;
+                }
+                done => return done,
+            }
+        }
+        unit().await
+    }
+
     /// Writes an event into a unit of work.
     pub(crate) async fn audit(
         &self,
@@ -129,9 +152,12 @@ impl Iam {
 
     /// Writes an event that comes with no other change.
     pub(crate) async fn record(&self, event: &Event, subject: Subject, client: &Client) -> Result<(), Error> {
-        let mut unit = self.begin().await?;
-        self.audit(unit.as_mut(), event, subject, client).await?;
-        Ok(unit.commit().await?)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.audit(unit.as_mut(), event, subject.clone(), client).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     /// Notes something that anyone can cause without end and that is refused whether or not that can be written: it is counted,
@@ -184,11 +210,14 @@ impl Iam {
             if records.is_empty() {
                 return Ok(());
             }
-            let mut unit = self.begin().await?;
-            for record in &records {
-                unit.audit().append(record).await?;
-            }
-            unit.commit().await?;
+            self.retried(|| async {
+                let mut unit = self.begin().await?;
+                for record in &records {
+                    unit.audit().append(record).await?;
+                }
+                Ok(unit.commit().await?)
+            })
+            .await?;
             self.inner.tally.written(&records, self.now());
         }
     }
@@ -338,7 +367,7 @@ impl IamBuilder {
             keys: self.keys,
         };
         let iam = Iam { inner: Arc::new(inner) };
-        iam.check_sealing_keys().await?;
+        iam.retried(|| iam.check_sealing_keys()).await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
         let worker = Worker::of(&iam);
         Ok((iam, worker))

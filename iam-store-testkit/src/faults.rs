@@ -24,6 +24,8 @@ pub struct Faults {
     pub down: AtomicBool,
     /// Nothing can be written to the audit log.
     pub audit: AtomicBool,
+    /// So many units of work lose against another one, at their end.
+    pub conflicts: AtomicUsize,
     /// The use of sessions can't be noted.
     pub touch: AtomicBool,
     /// Reads outside units of work.
@@ -185,6 +187,10 @@ impl UnitOfWork for FaultyUnit {
     }
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.faults.check()?;
+        let lose_one = |left: usize| left.checked_sub(1);
+        if self.faults.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose_one).is_ok() {
+            return Err(StoreError::new(StoreErrorKind::Conflict, "as the test asked"));
+        }
         self.inner.commit().await
     }
 }

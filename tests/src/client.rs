@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, redirect};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// One browser: its cookies, and the service it talks to.
 #[derive(Clone, Debug)]
@@ -139,6 +141,23 @@ impl Browser {
         let answer = Answer { status, headers, body: response.text().await.unwrap() };
         self.keep_cookies(&answer);
         answer
+    }
+
+    /// Sends a target as it is, which no proper client would, and gives the status and the body.
+    pub async fn send_raw(&self, method: &str, target: &str) -> (u16, String) {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nhost: localhost:{}\r\ncookie: {}\r\nconnection: close\r\n\r\n",
+            self.address.port(),
+            cookies.join("; ")
+        );
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        (head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
     }
 
     fn keep_cookies(&mut self, answer: &Answer) {

@@ -14,9 +14,11 @@
 )]
 
 mod client;
+mod database;
 pub mod scenarios;
 mod world;
 
 pub use client::{Answer, Browser};
+pub use database::{Backend, Database};
 pub use iam_store_testkit::faults::{Faults, FaultyStore};
-pub use world::{Adapter, Backend, Entry, PASSWORD, World};
+pub use world::{Adapter, Entry, PASSWORD, World};

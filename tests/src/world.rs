@@ -16,13 +16,10 @@ use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
-use iam_store_sqlite::SqliteStore;
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::{Browser, Faults, FaultyStore};
+use crate::database::{Opened, Raw};
+use crate::{Backend, Browser, Database, Faults};
 
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
@@ -32,13 +29,6 @@ pub const PASSWORD: &str = "correct horse battery";
 pub enum Adapter {
     /// `iam-axum`.
     Axum,
-}
-
-/// The stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    /// `iam-store-sqlite`.
-    Sqlite,
 }
 
 /// A running host application: people `amy` (role admin, acme), `bob` (no role, acme), `gus` (role auditor, globex), `max`
@@ -55,9 +45,10 @@ pub struct World {
     pub address: SocketAddr,
     adapter: Adapter,
     backend: Backend,
-    folder: Arc<TempDir>,
+    /// Where its data lies.
+    pub database: Arc<Database>,
     store: Arc<dyn Store>,
-    database: SqlitePool,
+    raw: Raw,
 }
 
 /// A row of the audit log.
@@ -90,9 +81,22 @@ impl World {
         backend: Backend,
         set_up: impl FnOnce(IamBuilder) -> IamBuilder,
     ) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::make(adapter, backend, Arc::new(Database::create(backend).await), set_up).await
+    }
+
+    /// The same, on a database that is there.
+    pub async fn on(adapter: Adapter, backend: Backend, database: Arc<Database>) -> Self {
+        Self::make(adapter, backend, database, |builder| builder).await
+    }
+
+    async fn make(
+        adapter: Adapter,
+        backend: Backend,
+        database: Arc<Database>,
+        set_up: impl FnOnce(IamBuilder) -> IamBuilder,
+    ) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
-        let world = Self::start(adapter, backend, folder, clock, set_up).await;
+        let world = Self::start(adapter, backend, database, clock, set_up).await;
         world.add("amy", &["admin"], Some("acme")).await;
         world.add("bob", &[], Some("acme")).await;
         world.add("gus", &["auditor"], Some("globex")).await;
@@ -102,35 +106,35 @@ impl World {
 
     /// Another process on the same store, at the same time.
     pub async fn restarted(&self) -> Self {
-        let (folder, clock) = (Arc::clone(&self.folder), Arc::clone(&self.clock));
-        Self::start(self.adapter, self.backend, folder, clock, |builder| builder).await
+        self.beside(self.adapter).await
+    }
+
+    /// The same on another adapter.
+    pub async fn beside(&self, adapter: Adapter) -> Self {
+        let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));
+        Self::start(adapter, self.backend, database, clock, |builder| builder).await
     }
 
     async fn start(
         adapter: Adapter,
         backend: Backend,
-        folder: Arc<TempDir>,
+        database: Arc<Database>,
         clock: Arc<ManualClock>,
         set_up: impl FnOnce(IamBuilder) -> IamBuilder,
     ) -> Self {
-        let Backend::Sqlite = backend;
-        let file = folder.path().join("iam.db");
-        let store = SqliteStore::open(&file).await.unwrap();
-        store.migrate().await.unwrap();
-        let database = SqlitePool::connect_with(SqliteConnectOptions::new().filename(&file)).await.unwrap();
-        let reader: Arc<dyn Store> = Arc::new(store.clone());
         let faults = Arc::new(Faults::default());
+        let Opened { store, faulty, raw } = database.open(&faults).await;
         let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let builder = Iam::builder(FaultyStore::new(store, Arc::clone(&faults)), keys)
+        let builder = Iam::builder(faulty, keys)
             .argon2(Argon2Params::danger_weak_for_tests())
             .clock(Arc::clone(&clock))
             .base_url(format!("http://localhost:{}", address.port()).parse().unwrap());
         let iam = set_up(builder).build().await.unwrap();
         let Adapter::Axum = adapter;
         serve_axum(listener, &iam).await;
-        Self { iam, clock, faults, address, adapter, backend, folder, store: reader, database }
+        Self { iam, clock, faults, address, adapter, backend, database, store, raw }
     }
 
     /// Adds somebody.
@@ -173,17 +177,17 @@ impl World {
 
     /// A number from the database.
     pub async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.database).await.unwrap()
+        self.raw.count(sql).await
     }
 
     /// Changes the database behind the application's back.
     pub async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql).execute(&self.database).await.unwrap();
+        self.raw.execute(sql).await;
     }
 
     /// A text from the database.
     pub async fn text(&self, sql: &'static str) -> String {
-        sqlx::query_scalar(sql).fetch_one(&self.database).await.unwrap()
+        self.raw.text(sql).await
     }
 
     /// The audit log, oldest first.

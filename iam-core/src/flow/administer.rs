@@ -90,10 +90,13 @@ impl Iam {
     /// Makes an account.
     pub async fn create_account(&self, new: NewAccount, actor: &Actor) -> Result<AccountId, Error> {
         let hash = self.hash_new_password(new.password.as_ref()).await?;
-        let mut unit = self.begin().await?;
-        let id = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
-        unit.commit().await?;
-        Ok(id)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            let id = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+            unit.commit().await?;
+            Ok(id)
+        })
+        .await
     }
 
     /// Makes the first platform administrator, unless there is one. Says whether it did.
@@ -103,14 +106,17 @@ impl Iam {
             return Ok(false);
         }
         let hash = self.hash_new_password(new.password.as_ref()).await?;
-        let mut unit = self.begin().await?;
-        if unit.roles().is_held(role).await? {
-            return Ok(false);
-        }
-        let account = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
-        self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
-        unit.commit().await?;
-        Ok(true)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.roles().is_held(role).await? {
+                return Ok(false);
+            }
+            let account = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+            self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Sets a password. All sessions of the account end with it.
@@ -123,13 +129,16 @@ impl Iam {
         self.inner.password_policy.check(password)?;
         let hash = self.inner.hashing.hash(password.clone()).await?;
         let now = self.now();
-        let mut unit = self.begin().await?;
-        if !unit.accounts().set_password(account, &hash, now).await? {
-            return Err(Error::NotFound("account"));
-        }
-        self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
-        self.end_sessions_in(unit.as_mut(), account, actor).await?;
-        Ok(unit.commit().await?)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.accounts().set_password(account, &hash, now).await? {
+                return Err(Error::NotFound("account"));
+            }
+            self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
+            self.end_sessions_in(unit.as_mut(), account, actor).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     /// Lets an account sign in, or not. Its sessions end with every change.
@@ -143,14 +152,17 @@ impl Iam {
         if from == to {
             return Ok(());
         }
-        let mut unit = self.begin().await?;
-        if !unit.accounts().set_status(account, from, to, self.now()).await? {
-            return Err(Error::Conflict("account"));
-        }
-        let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
-        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
-        self.end_sessions_in(unit.as_mut(), account, actor).await?;
-        Ok(unit.commit().await?)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.accounts().set_status(account, from, to, self.now()).await? {
+                return Err(Error::Conflict("account"));
+            }
+            let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
+            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            self.end_sessions_in(unit.as_mut(), account, actor).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     /// An account by name.
@@ -165,16 +177,19 @@ impl Iam {
         }
         let now = self.now();
         let parent = Parent::new(ParentId::generate(now, self.randomness())?, key.clone());
-        let mut unit = self.begin().await?;
-        if unit.parents().insert(&parent, now).await? == Insert::Taken {
-            drop(unit);
-            let parent = self.inner.store.parent_by_key(key).await?;
-            return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
-        }
-        let event = Event::ParentCreated(key.to_string());
-        self.audit(unit.as_mut(), &event, actor.in_parent(parent.id), &actor.client).await?;
-        unit.commit().await?;
-        Ok(parent.id)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.parents().insert(&parent, now).await? == Insert::Taken {
+                drop(unit);
+                let parent = self.inner.store.parent_by_key(key).await?;
+                return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
+            }
+            let event = Event::ParentCreated(key.to_string());
+            self.audit(unit.as_mut(), &event, actor.in_parent(parent.id), &actor.client).await?;
+            unit.commit().await?;
+            Ok(parent.id)
+        })
+        .await
     }
 
     /// A parent by key.
@@ -190,13 +205,16 @@ impl Iam {
         to: ParentStatus,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let mut unit = self.begin().await?;
-        if !unit.parents().set_status(parent, from, to, self.now()).await? {
-            return Err(Error::Conflict("parent"));
-        }
-        let event = Event::ParentStatusChanged(from.as_str(), to.as_str());
-        self.audit(unit.as_mut(), &event, actor.in_parent(parent), &actor.client).await?;
-        Ok(unit.commit().await?)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.parents().set_status(parent, from, to, self.now()).await? {
+                return Err(Error::Conflict("parent"));
+            }
+            let event = Event::ParentStatusChanged(from.as_str(), to.as_str());
+            self.audit(unit.as_mut(), &event, actor.in_parent(parent), &actor.client).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     /// Makes a role, or gives the one that has the name.
@@ -206,24 +224,30 @@ impl Iam {
         }
         let now = self.now();
         let role = Role::new(RoleId::generate(now, self.randomness())?, name.clone());
-        let mut unit = self.begin().await?;
-        if unit.roles().insert(&role, now).await? == Insert::Taken {
-            drop(unit);
-            let role = self.inner.store.role_by_name(name).await?;
-            return role.map(|role| role.id).ok_or(Error::Conflict("role"));
-        }
-        let subject = Subject { actor: actor.account, ..Subject::default() };
-        self.audit(unit.as_mut(), &Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
-        unit.commit().await?;
-        Ok(role.id)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.roles().insert(&role, now).await? == Insert::Taken {
+                drop(unit);
+                let role = self.inner.store.role_by_name(name).await?;
+                return role.map(|role| role.id).ok_or(Error::Conflict("role"));
+            }
+            let subject = Subject { actor: actor.account, ..Subject::default() };
+            self.audit(unit.as_mut(), &Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
+            unit.commit().await?;
+            Ok(role.id)
+        })
+        .await
     }
 
     /// Gives a role. It counts from the next request on.
     pub async fn grant_role(&self, account: AccountId, name: &RoleName, actor: &Actor) -> Result<(), Error> {
         let role = self.ensure_role(name, actor).await?;
-        let mut unit = self.begin().await?;
-        self.grant_in(unit.as_mut(), account, role, name.as_str(), actor).await?;
-        Ok(unit.commit().await?)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.grant_in(unit.as_mut(), account, role, name.as_str(), actor).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     /// Takes a role away, from the next request on. Says whether it was held.
@@ -234,14 +258,17 @@ impl Iam {
         actor: &Actor,
     ) -> Result<bool, Error> {
         let Some(role) = self.inner.store.role_by_name(name).await? else { return Ok(false) };
-        let mut unit = self.begin().await?;
-        if !unit.roles().revoke(account, role.id).await? {
-            return Ok(false);
-        }
-        let event = Event::RoleRevoked(name.to_string());
-        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
-        unit.commit().await?;
-        Ok(true)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.roles().revoke(account, role.id).await? {
+                return Ok(false);
+            }
+            let event = Event::RoleRevoked(name.to_string());
+            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Ends a session, from the next request on. Says whether there was one to end.
@@ -251,14 +278,17 @@ impl Iam {
         session: SessionId,
         actor: &Actor,
     ) -> Result<bool, Error> {
-        let mut unit = self.begin().await?;
-        if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {
-            return Ok(false);
-        }
-        let event = Event::SessionEnded(session, EndReason::Revoked);
-        self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
-        unit.commit().await?;
-        Ok(true)
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {
+                return Ok(false);
+            }
+            let event = Event::SessionEnded(session, EndReason::Revoked);
+            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     async fn hash_new_password(

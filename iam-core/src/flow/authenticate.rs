@@ -94,15 +94,15 @@ impl Iam {
 
     /// It is over already, whether or not that is written down: a failure is reported, nothing more.
     async fn note_end(&self, session: SessionId, account: AccountId, reason: EndReason, client: &Client) {
-        let noted = async {
+        let noted = self.retried(|| async {
             let mut unit = self.begin().await?;
             if unit.sessions().end(session, reason, self.now()).await? {
                 let event = Event::SessionEnded(session, reason);
                 self.audit(unit.as_mut(), &event, Subject::own(account), client).await?;
                 unit.commit().await?;
             }
-            Ok::<_, Error>(())
-        };
+            Ok(())
+        });
         if let Err(error) = noted.await {
             tracing::error!(error = &error as &dyn std::error::Error, "the end of a session was not noted");
         }

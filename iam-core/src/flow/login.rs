@@ -87,19 +87,21 @@ impl Iam {
     pub async fn login(&self, login: Login<'_>) -> Result<SignedIn, Error> {
         let candidate = self.inner.store.login_candidate(login.identifier).await?;
         let counted = self.counted(&login, candidate.as_ref());
-        let reserved = match self.reserve(&counted).await? {
+        let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
             Err(refused) => return Err(self.throttled(&login, candidate.as_ref(), refused).await),
         };
         let checked = self.check_password(&login.password, candidate.as_ref()).await;
         match checked {
-            Ok((candidate, rehashed)) => self.sign_in(&login, &counted, &reserved, candidate, rehashed).await,
+            Ok((candidate, rehashed)) => {
+                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, rehashed.as_ref())).await
+            }
             Err(Unproven::Refused(why)) => {
-                self.refuse(&login, &counted, &reserved, candidate.as_ref(), why).await
+                self.retried(|| self.refuse(&login, &counted, &reserved, candidate.as_ref(), why)).await
             }
             Err(Unproven::Failed(error)) => {
                 // Nothing was checked, so nothing is counted.
-                self.give_back(&reserved).await?;
+                self.retried(|| self.give_back(&reserved)).await?;
                 Err(error)
             }
         }
@@ -230,7 +232,7 @@ impl Iam {
         counted: &Counted,
         reserved: &Reserved,
         candidate: &LoginCandidate,
-        rehashed: Option<PasswordHash>,
+        rehashed: Option<&PasswordHash>,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
         let token = SessionToken::generate(self.randomness())?;
@@ -261,7 +263,7 @@ impl Iam {
         let mut subject = self.subject(login, Some(candidate));
         subject.actor = Some(candidate.account);
         subject.amr = Some(session.amr.clone());
-        let rehash = candidate.password.as_ref().zip(rehashed.as_ref());
+        let rehash = candidate.password.as_ref().zip(rehashed);
         if let Some((old, new)) = rehash
             && unit.accounts().rehash(candidate.account, candidate.auth_version, old, new).await?
         {

@@ -50,7 +50,8 @@ impl Iam {
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
         let now = self.now();
         let kept_since = now.minus(self.inner.audit_retention);
-        let mut done = Upkeep { sessions_ended: self.end_idle_sessions().await?, ..Upkeep::default() };
+        let mut done =
+            Upkeep { sessions_ended: self.retried(|| self.end_idle_sessions()).await?, ..Upkeep::default() };
         // A unit for each kind: none holds its locks for longer than one statement.
         let mut unit = self.begin().await?;
         done.tokens_forgotten = unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), BATCH).await?;

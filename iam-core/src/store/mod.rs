@@ -10,6 +10,9 @@
 //!   and then a write.
 //! - **Time is bound.** A statement takes its time as a parameter and never asks the database for it.
 //! - **Ids, hashes and names compare byte by byte.**
+//!
+//! A unit that fails with [`StoreErrorKind::Conflict`] is tried again, at most three times, by whoever began it: a store can't do so,
+//! since it does not know what the unit was going to do.
 
 mod accounts;
 mod audit;
@@ -150,6 +153,9 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// It can't be reached, or did not answer in time: later it may.
     Unavailable,
+    /// The unit of work lost against another one that was under way (a deadlock, a lock that did not come free): all of it is
+    /// undone, and may be tried again from its beginning.
+    Conflict,
     /// It holds something that this program can't read.
     Corrupt,
     /// Anything else.
@@ -177,6 +183,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the store is unavailable",
+            StoreErrorKind::Conflict => "the store is contended",
             StoreErrorKind::Corrupt => "the store holds an unreadable value",
             StoreErrorKind::Other => "the store failed",
         })

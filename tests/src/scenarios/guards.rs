@@ -182,4 +182,39 @@ pub async fn path_tricks_open_nothing(adapter: Adapter, backend: Backend) {
             assert!(matches!(answer.status, 400..=499), "{method} {path}: {}", answer.status);
         }
     }
+    // As no proper client sends them; and as somebody who is signed in, but may not.
+    let max = world.signed_in("max").await;
+    for target in [
+        "/./reports",
+        "/x/../reports",
+        "/reports/../reports",
+        "/../reports",
+        "/..;/reports",
+        "/reports/..",
+        "/%2e/reports",
+        "/x/%2e%2e/reports",
+        "//reports",
+        "///reports//",
+        "/\\reports",
+        "http://localhost/reports",
+        "http://localhost//reports",
+        "/documents/../reports",
+        "/documents/1/../1",
+        "/documents/%31",
+        "/auth/../reports",
+        "/auth/login/../../reports",
+        "*",
+        "/healthz/../reports",
+    ] {
+        for browser in [&world.browser(), &max] {
+            for method in ["GET", "HEAD", "POST"] {
+                let (status, body) = browser.send_raw(method, target).await;
+                assert!(matches!(status, 0 | 303 | 400..=499), "{method} {target}: {status}");
+                assert!(
+                    !body.contains("Reports</h1>") && !body.contains("The plans of"),
+                    "{method} {target}: {body}"
+                );
+            }
+        }
+    }
 }

@@ -184,7 +184,13 @@ pub async fn a_damaged_hash_is_a_wrong_password(adapter: Adapter, backend: Backe
     let world = World::new(adapter, backend).await;
     for sql in [
         "UPDATE iam_user_account SET password_hash = '' WHERE username = 'max'",
-        "UPDATE iam_user_account SET password_hash = CAST(x'ff6e6f' AS TEXT) WHERE username = 'max'",
+        // Bytes that are no text: SQLite wants them called so, a server takes them as they are.
+        match backend {
+            Backend::Sqlite => {
+                "UPDATE iam_user_account SET password_hash = CAST(x'ff6e6f' AS TEXT) WHERE username = 'max'"
+            }
+            _ => "UPDATE iam_user_account SET password_hash = x'ff6e6f' WHERE username = 'max'",
+        },
         "UPDATE iam_user_account SET password_hash = '$argon2id$' WHERE username = 'max'",
         "UPDATE iam_user_account SET password_hash = 'plain' WHERE username = 'max'",
         "UPDATE iam_user_account SET password_hash = '$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4' WHERE username = 'max'",

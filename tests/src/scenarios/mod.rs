@@ -3,6 +3,7 @@
 mod guards;
 mod limits;
 mod login;
+mod processes;
 mod requests;
 mod sessions;
 mod trouble;
@@ -10,6 +11,7 @@ mod trouble;
 pub use guards::*;
 pub use limits::*;
 pub use login::*;
+pub use processes::*;
 pub use requests::*;
 pub use sessions::*;
 pub use trouble::*;
@@ -66,9 +68,13 @@ macro_rules! every_scenario {
             broken_credentials_are_nobody
             methods_are_answered_exactly
             family_pages_have_their_headers_and_host_pages_their_own
+            // processes
+            changes_count_in_every_process_at_once
+            limits_hold_over_all_processes
             // trouble
             a_failing_store_is_nobodys_denial
             what_can_not_be_audited_does_not_happen
+            units_that_lose_are_tried_again
             too_many_passwords_at_once_are_refused_in_time
             no_unit_of_work_is_open_while_hashing
             who_hangs_up_is_counted_all_the_same

@@ -134,7 +134,11 @@ pub async fn who_hangs_up_is_counted_all_the_same(adapter: Adapter, backend: Bac
         tokio::task::yield_now().await;
     }
     // Of the network's three counters the two of failures stand at one, and nothing is in flight any more.
-    assert_eq!(world.count("SELECT sum(count) FROM iam_rate_limit").await, 3, "and one try of the account's");
+    assert_eq!(
+        world.count("SELECT CAST(sum(count) AS SIGNED) FROM iam_rate_limit").await,
+        3,
+        "and one try of the account's"
+    );
 }
 
 /// Asserts inside the hash that no unit is open.
@@ -162,4 +166,28 @@ pub async fn no_unit_of_work_is_open_while_hashing(adapter: Adapter, backend: Ba
     world.execute("UPDATE iam_user_account SET password_hash = '$watching$' WHERE username = 'max'").await;
     assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 200);
     assert_eq!(open_units.try_recv(), Ok(0));
+}
+
+/// A deadlock is nobody's business: the unit of work is tried again, three times.
+pub async fn units_that_lose_are_tried_again(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let lose = |units| world.faults.conflicts.store(units, Ordering::SeqCst);
+    for units in 1..=3 {
+        lose(units);
+        let mut bob = world.browser();
+        assert_eq!(bob.api_sign_in("bob", PASSWORD).await.status, 200, "{units} lost");
+        lose(units);
+        assert_eq!(world.browser().api_sign_in("max", "not the password").await.status, 401, "{units} lost");
+        lose(units);
+        let origin = bob.origin();
+        let left = bob.send("POST", "/api/v1/auth/logout", &[("origin", &origin)], Vec::new()).await;
+        assert_eq!(left.status, 204, "{units} lost");
+        world.later(600);
+    }
+    assert_eq!((world.logged("authn_login_success").await, world.logged("authn_login_fail").await), (3, 3));
+    assert_eq!(world.logged("authn_logout").await, 3, "each once");
+    lose(4);
+    assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 503);
+    lose(0);
+    assert_eq!(world.browser().api_sign_in("bob", PASSWORD).await.status, 200, "nothing stays counted");
 }

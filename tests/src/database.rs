@@ -1,0 +1,199 @@
+//! A database of a scenario's own, gone with it.
+
+use std::env;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use iam_core::store::Store;
+use iam_store_mysql::MySqlStore;
+use iam_store_sqlite::SqliteStore;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, SqlitePool};
+use tempfile::TempDir;
+
+use crate::{Faults, FaultyStore};
+
+/// The stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `iam-store-sqlite`.
+    Sqlite,
+    /// `iam-store-mysql` on MySQL.
+    MySql,
+    /// `iam-store-mysql` on `MariaDB`.
+    MariaDb,
+}
+
+impl Backend {
+    /// Whether there is one to test with. `cargo xtask test` starts what it can get and says what it could not;
+    /// with `IAM_TEST_REQUIRE_DATABASES` (as `--all` sets it) a missing one is a failure.
+    pub fn is_there(self) -> bool {
+        let Some(variable) = self.variable() else { return true };
+        let there = env::var_os(variable).is_some();
+        assert!(there || env::var_os("IAM_TEST_REQUIRE_DATABASES").is_none(), "{variable} is not set");
+        there
+    }
+
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::MySql => Some("IAM_TEST_MYSQL_URL"),
+            Self::MariaDb => Some("IAM_TEST_MARIADB_URL"),
+        }
+    }
+}
+
+/// A database that nobody else uses.
+#[derive(Debug)]
+pub struct Database(Place);
+
+#[derive(Debug)]
+enum Place {
+    File(TempDir),
+    Schema { server: String, name: String, by_way_of: OnceLock<SocketAddr> },
+}
+
+/// A connection to it behind the store's back.
+#[derive(Clone, Debug)]
+pub enum Raw {
+    /// To a file.
+    Sqlite(SqlitePool),
+    /// To a server.
+    MySql(MySqlPool),
+}
+
+/// A store on a database, opened: as it is, and with faults before it.
+#[derive(Debug)]
+pub struct Opened {
+    /// As it is.
+    pub store: Arc<dyn Store>,
+    /// With faults before it.
+    pub faulty: FaultyStore,
+    /// Neither.
+    pub raw: Raw,
+}
+
+impl Database {
+    /// Makes one, empty.
+    pub async fn create(backend: Backend) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let Some(variable) = backend.variable() else {
+            return Self(Place::File(tempfile::tempdir().unwrap()));
+        };
+        let server = env::var(variable).unwrap();
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("iam_scenario_{}_{number}", std::process::id());
+        run(&server, format!("CREATE DATABASE {name}")).await;
+        Self(Place::Schema { server, name, by_way_of: OnceLock::new() })
+    }
+
+    /// The URL that a service is set up with.
+    pub fn url(&self) -> String {
+        match &self.0 {
+            Place::File(folder) => format!("sqlite://{}", folder.path().join("iam.db").display()),
+            Place::Schema { server, name, by_way_of } => match by_way_of.get() {
+                None => direct(server, name),
+                Some(proxy) => {
+                    let (before, _) = server.rsplit_once('@').unwrap();
+                    format!("{before}@{proxy}/{name}")
+                }
+            },
+        }
+    }
+
+    /// Host and port of the server, when it is on one.
+    pub fn server(&self) -> Option<String> {
+        let Place::Schema { server, .. } = &self.0 else { return None };
+        let (_, place) = server.rsplit_once('@')?;
+        Some(place.split('/').next()?.to_owned())
+    }
+
+    /// From now on the store reaches its server by way of a proxy.
+    pub fn by_way_of(self: Arc<Self>, proxy: SocketAddr) -> Arc<Self> {
+        if let Place::Schema { by_way_of, .. } = &self.0 {
+            by_way_of.set(proxy).unwrap();
+        }
+        self
+    }
+
+    /// Opens it as a service would, and brings its schema up to date.
+    pub async fn open(&self, faults: &Arc<Faults>) -> Opened {
+        match &self.0 {
+            Place::File(folder) => {
+                let file = folder.path().join("iam.db");
+                let store = SqliteStore::open(&file).await.unwrap();
+                store.migrate().await.unwrap();
+                let options = SqliteConnectOptions::new().filename(&file);
+                let raw = Raw::Sqlite(SqlitePool::connect_with(options).await.unwrap());
+                let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
+                Opened { store: Arc::new(store), faulty, raw }
+            }
+            Place::Schema { server, name, .. } => {
+                let store = MySqlStore::connect(&self.url()).await.unwrap();
+                store.migrate().await.unwrap();
+                let raw =
+                    MySqlPoolOptions::new().max_connections(1).connect_lazy(&direct(server, name)).unwrap();
+                let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
+                Opened { store: Arc::new(store), faulty, raw: Raw::MySql(raw) }
+            }
+        }
+    }
+}
+
+/// Drops the schema, on a thread and runtime of its own: this may run inside one.
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Place::Schema { server, name, .. } = &self.0 else { return };
+        let (server, sql) = (server.clone(), format!("DROP DATABASE {name}"));
+        let dropped = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(run(&server, sql));
+        });
+        if dropped.join().is_err() && !std::thread::panicking() {
+            panic!("{name} was not dropped");
+        }
+    }
+}
+
+fn direct(server: &str, name: &str) -> String {
+    format!("{}/{name}", server.trim_end_matches('/'))
+}
+
+async fn run(server: &str, sql: String) {
+    let mut connection = MySqlConnection::connect(server).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+}
+
+impl Raw {
+    /// A number.
+    pub async fn count(&self, sql: &'static str) -> i64 {
+        match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Self::MySql(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+        }
+    }
+
+    /// A text; what holds secrets or names is a column of bytes on a server.
+    pub async fn text(&self, sql: &'static str) -> String {
+        match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(pool).await.unwrap(),
+            Self::MySql(pool) => {
+                let bytes: Vec<u8> = sqlx::query_scalar(sql).fetch_one(pool).await.unwrap();
+                String::from_utf8(bytes).unwrap()
+            }
+        }
+    }
+
+    /// Changes something.
+    pub async fn execute(&self, sql: &'static str) {
+        match self {
+            Self::Sqlite(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+            Self::MySql(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        }
+    }
+}

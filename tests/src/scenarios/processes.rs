@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use iam_core::flow::Actor;
+use iam_core::role::RoleName;
+use tokio::sync::Barrier;
+
+use crate::{Adapter, Backend, Browser, PASSWORD, World};
+
+const WRONG: &str = "not the password";
+
+/// Two processes, one on each adapter.
+async fn both(adapter: Adapter, backend: Backend) -> [World; 2] {
+    let one = World::new(adapter, backend).await;
+    let other = match adapter {
+        Adapter::Axum => Adapter::Actix,
+        Adapter::Actix => Adapter::Axum,
+    };
+    let two = one.beside(other).await;
+    [one, two]
+}
+
+/// The same browser, led to the other process.
+fn led_to(world: &World, browser: &Browser) -> Browser {
+    let mut other = world.browser();
+    other.cookies = browser.cookies.clone();
+    other
+}
+
+/// SES-07: what one process does counts in the other on the very next request.
+pub async fn changes_count_in_every_process_at_once(adapter: Adapter, backend: Backend) {
+    let [one, two] = both(adapter, backend).await;
+    let amy = one.signed_in("amy").await;
+    let (mut here, mut there) = (amy.clone(), led_to(&two, &amy));
+    assert_eq!((here.open("/reports").await.status, there.open("/reports").await.status), (200, 200));
+
+    let (account, admin) = (one.account("amy").await, RoleName::parse("admin").unwrap());
+    for round in 0..20 {
+        let (by, seen_by) = if round % 2 == 0 { (&one, &mut there) } else { (&two, &mut here) };
+        assert!(by.iam.revoke_role(account, &admin, &Actor::service()).await.unwrap());
+        assert_eq!(seen_by.open("/reports").await.status, 403, "round {round}");
+        by.iam.grant_role(account, &admin, &Actor::service()).await.unwrap();
+        assert_eq!(seen_by.open("/reports").await.status, 200, "round {round}");
+    }
+
+    // A sign-out in one is a dead cookie in the other.
+    let token = here.open("/").await.csrf_token();
+    assert_eq!(here.submit("/auth/logout", &[("csrf_token", &token)]).await.status, 303);
+    assert_eq!(there.get("/reports").await.status, 401);
+    let mut amy = two.signed_in("amy").await;
+    assert_eq!(led_to(&one, &amy).open("/reports").await.status, 200);
+    let token = amy.open("/").await.csrf_token();
+    let mut elsewhere = led_to(&one, &amy);
+    assert_eq!(
+        elsewhere.submit("/auth/logout", &[("csrf_token", &token)]).await.status,
+        303,
+        "a token of either"
+    );
+    assert_eq!(amy.get("/reports").await.status, 401);
+}
+
+/// RL-02: a limit that is reached half through one and half through the other holds exactly.
+pub async fn limits_hold_over_all_processes(adapter: Adapter, backend: Backend) {
+    let worlds = both(adapter, backend).await;
+    let start = Arc::new(Barrier::new(40));
+    let tries: Vec<_> = (0..40)
+        .map(|n| {
+            let (mut browser, start) = (worlds[n % 2].browser(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                browser.api_sign_in("bob", WRONG).await.status
+            })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for attempt in tries {
+        statuses.push(attempt.await.unwrap());
+    }
+    let count = |status| statuses.iter().filter(|s| **s == status).count();
+    assert_eq!((count(401), count(429)), (5, 35), "{statuses:?}");
+
+    // And of a network, one after the other.
+    for n in 0..5 {
+        let name = format!("spook{n}");
+        assert_eq!(worlds[n % 2].browser().api_sign_in(&name, WRONG).await.status, 401);
+    }
+    for world in &worlds {
+        assert_eq!(world.browser().api_sign_in("gus", PASSWORD).await.status, 429);
+    }
+}

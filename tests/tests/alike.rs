@@ -1,0 +1,148 @@
+//! The two adapters give the same answers, to the letter: status, headers, body. A host's own 404 and 405 are the framework's.
+
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+
+use iam_tests::{Adapter, Answer, Backend, Browser, PASSWORD, World};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// Who asks, how, and with what.
+type Request = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const PAGE: (&str, &str) = ("accept", "text/html");
+const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+const CROSS: (&str, &str) = ("sec-fetch-site", "cross-site");
+
+const REQUESTS: &[Request] = &[
+    // The family's pages and JSON.
+    ("GET", "/auth/login", &[PAGE], ""),
+    ("GET", "/auth/login?next=%2Freports", &[PAGE], ""),
+    ("GET", "/auth/login?next=//evil.example", &[PAGE], ""),
+    ("GET", "/auth/login?next=%ff", &[PAGE], ""),
+    ("HEAD", "/auth/login", &[PAGE], ""),
+    ("PUT", "/auth/login", &[PAGE], ""),
+    ("OPTIONS", "/auth/login", &[], ""),
+    ("GET", "/auth/login/", &[PAGE], ""),
+    ("GET", "/auth/%6cogin", &[PAGE], ""),
+    ("GET", "/AUTH/login", &[PAGE], ""),
+    ("POST", "/auth/login", &[PAGE, SAME, ("content-type", FORM)], "username=amy&password=x"),
+    ("POST", "/auth/login", &[PAGE, SAME, ("content-type", FORM)], "username=amy&username=bob"),
+    ("POST", "/auth/login", &[PAGE, SAME, ("content-type", "text/plain")], "x"),
+    ("POST", "/auth/login", &[PAGE, CROSS, ("content-type", FORM)], "username=amy&password=x"),
+    ("GET", "/auth/logout", &[PAGE], ""),
+    ("POST", "/auth/logout", &[PAGE, SAME, ("content-type", FORM)], ""),
+    ("POST", "/auth/logout", &[PAGE, CROSS, ("content-type", FORM)], ""),
+    ("POST", "/api/v1/auth/login", &[SAME, ("content-type", JSON)], "{}"),
+    ("POST", "/api/v1/auth/login", &[SAME, ("content-type", JSON)], "{"),
+    ("POST", "/api/v1/auth/login", &[SAME, ("content-type", JSON)], r#"{"username":"amy","password":"x"}"#),
+    ("POST", "/api/v1/auth/login", &[CROSS, ("content-type", JSON)], r#"{"username":"amy","password":"x"}"#),
+    ("POST", "/api/v1/auth/login", &[SAME, ("content-type", "text/plain")], "{}"),
+    ("GET", "/api/v1/auth/login", &[], ""),
+    ("GET", "/api/v1/auth/csrf", &[], ""),
+    ("GET", "/api/v1/me", &[], ""),
+    ("GET", "/api/v1/me", &[PAGE], ""),
+    ("GET", "/api/v1/me", &[("authorization", "Bearer x")], ""),
+    ("DELETE", "/api/v1/me", &[SAME], ""),
+    ("GET", "/api/v1/nothing", &[], ""),
+    // Guarded routes of the host.
+    ("GET", "/", &[PAGE], ""),
+    ("GET", "/reports", &[PAGE], ""),
+    ("GET", "/reports?x=1&y=%20", &[PAGE], ""),
+    ("GET", "/reports", &[], ""),
+    ("HEAD", "/reports", &[PAGE], ""),
+    ("HEAD", "/reports", &[], ""),
+    ("POST", "/reports", &[PAGE, SAME, ("content-type", FORM)], "title=x"),
+    ("POST", "/reports", &[PAGE, CROSS, ("content-type", FORM)], "title=x"),
+    ("POST", "/reports", &[PAGE, ("content-type", FORM)], "title=x&csrf_token=no"),
+    ("POST", "/reports", &[SAME, ("content-type", FORM)], "title=x"),
+    ("POST", "/reports", &[SAME, ("x-csrf-token", "no"), ("content-type", FORM)], "title=x"),
+    ("GET", "/documents/1", &[PAGE], ""),
+    ("GET", "/documents/2", &[PAGE], ""),
+    ("GET", "/documents/3", &[PAGE], ""),
+    ("GET", "/documents/zz", &[PAGE], ""),
+    ("GET", "/documents/1", &[], ""),
+    ("HEAD", "/documents/1", &[], ""),
+    ("GET", "/documents/99999999999999999999", &[], ""),
+    ("GET", "/payroll", &[PAGE], ""),
+    ("GET", "/healthz", &[], ""),
+    ("GET", "/readyz", &[], ""),
+];
+
+/// What tells the adapters apart by design: how a body's length is told.
+fn comparable(answer: &Answer) -> String {
+    let framing = ["transfer-encoding", "connection", "content-length", "vary"];
+    let text = answer.comparable();
+    text.lines()
+        .filter(|line| !framing.iter().any(|name| *name != "vary" && line.starts_with(&format!("{name}:"))))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+async fn answers(adapter: Adapter) -> Vec<(String, String)> {
+    let world = World::new(adapter, Backend::Sqlite).await;
+    let mut people: Vec<(&str, Browser)> = vec![("nobody", world.browser())];
+    for name in ["amy", "bob", "max"] {
+        people.push((name, world.signed_in(name).await));
+    }
+    let mut broken = world.browser();
+    broken.cookies.insert("iam_session".to_owned(), "x".repeat(43));
+    people.push(("a broken cookie", broken));
+
+    let mut all = Vec::new();
+    for (who, browser) in &people {
+        for (method, path, headers, body) in REQUESTS {
+            // Limits are not what is compared here.
+            world.later(3600);
+            let mut browser = if *who == "nobody" || *who == "a broken cookie" {
+                browser.clone()
+            } else {
+                world.signed_in(who).await
+            };
+            let answer = browser.send(method, path, headers, body.as_bytes().to_vec()).await;
+            let what = format!("{who}: {method} {path} {headers:?} {body}");
+            all.push((what, masked(&comparable(&answer), &world, &browser)));
+        }
+    }
+    let mut amy = world.browser();
+    for answer in [
+        amy.sign_in("amy", PASSWORD).await,
+        amy.api_sign_in("amy", PASSWORD).await,
+        amy.get("/api/v1/me").await,
+        amy.get("/api/v1/auth/csrf").await,
+    ] {
+        all.push(("a sign-in".to_owned(), masked(&comparable(&answer), &world, &amy)));
+    }
+    all
+}
+
+/// Without ports, ids, times and tokens.
+fn masked(text: &str, world: &World, browser: &Browser) -> String {
+    let mut text = text.replace(&world.address.port().to_string(), "PORT");
+    for value in browser.cookies.values() {
+        text = text.replace(value, "COOKIE");
+    }
+    text.split('"')
+        .map(|part| {
+            let is_id = part.len() == 36 && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+            let is_token =
+                part.len() > 60 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let is_time = part.len() == 27 && part.starts_with("20") && part.ends_with('Z');
+            if is_id || is_token || is_time { "*" } else { part }
+        })
+        .collect::<Vec<_>>()
+        .join("\"")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_adapters_give_the_same_answers() {
+    let (axum, actix) = tokio::join!(answers(Adapter::Axum), answers(Adapter::Actix));
+    assert_eq!(axum.len(), actix.len());
+    let mut differences = Vec::new();
+    for ((what, by_axum), (_, by_actix)) in axum.iter().zip(&actix) {
+        if by_axum != by_actix {
+            differences.push(format!("=== {what}\n--- axum\n{by_axum}\n--- actix\n{by_actix}\n"));
+        }
+    }
+    assert!(differences.is_empty(), "{} of {}:\n{}", differences.len(), axum.len(), differences.join("\n"));
+}
