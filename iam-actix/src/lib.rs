@@ -1,1 +1,99 @@
-//! The IAM family on actix-web: layer, guards, extractors, routes.
+//! Identity and access management for actix-web: accounts, roles, tenants, sessions and an audit trail, behind one layer.
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer, web};
+//! use iam_actix::{Iam, IamLayer, Keys, auth_routes, requires_role};
+//! use iam_store_sqlite::SqliteStore;
+//!
+//! # async fn start(keys: Keys) -> Result<(), Box<dyn std::error::Error>> {
+//! let store = SqliteStore::open("iam.db").await?;
+//! store.migrate().await?;
+//! let iam = Iam::builder(store, keys).base_url("https://app.example.com".parse()?).build().await?;
+//!
+//! let app = move || {
+//!     App::new()
+//!         .route("/reports", web::get().to(|| async { "reports" }).wrap(requires_role(["admin", "auditor"])))
+//!         .configure(auth_routes(&iam)) // the login page and its JSON twin
+//!         .wrap(IamLayer::new(&iam)) // the last of the wraps
+//! };
+//! HttpServer::new(app).bind("127.0.0.1:3000")?.run().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # Guards
+//!
+//! [`requires_login`], [`requires_role`] and [`requires_parent`] go on a route, a resource or a scope with `wrap`. Somebody who
+//! is not signed in is sent to the login page (a page request) or told 401 (everything else); somebody who is, and may not, is
+//! told 403. When the store fails the answer is 503, never a yes and never a sign-out. Guards also refuse unsafe requests that
+//! another site made the browser send.
+//!
+//! [`requires_parent`] asks whose the object of the request is, by an async function of extractors:
+//!
+//! ```
+//! use std::{collections::BTreeMap, convert::Infallible};
+//!
+//! use actix_web::web::{self, Data, Path};
+//! use iam_actix::{ParentId, requires_parent};
+//!
+//! type Documents = BTreeMap<u64, ParentId>;
+//!
+//! async fn document_parent(all: Data<Documents>, id: Path<u64>) -> Result<Option<ParentId>, Infallible> {
+//!     Ok(all.get(&id).copied()) // a missing document is nobody's
+//! }
+//!
+//! # async fn document() -> &'static str { "" }
+//! let route = web::resource("/documents/{id}").get(document).wrap(requires_parent(document_parent));
+//! # let _ = actix_web::App::new().service(route);
+//! ```
+//!
+//! A handler asks who is there with [`CurrentUser`] or [`MaybeUser`], and gets a token for its forms with [`CsrfToken`]:
+//!
+//! ```
+//! use actix_web::web::Html;
+//! use iam_actix::{CsrfToken, CurrentUser};
+//!
+//! async fn new_report(user: CurrentUser, csrf: CsrfToken) -> Html {
+//!     Html::new(format!(
+//!         r#"<p>{}</p><form method="post"><input name="title"><input type="hidden" name="csrf_token" value="{csrf}">"#,
+//!         user.account(),
+//!     ))
+//! }
+//! ```
+//!
+//! # Seven things to know about actix-web
+//!
+//! - **`Option<CurrentUser>` is not [`MaybeUser`].** actix-web makes any failure of an extractor a `None`: with the store down,
+//!   everybody would look signed out. The answer of a handler that went on like that is not sent, a 503 is. Ask for
+//!   [`MaybeUser`].
+//! - **A guard on a route protects that method**, and comes after the handler: `web::get().to(handler).wrap(guard)`. Another
+//!   method of the resource needs a guard of its own. A guard on the resource protects them all, and answers 401 even to
+//!   methods that the resource does not have.
+//! - **`web::get()` does not answer HEAD.** Where it should, as for every page:
+//!   `web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler).wrap(guard)`.
+//! - **Two resources at one path make the second unreachable.** Put every method on one `web::resource`.
+//! - **What is wrapped after [`IamLayer`] is outside of it**, and so is a route of another scope. A guard there answers 500 and
+//!   the log says why.
+//! - **A guard on a scope runs before the rest of the path is read.** There [`requires_parent`] finds no `{id}` and refuses
+//!   everybody: put it on the resource.
+//! - **A path is decoded before it is routed**: `/%72eports` is `/reports`, guard and all. The family's own addresses are only
+//!   where they are written.
+
+mod convert;
+mod extract;
+mod guard;
+mod layer;
+mod routes;
+
+pub use extract::{CsrfToken, CurrentUser, MaybeUser, RequestId};
+pub use guard::{Guard, GuardService, requires_login, requires_parent, requires_role};
+pub use iam_core::guard::Principal;
+pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
+pub use iam_core::keys::{Keys, SecretKey};
+pub use iam_core::origin::BaseUrl;
+pub use iam_core::seal::KeyRing;
+pub use iam_core::store::Readiness;
+pub use iam_core::{Error, Iam, IamBuilder, account, flow, parent, password, role};
+pub use iam_web::settings;
+pub use iam_web::{WebIam, WebIamBuilder};
+pub use layer::{IamLayer, IamService};
+pub use routes::auth_routes;

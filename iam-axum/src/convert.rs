@@ -1,46 +1,36 @@
 //! Between axum's requests and responses and those of `iam-web`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, OriginalUri, Request};
+use axum::extract::{ConnectInfo, OriginalUri};
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use iam_web::{BodyProblem, RequestContext, RequestView, WebRequest, WebResponse};
-
-/// The time that a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+use iam_web::{BODY_TIMEOUT, BodyProblem, RequestContext, RequestView, WebRequest, WebResponse};
 
 /// The request's context, as the layer put it there.
 #[derive(Clone, Debug)]
 pub(crate) struct Context(pub(crate) Arc<RequestContext>);
 
 impl Context {
-    /// Without the layer nothing can be decided: that is the host's mistake, said in the log and not to the client.
     pub(crate) fn of(parts: &Parts) -> Result<Arc<RequestContext>, Box<Response>> {
-        match parts.extensions.get::<Self>() {
-            Some(context) => Ok(Arc::clone(&context.0)),
-            None => {
-                tracing::error!(
-                    path = parts.uri.path(),
-                    "IamLayer is not installed here: call `.layer(IamLayer::new(iam))` on the router after its last route"
-                );
-                let mut response = Response::new(Body::from("internal error"));
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                Err(Box::new(response))
-            }
-        }
+        parts.extensions.get::<Self>().map(|context| Arc::clone(&context.0)).ok_or_else(|| {
+            let remedy = "call `.layer(IamLayer::new(iam))` on the router after its last route";
+            Box::new(response(iam_web::layer_missing(parts.uri.path(), remedy)))
+        })
     }
 }
 
 /// The peer's address, as `into_make_service_with_connect_info` noted it.
-pub(crate) fn peer<B>(request: &http::Request<B>) -> Option<std::net::IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+pub(crate) fn peer<B>(request: &http::Request<B>) -> Result<IpAddr, &'static str> {
+    request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip())
+        .ok_or("serve the application with `into_make_service_with_connect_info::<SocketAddr>()`")
 }
 
 /// What a guard sees of a request.
@@ -77,30 +67,20 @@ fn target(parts: &Parts) -> &str {
 }
 
 /// Reads a body, within the limit and in time.
-pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyProblem> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyProblem::TooLarge),
-        Ok(Err(_)) => Err(BodyProblem::Broken),
-        Err(_) => Err(BodyProblem::TooSlow),
-    }
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, BodyProblem> {
+    iam_web::read_body(body.into_data_stream(), tokio::time::sleep(BODY_TIMEOUT)).await
 }
 
 /// The whole request, for one of the family's own endpoints.
-pub(crate) async fn web_request(request: Request) -> Result<WebRequest, Box<(Parts, BodyProblem)>> {
-    let (parts, body) = request.into_parts();
-    let body = match read_body(body, iam_web::MAX_FORM_BYTES).await {
-        Ok(body) => body,
-        Err(problem) => return Err(Box::new((parts, problem))),
-    };
+pub(crate) fn web_request(parts: &Parts, body: Bytes) -> WebRequest {
     let headers =
         parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
-    Ok(WebRequest {
+    WebRequest {
         method: parts.method.as_str().to_owned(),
-        target: target(&parts).to_owned(),
+        target: target(parts).to_owned(),
         headers: headers.collect(),
         body,
-    })
+    }
 }
 
 /// An answer of `iam-web`, as axum's.
@@ -112,10 +92,15 @@ pub(crate) fn response(web: WebResponse) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(web.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in web.headers {
-        match HeaderValue::try_from(value) {
-            Ok(value) => drop(response.headers_mut().append(HeaderName::from_static(name), value)),
-            Err(_) => tracing::error!(header = name, "an answer's header can't be sent"),
-        }
+        append(response.headers_mut(), name, value);
     }
     response
+}
+
+/// Adds one header to an answer.
+pub(crate) fn append(headers: &mut HeaderMap, name: &'static str, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => drop(headers.append(HeaderName::from_static(name), value)),
+        Err(_) => tracing::error!(header = name, "an answer's header can't be sent"),
+    }
 }

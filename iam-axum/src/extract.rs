@@ -12,6 +12,14 @@ use iam_web::WebResponse;
 use crate::convert::{self, Context, View};
 
 /// Who sends the request. Nobody signed in is refused as [`requires_login`](crate::requires_login) would.
+///
+/// Where nobody may be signed in, ask for [`MaybeUser`]. `Option<CurrentUser>` does not compile: it would make a store that
+/// is down look like nobody.
+///
+/// ```compile_fail,E0277
+/// async fn home(_: Option<iam_axum::CurrentUser>) {}
+/// let _: axum::Router = axum::Router::new().route("/", axum::routing::get(home));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentUser(pub Principal);
 

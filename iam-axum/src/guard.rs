@@ -11,12 +11,11 @@ use std::task::{self, Poll};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::request::Parts;
 use iam_core::flow::Activity;
 use iam_core::guard::Requirement;
 use iam_core::id::ParentId;
-use iam_web::{Evidence, MAX_FORM_BYTES, Progress};
+use iam_web::{Evidence, Progress, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -133,7 +132,7 @@ impl Guard {
                         return Err(Box::new(convert::response(*response)));
                     }
                 },
-                Progress::NeedForm => match convert::read_body(body, MAX_FORM_BYTES).await {
+                Progress::NeedForm => match convert::read_body(body).await {
                     Ok(form) => {
                         evidence.form = Some(form.clone());
                         body = Body::from(form);
@@ -233,7 +232,7 @@ macro_rules! resolvers {
             async fn resolve(self, parts: &mut Parts, state: &S) -> Result<Option<ParentId>, BoxError> {
                 $(let $T = match $T::from_request_parts(parts, state).await {
                     Ok(value) => value,
-                    Err(rejection) => return rejected(rejection.into_response().status()),
+                    Err(rejection) => return extractor_refused(rejection.into_response().status().as_u16()),
                 };)*
                 self($($T,)*).await.map_err(Into::into)
             }
@@ -242,11 +241,3 @@ macro_rules! resolvers {
 }
 
 resolvers! { () (T1) (T1, T2) (T1, T2, T3) (T1, T2, T3, T4) }
-
-fn rejected(status: StatusCode) -> Result<Option<ParentId>, BoxError> {
-    if status.is_client_error() {
-        Ok(None)
-    } else {
-        Err(format!("an extractor of the guard's resolver failed with {status}").into())
-    }
-}

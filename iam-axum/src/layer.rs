@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderValue, Request, Response};
+use http::header::CACHE_CONTROL;
+use http::{Request, Response};
 use iam_web::{RequestContext, WebIam};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::convert::{Context, peer};
+use crate::convert::{Context, append, peer};
 
 /// Puts the identity layer under a router. It costs a request nothing until a guard or an extractor asks who sends it.
 ///
@@ -71,14 +71,7 @@ where
 }
 
 fn finish(context: &RequestContext, headers: &mut http::HeaderMap) {
-    for cookie in context.take_cookies() {
-        match HeaderValue::try_from(cookie) {
-            Ok(cookie) => drop(headers.append(SET_COOKIE, cookie)),
-            Err(_) => tracing::error!("a cookie can't be sent"),
-        }
-    }
-    // What depends on who asked belongs in no cache. A host that knows better has said so.
-    if context.is_guarded() && !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in context.closing_headers(headers.contains_key(CACHE_CONTROL)) {
+        append(headers, name, value);
     }
 }

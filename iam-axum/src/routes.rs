@@ -1,13 +1,10 @@
 //! The family's own addresses, mounted.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::routing::any;
-use iam_web::{Endpoint, WebIam, WebResponse};
-use tracing::Instrument;
+use iam_web::{Endpoint, WebIam};
 
 use crate::convert::{self, Context, View};
 
@@ -33,24 +30,12 @@ async fn handle(endpoint: Endpoint, request: Request) -> Response {
         Ok(context) => context,
         Err(response) => return *response,
     };
-    let answer = match convert::web_request(Request::from_parts(parts, body)).await {
-        // What has begun is finished though the client hangs up: what it reserved is given back, what it found is written down.
-        Ok(request) => {
-            let finishing = Arc::clone(&context);
-            match tokio::spawn(async move { finishing.handle(endpoint, &request).await }.in_current_span())
-                .await
-            {
-                Ok(answer) => answer,
-                Err(panic) => {
-                    tracing::error!(error = &panic as &dyn std::error::Error, "an endpoint did not finish");
-                    WebResponse::new(500)
-                }
-            }
+    let answer = match convert::read_body(body).await {
+        Ok(body) => {
+            let request = convert::web_request(&parts, body);
+            context.finish(endpoint, request, |task| drop(tokio::spawn(task))).await
         }
-        Err(refused) => {
-            let (parts, problem) = *refused;
-            context.body_refused(&View::of(&parts), problem)
-        }
+        Err(problem) => context.body_refused(&View::of(&parts), problem),
     };
     convert::response(answer)
 }

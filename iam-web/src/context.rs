@@ -22,13 +22,11 @@ use crate::web::{Inner, WebIam};
 /// A request's header by which a page that asks for news by itself says so: `IAM-Activity: none` keeps nobody signed in.
 const ACTIVITY_HEADER: &str = "iam-activity";
 
-/// One request's view of the identity layer. An adapter makes one for each request, and puts [`take_cookies`] into the
-/// response.
-///
-/// [`take_cookies`]: Self::take_cookies
+/// One request's view of the identity layer. An adapter makes one for each request, and puts the
+/// [`closing_headers`](Self::closing_headers) into the response.
 pub struct RequestContext {
     web: WebIam,
-    peer: Option<IpAddr>,
+    peer: Result<IpAddr, &'static str>,
     caller: OnceCell<Caller>,
     request_id: OnceLock<String>,
     visitor: OnceLock<String>,
@@ -57,14 +55,14 @@ impl Caller {
 /// The request can't be attributed.
 #[derive(Debug)]
 pub(crate) enum CallerError {
-    /// The adapter was given no peer address.
-    NoPeer,
+    /// The adapter was given no peer address; what to do about it.
+    NoPeer(&'static str),
     /// The store failed.
     Iam(Error),
 }
 
 impl RequestContext {
-    pub(crate) fn new(web: WebIam, peer: Option<IpAddr>) -> Self {
+    pub(crate) fn new(web: WebIam, peer: Result<IpAddr, &'static str>) -> Self {
         Self {
             web,
             peer,
@@ -93,7 +91,7 @@ impl RequestContext {
     }
 
     fn given_request_id(&self, view: &dyn RequestView) -> Option<String> {
-        if !self.inner().proxies.trusts(self.peer?) {
+        if !self.inner().proxies.trusts(self.peer.ok()?) {
             return None;
         }
         let [id] = view.header("x-request-id")[..] else { return None };
@@ -114,7 +112,7 @@ impl RequestContext {
 
     /// Where the request comes from.
     pub(crate) fn client(&self, view: &dyn RequestView) -> Result<Client, CallerError> {
-        let peer = self.peer.ok_or(CallerError::NoPeer)?;
+        let peer = self.peer.map_err(CallerError::NoPeer)?;
         let address = client_address(peer, view, &self.inner().proxies);
         let client = Client::at(address).request_id(self.request_id(view));
         Ok(match view.header("user-agent")[..] {
@@ -225,7 +223,7 @@ impl RequestContext {
     }
 
     /// Whether the answer depends on who asked, so that no cache may keep it.
-    pub fn is_guarded(&self) -> bool {
+    pub(crate) fn is_guarded(&self) -> bool {
         self.guarded.load(Ordering::Relaxed)
     }
 
@@ -234,7 +232,7 @@ impl RequestContext {
     }
 
     /// The `Set-Cookie` lines of this request's answer. They are given once.
-    pub fn take_cookies(&self) -> Vec<String> {
+    pub(crate) fn take_cookies(&self) -> Vec<String> {
         std::mem::take(&mut *self.cookies.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

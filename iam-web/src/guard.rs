@@ -25,7 +25,7 @@ pub const MAX_FORM_BYTES: usize = 16 * 1024;
 pub struct Evidence {
     /// The parent of the request's object, once asked for; an object that does not exist has none.
     pub object_parent: Option<Option<ParentId>>,
-    /// The body, once asked for: empty when it was larger than [`MAX_FORM_BYTES`].
+    /// The body, once asked for.
     pub form: Option<Bytes>,
 }
 
@@ -172,11 +172,8 @@ impl RequestContext {
     pub(crate) fn cannot_tell(&self, view: &dyn RequestView, error: &CallerError) -> WebResponse {
         match error {
             CallerError::Iam(error) => self.failed(view, error),
-            CallerError::NoPeer => {
-                tracing::error!(
-                    "the client's address is unknown: serve the application with \
-                     `into_make_service_with_connect_info::<SocketAddr>()`"
-                );
+            CallerError::NoPeer(remedy) => {
+                tracing::error!("the client's address is unknown: {remedy}");
                 self.refusal(view, Case::Internal)
             }
         }

@@ -4,13 +4,14 @@
 //! An adapter does four things, and nothing that a second adapter would repeat:
 //!
 //! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and puts
-//!    [`take_cookies`](RequestContext::take_cookies) into the answer.
+//!    [`closing_headers`](RequestContext::closing_headers) into the answer, whoever made it.
 //! 2. For each guard it calls [`RequestContext::check`] and fetches what that asks for, until it is allowed or refused.
-//! 3. It mounts [`WebIam::auth_endpoints`], each exactly and for every method, and answers with
-//!    [`RequestContext::handle`].
+//! 3. It mounts [`WebIam::auth_endpoints`], each exactly and for every method, reads the body with [`read_body`], and answers
+//!    with [`RequestContext::finish`] or [`RequestContext::body_refused`].
 //! 4. It turns its requests into [`WebRequest`] and [`RequestView`], and [`WebResponse`] into its responses.
 
 mod accept;
+mod adapter;
 mod address;
 mod context;
 mod cookies;
@@ -28,6 +29,7 @@ mod respond;
 pub mod settings;
 mod web;
 
+pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, layer_missing, read_body};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
 pub use endpoints::Endpoint;

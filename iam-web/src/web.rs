@@ -52,8 +52,9 @@ impl WebIam {
         &self.inner.iam
     }
 
-    /// What belongs to one request. `peer` is the address that the connection comes from.
-    pub fn context(&self, peer: Option<IpAddr>) -> RequestContext {
+    /// What belongs to one request. `peer` is the address that the connection comes from; or, for the log, what the host has
+    /// to do so that it is known.
+    pub fn context(&self, peer: Result<IpAddr, &'static str>) -> RequestContext {
         RequestContext::new(self.clone(), peer)
     }
 }

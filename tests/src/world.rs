@@ -29,6 +29,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub enum Adapter {
     /// `iam-axum`.
     Axum,
+    /// `iam-actix`.
+    Actix,
 }
 
 /// A running host application: people `amy` (role admin, acme), `bob` (no role, acme), `gus` (role auditor, globex), `max`
@@ -132,8 +134,10 @@ impl World {
             .clock(Arc::clone(&clock))
             .base_url(format!("http://localhost:{}", address.port()).parse().unwrap());
         let iam = set_up(builder).build().await.unwrap();
-        let Adapter::Axum = adapter;
-        serve_axum(listener, &iam).await;
+        match adapter {
+            Adapter::Axum => serve_axum(listener, &iam).await,
+            Adapter::Actix => serve_actix(listener, &iam).await,
+        }
         Self { iam, clock, faults, address, adapter, backend, database, store, raw }
     }
 
@@ -213,4 +217,12 @@ async fn serve_axum(listener: TcpListener, iam: &Iam) {
     let documents = axum_app::Documents::of_the_example(iam).await.unwrap();
     let app = axum_app::router(iam.into(), documents);
     tokio::spawn(async move { axum_app::serve(listener, app, std::future::pending()).await.unwrap() });
+}
+
+async fn serve_actix(listener: TcpListener, iam: &Iam) {
+    let documents = actix_app::Documents::of_the_example(iam).await.unwrap();
+    let (listener, web) = (listener.into_std().unwrap(), iam.into());
+    tokio::spawn(async move {
+        actix_app::serve(listener, web, documents, std::future::pending()).await.unwrap();
+    });
 }

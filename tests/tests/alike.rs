@@ -119,8 +119,10 @@ async fn answers(adapter: Adapter) -> Vec<(String, String)> {
 /// Without ports, ids, times and tokens.
 fn masked(text: &str, world: &World, browser: &Browser) -> String {
     let mut text = text.replace(&world.address.port().to_string(), "PORT");
-    for value in browser.cookies.values() {
-        text = text.replace(value, "COOKIE");
+    for name in browser.cookies.keys().map(String::as_str).chain(["iam_session"]) {
+        let parts: Vec<_> = text.split(&format!("{name}=")).collect();
+        let masked = parts.iter().skip(1).map(|part| part.split_once(';').map_or("", |(_, rest)| rest));
+        text = parts.iter().take(1).copied().chain(masked).collect::<Vec<_>>().join(&format!("{name}=*;"));
     }
     text.split('"')
         .map(|part| {

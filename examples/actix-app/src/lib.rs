@@ -1,1 +1,8 @@
-//! The example host application on actix-web.
+//! The example host application on actix-web: what a service looks like that embeds the family.
+
+mod app;
+mod serve;
+
+pub use app::routes;
+pub use example_host::Documents;
+pub use serve::serve;

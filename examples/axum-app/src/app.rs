@@ -1,20 +1,21 @@
 //! The routes, each with its guard.
 
+use std::convert::Infallible;
+
 use axum::Router;
-use axum::extract::{Form, Path, Request, State};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{DefaultBodyLimit, Form, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use example_host::{Documents, pages};
 use iam_axum::{
-    CsrfToken, CurrentUser, Iam, IamLayer, MaybeUser, Readiness, RequestId, WebIam, auth_routes,
+    CsrfToken, CurrentUser, Iam, IamLayer, MaybeUser, ParentId, RequestId, WebIam, auth_routes,
     requires_parent, requires_role,
 };
 use serde::Deserialize;
 use tracing::Instrument;
-
-use crate::documents::{Documents, document_parent};
-use crate::pages;
 
 /// The routes, each with its guard.
 pub fn router(web: WebIam, documents: Documents) -> Router {
@@ -27,7 +28,8 @@ pub fn router(web: WebIam, documents: Documents) -> Router {
         .route("/payroll", get(payroll).post(payroll))
         .with_state(documents)
         .merge(auth_routes(&web))
-        .route_layer(middleware::from_fn(log_request))
+        .layer(DefaultBodyLimit::max(example_host::MAX_FORM_BYTES))
+        .layer(middleware::from_fn(log_request))
         .layer(IamLayer::new(web))
         // No identity needed to say that we live.
         .route("/healthz", get(|| async { "ok" }))
@@ -35,11 +37,11 @@ pub fn router(web: WebIam, documents: Documents) -> Router {
 }
 
 async fn home(MaybeUser(user): MaybeUser, csrf: CsrfToken) -> Html<String> {
-    pages::home(user.as_deref(), &csrf)
+    Html(pages::home(user.as_deref(), &csrf.0))
 }
 
 async fn reports(user: CurrentUser, csrf: CsrfToken) -> Html<String> {
-    pages::reports(&user, &csrf, None)
+    Html(pages::reports(&user, &csrf.0, None))
 }
 
 #[derive(Deserialize)]
@@ -47,15 +49,34 @@ struct NewReport {
     title: String,
 }
 
-async fn add_report(user: CurrentUser, csrf: CsrfToken, Form(report): Form<NewReport>) -> Response {
-    (StatusCode::CREATED, pages::reports(&user, &csrf, Some(&report.title))).into_response()
+async fn add_report(
+    user: CurrentUser,
+    csrf: CsrfToken,
+    form: Result<Form<NewReport>, FormRejection>,
+) -> Response {
+    match form {
+        Ok(Form(report)) => {
+            (StatusCode::CREATED, Html(pages::reports(&user, &csrf.0, Some(&report.title)))).into_response()
+        }
+        Err(rejection) => {
+            (rejection.status(), example_host::form_refused(rejection.status().as_u16())).into_response()
+        }
+    }
 }
 
 async fn document(State(documents): State<Documents>, Path(id): Path<u64>, user: CurrentUser) -> Response {
     match documents.get(id) {
-        Some(document) => pages::document(&user, &document.title).into_response(),
+        Some(document) => Html(pages::document(&user, &document.title)).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// What `requires_parent` asks: whose document is it? A missing one is nobody's.
+async fn document_parent(
+    State(documents): State<Documents>,
+    Path(id): Path<u64>,
+) -> Result<Option<ParentId>, Infallible> {
+    Ok(documents.get(id).map(|document| document.parent))
 }
 
 /// Waits for the step-up guard.
@@ -63,12 +84,9 @@ async fn payroll() -> StatusCode {
     StatusCode::NOT_IMPLEMENTED
 }
 
-async fn readyz(State(iam): State<Iam>) -> (StatusCode, &'static str) {
-    match iam.readiness().await {
-        Ok(Readiness::Ready) => (StatusCode::OK, "ready"),
-        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database was not migrated"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database can't be reached"),
-    }
+async fn readyz(State(iam): State<Iam>) -> Response {
+    let (status, text) = example_host::readiness(&iam).await;
+    (StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), text).into_response()
 }
 
 /// Every log line of a request bears its id, which the answer and the audit log have, too.

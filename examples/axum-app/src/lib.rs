@@ -1,10 +1,8 @@
-//! The example host application's routes and data: what a service looks like that embeds the family on axum.
+//! The example host application on axum: what a service looks like that embeds the family.
 
 mod app;
-mod documents;
-mod pages;
 mod serve;
 
 pub use app::router;
-pub use documents::Documents;
+pub use example_host::Documents;
 pub use serve::serve;

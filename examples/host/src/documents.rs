@@ -1,13 +1,12 @@
 //! The host's own data: documents that belong to parents.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use iam_axum::flow::Actor;
-use iam_axum::parent::ParentKey;
-use iam_axum::{Error, Iam, ParentId};
+use iam_core::flow::Actor;
+use iam_core::id::ParentId;
+use iam_core::parent::ParentKey;
+use iam_core::{Error, Iam};
 
 /// A handful of documents, in memory.
 #[derive(Clone, Debug)]
@@ -15,9 +14,11 @@ pub struct Documents(Arc<BTreeMap<u64, Document>>);
 
 /// A document.
 #[derive(Debug)]
-pub(crate) struct Document {
-    pub(crate) title: String,
-    parent: ParentId,
+pub struct Document {
+    /// What it is called.
+    pub title: String,
+    /// Whose it is.
+    pub parent: ParentId,
 }
 
 impl Documents {
@@ -31,15 +32,8 @@ impl Documents {
         Ok(Self(Arc::new(documents)))
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<&Document> {
+    /// A document.
+    pub fn get(&self, id: u64) -> Option<&Document> {
         self.0.get(&id)
     }
-}
-
-/// What `requires_parent` asks: whose document is it? A missing one is nobody's.
-pub(crate) async fn document_parent(
-    State(documents): State<Documents>,
-    Path(id): Path<u64>,
-) -> Result<Option<ParentId>, Infallible> {
-    Ok(documents.get(id).map(|document| document.parent))
 }

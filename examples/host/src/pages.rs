@@ -1,7 +1,6 @@
 //! The host's pages: plain on purpose, this is not what the example shows.
 
-use axum::response::Html;
-use iam_axum::{CsrfToken, Principal};
+use iam_core::guard::Principal;
 use minijinja::{Environment, Value, context};
 
 const PAGE: &str = r#"<!doctype html>
@@ -32,19 +31,22 @@ nav form { margin-left: auto } button, input { font: inherit; padding: .5rem .75
 </html>
 "#;
 
-pub(crate) fn home(user: Option<&Principal>, csrf: &CsrfToken) -> Html<String> {
-    render("Home", user, context! { csrf_token => csrf.0.as_str() })
+/// The home page.
+pub fn home(user: Option<&Principal>, csrf_token: &str) -> String {
+    render("Home", user, context! { csrf_token })
 }
 
-pub(crate) fn reports(user: &Principal, csrf: &CsrfToken, added: Option<&str>) -> Html<String> {
-    render("Reports", Some(user), context! { csrf_token => csrf.0.as_str(), form => true, added })
+/// The reports, and perhaps the title of the one that was added just now.
+pub fn reports(user: &Principal, csrf_token: &str, added: Option<&str>) -> String {
+    render("Reports", Some(user), context! { csrf_token, form => true, added })
 }
 
-pub(crate) fn document(user: &Principal, title: &str) -> Html<String> {
+/// A document.
+pub fn document(user: &Principal, title: &str) -> String {
     render(title, Some(user), context! {})
 }
 
-fn render(title: &str, user: Option<&Principal>, values: Value) -> Html<String> {
+fn render(title: &str, user: Option<&Principal>, values: Value) -> String {
     let values = context! {
         title,
         username => user.map(Principal::username),
@@ -53,8 +55,8 @@ fn render(title: &str, user: Option<&Principal>, values: Value) -> Html<String> 
         ..values
     };
     let page = Environment::new().render_named_str("page.html", PAGE, values);
-    Html(page.unwrap_or_else(|error| {
+    page.unwrap_or_else(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "a page could not be made");
         "internal error".to_owned()
-    }))
+    })
 }

@@ -1,0 +1,136 @@
+//! The routes, each with its guard.
+
+use std::convert::Infallible;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::{InternalError, UrlencodedError};
+use actix_web::guard::{Any, Get, Head};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{Data, Form, FormConfig, Html, Path, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse, Resource, Responder, Route, web};
+use example_host::{Documents, pages};
+use iam_actix::{
+    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, WebIam, auth_routes, requires_parent,
+    requires_role,
+};
+use serde::Deserialize;
+use tracing::Instrument;
+
+/// The routes, each with its guard.
+pub fn routes(web: &WebIam, documents: &Documents) -> impl FnOnce(&mut ServiceConfig) {
+    let (web, documents) = (web.clone(), documents.clone());
+    move |config| {
+        let readers = requires_role(["admin", "auditor"]);
+        let pages = web::scope("")
+            .service(resource("/", "GET,HEAD").route(get().to(home)))
+            .service(
+                resource("/reports", "GET,HEAD,POST")
+                    .route(get().to(reports).wrap(readers.clone()))
+                    .route(web::post().to(add_report).wrap(readers)),
+            )
+            .service(
+                resource("/documents/{id}", "GET,HEAD")
+                    .route(get().to(document).wrap(requires_parent(document_parent))),
+            )
+            .service(
+                resource("/payroll", "GET,HEAD,POST").route(get().to(payroll)).route(web::post().to(payroll)),
+            )
+            .configure(auth_routes(&web))
+            .wrap(from_fn(log_request))
+            .wrap(IamLayer::new(&web));
+        let forms = FormConfig::default().limit(example_host::MAX_FORM_BYTES).error_handler(form_refused);
+        config
+            .app_data(Data::new(documents))
+            .app_data(Data::new(web))
+            .app_data(forms)
+            // No identity needed to say that we live.
+            .service(resource("/healthz", "GET,HEAD").route(get().to(|| async { "ok" })))
+            .service(resource("/readyz", "GET,HEAD").route(get().to(readyz)))
+            .service(pages);
+    }
+}
+
+/// A resource whose 405 says which methods there are: actix-web's own does not.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    let refuse =
+        move || async move { HttpResponse::MethodNotAllowed().insert_header((ALLOW, allow)).finish() };
+    web::resource(path).default_service(web::to(refuse))
+}
+
+/// GET, and HEAD as well, which `web::get()` leaves out.
+fn get() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+async fn home(MaybeUser(user): MaybeUser, csrf: CsrfToken) -> Html {
+    Html::new(pages::home(user.as_deref(), &csrf.0))
+}
+
+async fn reports(user: CurrentUser, csrf: CsrfToken) -> Html {
+    Html::new(pages::reports(&user, &csrf.0, None))
+}
+
+#[derive(Deserialize)]
+struct NewReport {
+    title: String,
+}
+
+async fn add_report(user: CurrentUser, csrf: CsrfToken, report: Form<NewReport>) -> impl Responder {
+    Html::new(pages::reports(&user, &csrf.0, Some(&report.title)))
+        .customize()
+        .with_status(StatusCode::CREATED)
+}
+
+async fn document(documents: Data<Documents>, id: Path<u64>, user: CurrentUser) -> Option<Html> {
+    documents.get(*id).map(|document| Html::new(pages::document(&user, &document.title)))
+}
+
+/// What `requires_parent` asks: whose document is it? A missing one is nobody's.
+async fn document_parent(documents: Data<Documents>, id: Path<u64>) -> Result<Option<ParentId>, Infallible> {
+    Ok(documents.get(*id).map(|document| document.parent))
+}
+
+/// Waits for the step-up guard.
+async fn payroll() -> HttpResponse {
+    HttpResponse::NotImplemented().finish()
+}
+
+async fn readyz(web: Data<WebIam>) -> impl Responder {
+    let (status, text) = example_host::readiness(web.iam()).await;
+    text.customize().with_status(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE))
+}
+
+/// A form that can't be read, with the status that says why: actix-web says 400 to most.
+fn form_refused(error: UrlencodedError, _: &HttpRequest) -> Error {
+    let status = match error {
+        UrlencodedError::Overflow { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        UrlencodedError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        UrlencodedError::Parse(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let text = example_host::form_refused(status.as_u16());
+    let response = HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(text);
+    InternalError::from_response(error, response).into()
+}
+
+/// Every log line of a request bears its id, which the answer and the audit log have, too.
+async fn log_request(
+    RequestId(id): RequestId,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    async move {
+        let mut response = next.call(request).await?;
+        tracing::info!(status = response.status().as_u16(), "answered");
+        if let Ok(id) = HeaderValue::try_from(id) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        }
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}

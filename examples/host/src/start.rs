@@ -1,0 +1,119 @@
+//! From the environment to a listener and what to serve on it.
+
+#![expect(clippy::print_stderr, reason = "why it does not start must be seen")]
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use iam_core::Iam;
+use iam_store_mysql::MySqlStore;
+use iam_store_sqlite::SqliteStore;
+use iam_web::WebIam;
+use iam_web::settings::{Database, IamSettings, Mode};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::Documents;
+
+/// What an example application serves.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it listens; does not block.
+    pub listener: std::net::TcpListener,
+    /// The identity layer with its HTTP surface.
+    pub web: WebIam,
+    /// The host's own data.
+    pub documents: Documents,
+}
+
+/// Starts an example application as the environment says, and runs it by `serve` until that ends.
+pub async fn run<F, S>(serve: F) -> ExitCode
+where
+    F: FnOnce(Host) -> S,
+    S: Future<Output = io::Result<()>>,
+{
+    // A missing `.env` is fine; what the environment has already stays. One that can't be read is refused: half of it would
+    // be other settings than those meant, development mode among them.
+    if let Err(error) = dotenvy::from_path(".env")
+        && !error.not_found()
+    {
+        // Without the line itself: it may hold a secret.
+        eprintln!(".env: can't be read; put values with spaces into double quotes");
+        return ExitCode::FAILURE;
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+    match start(serve).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // To whoever started it, whatever the log's filter says.
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start<F, S>(serve: F) -> Result<(), Box<dyn Error>>
+where
+    F: FnOnce(Host) -> S,
+    S: Future<Output = io::Result<()>>,
+{
+    let settings = IamSettings::from_env()?;
+    let iam = open(&settings).await?;
+    settings.bootstrap(&iam).await?;
+    let documents = Documents::of_the_example(&iam).await?;
+    let web = settings.web(iam.clone()).service("Example").build();
+
+    let listener = TcpListener::bind(settings.listen).await?.into_std()?;
+    tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
+    serve(Host { listener, web, documents }).await?;
+    iam.stopped().await?;
+    Ok(())
+}
+
+/// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
+/// schema is brought up to date in development, or when `--migrate` says so.
+async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
+    let migrate =
+        settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
+    let builder = match &settings.database {
+        Database::Sqlite(path) => {
+            let store = SqliteStore::open(path).await?;
+            if migrate {
+                store.migrate().await?;
+            }
+            settings.builder(store)?
+        }
+        Database::MySql(url) => {
+            let store = MySqlStore::connect(url.expose()).await?;
+            if migrate {
+                store.migrate().await?;
+            }
+            settings.builder(store)?
+        }
+        other => return Err(format!("IAM_DATABASE_URL: {other:?} is not supported by this example").into()),
+    };
+    Ok(builder.build().await?)
+}
+
+/// Ctrl-C, or what a service manager sends.
+pub async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("stopping");
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        // No way to be told to stop: run until killed.
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,112 @@
+//! Extractors: one fact each.
+
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::ops::Deref;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::{Error, FromRequest, HttpRequest};
+use iam_core::guard::Principal;
+
+use crate::convert::{Context, View, refused};
+
+/// Who sends the request. Nobody signed in is refused as [`requires_login`](crate::requires_login) would.
+///
+/// Where nobody may be signed in, ask for [`MaybeUser`] and not for `Option<CurrentUser>`: actix-web makes any failure a
+/// `None`, so that with the store down everybody would look signed out. The answer of a handler that went on like that is
+/// not sent: the layer puts a 503 in its place, and says so in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentUser(pub Principal);
+
+/// Who sends the request, if anyone is signed in. A store that fails is refused, not taken for nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaybeUser(pub Option<CurrentUser>);
+
+/// A token for the host's own forms: put it into a field `csrf_token`, or send it as the header `X-CSRF-Token`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CsrfToken(pub String);
+
+/// The request's name in logs, answers and the audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+/// An extractor's future: it belongs to the worker, as the request does.
+type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+impl FromRequest for CurrentUser {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let context = Context::of(&request)?;
+            match context.request.required_principal(&View::of(&request)).await {
+                Ok(principal) => Ok(Self(principal)),
+                Err(refusal) => {
+                    context.unknown_caller.set(refusal.status >= 500);
+                    Err(refused(*refusal))
+                }
+            }
+        })
+    }
+}
+
+impl FromRequest for MaybeUser {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let context = Context::of(&request)?.request;
+            let principal =
+                context.principal(&View::of(&request)).await.map_err(|refusal| refused(*refusal))?;
+            Ok(Self(principal.map(CurrentUser)))
+        })
+    }
+}
+
+impl FromRequest for CsrfToken {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let context = Context::of(&request)?.request;
+            context.form_token(&View::of(&request)).await.map(Self).map_err(|refusal| refused(*refusal))
+        })
+    }
+}
+
+impl FromRequest for RequestId {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let context = Context::of(request);
+        ready(context.map(|context| Self(context.request.request_id(&View::of(request)).to_owned())))
+    }
+}
+
+impl Deref for CurrentUser {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl fmt::Display for CsrfToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for CsrfToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CsrfToken(..)")
+    }
+}

@@ -1,0 +1,234 @@
+//! `iam_user_account`.
+
+use async_trait::async_trait;
+use iam_core::account::{Account, AccountStatus, AuthVersion, EmailAddress, LoginIdentifier, Username};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId};
+use iam_core::parent::ParentStatus;
+use iam_core::password::PasswordHash;
+use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
+use time::PrimitiveDateTime;
+
+use crate::connection::{Connections, Statement, execute, optional};
+use crate::error::{failed, is_duplicate_key};
+use crate::rows::{Column, timestamp, utc};
+use crate::unit::Work;
+
+const fn column(name: &'static str) -> Column {
+    Column("iam_user_account", name)
+}
+
+struct CandidateRow {
+    id: Vec<u8>,
+    status: String,
+    auth_version: i64,
+    password_hash: Option<Vec<u8>>,
+    parent_id: Option<Vec<u8>>,
+    parent_status: Option<String>,
+}
+
+pub(crate) async fn login_candidate(
+    connections: &Connections,
+    identifier: &LoginIdentifier,
+) -> Result<Option<LoginCandidate>, StoreError> {
+    let by_username = |name: &[u8]| {
+        optional(sqlx::query_as!(
+            CandidateRow,
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?"
+            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+            WHERE a.username = ?"#,
+            name
+        ))
+    };
+    let by_email = |address: &[u8]| {
+        optional(sqlx::query_as!(
+            CandidateRow,
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?"
+            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+            WHERE a.verified_email = ?"#,
+            address
+        ))
+    };
+    // What no account can have is looked up all the same: every name takes the same way.
+    let find = || match identifier {
+        LoginIdentifier::Username(username) => by_username(username.as_str().as_bytes()),
+        LoginIdentifier::Email(address) => by_email(address.as_str().as_bytes()),
+        LoginIdentifier::Unknown(text) => by_username(text.as_str().as_bytes()),
+    };
+    connections.read(find).await?.map(candidate).transpose()
+}
+
+fn candidate(row: CandidateRow) -> Result<LoginCandidate, StoreError> {
+    let parent = match column("parent_id").maybe_id(row.parent_id.as_deref())? {
+        None => None,
+        Some(id) => {
+            let status = Column("iam_parent", "status");
+            let text = row.parent_status.ok_or_else(|| status.corrupt())?;
+            Some((ParentId::from_bytes(id), status.parsed(text, ParentStatus::parse)?))
+        }
+    };
+    Ok(LoginCandidate {
+        account: AccountId::from_bytes(column("id").id(&row.id)?),
+        status: column("status").parsed(row.status, AccountStatus::parse)?,
+        auth_version: AuthVersion::from_i64(row.auth_version),
+        password: row.password_hash.as_deref().map(PasswordHash::from_stored_bytes),
+        parent,
+    })
+}
+
+struct AccountRow {
+    id: Vec<u8>,
+    username: Vec<u8>,
+    email: Option<Vec<u8>>,
+    email_verified_at: Option<PrimitiveDateTime>,
+    status: String,
+    parent_id: Option<Vec<u8>>,
+    auth_version: i64,
+    external_id: Option<Vec<u8>>,
+    created_at: PrimitiveDateTime,
+    updated_at: PrimitiveDateTime,
+}
+
+pub(crate) async fn by_id(connections: &Connections, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let find = || {
+        optional(sqlx::query_as!(
+            AccountRow,
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                created_at, updated_at
+            FROM iam_user_account WHERE id = ?",
+            &id.as_bytes()[..]
+        ))
+    };
+    connections.read(find).await?.map(account).transpose()
+}
+
+pub(crate) async fn by_username(
+    connections: &Connections,
+    username: &Username,
+) -> Result<Option<Account>, StoreError> {
+    let find = || {
+        optional(sqlx::query_as!(
+            AccountRow,
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                created_at, updated_at
+            FROM iam_user_account WHERE username = ?",
+            username.as_str().as_bytes()
+        ))
+    };
+    connections.read(find).await?.map(account).transpose()
+}
+
+fn account(row: AccountRow) -> Result<Account, StoreError> {
+    let id = AccountId::from_bytes(column("id").id(&row.id)?);
+    let username = Username::from_stored(column("username").text(row.username)?);
+    let mut account = Account::new(id, username, timestamp(row.created_at));
+    let address = |bytes| column("email").parsed(bytes, |text| EmailAddress::parse(text).ok());
+    account.email = row.email.map(address).transpose()?;
+    account.email_verified_at = row.email_verified_at.map(timestamp);
+    account.status = column("status").parsed(row.status, AccountStatus::parse)?;
+    account.parent = column("parent_id").maybe_id(row.parent_id.as_deref())?.map(ParentId::from_bytes);
+    account.auth_version = AuthVersion::from_i64(row.auth_version);
+    account.external_id = row.external_id.map(|bytes| column("external_id").text(bytes)).transpose()?;
+    account.updated_at = timestamp(row.updated_at);
+    Ok(account)
+}
+
+#[async_trait]
+impl Accounts for Work {
+    async fn insert(
+        &mut self,
+        account: &Account,
+        password: Option<&PasswordHash>,
+    ) -> Result<Insert, StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
+                    auth_version, external_id, created_at, updated_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                &account.id.as_bytes()[..],
+                account.username.as_str().as_bytes(),
+                account.email.as_ref().map(|address| address.as_str().as_bytes()),
+                account.email_verified_at.map(utc),
+                password.map(|hash| hash.expose().as_bytes()),
+                account.status.as_str(),
+                account.parent.map(|id| id.as_bytes().to_vec()),
+                account.auth_version.as_i64(),
+                account.external_id.as_ref().map(|id| id.as_bytes()),
+                utc(account.created_at),
+                utc(account.updated_at)
+            ))
+        };
+        self.insert_unless_taken(insert).await
+    }
+
+    async fn set_status(
+        &mut self,
+        id: AccountId,
+        from: AccountStatus,
+        to: AccountStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET status = ?, auth_version = auth_version + 1, updated_at = ?
+                 WHERE id = ? AND status = ?",
+                to.as_str(),
+                utc(now),
+                &id.as_bytes()[..],
+                from.as_str()
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
+    }
+
+    async fn set_password(
+        &mut self,
+        id: AccountId,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ? WHERE id = ?",
+                password.expose().as_bytes(),
+                utc(now),
+                &id.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
+    }
+
+    async fn rehash(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET password_hash = ?
+                 WHERE id = ? AND auth_version = ? AND password_hash = ? AND status = 'active'",
+                new.expose().as_bytes(),
+                &id.as_bytes()[..],
+                expected.as_i64(),
+                old.expose().as_bytes()
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
+    }
+}
+
+impl Work {
+    /// Any unique key in the way is [`Insert::Taken`]. InnoDB then undoes the one statement, and the transaction goes on.
+    pub(crate) async fn insert_unless_taken(
+        &mut self,
+        insert: impl Fn() -> Statement<u64> + Send,
+    ) -> Result<Insert, StoreError> {
+        match self.0.try_write(insert).await {
+            Ok(_) => Ok(Insert::Inserted),
+            Err(error) if is_duplicate_key(&error) => Ok(Insert::Taken),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}

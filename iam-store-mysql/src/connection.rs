@@ -1,0 +1,315 @@
+//! Connections: on loan from the pool for one statement or one unit of work, with a time limit on everything.
+//!
+//! A statement that was sent is read to its end by a task of its own. A caller that goes away meanwhile, as when a client hangs
+//! up, leaves no half-read answer on a connection, and costs no new one. A connection that did not answer in time, or that
+//! answered as the primary of before a failover does, is closed and never used again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use futures_core::future::BoxFuture;
+use iam_core::store::StoreError;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::pool::PoolConnection;
+use sqlx::query::{Map, Query};
+use sqlx::{Connection, Executor, MySql, MySqlConnection, MySqlPool};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
+
+use crate::error::{failed, is_conflict, is_dead, spoils_connection, timed_out};
+
+/// How long a read, or one statement of a unit of work, may take in all: waiting for a connection, and trying again.
+pub(crate) const STATEMENT: Duration = Duration::from_secs(3);
+
+/// How long a unit of work may be open.
+const UNIT: Duration = Duration::from_secs(10);
+
+/// How long to wait for a connection to be clean again after its use.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
+/// How often something that lost against another unit of work is tried again.
+const RETRIES: u32 = 3;
+
+/// Something to ask on a connection, once.
+pub(crate) type Statement<T> =
+    Box<dyn for<'c> FnOnce(&'c mut MySqlConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send>;
+
+/// A statement whose answer is how many rows it met.
+pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement<u64> {
+    Box::new(move |connection| {
+        Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) })
+    })
+}
+
+/// A statement whose answer is at most one row.
+pub(crate) fn optional<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<Option<T>>
+where
+    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
+    T: Send + Unpin + 'static,
+{
+    Box::new(move |connection| Box::pin(query.fetch_optional(connection)))
+}
+
+/// A statement whose answer is exactly one row.
+pub(crate) fn one<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<T>
+where
+    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
+    T: Send + Unpin + 'static,
+{
+    Box::new(move |connection| Box::pin(query.fetch_one(connection)))
+}
+
+/// A statement whose answer is any number of rows.
+pub(crate) fn all<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<Vec<T>>
+where
+    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
+    T: Send + Unpin + 'static,
+{
+    Box::new(move |connection| Box::pin(query.fetch_all(connection)))
+}
+
+/// Statements without parameters and answer, sent in one go.
+pub(crate) fn text(sql: &'static str) -> Statement<()> {
+    Box::new(move |connection| Box::pin(async move { connection.execute(sql).await.map(drop) }))
+}
+
+fn ping() -> Statement<()> {
+    Box::new(|connection| Box::pin(connection.ping()))
+}
+
+/// A connection on loan.
+pub(crate) struct Lease {
+    connection: Option<PoolConnection<MySql>>,
+    /// Whether a transaction may be open.
+    open: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(give_back(connection, self.open))),
+            Err(_) => drop(connection.detach()),
+        }
+    }
+}
+
+/// With time limits: the pool would wait for an answer from a server that is gone, and count the connection as its own.
+async fn give_back(mut connection: PoolConnection<MySql>, open: bool) {
+    if open && !matches!(timeout(GIVE_BACK, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
+        drop(connection.detach());
+        return;
+    }
+    let _ = timeout(GIVE_BACK, connection.return_to_pool()).await;
+}
+
+impl Lease {
+    /// Asks on this connection. It comes back when it may be used again.
+    async fn ask<T: Send + 'static>(
+        self,
+        deadline: Instant,
+        statement: Statement<T>,
+    ) -> (Option<Self>, Result<T, sqlx::Error>) {
+        let finished = tokio::spawn(self.finish(deadline, statement).in_current_span()).await;
+        finished.unwrap_or((None, Err(sqlx::Error::WorkerCrashed)))
+    }
+
+    async fn finish<T>(
+        mut self,
+        deadline: Instant,
+        statement: Statement<T>,
+    ) -> (Option<Self>, Result<T, sqlx::Error>) {
+        let Some(connection) = &mut self.connection else { return (None, Err(sqlx::Error::WorkerCrashed)) };
+        let answer = timeout_at(deadline, statement(connection)).await.unwrap_or_else(|_| Err(timed_out()));
+        if answer.as_ref().is_err_and(spoils_connection) {
+            // Closed at once, without a word to a server that may not listen.
+            drop(self.connection.take().map(PoolConnection::detach));
+            return (None, answer);
+        }
+        (Some(self), answer)
+    }
+}
+
+/// A transaction on loan, until its time is over.
+pub(crate) struct Open {
+    lease: Option<Lease>,
+    deadline: Instant,
+    /// Whether its owner was told of something that it wrote or locked: then it can't be begun anew behind the owner's back.
+    bound: bool,
+}
+
+impl Open {
+    /// Asks for something that takes no lock: nothing is lost when the transaction is begun anew after it.
+    pub(crate) async fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        self.ask(statement).await.map_err(failed)
+    }
+
+    /// Asks for something that writes. Says how many rows it met.
+    pub(crate) async fn write(
+        &mut self,
+        statement: impl Fn() -> Statement<u64> + Send,
+    ) -> Result<u64, StoreError> {
+        self.try_write(statement).await.map_err(failed)
+    }
+
+    /// The same, for who wants to know the error.
+    pub(crate) async fn try_write(
+        &mut self,
+        statement: impl Fn() -> Statement<u64> + Send,
+    ) -> Result<u64, sqlx::Error> {
+        let answer = self.ask(statement).await;
+        // What met no row left nothing behind that anyone relies on; what failed may have.
+        self.bound |= !matches!(answer, Ok(0));
+        answer
+    }
+
+    /// Asks for something that locks what it reads.
+    pub(crate) async fn lock<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        let answer = self.ask(statement).await;
+        self.bound = true;
+        answer.map_err(failed)
+    }
+
+    /// What lost against another transaction before it held anything is tried again, in the same transaction begun anew. Later
+    /// the server has undone what the owner believes written, so nothing can go on.
+    async fn ask<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        let deadline = self.deadline.min(Instant::now() + STATEMENT);
+        let mut tried = 0;
+        loop {
+            let lease = self.lease.take().ok_or_else(over)?;
+            let (lease, answer) = lease.ask(deadline, statement()).await;
+            match answer {
+                Err(error) if is_conflict(&error) => {
+                    tried += 1;
+                    let Some(lease) = lease.filter(|_| !self.bound && tried <= RETRIES) else {
+                        return Err(error);
+                    };
+                    tracing::debug!(tried, "lost against another unit of work: tried again");
+                    pause(tried).await;
+                    let (lease, begun) = lease.ask(deadline, text("ROLLBACK; START TRANSACTION")).await;
+                    begun?;
+                    self.lease = lease;
+                }
+                answer => {
+                    self.lease = lease;
+                    return answer;
+                }
+            }
+        }
+    }
+
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        let lease = self.lease.take().ok_or_else(over).map_err(failed)?;
+        let (lease, answer) = lease.ask(Instant::now() + STATEMENT, text("COMMIT")).await;
+        answer.map_err(failed)?;
+        if let Some(mut lease) = lease {
+            lease.open = false;
+        }
+        Ok(())
+    }
+}
+
+/// What a unit of work says after its connection or its transaction was lost.
+fn over() -> sqlx::Error {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "this unit of work failed before").into()
+}
+
+/// Some milliseconds, more each time, and never the same for two.
+async fn pause(tried: u32) {
+    let random = RandomState::new().hash_one(tried) % 16;
+    tokio::time::sleep(Duration::from_millis((random + 1) << tried)).await;
+}
+
+/// A pool with time limits.
+#[derive(Clone)]
+pub(crate) struct Connections(pub(crate) MySqlPool);
+
+impl Connections {
+    /// Asks for something that changes nothing. If the connection had died in the pool, once more on one that answers.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        self.try_read(statement).await.map_err(failed)
+    }
+
+    /// The same, for who wants to know the error.
+    pub(crate) async fn try_read<T: Send + 'static>(
+        &self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        let deadline = Instant::now() + STATEMENT;
+        let (_, answer) = self.lend(deadline, false).await?.ask(deadline, statement()).await;
+        match answer {
+            Err(error) if is_dead(&error) => {
+                self.lend(deadline, true).await?.ask(deadline, statement()).await.1
+            }
+            answer => answer,
+        }
+    }
+
+    /// One statement that is a unit of work by itself.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + STATEMENT;
+        let mut tried = 0;
+        loop {
+            let lease = self.lend(deadline, false).await.map_err(failed)?;
+            match lease.ask(deadline, statement()).await.1 {
+                Err(error) if is_conflict(&error) && tried < RETRIES => {
+                    tried += 1;
+                    pause(tried).await;
+                }
+                answer => return answer.map_err(failed),
+            }
+        }
+    }
+
+    pub(crate) async fn begin(&self) -> Result<Open, StoreError> {
+        self.try_begin().await.map_err(failed)
+    }
+
+    async fn try_begin(&self) -> Result<Open, sqlx::Error> {
+        let begun = Instant::now();
+        let deadline = begun + STATEMENT;
+        let mut tested = false;
+        loop {
+            let mut lease = self.lend(deadline, tested).await?;
+            lease.open = true;
+            match lease.ask(deadline, text("START TRANSACTION")).await {
+                (_, Err(error)) if is_dead(&error) && !tested => tested = true,
+                (_, Err(error)) => return Err(error),
+                (lease, Ok(())) => return Ok(Open { lease, deadline: begun + UNIT, bound: false }),
+            }
+        }
+    }
+
+    /// A connection; when asked for a tested one, one that has just answered.
+    async fn lend(&self, deadline: Instant, tested: bool) -> Result<Lease, sqlx::Error> {
+        loop {
+            let acquired = timeout_at(deadline, self.0.acquire()).await;
+            let connection = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+            let lease = Lease { connection: Some(connection), open: false };
+            if !tested {
+                return Ok(lease);
+            }
+            match lease.ask(deadline, ping()).await {
+                (Some(lease), Ok(())) => return Ok(lease),
+                (_, Err(error)) if !is_dead(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What sqlx and the server say, in the family's terms.
+
+use std::io;
+
+use iam_core::store::{StoreError, StoreErrorKind};
+use sqlx::migrate::MigrateError;
+use sqlx::mysql::MySqlDatabaseError;
+
+pub(crate) fn failed(error: impl Into<sqlx::Error>) -> StoreError {
+    let error = error.into();
+    StoreError::new(kind(&error), error)
+}
+
+pub(crate) fn refused(why: impl Into<String>) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, why.into())
+}
+
+/// A server that did not answer in time.
+pub(crate) fn timed_out() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the server did not answer in time").into()
+}
+
+pub(crate) fn migration_failed(error: MigrateError) -> StoreError {
+    match &error {
+        MigrateError::Dirty(version) => refused(format!(
+            "migration {version} died half way, and MySQL keeps what a migration changed before it died. Every statement of it can \
+             be run again: `DELETE FROM iam_schema_migrations WHERE version = {version} AND success = 0`, then migrate again"
+        )),
+        MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
+            StoreError::new(kind(cause), error)
+        }
+        _ => StoreError::new(StoreErrorKind::Other, error),
+    }
+}
+
+fn kind(error: &sqlx::Error) -> StoreErrorKind {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            StoreErrorKind::Unavailable
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
+        // Too many connections, of all or of this user; too many clients that failed to connect.
+        _ if matches!(number(error), Some(1040 | 1129 | 1203 | 1226)) => StoreErrorKind::Unavailable,
+        _ if spoils_connection(error) || is_conflict(error) => StoreErrorKind::Unavailable,
+        _ => StoreErrorKind::Other,
+    }
+}
+
+/// Whether the unit of work lost against another one and may be tried again as a whole: deadlock, lock wait (whether the server
+/// then undid one statement or all is its setting), a row or table that changed under a snapshot.
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1213 | 1205 | 1020 | 1412))
+}
+
+/// Whether the connection must not be used again: it is dead, out of step, or leads to a server that can't write any more, as the
+/// primary of before a failover. Another one may lead to the right server.
+pub(crate) fn spoils_connection(error: &sqlx::Error) -> bool {
+    is_dead(error)
+        || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))
+        // Read-only by option, transaction or mode; a group without a majority; a Galera node outside its cluster.
+        || matches!(number(error), Some(1290 | 1792 | 1836 | 3100 | 3101 | 1047))
+}
+
+/// Whether the connection had died, so that the same may succeed on another one at once.
+pub(crate) fn is_dead(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+        // Shutdown, killed (twice), idle for too long; and as clients say it: gone away, lost.
+        _ => matches!(number(error), Some(1053 | 1927 | 3169 | 4031 | 2006 | 2013)),
+    }
+}
+
+pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// Whether a table is missing.
+pub(crate) fn is_no_such_table(error: &sqlx::Error) -> bool {
+    number(error) == Some(1146)
+}
+
+/// Whether a privilege is missing: on a table, a column or the database.
+pub(crate) fn is_denied(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(1142 | 1143 | 1044))
+}
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    Some(error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?.number())
+}

@@ -1,0 +1,26 @@
+//! `iam_key_canary`.
+
+use async_trait::async_trait;
+use iam_core::store::{KeyCanaries, StoreError};
+
+use crate::connection::{all, execute};
+use crate::unit::Work;
+
+#[async_trait]
+impl KeyCanaries for Work {
+    async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
+        let find = || all(sqlx::query!("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id"));
+        Ok(self.0.read(find).await?.into_iter().map(|row| (row.key_id, row.sealed)).collect())
+    }
+
+    async fn put(&mut self, key_id: u32, sealed: &[u8]) -> Result<(), StoreError> {
+        let put = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_key_canary (key_id, sealed) VALUES (?, ?) ON DUPLICATE KEY UPDATE key_id = key_id",
+                key_id,
+                sealed
+            ))
+        };
+        self.0.write(put).await.map(drop)
+    }
+}

@@ -1,0 +1,61 @@
+//! `iam_parent`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::ParentId;
+use iam_core::parent::{Parent, ParentKey, ParentStatus};
+use iam_core::store::{Insert, Parents, StoreError};
+
+use crate::connection::{Connections, execute, optional};
+use crate::rows::{Column, utc};
+use crate::unit::Work;
+
+pub(crate) async fn by_key(
+    connections: &Connections,
+    key: &ParentKey,
+) -> Result<Option<Parent>, StoreError> {
+    let bytes = key.as_str().as_bytes();
+    let find = || optional(sqlx::query!("SELECT id, name, status FROM iam_parent WHERE `key` = ?", bytes));
+    let Some(row) = connections.read(find).await? else { return Ok(None) };
+    let mut parent = Parent::new(ParentId::from_bytes(Column("iam_parent", "id").id(&row.id)?), key.clone());
+    parent.name = row.name;
+    parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+    Ok(Some(parent))
+}
+
+#[async_trait]
+impl Parents for Work {
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_parent (id, `key`, name, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+                &parent.id.as_bytes()[..],
+                parent.key.as_str().as_bytes(),
+                parent.name,
+                parent.status.as_str(),
+                utc(now),
+                utc(now)
+            ))
+        };
+        self.insert_unless_taken(insert).await
+    }
+
+    async fn set_status(
+        &mut self,
+        id: ParentId,
+        from: ParentStatus,
+        to: ParentStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_parent SET status = ?, updated_at = ? WHERE id = ? AND status = ?",
+                to.as_str(),
+                utc(now),
+                &id.as_bytes()[..],
+                from.as_str()
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
+    }
+}

@@ -1,0 +1,103 @@
+//! `iam_role` and `iam_user_role`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, RoleId};
+use iam_core::role::{Grant, Role, RoleName};
+use iam_core::store::{Insert, Roles, StoreError};
+
+use crate::connection::{Connections, execute, optional};
+use crate::rows::{Column, utc};
+use crate::unit::Work;
+
+pub(crate) async fn by_name(connections: &Connections, name: &RoleName) -> Result<Option<Role>, StoreError> {
+    let bytes = name.as_str().as_bytes();
+    let find = || optional(sqlx::query!("SELECT id, description FROM iam_role WHERE name = ?", bytes));
+    let Some(row) = connections.read(find).await? else { return Ok(None) };
+    let mut role = Role::new(RoleId::from_bytes(Column("iam_role", "id").id(&row.id)?), name.clone());
+    role.description = row.description;
+    Ok(Some(role))
+}
+
+#[async_trait]
+impl Roles for Work {
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?)",
+                &role.id.as_bytes()[..],
+                role.name.as_str().as_bytes(),
+                role.description,
+                utc(now)
+            ))
+        };
+        self.insert_unless_taken(insert).await
+    }
+
+    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
+        let (account, role) = (&grant.account.as_bytes()[..], &grant.role.as_bytes()[..]);
+        let giver = grant.granted_by.map(|id| id.as_bytes().to_vec());
+        let (at, until) = (utc(grant.granted_at), grant.expires_at.map(utc));
+        // Those who give roles to one account take turns, so that none finds the other's row half way.
+        let take_turn = || {
+            optional(sqlx::query!(
+                "SELECT auth_version FROM iam_user_account WHERE id = ? FOR UPDATE",
+                account
+            ))
+        };
+        let replace = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_role SET granted_by = ?, granted_at = ?, expires_at = ?
+                 WHERE account_id = ? AND role_id = ? AND NOT (granted_by <=> ? AND expires_at <=> ?)",
+                giver,
+                at,
+                until,
+                account,
+                role,
+                giver,
+                until
+            ))
+        };
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+                account,
+                role,
+                giver,
+                at,
+                until
+            ))
+        };
+        self.0.lock(take_turn).await?;
+        if self.0.write(replace).await? == 1 {
+            return Ok(true);
+        }
+        // Taken: it is held in the same way, or it would have been replaced.
+        Ok(self.insert_unless_taken(insert).await? == Insert::Inserted)
+    }
+
+    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError> {
+        let revoke = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ?",
+                &account.as_bytes()[..],
+                &role.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(revoke).await? == 1)
+    }
+
+    async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError> {
+        let role = &role.as_bytes()[..];
+        // The answer holds until the unit is over: nobody gives the role meanwhile, since that needs a lock on its row.
+        let hold = || optional(sqlx::query!("SELECT id FROM iam_role WHERE id = ? FOR UPDATE", role));
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT role_id FROM iam_user_role WHERE role_id = ? LIMIT 1 LOCK IN SHARE MODE",
+                role
+            ))
+        };
+        self.0.lock(hold).await?;
+        Ok(self.0.lock(find).await?.is_some())
+    }
+}

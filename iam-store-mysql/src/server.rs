@@ -1,0 +1,197 @@
+//! What a server must be for this store: found out at the start, and refused with what to do about it.
+
+use iam_core::store::StoreError;
+use sqlx::mysql::MySqlRow;
+use sqlx::{Executor, Row};
+
+use crate::connection::{Connections, Statement};
+use crate::error::{failed, is_denied, refused};
+
+/// What a session of this store's own pool is set to. Statements that wait for a lock give up before the store does.
+pub(crate) const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
+    SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
+        innodb_lock_wait_timeout = 2, lock_wait_timeout = 2, autocommit = 1";
+
+/// The oldest servers that this store is tested with.
+const OLDEST_MYSQL: (u32, u32) = (8, 4);
+const OLDEST_MARIADB: (u32, u32) = (10, 11);
+
+/// What the store asks of each table; the rest of what a statement needs is no privilege.
+const PRIVILEGES: [&str; 34] = [
+    "EXPLAIN SELECT id FROM iam_parent",
+    "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_user_account",
+    "EXPLAIN INSERT INTO iam_user_account (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_user_account SET id = id WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_role",
+    "EXPLAIN INSERT INTO iam_role (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_role SET id = id WHERE 1 = 0",
+    "EXPLAIN SELECT role_id FROM iam_user_role",
+    "EXPLAIN INSERT INTO iam_user_role (role_id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_user_role SET role_id = role_id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_user_role WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_auth_session",
+    "EXPLAIN INSERT INTO iam_auth_session (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_auth_session SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_auth_session WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_auth_log",
+    "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_auth_log SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_auth_log WHERE 1 = 0",
+    "EXPLAIN SELECT count FROM iam_rate_limit",
+    "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_rate_limit SET count = count WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_rate_limit WHERE 1 = 0",
+    "EXPLAIN SELECT key_id FROM iam_key_canary",
+    "EXPLAIN INSERT INTO iam_key_canary (key_id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_key_canary SET key_id = key_id WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_schema",
+    "EXPLAIN SELECT version FROM iam_schema_migrations",
+    // What ON DUPLICATE KEY UPDATE and the upkeep ask for once more, as they are written.
+    "EXPLAIN INSERT INTO iam_key_canary (key_id) VALUES (NULL) ON DUPLICATE KEY UPDATE key_id = key_id",
+    "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL) ON DUPLICATE KEY UPDATE count = count",
+    "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL) ON DUPLICATE KEY UPDATE count = count",
+    "EXPLAIN SELECT id FROM iam_role FOR UPDATE",
+];
+
+struct Settings {
+    version: String,
+    session_mode: String,
+    global_mode: String,
+    charsets: [String; 2],
+    autocommit: i64,
+    isolation: String,
+}
+
+/// Refuses a server or a session that this store can't work with. The privileges are looked at only when there are tables.
+pub(crate) async fn check_settings(connections: &Connections) -> Result<(), StoreError> {
+    let settings = connections.read(settings).await?;
+    check_version(&settings.version)?;
+    check_mode("the server's sql_mode", &settings.global_mode)?;
+    check_mode("this session's sql_mode", &settings.session_mode)?;
+    if settings.charsets.iter().any(|charset| charset != "utf8mb4") {
+        return Err(refused("a connection must speak utf8mb4: `SET NAMES utf8mb4`"));
+    }
+    if settings.autocommit != 1 {
+        return Err(refused("a connection of the pool must have autocommit on"));
+    }
+    if settings.isolation == "READ-UNCOMMITTED" {
+        return Err(refused(
+            "a connection of the pool must not see what was not committed: set its transaction isolation to READ COMMITTED",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) async fn check_privileges(connections: &Connections) -> Result<(), StoreError> {
+    for sql in PRIVILEGES {
+        match connections.try_read(|| explain(sql)).await {
+            Err(error) if is_denied(&error) => {
+                return Err(refused(format!(
+                    "this database user may not do all that the store does ({}): GRANT SELECT, INSERT, UPDATE, DELETE on the \
+                     iam tables to it. More is needed only by who migrates",
+                    error.as_database_error().map(ToString::to_string).unwrap_or_default()
+                )));
+            }
+            // Anything else is no matter of privileges: nothing is executed here.
+            Err(error) if error.as_database_error().is_none() => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn explain(sql: &'static str) -> Statement<()> {
+    Box::new(move |connection| Box::pin(async move { connection.fetch_all(sql).await.map(drop) }))
+}
+
+fn settings() -> Statement<Settings> {
+    const SQL: &str = "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
+        @@SESSION.character_set_results, @@SESSION.autocommit";
+    // Its name differs between the servers.
+    const ISOLATION: &str =
+        "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
+    Box::new(|connection| {
+        Box::pin(async move {
+            let row: MySqlRow = sqlx::query(SQL).fetch_one(&mut *connection).await?;
+            let isolation = sqlx::query(ISOLATION).fetch_one(&mut *connection).await?;
+            Ok(Settings {
+                version: row.try_get(0)?,
+                session_mode: row.try_get(1)?,
+                global_mode: row.try_get(2)?,
+                charsets: [row.try_get(3)?, row.try_get(4)?],
+                autocommit: row.try_get(5)?,
+                isolation: isolation.try_get(1)?,
+            })
+        })
+    })
+}
+
+fn check_mode(whose: &str, mode: &str) -> Result<(), StoreError> {
+    let has = |name: &str| mode.split(',').any(|part| part.eq_ignore_ascii_case(name));
+    if !has("STRICT_TRANS_TABLES") && !has("STRICT_ALL_TABLES") {
+        return Err(refused(format!(
+            "{whose} is not strict, so it would cut off what does not fit: add STRICT_TRANS_TABLES to it"
+        )));
+    }
+    if let Some(name) = ["SIMULTANEOUS_ASSIGNMENT", "ANSI_QUOTES", "ORACLE"].into_iter().find(|name| has(name)) {
+        return Err(refused(format!("{whose} changes what statements mean: take {name} out of it")));
+    }
+    Ok(())
+}
+
+fn check_version(version: &str) -> Result<(), StoreError> {
+    let (name, oldest, found) = if version.contains("MariaDB") {
+        // Some say 5.5.5 first, for clients that knew only MySQL.
+        ("MariaDB", OLDEST_MARIADB, numbers(version.strip_prefix("5.5.5-").unwrap_or(version)))
+    } else {
+        ("MySQL", OLDEST_MYSQL, numbers(version))
+    };
+    if found.is_some_and(|found| found >= oldest) {
+        return Ok(());
+    }
+    Err(refused(format!("{name} {version} is too old: {name} {}.{} or newer is needed", oldest.0, oldest.1)))
+}
+
+/// The first two numbers.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for good in [
+            "8.4.0",
+            "8.4.6-commercial",
+            "9.7.4-2",
+            "10.11.0-MariaDB",
+            "10.11.19-MariaDB-0+deb12u1",
+            "5.5.5-11.4.2-MariaDB-log",
+            "12.0.2-MariaDB",
+        ] {
+            assert!(check_version(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["8.0.36", "8.3.0", "5.7.44-log", "8.0.11-TiDB-v7.5.0", "10.6.18-MariaDB", "5.5.5-10.5.1-MariaDB", ""]
+        {
+            let error = check_version(bad).unwrap_err();
+            assert!(format!("{error:?}").contains("too old"), "{bad}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn modes() {
+        for good in ["STRICT_TRANS_TABLES", "ONLY_FULL_GROUP_BY,STRICT_ALL_TABLES,NO_ZERO_DATE"] {
+            assert!(check_mode("it", good).is_ok(), "{good}");
+        }
+        for bad in ["", "NO_ZERO_DATE", "STRICT_ALL_TABLES,SIMULTANEOUS_ASSIGNMENT"] {
+            assert!(check_mode("it", bad).is_err(), "{bad}");
+        }
+    }
+}

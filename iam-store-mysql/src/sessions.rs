@@ -1,0 +1,270 @@
+//! `iam_auth_session`.
+
+use async_trait::async_trait;
+use iam_core::account::{AccountStatus, AuthVersion, Username};
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::parent::{ParentKey, ParentStatus};
+use iam_core::role::RoleName;
+use iam_core::session::{EndReason, NewSession, ParentOfAccount, SessionRecord, SessionState};
+use iam_core::store::{Insert, Sessions, StoreError};
+use iam_core::token::TokenHash;
+use time::PrimitiveDateTime;
+
+use crate::connection::{Connections, all, execute};
+use crate::rows::{Column, timestamp, utc};
+use crate::unit::Work;
+
+const fn column(name: &'static str) -> Column {
+    Column("iam_auth_session", name)
+}
+
+struct SessionRow {
+    id: Vec<u8>,
+    state: String,
+    auth_version: i64,
+    amr: String,
+    login_time: PrimitiveDateTime,
+    last_seen_at: PrimitiveDateTime,
+    ended_at: Option<PrimitiveDateTime>,
+    end_reason: Option<String>,
+    account_id: Vec<u8>,
+    username: Vec<u8>,
+    account_status: String,
+    account_auth_version: i64,
+    parent_id: Option<Vec<u8>>,
+    parent_key: Option<Vec<u8>>,
+    parent_status: Option<String>,
+    role: Option<Vec<u8>>,
+    role_expires_at: Option<PrimitiveDateTime>,
+}
+
+/// The guard's read: one statement, a row for each role.
+pub(crate) async fn by_token(
+    connections: &Connections,
+    token: &TokenHash,
+) -> Result<Option<SessionRecord>, StoreError> {
+    let find = || {
+        all(sqlx::query_as!(
+            SessionRow,
+            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.last_seen_at, s.ended_at, s.end_reason,
+                s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
+                p.`key` AS "parent_key?", p.status AS "parent_status?", r.name AS "role?",
+                g.expires_at AS "role_expires_at?"
+            FROM iam_auth_session s
+            JOIN iam_user_account a ON a.id = s.account_id
+            LEFT JOIN iam_parent p ON p.id = a.parent_id
+            LEFT JOIN iam_user_role g ON g.account_id = a.id
+            LEFT JOIN iam_role r ON r.id = g.role_id
+            WHERE s.token_hash = ?"#,
+            &token.as_bytes()[..]
+        ))
+    };
+    let mut rows = connections.read(find).await?;
+    let mut roles = Vec::new();
+    for row in &mut rows {
+        if let Some(name) = row.role.take() {
+            let name = Column("iam_role", "name").parsed(name, |name| RoleName::parse(name).ok())?;
+            roles.push((name, row.role_expires_at.map(timestamp)));
+        }
+    }
+    let record = rows.into_iter().next().map(record).transpose()?;
+    Ok(record.map(|record| SessionRecord { roles, ..record }))
+}
+
+fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
+    let account = |name| Column("iam_user_account", name);
+    let parent = parent(&row)?;
+    Ok(SessionRecord {
+        id: SessionId::from_bytes(column("id").id(&row.id)?),
+        state: column("state").parsed(row.state, SessionState::parse)?,
+        auth_version: AuthVersion::from_i64(row.auth_version),
+        amr: row.amr,
+        login_at: timestamp(row.login_time),
+        last_seen_at: timestamp(row.last_seen_at),
+        // An end without a readable reason is still no session that lives.
+        ended: row
+            .ended_at
+            .map(|at| (timestamp(at), EndReason::parse(row.end_reason.as_deref().unwrap_or_default()))),
+        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
+        username: Username::from_stored(account("username").text(row.username)?),
+        account_status: account("status").parsed(row.account_status, AccountStatus::parse)?,
+        account_auth_version: AuthVersion::from_i64(row.account_auth_version),
+        parent,
+        roles: Vec::new(),
+    })
+}
+
+fn parent(row: &SessionRow) -> Result<Option<ParentOfAccount>, StoreError> {
+    let parent = |name| Column("iam_parent", name);
+    let Some(id) = parent("id").maybe_id(row.parent_id.as_deref())? else { return Ok(None) };
+    let key = row.parent_key.as_deref().unwrap_or_default();
+    let status = row.parent_status.as_deref().unwrap_or_default();
+    Ok(Some(ParentOfAccount {
+        id: ParentId::from_bytes(id),
+        key: parent("key").parsed(key, |key| ParentKey::parse(key).ok())?,
+        status: parent("status").parsed(status, ParentStatus::parse)?,
+    }))
+}
+
+pub(crate) async fn unseen_since(
+    connections: &Connections,
+    before: Timestamp,
+    most: u32,
+) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+    let find = || {
+        all(sqlx::query!(
+            "SELECT id, account_id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
+             WHERE ended_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
+            utc(before),
+            most
+        ))
+    };
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|row| {
+            let (id, account) = (column("id").id(&row.id)?, column("account_id").id(&row.account_id)?);
+            Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
+        })
+        .collect()
+}
+
+pub(crate) async fn touch(
+    connections: &Connections,
+    id: SessionId,
+    now: Timestamp,
+    unless_after: Timestamp,
+) -> Result<bool, StoreError> {
+    let touch = || {
+        execute(sqlx::query!(
+            "UPDATE iam_auth_session SET last_seen_at = ?
+             WHERE id = ? AND ended_at IS NULL AND last_seen_at <= ? AND last_seen_at < ?",
+            utc(now),
+            &id.as_bytes()[..],
+            utc(unless_after),
+            utc(now)
+        ))
+    };
+    Ok(connections.write(touch).await? == 1)
+}
+
+#[async_trait]
+impl Sessions for Work {
+    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+        // What the session is conditional on is locked until the unit is over: whoever changes it at this moment comes before or
+        // after, as a whole. For update, since a lock that is shared could not be raised later without a deadlock.
+        let insert = || {
+            let address = session.client.address.map(|address| address.to_string());
+            execute(sqlx::query!(
+                "INSERT INTO iam_auth_session
+                    (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent)
+                 SELECT ?, a.id, ?, ?, a.auth_version, ?, ?, ?, ?, ?
+                 FROM iam_user_account a
+                 WHERE a.id = ? AND a.auth_version = ? AND a.status = 'active'
+                   AND (a.parent_id IS NULL OR EXISTS
+                       (SELECT 1 FROM iam_parent p WHERE p.id = a.parent_id AND p.status = 'active' LOCK IN SHARE MODE))
+                 FOR UPDATE",
+                &session.id.as_bytes()[..],
+                &session.token.as_bytes()[..],
+                session.state.as_str(),
+                session.amr,
+                utc(session.login_at),
+                utc(session.login_at),
+                address,
+                session.client.user_agent,
+                &session.account.as_bytes()[..],
+                session.auth_version.as_i64()
+            ))
+        };
+        Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn replace_token(
+        &mut self,
+        id: SessionId,
+        old: &TokenHash,
+        new: &TokenHash,
+        state: SessionState,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let replace = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session SET token_hash = ?, state = ?, last_seen_at = GREATEST(last_seen_at, ?)
+                 WHERE id = ? AND token_hash = ? AND ended_at IS NULL",
+                &new.as_bytes()[..],
+                state.as_str(),
+                utc(now),
+                &id.as_bytes()[..],
+                &old.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(replace).await? == 1)
+    }
+
+    async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
+        let end = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session SET ended_at = ?, end_reason = ?, logout_time = ?
+                 WHERE id = ? AND ended_at IS NULL",
+                utc(now),
+                reason.as_str(),
+                logout_time(reason, now),
+                &id.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(end).await? == 1)
+    }
+
+    async fn end_all(
+        &mut self,
+        account: AccountId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let end = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session SET ended_at = ?, end_reason = ?, logout_time = ?
+                 WHERE account_id = ? AND ended_at IS NULL",
+                utc(now),
+                reason.as_str(),
+                logout_time(reason, now),
+                &account.as_bytes()[..]
+            ))
+        };
+        self.0.write(end).await
+    }
+
+    async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        // What somebody else has locked is left for the next time: upkeep never waits, and never stands in a circle.
+        let forget = || {
+            execute(sqlx::query!(
+                "UPDATE
+                    (SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_secret)
+                     WHERE secret_ended_at < ? ORDER BY secret_ended_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_auth_session s FORCE INDEX (PRIMARY) ON s.id = old.id
+                 SET s.token_hash = NULL",
+                utc(ended_before),
+                most
+            ))
+        };
+        self.0.write(forget).await
+    }
+
+    async fn delete_ended(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let delete = || {
+            execute(sqlx::query!(
+                "DELETE s FROM
+                    (SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
+                     WHERE ended_at < ? ORDER BY ended_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_auth_session s FORCE INDEX (PRIMARY) ON s.id = old.id",
+                utc(ended_before),
+                most
+            ))
+        };
+        self.0.write(delete).await
+    }
+}
+
+fn logout_time(reason: EndReason, now: Timestamp) -> Option<PrimitiveDateTime> {
+    (reason == EndReason::Logout).then(|| utc(now))
+}

@@ -1,0 +1,194 @@
+//! Connecting, and the reads that need no unit of work.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::audit::Entry;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, SessionId};
+use iam_core::parent::{Parent, ParentKey};
+use iam_core::role::{Role, RoleName};
+use iam_core::session::SessionRecord;
+use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
+use iam_core::token::TokenHash;
+use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
+use sqlx::{Connection, Executor};
+
+use crate::connection::{Connections, STATEMENT};
+use crate::unit::Work;
+use crate::{accounts, audit, migrate, options, parents, roles, server, sessions};
+
+/// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
+const CONNECTIONS: u32 = 10;
+
+/// A connection that lay idle for longer is asked whether it is alive before it is used.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// A store in a database of MySQL or MariaDB. Cheap to clone: all clones are the same one.
+#[derive(Clone)]
+pub struct MySqlStore {
+    connections: Connections,
+    checked: Arc<Checked>,
+}
+
+/// What of the server was found right, and is not looked at again.
+#[derive(Default)]
+struct Checked {
+    settings: AtomicBool,
+    privileges: AtomicBool,
+}
+
+/// Says nothing of how the database is reached: there is a password in it.
+impl fmt::Debug for MySqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MySqlStore").finish_non_exhaustive()
+    }
+}
+
+impl MySqlStore {
+    /// Connects to a database, such as `mysql://user:password@db.example.com:3306/app`. Connecting never changes the schema, and
+    /// gives up after about three seconds.
+    ///
+    /// **TLS.** A server elsewhere is only spoken to through TLS, unless the URL says otherwise (`?ssl-mode=DISABLED`); one on this
+    /// machine (`localhost`, 127.0.0.0/8, `::1`, a socket) also without, if it has none. `?ssl-mode=VERIFY_IDENTITY`, with
+    /// `&ssl-ca=/path/to/ca.pem` for a certificate authority of your own, also checks whose certificate it is: ask for it
+    /// wherever the network in between is not yours alone.
+    ///
+    /// **What is refused**, with an error that says what to do: servers older than MySQL 8.4 and MariaDB 10.11; a server whose
+    /// `sql_mode` is not strict, since it would cut off what does not fit; a user who may not do what the store does. SELECT,
+    /// INSERT, UPDATE and DELETE are enough; [`migrate`](Self::migrate) needs more.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let pool = MySqlPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(STATEMENT)
+            .idle_timeout(Duration::from_mins(10))
+            .max_lifetime(Duration::from_mins(30))
+            .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(server::SESSION).await.map(drop) })
+            })
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options::from_url(url)?);
+        let store = Self::from_pool(pool);
+        // Also finds out whether the server can be reached.
+        store.check_settings().await?;
+        if migrate::readiness(&store.connections).await? == Readiness::Ready {
+            store.check_privileges().await?;
+        }
+        Ok(store)
+    }
+
+    /// Uses a pool of the host's, whose database then holds the family's tables beside the host's own.
+    ///
+    /// How many connections it has and how they reach the server are the pool's settings. Its sessions must have a strict
+    /// `sql_mode`, `utf8mb4` and autocommit, which is looked at when the store is first used; give them READ COMMITTED
+    /// (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right under REPEATABLE
+    /// READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
+    pub fn from_pool(pool: MySqlPool) -> Self {
+        Self { connections: Connections(pool), checked: Arc::default() }
+    }
+
+    /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
+    /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at once: they
+    /// take turns by a lock of the server. (On a cluster such a lock is each node's own: let one program migrate, or all by
+    /// way of one node.)
+    ///
+    /// Needs the rights CREATE, ALTER, INDEX and REFERENCES besides those of daily work, when there is something to do.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.check_settings().await?;
+        migrate::run(&self.connections.0).await
+    }
+
+    async fn check_settings(&self) -> Result<(), StoreError> {
+        if !self.checked.settings.load(Ordering::Relaxed) {
+            server::check_settings(&self.connections).await?;
+            self.checked.settings.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn check_privileges(&self) -> Result<(), StoreError> {
+        if !self.checked.privileges.load(Ordering::Relaxed) {
+            server::check_privileges(&self.connections).await?;
+            self.checked.privileges.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for MySqlStore {
+    async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
+        self.check_settings().await?;
+        Ok(Box::new(Work(self.connections.begin().await?)))
+    }
+
+    async fn readiness(&self) -> Result<Readiness, StoreError> {
+        self.check_settings().await?;
+        let readiness = migrate::readiness(&self.connections).await?;
+        if readiness == Readiness::Ready {
+            self.check_privileges().await?;
+        }
+        Ok(readiness)
+    }
+
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
+        sessions::by_token(&self.connections, token).await
+    }
+
+    async fn touch_session(
+        &self,
+        id: SessionId,
+        now: Timestamp,
+        unless_after: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.check_settings().await?;
+        sessions::touch(&self.connections, id, now, unless_after).await
+    }
+
+    async fn sessions_unseen_since(
+        &self,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        sessions::unseen_since(&self.connections, before, most).await
+    }
+
+    async fn login_candidate(
+        &self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError> {
+        accounts::login_candidate(&self.connections, identifier).await
+    }
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        accounts::by_id(&self.connections, id).await
+    }
+
+    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
+        accounts::by_username(&self.connections, username).await
+    }
+
+    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        audit::entries(&self.connections, before, most).await
+    }
+
+    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
+        parents::by_key(&self.connections, key).await
+    }
+
+    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        roles::by_name(&self.connections, name).await
+    }
+}

@@ -1,0 +1,121 @@
+//! Databases for tests: each test has its own, which is gone after it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, MySqlPool};
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    MySql,
+    MariaDb,
+}
+
+pub(crate) const BOTH: [Server; 2] = [Server::MySql, Server::MariaDb];
+
+impl Server {
+    /// An administrator's URL without a database, by `IAM_TEST_MYSQL_URL` and `IAM_TEST_MARIADB_URL`. Without it the test is
+    /// skipped, unless `IAM_TEST_REQUIRE_DATABASES` is 1.
+    pub(crate) fn url(self) -> Option<String> {
+        let name = match self {
+            Self::MySql => "IAM_TEST_MYSQL_URL",
+            Self::MariaDb => "IAM_TEST_MARIADB_URL",
+        };
+        let url = std::env::var(name).ok().filter(|url| !url.is_empty());
+        let required = std::env::var("IAM_TEST_REQUIRE_DATABASES").is_ok_and(|required| required == "1");
+        assert!(url.is_some() || !required, "{name} is not set");
+        url
+    }
+}
+
+/// An empty database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    admin: String,
+    pub(crate) name: String,
+}
+
+impl Database {
+    pub(crate) async fn create(server: Server) -> Option<Self> {
+        Some(Self::of(&server.url()?).await)
+    }
+
+    pub(crate) async fn of(admin: &str) -> Self {
+        let name = format!("iam_test_{:016x}", RandomState::new().hash_one(std::process::id()));
+        let mut connection = MySqlConnection::connect(admin).await.unwrap();
+        // Other than the family's tables ask for, so that nothing rests on it.
+        run_on(&mut connection, &format!("CREATE DATABASE {name} DEFAULT CHARACTER SET latin1")).await;
+        connection.close().await.unwrap();
+        Self { admin: admin.to_owned(), name }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("{}/{}", self.admin.trim_end_matches('/'), self.name)
+    }
+
+    /// The URL of another user of this database.
+    pub(crate) fn url_of(&self, user: &str, password: &str) -> String {
+        let host = self.admin.rsplit_once('@').unwrap().1.trim_end_matches('/');
+        format!("mysql://{user}:{password}@{host}/{}", self.name)
+    }
+
+    /// A pool of the host's own, with its own settings for each session.
+    pub(crate) async fn pool(&self, connections: u32, session: &'static str) -> MySqlPool {
+        MySqlPoolOptions::new()
+            .max_connections(connections)
+            .after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(session).await.map(drop) })
+            })
+            .connect_with(MySqlConnectOptions::from_str(&self.url()).unwrap())
+            .await
+            .unwrap()
+    }
+
+    /// Runs something as the administrator.
+    pub(crate) async fn run(&self, sql: &str) {
+        let mut connection = MySqlConnection::connect(&self.url()).await.unwrap();
+        run_on(&mut connection, sql).await;
+        connection.close().await.unwrap();
+    }
+
+    pub(crate) async fn connection(&self) -> MySqlConnection {
+        MySqlConnection::connect(&self.url()).await.unwrap()
+    }
+}
+
+pub(crate) async fn run_on(connection: &mut MySqlConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let (admin, name) = (self.admin.clone(), self.name.clone());
+        // In a thread, since dropping can't wait; and ended by force, since the test's own runtime stands still meanwhile.
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), remove(&admin, &name)).await })
+        });
+        match removing.join() {
+            Ok(Ok(Ok(()))) => {}
+            failed => eprintln!("{} was not removed: {failed:?}", self.name),
+        }
+    }
+}
+
+async fn remove(admin: &str, name: &str) -> Result<(), sqlx::Error> {
+    let mut connection = MySqlConnection::connect(admin).await?;
+    let others: Vec<u64> =
+        sqlx::query_scalar("SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ?")
+            .bind(name)
+            .fetch_all(&mut connection)
+            .await?;
+    for other in others {
+        // It may have ended by itself.
+        let _ = connection.execute(AssertSqlSafe(format!("KILL {other}"))).await;
+    }
+    connection.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await?;
+    connection.close().await
+}

@@ -1,0 +1,314 @@
+//! Connections that die, servers that can't write or don't answer, and units of work that lose against others.
+//!
+//! The tests at the end need a server that nobody else uses. `IAM_TEST_OWN_SERVER` names a program that is called with `start`,
+//! `kill` (as if the machine had died), `pause` and `resume`, and `IAM_TEST_OWN_SERVER_URL` is its administrator's URL.
+
+use std::process::Command;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use iam_core::clock::Timestamp;
+use iam_core::id::SessionId;
+use iam_core::session::EndReason;
+use iam_core::store::{Store, StoreError, StoreErrorKind};
+use iam_core::token::TokenHash;
+use iam_store_mysql::MySqlStore;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+
+use crate::common::{BOTH, Database, run_on};
+use crate::rows::{account, sign_in};
+
+const TOKEN: TokenHash = TokenHash::from_bytes([1; 32]);
+const SESSION: SessionId = SessionId::from_bytes([1; 16]);
+
+fn later(secs: u64) -> Timestamp {
+    account().created_at.plus(Duration::from_secs(secs))
+}
+
+async fn with_session(database: &Database) -> MySqlStore {
+    let store = MySqlStore::connect(&database.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    sign_in(&store).await;
+    store
+}
+
+/// Ends every connection to the database.
+async fn kill_all(database: &Database) {
+    let mut connection = database.connection().await;
+    let others: Vec<u64> = sqlx::query_scalar(
+        "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
+    )
+    .bind(&database.name)
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    for other in others {
+        let _ = connection.execute(AssertSqlSafe(format!("KILL {other}"))).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_died_costs_no_request() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        for _ in 0..5 {
+            // Several connections lie idle in the pool, and all of them die.
+            let reads = (0..8).map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { store.session(&TOKEN).await.unwrap().is_some() })
+            });
+            for read in reads.collect::<Vec<_>>() {
+                assert!(read.await.unwrap());
+            }
+            kill_all(&database).await;
+            assert!(store.session(&TOKEN).await.unwrap().is_some(), "a read");
+            kill_all(&database).await;
+            store.begin().await.unwrap().commit().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_unit_whose_connection_died_fails_as_a_whole() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let mut unit = store.begin().await.unwrap();
+        assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap());
+        kill_all(&database).await;
+        for _ in 0..2 {
+            let error = unit.sessions().end_all(account().id, EndReason::Logout, later(1)).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        }
+        assert_eq!(unit.commit().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_connection_to_a_server_that_can_not_write_is_not_used_again() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        with_session(&database).await;
+        // The first three lead to the primary of before the failover.
+        let opened = Arc::new(AtomicU32::new(0));
+        let pool = MySqlPoolOptions::new()
+            .max_connections(3)
+            .after_connect(move |connection, _| {
+                let old = opened.fetch_add(1, Ordering::SeqCst) < 3;
+                Box::pin(async move {
+                    let sql = if old { "SET SESSION TRANSACTION READ ONLY" } else { "DO 0" };
+                    connection.execute(sql).await.map(drop)
+                })
+            })
+            .connect_with(MySqlConnectOptions::from_str(&database.url()).unwrap())
+            .await
+            .unwrap();
+        let store = MySqlStore::from_pool(pool);
+        let write = async || -> Result<bool, StoreError> {
+            let mut unit = store.begin().await?;
+            let done = unit.sessions().end(SESSION, EndReason::Logout, later(1)).await?;
+            unit.commit().await?;
+            Ok(done)
+        };
+        for _ in 0..3 {
+            assert_eq!(write().await.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?}");
+        }
+        assert!(write().await.unwrap(), "{server:?}");
+    }
+}
+
+/// A lock on the session's row, by somebody else.
+async fn lock_session(database: &Database) -> MySqlConnection {
+    let mut other = database.connection().await;
+    run_on(&mut other, "START TRANSACTION; UPDATE iam_auth_session SET amr = 'x'").await;
+    other
+}
+
+#[tokio::test]
+async fn what_waited_in_vain_is_tried_again() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let other = lock_session(&database).await;
+        let unlocking = tokio::spawn(async move {
+            // Longer than a lock is waited for once.
+            tokio::time::sleep(Duration::from_millis(2400)).await;
+            other.close().await.unwrap();
+        });
+        // A unit whose first statement it is: begun anew behind the owner's back.
+        let mut unit = store.begin().await.unwrap();
+        assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap(), "{server:?}");
+        unit.commit().await.unwrap();
+        unlocking.await.unwrap();
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_note_of_use_that_waited_in_vain_is_tried_again() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let other = lock_session(&database).await;
+        let unlocking = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(2400)).await;
+            other.close().await.unwrap();
+        });
+        assert!(store.touch_session(SESSION, later(60), later(0)).await.unwrap(), "{server:?}");
+        unlocking.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_stays_is_unavailable_in_time() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let _other = lock_session(&database).await;
+        let began = Instant::now();
+        let error = store.touch_session(SESSION, later(60), later(0)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        let mut unit = store.begin().await.unwrap();
+        let error = unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
+}
+
+/// Two units that lock two rows crosswise: one of them loses, as a whole, and knows it.
+#[tokio::test]
+async fn a_unit_that_lost_after_it_wrote_is_undone() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let mut unit = store.begin().await.unwrap();
+        // As little as the other one has changed less is what InnoDB undoes.
+        assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap());
+        let mut other = database.connection().await;
+        run_on(
+            &mut other,
+            "CREATE TABLE weight (n INT PRIMARY KEY); START TRANSACTION;
+             INSERT INTO weight WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900) SELECT n FROM m;
+             UPDATE iam_user_account SET updated_at = '2026-02-02'",
+        )
+        .await;
+        let crossing = tokio::spawn(async move {
+            run_on(&mut other, "UPDATE iam_auth_session SET amr = 'y'; COMMIT").await;
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let hash = iam_core::password::PasswordHash::from_stored("$x");
+        let error = unit.accounts().set_password(account().id, &hash, later(1)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        crossing.await.unwrap();
+        assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.is_err(), "nothing goes on");
+        assert!(unit.commit().await.is_err());
+        let found = store.session(&TOKEN).await.unwrap().unwrap();
+        assert_eq!((found.ended, found.amr.as_str()), (None, "y"), "{server:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_costs_no_connection() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        let mut connection = database.connection().await;
+        let mut made = async || -> i64 {
+            let (_, made): (String, String) =
+                sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Connections'").fetch_one(&mut connection).await.unwrap();
+            made.parse().unwrap()
+        };
+        let mut least = i64::MAX;
+        for _ in 0..10 {
+            let before = made().await;
+            for micros in 0..20 {
+                let reading = store.session(&TOKEN);
+                let _ = tokio::time::timeout(Duration::from_micros(micros * 20), reading).await;
+                let mut unit = store.begin().await.unwrap();
+                let ending = unit.sessions().end(SESSION, EndReason::Logout, later(1));
+                let _ = tokio::time::timeout(Duration::from_micros(micros * 20), ending).await;
+                drop(unit);
+            }
+            least = least.min(made().await - before);
+        }
+        assert!(least < 20, "{server:?}: {least} connections made for forty that went away");
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
+    }
+}
+
+// -- a server of its own --
+
+fn own_server(verb: &str) {
+    let program = std::env::var("IAM_TEST_OWN_SERVER").unwrap();
+    assert!(Command::new(program).arg(verb).status().unwrap().success(), "{verb}");
+}
+
+/// Reads and writes without end, and how often each way they ended.
+async fn load(store: &MySqlStore) -> Result<(), StoreError> {
+    store.session(&TOKEN).await?;
+    let mut unit = store.begin().await?;
+    unit.sessions().end(SessionId::from_bytes([9; 16]), EndReason::Logout, later(1)).await?;
+    unit.commit().await
+}
+
+/// Until it works again: how long that took.
+async fn recovers(store: &MySqlStore) -> Duration {
+    let began = Instant::now();
+    while load(store).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
+    let Ok(url) = std::env::var("IAM_TEST_OWN_SERVER_URL") else { return };
+    own_server("start");
+    let database = Database::of(&url).await;
+    let store = with_session(&database).await;
+    for (down, up) in [("kill", "start"), ("pause", "resume")] {
+        let mut running = tokio::task::JoinSet::new();
+        let stop = Arc::new(AtomicU32::new(0));
+        for _ in 0..16 {
+            let (store, stop) = (store.clone(), Arc::clone(&stop));
+            running.spawn(async move {
+                let (mut done, mut slowest) = (0, Duration::ZERO);
+                while stop.load(Ordering::SeqCst) == 0 {
+                    let began = Instant::now();
+                    match load(&store).await {
+                        Ok(()) => done += 1,
+                        Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}"),
+                    }
+                    slowest = slowest.max(began.elapsed());
+                }
+                (done, slowest)
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        own_server(down);
+        let began = Instant::now();
+        assert!(store.session(&TOKEN).await.is_err(), "{down}");
+        let answered = began.elapsed();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        own_server(up);
+        let recovered = recovers(&store).await;
+        stop.store(1, Ordering::SeqCst);
+        let (mut done, mut slowest) = (0, Duration::ZERO);
+        for (one_done, one_slowest) in running.join_all().await {
+            (done, slowest) = (done + one_done, slowest.max(one_slowest));
+        }
+        eprintln!("{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}");
+        assert!(answered < Duration::from_secs(4), "{down}: {answered:?}");
+        assert!(recovered < Duration::from_secs(5), "{up}: {recovered:?}");
+        // A read and a unit, each of which may wait.
+        assert!(slowest < Duration::from_secs(10), "{down}: {slowest:?}");
+    }
+    drop(database);
+    own_server("kill");
+}

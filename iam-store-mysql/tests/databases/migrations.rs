@@ -1,0 +1,234 @@
+//! Migrations, beside a host's own and by many at once; and who may do what.
+
+use iam_core::store::{Readiness, Store, StoreError};
+use iam_store_mysql::MySqlStore;
+use sqlx::migrate::Migrator;
+use tokio::task::JoinSet;
+
+use crate::common::{BOTH, Database, Server, run_on};
+use crate::rows::{account, sign_in};
+
+async fn migrated(database: &Database) -> MySqlStore {
+    let store = MySqlStore::connect(&database.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    store
+}
+
+fn says(error: &StoreError, what: &str) -> bool {
+    format!("{error:?}").contains(what)
+}
+
+#[tokio::test]
+async fn connecting_never_changes_the_schema() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = MySqlStore::connect(&database.url()).await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+        let tables = sqlx::query("SHOW TABLES").fetch_all(&mut database.connection().await).await.unwrap();
+        assert_eq!(tables.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn migrating_makes_it_ready_and_twice_is_once() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        sign_in(&store).await;
+        store.migrate().await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_migrate_at_once_beside_a_hosts_own_migrations() {
+    for server in BOTH {
+        for _ in 0..4 {
+            let Some(database) = Database::create(server).await else { continue };
+            database
+                .run(
+                    "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+                         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+                         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
+                     INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (1, 'the host''s', TRUE, x'1234', 0), (2, 'the next', TRUE, x'56', 0)",
+                )
+                .await;
+            let mut tasks = JoinSet::new();
+            for _ in 0..4 {
+                let url = database.url();
+                tasks.spawn(async move {
+                    let store = MySqlStore::connect(&url).await.unwrap();
+                    store.migrate().await.unwrap();
+                    store.readiness().await.unwrap()
+                });
+            }
+            assert_eq!(tasks.join_all().await, [Readiness::Ready; 4], "{server:?}");
+            let others: Vec<(i64, String, Vec<u8>)> =
+                sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version")
+                    .fetch_all(&mut database.connection().await)
+                    .await
+                    .unwrap();
+            let as_before = [
+                (1, "the host's".to_owned(), vec![0x12, 0x34]),
+                (2, "the next".to_owned(), vec![0x56]),
+            ];
+            assert_eq!(others, as_before);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_older_schema_comes_up_to_date_with_its_rows() {
+    let newest = sqlx::migrate!("./migrations").iter().map(|migration| migration.version).max().unwrap();
+    for server in BOTH {
+        for version in 1..=newest {
+            let Some(database) = Database::create(server).await else { continue };
+            let mut older: Migrator = sqlx::migrate!("./migrations");
+            older.dangerous_set_table_name("iam_schema_migrations");
+            older.set_locking(false);
+            older.run_direct(Some(version), &mut database.connection().await, false).await.unwrap();
+            let mut connection = database.connection().await;
+            run_on(
+                &mut connection,
+                "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+                 VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, '2026-01-01', '2026-01-01')",
+            )
+            .await;
+            let store = migrated(&database).await;
+            assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+            assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        database.run("DELETE FROM iam_schema_migrations").await;
+        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+        // As after a program that died before it had noted what it did: every statement can be run again.
+        store.migrate().await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_died_half_way_is_told_with_what_to_do() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        database.run("UPDATE iam_schema_migrations SET success = 0").await;
+        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+        let error = store.migrate().await.unwrap_err();
+        assert!(says(&error, "DELETE FROM iam_schema_migrations WHERE version = 1"), "{error:?}");
+        database.run("DELETE FROM iam_schema_migrations WHERE version = 1 AND success = 0").await;
+        store.migrate().await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    }
+}
+
+#[tokio::test]
+async fn a_migration_of_another_content_is_refused() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        database.run("UPDATE iam_schema_migrations SET checksum = x'00'").await;
+        assert!(says(&store.migrate().await.unwrap_err(), "another content"));
+    }
+}
+
+#[tokio::test]
+async fn a_schema_says_itself_which_program_is_too_old() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        database.run("UPDATE iam_schema SET min_program = 9999").await;
+        assert_eq!(store.readiness().await.unwrap(), Readiness::ProgramTooOld);
+    }
+}
+
+#[tokio::test]
+async fn an_older_program_runs_on_a_newer_schema() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = migrated(&database).await;
+        database
+            .run(
+                "ALTER TABLE iam_user_account ADD COLUMN from_the_future TEXT;
+                 ALTER TABLE iam_auth_session ADD COLUMN from_the_future BIGINT NOT NULL DEFAULT 7;
+                 INSERT INTO iam_schema_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'from the future', TRUE, x'00', 0)",
+            )
+            .await;
+        store.migrate().await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        sign_in(&store).await;
+        assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+    }
+}
+
+// -- users --
+
+/// Makes a user with these rights on the database.
+async fn user(database: &Database, rights: &str) -> String {
+    let name = database.name.replace("iam_test_", "u_");
+    let db = &database.name;
+    database
+        .run(&format!(
+            "CREATE USER {name}@'%' IDENTIFIED BY 'pw'; GRANT {rights} ON {db}.* TO {name}@'%'"
+        ))
+        .await;
+    name
+}
+
+#[tokio::test]
+async fn daily_work_needs_no_right_to_change_the_schema() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        migrated(&database).await;
+        let name = user(&database, "SELECT, INSERT, UPDATE, DELETE").await;
+        let store = MySqlStore::connect(&database.url_of(&name, "pw")).await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        store.migrate().await.unwrap();
+        sign_in(&store).await;
+        database.run(&format!("DROP USER {name}@'%'")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_at_the_start() {
+    for server in BOTH {
+        for rights in ["SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, DELETE", "SELECT, UPDATE, DELETE"] {
+            let Some(database) = Database::create(server).await else { continue };
+            migrated(&database).await;
+            let name = user(&database, rights).await;
+            let error = MySqlStore::connect(&database.url_of(&name, "pw")).await.unwrap_err();
+            assert!(says(&error, "GRANT SELECT, INSERT, UPDATE, DELETE"), "{server:?} {rights}: {error:?}");
+            database.run(&format!("DROP USER {name}@'%'")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_without_tls_is_refused_where_the_server_asks_for_it() {
+    // MySQL makes itself a certificate; a test server of MariaDB may have none.
+    let Some(database) = Database::create(Server::MySql).await else { return };
+    let name = database.name.replace("iam_test_", "t_");
+    database
+        .run(&format!(
+            "CREATE USER {name}@'%' IDENTIFIED BY 'pw' REQUIRE SSL; GRANT ALL ON {}.* TO {name}@'%'",
+            database.name
+        ))
+        .await;
+    let url = database.url_of(&name, "pw");
+    MySqlStore::connect(&url).await.unwrap();
+    MySqlStore::connect(&format!("{url}?ssl-mode=REQUIRED")).await.unwrap();
+    let error = MySqlStore::connect(&format!("{url}?ssl-mode=DISABLED")).await.unwrap_err();
+    assert!(!says(&error, "pw@"), "{error:?}");
+    database.run(&format!("DROP USER {name}@'%'")).await;
+}

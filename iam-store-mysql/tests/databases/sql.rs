@@ -1,0 +1,158 @@
+//! How the servers go about each statement of the store: by index, whatever is asked. The statements are those in `.sqlx`, which
+//! are all of them.
+
+use std::path::Path;
+
+use iam_store_mysql::MySqlStore;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row};
+
+use crate::common::{BOTH, Database, run_on};
+
+/// Enough rows that a server has something to choose from.
+const ROWS: &str = "
+    SET SESSION cte_max_recursion_depth = 100000;
+    INSERT INTO iam_parent (id, `key`, name, status, created_at, updated_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 50)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), CONCAT('parent-', n), '', 'active', '2026-01-01', '2026-01-01' FROM m;
+    INSERT INTO iam_role (id, name, description, created_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 20)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), CONCAT('role-', n), '', '2026-01-01' FROM m;
+    INSERT INTO iam_user_account (id, username, email, email_verified_at, status, parent_id, auth_version, created_at, updated_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 500)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), CONCAT('user-', n), CONCAT(n, '@example.com'), '2026-01-01', 'active',
+            UNHEX(LPAD(HEX(1 + n MOD 50), 32, '0')), 1, '2026-01-01', '2026-01-01' FROM m;
+    INSERT INTO iam_user_role (account_id, role_id, granted_at)
+        SELECT a.id, r.id, '2026-01-01' FROM iam_user_account a JOIN iam_role r ON r.id < x'00000000000000000000000000000004';
+    INSERT INTO iam_auth_session (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, ended_at, end_reason)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')),
+            CASE WHEN n MOD 3 = 0 THEN NULL ELSE UNHEX(LPAD(HEX(n), 64, '0')) END, 'active', 1, 'pwd',
+            TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'),
+            CASE WHEN n MOD 2 = 0 THEN TIMESTAMPADD(MINUTE, n, '2026-01-01') END, CASE WHEN n MOD 2 = 0 THEN 'logout' END FROM m;
+    INSERT INTO iam_auth_log (at, last_at, event, outcome, coalesce_key)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 'x', 'ok',
+            CASE WHEN n MOD 2 = 0 THEN UNHEX(LPAD(HEX(n), 64, '0')) END FROM m;
+    INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
+    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_rate_limit";
+
+/// Tables of a few rows, read as a whole at the start of a program.
+const SMALL: [&str; 3] = ["iam_key_canary", "iam_schema", "iam_schema_migrations"];
+
+/// Every statement of the store.
+fn statements() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let mut statements = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("\"query\": \"")).unwrap();
+        let sql = line.strip_suffix("\",").unwrap();
+        statements.push(sql.replace("\\n", "\n").replace("\\\"", "\"").replace("\\t", " "));
+    }
+    statements
+}
+
+/// The statement with a value in each place, of the kind that the column before it is of: a server chooses by that.
+fn with_values(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let mut filled = parts.next().unwrap().to_owned();
+    for part in parts {
+        let before: Vec<&str> = filled
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|word| !word.is_empty())
+            .collect();
+        let last = before.last().copied().unwrap_or_default();
+        let micros = filled.contains("iam_rate_limit");
+        let value = match last {
+            "LIMIT" => "10",
+            "id" if filled.contains("iam_auth_log") => "400",
+            "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
+            "key" | "token_hash" | "coalesce_key" => {
+                "x'0000000000000000000000000000000000000000000000000000000000000007'"
+            }
+            "username" | "name" => "x'757365722d37'",
+            "verified_email" => "x'37406578616d706c652e636f6d'",
+            "password_hash" => "x'61'",
+            "status" | "state" => "'active'",
+            _ if last == "id" || last.ends_with("_id") => "x'00000000000000000000000000000007'",
+            _ if !micros && (last == "at" || last.ends_with("_at") || last.ends_with("_time")) => {
+                "TIMESTAMP'2026-01-01 00:10:00'"
+            }
+            _ if micros => "20",
+            _ => "1",
+        };
+        filled.push_str(value);
+        filled.push_str(part);
+    }
+    filled
+}
+
+async fn explain(connection: &mut MySqlConnection, sql: &str) -> Vec<(String, String, String)> {
+    let explain = AssertSqlSafe(format!("EXPLAIN FORMAT=TRADITIONAL {sql}"));
+    let rows = sqlx::query(explain).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let text = |row: &sqlx::mysql::MySqlRow, column: &str| {
+        let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap();
+        String::from_utf8(bytes.unwrap_or_default()).unwrap()
+    };
+    rows.iter().map(|row| (text(row, "table"), text(row, "type"), text(row, "key"))).collect()
+}
+
+#[tokio::test]
+async fn every_statement_finds_its_rows_by_index() {
+    let statements = statements();
+    assert!(statements.len() > 40, "{}", statements.len());
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        MySqlStore::connect(&database.url()).await.unwrap().migrate().await.unwrap();
+        let mut connection = database.connection().await;
+        // Each server refuses a setting of the other's.
+        let rows = if server == BOTH[0] { ROWS } else { ROWS.split_once(';').unwrap().1 };
+        run_on(&mut connection, rows).await;
+        let mut searched = 0;
+        for sql in &statements {
+            let is_insert = sql.trim_start().starts_with("INSERT");
+            let plan = explain(&mut connection, &with_values(sql)).await;
+            for (table, access, key) in &plan {
+                // A table that was made for the statement, what was decided without looking, and what is only inserted into.
+                let is_base = !table.is_empty() && !table.starts_with('<') && !access.is_empty();
+                let is_target = is_insert && access == "ALL" && key.is_empty();
+                if !is_base || is_target || SMALL.iter().any(|small| sql.contains(small)) {
+                    continue;
+                }
+                searched += 1;
+                let by_index = ["const", "eq_ref", "ref", "range"].contains(&access.as_str());
+                assert!(by_index && !key.is_empty(), "{server:?}: {sql}\n{plan:#?}");
+            }
+        }
+        assert!(searched > 40, "{searched}");
+    }
+}
+
+/// The plans that matter most, by name.
+#[tokio::test]
+async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        MySqlStore::connect(&database.url()).await.unwrap().migrate().await.unwrap();
+        let mut connection = database.connection().await;
+        let rows = if server == BOTH[0] { ROWS } else { ROWS.split_once(';').unwrap().1 };
+        run_on(&mut connection, rows).await;
+        for (part, index) in [
+            ("WHERE s.token_hash = ?", "iam_auth_session_token"),
+            ("ended_at IS NULL AND last_seen_at < ?", "iam_auth_session_unseen"),
+            ("SET s.token_hash = NULL", "iam_auth_session_secret"),
+            ("DELETE s FROM", "iam_auth_session_unseen"),
+            ("FROM iam_auth_log FORCE", "iam_auth_log_at"),
+            ("FROM iam_rate_limit FORCE", "iam_rate_limit_expiry"),
+            ("WHERE account_id = ? AND ended_at IS NULL", "iam_auth_session_live"),
+            ("WHERE a.verified_email = ?", "iam_user_account_verified_email"),
+        ] {
+            let statements = statements();
+            let sql = statements.iter().find(|sql| sql.contains(part)).unwrap_or_else(|| panic!("{part}"));
+            let plan = explain(&mut connection, &with_values(sql)).await;
+            assert!(plan.iter().any(|(_, _, key)| key == index), "{server:?} {index}: {plan:#?}");
+        }
+    }
+}

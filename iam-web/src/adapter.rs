@@ -1,0 +1,195 @@
+//! What every adapter does in the same way: reading a body, finishing what has begun, the headers that close an answer, and
+//! the words for a host's mistakes.
+
+use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_channel::oneshot;
+use futures_core::Stream;
+use iam_core::id::ParentId;
+use tracing::Instrument;
+
+use crate::context::RequestContext;
+use crate::endpoints::Endpoint;
+use crate::guard::MAX_FORM_BYTES;
+use crate::message::{Body, RequestView, WebRequest, WebResponse};
+use crate::problem::Case;
+use crate::respond::BodyProblem;
+
+/// The time that a body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much of a body that is too large is read and thrown away. A client that sends all of it before it reads would else
+/// find the connection broken, and not the answer that says why.
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Work that an adapter hands to its runtime.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Reads a body of at most [`MAX_FORM_BYTES`] until `timer` is over, which is the adapter's for [`BODY_TIMEOUT`].
+pub async fn read_body<S, E>(body: S, timer: impl Future) -> Result<Bytes, BodyProblem>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
+    let (mut body, mut timer) = (pin!(body), pin!(timer));
+    let mut read = BytesMut::new();
+    let mut length = 0_usize;
+    poll_fn(|cx| {
+        while let Poll::Ready(piece) = body.as_mut().poll_next(cx) {
+            match piece {
+                Some(Ok(piece)) => {
+                    length = length.saturating_add(piece.len());
+                    if length <= MAX_FORM_BYTES {
+                        read.extend_from_slice(&piece);
+                    } else if length > MAX_DISCARDED_BYTES {
+                        return Poll::Ready(Err(BodyProblem::TooLarge));
+                    }
+                }
+                _ if length > MAX_FORM_BYTES => return Poll::Ready(Err(BodyProblem::TooLarge)),
+                None => return Poll::Ready(Ok(mem::take(&mut read).freeze())),
+                Some(Err(_)) => return Poll::Ready(Err(BodyProblem::Broken)),
+            }
+        }
+        let late = if length > MAX_FORM_BYTES { BodyProblem::TooLarge } else { BodyProblem::TooSlow };
+        timer.as_mut().poll(cx).map(|_| Err(late))
+    })
+    .await
+}
+
+/// The answer where the adapter's layer is missing. Nothing can be decided there: that is the host's mistake, said in the log
+/// with its `remedy`, and not to the client.
+pub fn layer_missing(path: &str, remedy: &str) -> WebResponse {
+    tracing::error!(path, "IamLayer is not installed here: {remedy}");
+    let mut response = WebResponse::new(500);
+    response.body = Body::Full(Bytes::from_static(b"internal error"));
+    response
+}
+
+/// What it means for a guard that an extractor of its resolver refused the request with this status: a value that the client
+/// sent wrongly (`/documents/zz`) is an object that does not exist.
+pub fn extractor_refused(status: u16) -> Result<Option<ParentId>, Box<dyn StdError + Send + Sync>> {
+    if (400..500).contains(&status) {
+        Ok(None)
+    } else {
+        Err(format!("an extractor of the guard's resolver failed with {status}").into())
+    }
+}
+
+impl RequestContext {
+    /// Answers a request to one of this family's own addresses, by a task of its own: what has begun is finished though the
+    /// client hangs up. What it reserved is given back, what it found is written down.
+    pub async fn finish(
+        self: Arc<Self>,
+        endpoint: Endpoint,
+        request: WebRequest,
+        spawn: impl FnOnce(Task),
+    ) -> WebResponse {
+        let (done, answer) = oneshot::channel();
+        let work = async move {
+            let response = self.handle(endpoint, &request).await;
+            // Nobody is there any more to get the answer: that is what this is for.
+            drop(done.send(response));
+        };
+        spawn(Box::pin(work.in_current_span()));
+        answer.await.unwrap_or_else(|_| {
+            tracing::error!(?endpoint, "an endpoint did not finish");
+            WebResponse::new(500)
+        })
+    }
+
+    /// The headers to append to the answer, whoever made it: cookies, each given once; and no cache for what depends on who
+    /// asked, unless the host has said something about caches itself.
+    pub fn closing_headers(&self, has_cache_control: bool) -> Vec<(&'static str, String)> {
+        let cookies = self.take_cookies().into_iter().map(|cookie| ("set-cookie", cookie));
+        let no_store =
+            (self.is_guarded() && !has_cache_control).then(|| ("cache-control", "no-store".into()));
+        cookies.chain(no_store).collect()
+    }
+
+    /// The answer in place of one that was made as if nobody were signed in, when nobody could tell.
+    pub fn unknown_caller(&self, view: &dyn RequestView) -> WebResponse {
+        tracing::error!(
+            request_id = self.request_id(view),
+            "the handler went on though it could not be told who asks; its answer is not sent"
+        );
+        self.refusal(view, Case::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::future::{pending, ready};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    /// Pieces, and then an end or silence.
+    struct Pieces(VecDeque<Result<&'static [u8], &'static str>>, bool);
+
+    impl Stream for Pieces {
+        type Item = Result<Bytes, &'static str>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            match self.0.pop_front() {
+                Some(piece) => Poll::Ready(Some(piece.map(Bytes::from_static))),
+                None if self.1 => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    fn read(
+        pieces: &[Result<&'static [u8], &'static str>],
+        ends: bool,
+        over: bool,
+    ) -> Poll<Result<Bytes, BodyProblem>> {
+        let body = Pieces(pieces.iter().copied().collect(), ends);
+        let timer = async move { if over { ready(()).await } else { pending().await } };
+        pin!(read_body(body, timer)).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn bodies_are_read_within_bounds() {
+        static LARGE: [u8; MAX_FORM_BYTES] = [b'x'; MAX_FORM_BYTES];
+        assert_eq!(read(&[], true, false), Poll::Ready(Ok(Bytes::new())));
+        assert_eq!(read(&[Ok(b"ab"), Ok(b"c")], true, true), Poll::Ready(Ok(Bytes::from_static(b"abc"))));
+        assert_eq!(read(&[Ok(b"ab")], false, false), Poll::Pending);
+        assert_eq!(read(&[Ok(b"ab")], false, true), Poll::Ready(Err(BodyProblem::TooSlow)));
+        assert_eq!(read(&[Ok(b"ab"), Err("reset")], true, false), Poll::Ready(Err(BodyProblem::Broken)));
+        assert!(
+            matches!(read(&[Ok(&LARGE)], true, false), Poll::Ready(Ok(body)) if body == LARGE.as_slice())
+        );
+        let too_large = [Ok(LARGE.as_slice()), Ok(b"x")];
+        assert_eq!(read(&too_large, true, false), Poll::Ready(Err(BodyProblem::TooLarge)));
+        assert_eq!(read(&too_large, false, false), Poll::Pending, "the rest is thrown away");
+        assert_eq!(read(&too_large, false, true), Poll::Ready(Err(BodyProblem::TooLarge)), "in time");
+        let endless = [Ok(LARGE.as_slice()); MAX_DISCARDED_BYTES / MAX_FORM_BYTES + 1];
+        assert_eq!(
+            read(&endless, false, false),
+            Poll::Ready(Err(BodyProblem::TooLarge)),
+            "and within bounds"
+        );
+    }
+
+    #[test]
+    fn what_a_client_sent_wrongly_is_an_object_that_does_not_exist() {
+        assert!(matches!(extractor_refused(404), Ok(None)));
+        assert!(matches!(extractor_refused(400), Ok(None)));
+        assert!(extractor_refused(500).is_err() && extractor_refused(503).is_err());
+    }
+
+    #[test]
+    fn reading_may_move_between_threads() {
+        fn sends<T: Send>(_: &T) {}
+        let empty = Pieces(VecDeque::new(), true);
+        sends(&read_body(empty, pending::<Infallible>()));
+    }
+}
