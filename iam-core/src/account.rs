@@ -104,6 +104,12 @@ impl AuthVersion {
     pub const fn as_i64(self) -> i64 {
         self.0
     }
+
+    /// The version after one change.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// A user name in its one canonical form: PRECIS `UsernameCaseMapped` (RFC 8265), no `@`.

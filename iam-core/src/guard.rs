@@ -19,6 +19,7 @@ pub struct Principal {
     pub(crate) roles: Vec<RoleName>,
     pub(crate) session: SessionId,
     pub(crate) signed_in_at: Timestamp,
+    pub(crate) authenticated_at: Timestamp,
     pub(crate) amr: String,
 }
 
@@ -61,6 +62,11 @@ impl Principal {
     /// When the session began.
     pub fn signed_in_at(&self) -> Timestamp {
         self.signed_in_at
+    }
+
+    /// When they last proved who they are: at sign-in, or after that by re-authentication.
+    pub fn authenticated_at(&self) -> Timestamp {
+        self.authenticated_at
     }
 
     /// How they proved who they are (RFC 8176).
@@ -151,6 +157,7 @@ mod tests {
             roles: roles.iter().map(|name| RoleName::parse(name).unwrap()).collect(),
             session: SessionId::from_bytes([2; 16]),
             signed_in_at: Timestamp::from_micros(0),
+            authenticated_at: Timestamp::from_micros(0),
             amr: "pwd".into(),
         }
     }

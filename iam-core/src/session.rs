@@ -50,6 +50,10 @@ pub enum EndReason {
     Revoked,
     /// Its owner signed in again in the same browser.
     Replaced,
+    /// Its owner signed in so often elsewhere that it was the oldest of too many.
+    Evicted,
+    /// Its account's password was changed.
+    PasswordChanged,
     /// A reason that a newer program knows.
     Other,
 }
@@ -63,13 +67,16 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Replaced => "replaced",
+            Self::Evicted => "evicted",
+            Self::PasswordChanged => "password_changed",
             Self::Other => "other",
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
-        [Self::Logout, Self::Idle, Self::Expired, Self::Revoked, Self::Replaced]
+        use EndReason::{Evicted, Expired, Idle, Logout, PasswordChanged, Replaced, Revoked};
+        [Logout, Idle, Expired, Revoked, Replaced, Evicted, PasswordChanged]
             .into_iter()
             .find(|reason| reason.as_str() == name)
             .unwrap_or(Self::Other)
@@ -130,6 +137,42 @@ pub struct NewSession {
     pub client: Client,
 }
 
+/// A session whose owner has proved again who they are: what it gets, on condition that it still has the token that was shown.
+#[derive(Clone, Debug)]
+pub struct Renewal {
+    /// The new token's hash.
+    pub token: TokenHash,
+    /// How far the sign-in has come with it.
+    pub state: SessionState,
+    /// The account's version that the session must have been made under ...
+    pub from_version: AuthVersion,
+    /// ... and the one that it has from now on: the same, or the one that the owner's own change of password made.
+    pub to_version: AuthVersion,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A session that has not ended, as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// The session.
+    pub id: SessionId,
+    /// When it was made.
+    pub login_at: Timestamp,
+    /// When it was last seen in use.
+    pub last_seen_at: Timestamp,
+    /// From where it was made: the address, and what the browser called itself.
+    pub client: Client,
+}
+
+impl SessionSummary {
+    /// Whether it still counts, though nobody may have ended it yet.
+    pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
+        now < self.login_at.plus(policy.absolute)
+            && now < self.last_seen_at.plus(policy.idle).plus(policy.touch_interval())
+    }
+}
+
 /// A session and everything that decides over it, read in one statement.
 #[derive(Clone, Debug)]
 pub struct SessionRecord {
@@ -143,6 +186,8 @@ pub struct SessionRecord {
     pub amr: String,
     /// When it was made.
     pub login_at: Timestamp,
+    /// When its owner last proved who they are: at sign-in, or after that by re-authentication.
+    pub authenticated_at: Timestamp,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// When and why it ended.
@@ -224,6 +269,7 @@ impl SessionRecord {
             roles,
             session: self.id,
             signed_in_at: self.login_at,
+            authenticated_at: self.authenticated_at,
             amr: self.amr,
         };
         Standing::Active { principal, touch }
@@ -255,6 +301,7 @@ mod tests {
             auth_version: AuthVersion::FIRST,
             amr: "pwd".into(),
             login_at: LOGIN,
+            authenticated_at: LOGIN,
             last_seen_at: LOGIN,
             ended: None,
             account: AccountId::from_bytes([2; 16]),

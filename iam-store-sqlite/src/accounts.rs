@@ -159,6 +159,27 @@ impl Accounts for Work {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn change_password(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ?
+             WHERE id = ? AND auth_version = ? AND status = 'active'",
+        )
+        .bind(password.expose())
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(expected.as_i64())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
     async fn rehash(
         &mut self,
         id: AccountId,

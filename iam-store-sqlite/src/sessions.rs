@@ -4,9 +4,12 @@ use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::meta::Client;
 use iam_core::parent::{ParentKey, ParentStatus};
 use iam_core::role::RoleName;
-use iam_core::session::{EndReason, NewSession, ParentOfAccount, SessionRecord, SessionState};
+use iam_core::session::{
+    EndReason, NewSession, ParentOfAccount, Renewal, SessionRecord, SessionState, SessionSummary,
+};
 use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use sqlx::SqlitePool;
@@ -17,7 +20,7 @@ use crate::rows::Columns;
 use crate::unit::Work;
 
 /// The guard's read: one statement, a row for each role.
-pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.last_seen_at, s.ended_at,
+pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at,
         s.end_reason, s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version,
         a.parent_id, p.key AS parent_key, p.status AS parent_status, r.name AS role, g.expires_at AS role_expires_at
     FROM iam_auth_session s
@@ -61,6 +64,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
         amr: columns.text("amr")?,
         login_at: columns.time("login_time")?,
+        authenticated_at: columns.maybe_time("authenticated_at")?.unwrap_or(columns.time("login_time")?),
         last_seen_at: columns.time("last_seen_at")?,
         ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
@@ -102,6 +106,34 @@ pub(crate) async fn unseen_since(
             Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
         })
         .collect()
+}
+
+pub(crate) async fn of_account(
+    pool: &SqlitePool,
+    account: AccountId,
+) -> Result<Vec<SessionSummary>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, login_time, last_seen_at, client_address, user_agent FROM iam_auth_session
+         WHERE account_id = ? AND ended_at IS NULL ORDER BY login_time DESC, id DESC",
+    )
+    .bind(&account.as_bytes()[..])
+    .fetch_all(pool)
+    .await
+    .map_err(failed)?;
+    rows.iter().map(summary).collect()
+}
+
+fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
+    let columns = Columns { table: "iam_auth_session", row };
+    let mut client = Client::default();
+    client.address = columns.maybe_parsed("client_address", |text| text.parse().ok())?;
+    client.user_agent = columns.maybe_text("user_agent")?;
+    Ok(SessionSummary {
+        id: SessionId::from_bytes(columns.id("id")?),
+        login_at: columns.time("login_time")?,
+        last_seen_at: columns.time("last_seen_at")?,
+        client,
+    })
 }
 
 pub(crate) async fn touch(
@@ -150,23 +182,19 @@ impl Sessions for Work {
         Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
-    async fn replace_token(
-        &mut self,
-        id: SessionId,
-        old: &TokenHash,
-        new: &TokenHash,
-        state: SessionState,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET token_hash = ?, state = ?, last_seen_at = max(last_seen_at, ?)
-             WHERE id = ? AND token_hash = ? AND ended_at IS NULL",
+            "UPDATE iam_auth_session SET token_hash = ?1, state = ?2, auth_version = ?3, authenticated_at = ?4,
+                last_seen_at = max(last_seen_at, ?4)
+             WHERE id = ?5 AND token_hash = ?6 AND auth_version = ?7 AND ended_at IS NULL",
         )
-        .bind(&new.as_bytes()[..])
-        .bind(state.as_str())
-        .bind(now.as_micros())
+        .bind(&renewal.token.as_bytes()[..])
+        .bind(renewal.state.as_str())
+        .bind(renewal.to_version.as_i64())
+        .bind(renewal.at.as_micros())
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
+        .bind(renewal.from_version.as_i64())
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -206,6 +234,51 @@ impl Sessions for Work {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected())
+    }
+
+    async fn end_others(
+        &mut self,
+        account: AccountId,
+        kept: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2 WHERE account_id = ?3 AND id <> ?4 AND ended_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(reason.as_str())
+        .bind(&account.as_bytes()[..])
+        .bind(&kept.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+
+    async fn end_oldest_beyond(
+        &mut self,
+        account: AccountId,
+        keep: u32,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let rows = sqlx::query(
+            "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2 WHERE id IN
+                (SELECT id FROM iam_auth_session WHERE account_id = ?3 AND ended_at IS NULL
+                 ORDER BY login_time DESC, id DESC LIMIT -1 OFFSET ?4)
+             RETURNING id",
+        )
+        .bind(now.as_micros())
+        .bind(reason.as_str())
+        .bind(&account.as_bytes()[..])
+        .bind(i64::from(keep))
+        .fetch_all(self.connection())
+        .await
+        .map_err(failed)?;
+        rows.iter()
+            .map(|row| Columns { table: "iam_auth_session", row }.id("id").map(SessionId::from_bytes))
+            .collect()
     }
 
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -13,7 +13,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::SessionRecord;
+use iam_core::session::{SessionRecord, SessionSummary};
 use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
 use iam_core::token::TokenHash;
 use sqlx::migrate::Migrator;
@@ -229,6 +229,10 @@ impl Store for SqliteStore {
         unless_after: Timestamp,
     ) -> Result<bool, StoreError> {
         sessions::touch(&self.write, id, now, unless_after).await
+    }
+
+    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        sessions::of_account(&self.read, account).await
     }
 
     async fn sessions_unseen_since(

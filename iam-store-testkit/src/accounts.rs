@@ -111,6 +111,25 @@ pub async fn set_password_raises_the_version(store: &dyn Store) {
     assert_eq!(store.account(account_id(1)).await.unwrap().unwrap().updated_at, after(1));
 }
 
+pub async fn change_password_asks_for_the_version_and_an_active_account(store: &dyn Store) {
+    add_account(store).await;
+    let change = async |version: AuthVersion, new: &str| {
+        let mut unit = store.begin().await.unwrap();
+        let done =
+            unit.accounts().change_password(account_id(1), version, &hash(new), after(1)).await.unwrap();
+        unit.commit().await.unwrap();
+        done
+    };
+    let (one, two) = (AuthVersion::FIRST, AuthVersion::FIRST.next());
+    assert!(!change(two, "$test$2").await, "another version");
+    assert!(change(one, "$test$2").await);
+    assert!(!change(one, "$test$3").await, "changed before");
+    let changed = candidate(store, "user-1").await.unwrap();
+    assert_eq!((changed.password, changed.auth_version), (Some(hash("$test$2")), two));
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
+    assert!(!change(two.next(), "$test$3").await, "not active");
+}
+
 pub async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Store) {
     add_account(store).await;
     let rehash = async |version: i64, old: &str| {

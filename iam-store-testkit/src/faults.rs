@@ -10,7 +10,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::SessionRecord;
+use iam_core::session::{SessionRecord, SessionSummary};
 use iam_core::store::{
     Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, Parents, Readiness, Roles, Sessions, Store,
     StoreError, StoreErrorKind, UnitOfWork,
@@ -117,6 +117,11 @@ impl Store for FaultyStore {
         fail_if(&self.faults.touch)?;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
         self.inner.touch_session(id, now, unless).await
+    }
+
+    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        self.faults.check()?;
+        self.inner.sessions_of(account).await
     }
 
     async fn sessions_unseen_since(

@@ -231,6 +231,7 @@ macro_rules! conformance {
                 a_login_candidate_has_what_a_sign_in_needs
                 set_status_asks_for_the_old_one_and_raises_the_version
                 set_password_raises_the_version
+                change_password_asks_for_the_version_and_an_active_account
                 rehash_asks_for_version_hash_and_an_active_account
             ]
             races: [
@@ -270,10 +271,14 @@ macro_rules! conformance {
                 insert_asks_for_no_suspended_parent
                 a_second_session_with_the_same_token_is_an_error
                 replacing_a_token_kills_the_old_one
+                a_renewal_notes_the_proof_and_asks_for_the_version
                 an_ended_session_gets_no_new_token
                 a_session_ends_once
                 every_reason_to_end_comes_back
                 end_all_says_how_many_had_not_ended
+                end_others_keeps_one
+                end_oldest_beyond_keeps_the_newest
+                sessions_of_an_account_come_newest_first
                 touch_notes_use_unless_it_was_noted_since
                 touch_never_brings_an_ended_session_back
                 sessions_unseen_since_gives_the_longest_unused_ones
@@ -283,6 +288,7 @@ macro_rules! conformance {
             races: [
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
+                of_any_number_at_once_the_newest_are_kept
                 a_sign_out_and_a_new_token_at_once_leave_nothing_alive
             ]
         }

@@ -1,8 +1,8 @@
 //! Sessions.
 
 use iam_core::parent::ParentStatus;
-use iam_core::session::{EndReason, ParentOfAccount};
-use iam_core::store::StoreError;
+use iam_core::session::{EndReason, ParentOfAccount, Renewal};
+use iam_core::store::{StoreError, StoreErrorKind};
 
 use super::*;
 
@@ -15,9 +15,22 @@ async fn end(store: &dyn Store, n: u8, reason: EndReason, now: Timestamp) -> boo
 
 /// Gives session 1 another token.
 async fn replace(store: &dyn Store, old: u8, new: u8) -> bool {
+    renew_by(store, old, &renewal(new)).await
+}
+
+fn renewal(new: u8) -> Renewal {
+    Renewal {
+        token: token(new),
+        state: SessionState::Active,
+        from_version: AuthVersion::FIRST,
+        to_version: AuthVersion::FIRST,
+        at: after(1),
+    }
+}
+
+async fn renew_by(store: &dyn Store, old: u8, renewal: &Renewal) -> bool {
     let mut unit = store.begin().await.unwrap();
-    let state = SessionState::Active;
-    let done = unit.sessions().replace_token(session_id(1), &token(old), &token(new), state, after(1)).await;
+    let done = unit.sessions().renew(session_id(1), &token(old), renewal).await;
     unit.commit().await.unwrap();
     done.unwrap()
 }
@@ -126,6 +139,24 @@ pub async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
     assert!(!replace(store, 1, 3).await, "replaced before");
 }
 
+pub async fn a_renewal_notes_the_proof_and_asks_for_the_version(store: &dyn Store) {
+    add_session(store).await;
+    let found = find(store, 1).await.unwrap();
+    assert_eq!((found.authenticated_at, found.last_seen_at), (NOW, NOW));
+    let two = AuthVersion::FIRST.next();
+    let from_two = Renewal { from_version: two, to_version: two, ..renewal(2) };
+    assert!(!renew_by(store, 1, &from_two).await, "it was made under another version");
+    assert!(renew_by(store, 1, &Renewal { to_version: two, at: after(9), ..renewal(2) }).await);
+    let found = find(store, 2).await.unwrap();
+    assert_eq!((found.authenticated_at, found.last_seen_at, found.login_at), (after(9), after(9), NOW));
+    assert_eq!(found.auth_version, two);
+    // A use that was noted later stays.
+    assert!(store.touch_session(session_id(1), after(60), after(9)).await.unwrap());
+    assert!(renew_by(store, 2, &Renewal { at: after(30), ..from_two.clone() }).await);
+    let found = find(store, 2).await.unwrap();
+    assert_eq!((found.authenticated_at, found.last_seen_at), (after(30), after(60)));
+}
+
 pub async fn an_ended_session_gets_no_new_token(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Revoked, NOW).await);
@@ -143,8 +174,15 @@ pub async fn a_session_ends_once(store: &dyn Store) {
 
 pub async fn every_reason_to_end_comes_back(store: &dyn Store) {
     add_account(store).await;
-    let reasons =
-        [EndReason::Logout, EndReason::Idle, EndReason::Expired, EndReason::Revoked, EndReason::Replaced];
+    let reasons = [
+        EndReason::Logout,
+        EndReason::Idle,
+        EndReason::Expired,
+        EndReason::Revoked,
+        EndReason::Replaced,
+        EndReason::Evicted,
+        EndReason::PasswordChanged,
+    ];
     for (n, reason) in (1..).zip(reasons) {
         assert_eq!(insert_session(store, &session(n, 1)).await, Insert::Inserted);
         assert!(end(store, n, reason, NOW).await);
@@ -170,6 +208,80 @@ pub async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
         assert_eq!(find(store, n).await.unwrap().ended, Some(end));
     }
     assert!(find(store, 4).await.unwrap().ended.is_none(), "another account's");
+}
+
+pub async fn end_others_keeps_one(store: &dyn Store) {
+    add_four_sessions(store).await;
+    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
+    assert!(end(store, 4, EndReason::Logout, after(5)).await);
+    for expected in [2, 0] {
+        let mut unit = store.begin().await.unwrap();
+        let (account, kept) = (account_id(1), session_id(2));
+        let ended = unit.sessions().end_others(account, kept, EndReason::Revoked, after(9)).await.unwrap();
+        unit.commit().await.unwrap();
+        assert_eq!(ended, expected);
+    }
+    let revoked = Some((after(9), EndReason::Revoked));
+    let ends = [revoked, None, revoked, Some((after(5), EndReason::Logout)), None];
+    for (n, end) in (1..).zip(ends) {
+        assert_eq!(find(store, n).await.unwrap().ended, end, "session {n}");
+    }
+}
+
+pub async fn end_oldest_beyond_keeps_the_newest(store: &dyn Store) {
+    add_four_sessions(store).await;
+    assert!(end(store, 3, EndReason::Logout, after(5)).await);
+    for (keep, expected) in [(3, vec![]), (2, vec![session_id(1)]), (0, vec![session_id(2), session_id(4)])] {
+        let mut unit = store.begin().await.unwrap();
+        let account = account_id(1);
+        let mut ended =
+            unit.sessions().end_oldest_beyond(account, keep, EndReason::Evicted, after(9)).await.unwrap();
+        unit.commit().await.unwrap();
+        ended.sort_unstable_by_key(|id| *id.as_bytes());
+        assert_eq!(ended, expected, "keep {keep}");
+    }
+    assert_eq!(find(store, 1).await.unwrap().ended, Some((after(9), EndReason::Evicted)));
+    assert_eq!(find(store, 3).await.unwrap().ended, Some((after(5), EndReason::Logout)));
+}
+
+pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
+    add_four_sessions(store).await;
+    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
+    assert!(end(store, 3, EndReason::Logout, after(5)).await);
+    assert!(store.touch_session(session_id(2), after(70), after(9)).await.unwrap());
+    let found = store.sessions_of(account_id(1)).await.unwrap();
+    let shown: Vec<_> = found.iter().map(|one| (one.id, one.login_at, one.last_seen_at)).collect();
+    let at = |n: u8| (session_id(n), after(u64::from(n)));
+    let expected =
+        [(at(4).0, at(4).1, after(4)), (at(2).0, at(2).1, after(70)), (at(1).0, at(1).1, after(1))];
+    assert_eq!(shown, expected);
+    assert_eq!(found[0].client, Client::at([192, 0, 2, 4].into()).user_agent(b"test"));
+}
+
+pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    race(stores, |store, n| async move {
+        let session = NewSession { login_at: after(u64::from(n)), ..session(n, 1) };
+        // A unit that loses against another one is tried again, as the ports say.
+        for _ in 0..20 {
+            match sign_in_and_keep_ten(store.as_ref(), &session).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => tokio::task::yield_now().await,
+                done => return done.unwrap(),
+            }
+        }
+        panic!("lost twenty times");
+    })
+    .await;
+    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
+}
+
+async fn sign_in_and_keep_ten(store: &dyn Store, session: &NewSession) -> Result<(), StoreError> {
+    let mut unit = store.begin().await?;
+    assert_eq!(unit.sessions().insert(session).await?, Insert::Inserted);
+    unit.sessions().end_oldest_beyond(session.account, 10, EndReason::Evicted, NOW).await?;
+    unit.commit().await
 }
 
 pub async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store) {
@@ -230,7 +342,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
         let (old, id) = (session.token, session.id);
         let replacing = tokio::spawn(async move {
             let mut unit = other.begin().await.unwrap();
-            let done = unit.sessions().replace_token(id, &old, &new, SessionState::Active, after(1)).await;
+            let done = unit.sessions().renew(id, &old, &Renewal { token: new, ..renewal(1) }).await;
             unit.commit().await.unwrap();
             done.unwrap()
         });

@@ -4,7 +4,7 @@ use iam_core::account::{AccountStatus, AuthVersion, LoginIdentifier};
 use iam_core::limit::{LimitKey, Slot, Throttle, Window};
 use iam_core::parent::ParentStatus;
 use iam_core::role::RoleName;
-use iam_core::session::{EndReason, SessionState};
+use iam_core::session::{EndReason, Renewal, SessionState};
 use iam_core::store::{Insert, Readiness, Store, UnitOfWork};
 
 use super::*;
@@ -107,8 +107,14 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     assert!(!unit.parents().set_status(parent(1).id, active, suspended, NOW).await.unwrap());
     assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
-    let replaced =
-        unit.sessions().replace_token(session_id(1), &token(1), &token(2), SessionState::Active, NOW).await;
+    let renewal = Renewal {
+        token: token(2),
+        state: SessionState::Active,
+        from_version: AuthVersion::FIRST,
+        to_version: AuthVersion::FIRST,
+        at: NOW,
+    };
+    let replaced = unit.sessions().renew(session_id(1), &token(1), &renewal).await;
     assert!(!replaced.unwrap());
     assert!(!unit.sessions().end(session_id(1), EndReason::Logout, NOW).await.unwrap());
     assert_eq!(unit.sessions().end_all(account_id(1), EndReason::Logout, NOW).await.unwrap(), 0);

@@ -50,6 +50,15 @@ pub trait Accounts: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Sets the password and raises the version by one, if it is still `expected` and the account is active. Says whether it did.
+    async fn change_password(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// Replaces a hash by a better one of the same password, without raising the version: only if version and hash are
     /// still `expected` and `old`, and the account is active. Says whether it did.
     async fn rehash(

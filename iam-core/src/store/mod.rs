@@ -41,7 +41,7 @@ use crate::clock::Timestamp;
 use crate::id::{AccountId, SessionId};
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
-use crate::session::SessionRecord;
+use crate::session::{SessionRecord, SessionSummary};
 use crate::token::TokenHash;
 
 /// A store: units of work for writing, and the reads that need none.
@@ -66,6 +66,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         now: Timestamp,
         unless_after: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// The sessions of an account that have not ended, newest first.
+    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError>;
 
     /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.
     async fn sessions_unseen_since(

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, SessionId};
-use crate::session::{EndReason, NewSession, SessionState};
+use crate::session::{EndReason, NewSession, Renewal};
 use crate::token::TokenHash;
 
 /// Sessions, in a unit of work. Insert, replace and end are separate on purpose: a store that saves whole sessions brings
@@ -15,17 +15,11 @@ pub trait Sessions: Send {
     /// an error.
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
 
-    /// Replaces the token and the state of a session that has not ended and has the token `old`. The old token MUST be dead
-    /// with it. Where `now` is later than the session's last use, it becomes that. Says whether it did; at most one caller is
-    /// ever told so for the same old token.
-    async fn replace_token(
-        &mut self,
-        id: SessionId,
-        old: &TokenHash,
-        new: &TokenHash,
-        state: SessionState,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and was made
+    /// under the version that the renewal names. The old token MUST be dead with it. The renewal's time is kept as that of the
+    /// owner's last proof, and as that of the session's last use if it is later. Says whether it did; at most one caller is ever
+    /// told so for the same old token.
+    async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
 
     /// Ends a session that has not ended. Says whether it did; at most one caller is ever told so.
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError>;
@@ -37,6 +31,25 @@ pub trait Sessions: Send {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<u64, StoreError>;
+
+    /// Ends all sessions of an account but one. Says how many.
+    async fn end_others(
+        &mut self,
+        account: AccountId,
+        kept: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Ends the sessions of an account beyond the `keep` newest. Says which. Whatever other units do at the same time, once they
+    /// and this one are committed there MUST be no more than `keep`, if each of them inserted its session before it called this.
+    async fn end_oldest_beyond(
+        &mut self,
+        account: AccountId,
+        keep: u32,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError>;
 
     /// Removes the token's hash of up to `most` sessions that ended before a time; the rows stay. Says how many.
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError>;
