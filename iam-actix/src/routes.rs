@@ -21,7 +21,7 @@ pub fn auth_routes(iam: impl Into<WebIam>) -> impl FnOnce(&mut ServiceConfig) {
         for (path, endpoint) in endpoints {
             // actix-web decodes a path before it looks for the resource. Ours are at the path as it is written alone.
             let written = path.clone();
-            let exactly = fn_guard(move |request| request.head().uri.path() == written);
+            let exactly = fn_guard(move |request| iam_web::path_matches(&written, request.head().uri.path()));
             let handler = move |request, body: web::Payload| handle(endpoint, request, body.into_inner());
             config.service(web::resource(path).guard(exactly).to(handler));
         }

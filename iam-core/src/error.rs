@@ -15,6 +15,12 @@ pub enum Error {
     /// The credentials do not sign anyone in. Why is in the audit log only.
     #[error("the credentials were not accepted")]
     Credentials,
+    /// They last proved who they are too long ago for this: to be done again after re-authentication (RFC 9470).
+    #[error("re-authentication is required")]
+    Stale {
+        /// How old a proof may be.
+        max_age: Duration,
+    },
     /// Too many tries. Nothing was checked, so a right password would have been refused too.
     #[error("too many tries")]
     Throttled {
@@ -52,6 +58,8 @@ pub enum Fault {
     Input,
     /// The caller's credentials.
     Credentials,
+    /// The age of the caller's proof of who they are.
+    Freshness,
     /// A limit.
     Limit,
     /// The state of things.
@@ -72,6 +80,7 @@ impl Error {
         match self {
             Self::Invalid(_) => Fault::Input,
             Self::Credentials => Fault::Credentials,
+            Self::Stale { .. } => Fault::Freshness,
             Self::Throttled { .. } => Fault::Limit,
             Self::Conflict(_) => Fault::Conflict,
             Self::NotFound(_) => Fault::Absent,
@@ -119,5 +128,11 @@ pub enum Problem {
 impl Invalid {
     pub(crate) const fn new(field: &'static str, problem: Problem) -> Self {
         Self { field, problem }
+    }
+
+    /// The same problem in a field of another name.
+    #[must_use]
+    pub fn of_field(self, field: &'static str) -> Self {
+        Self { field, ..self }
     }
 }

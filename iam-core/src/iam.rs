@@ -37,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) login_limits: LoginLimits,
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
+    pub(crate) most_sessions: u32,
     tally: Tally,
     flushes: Flushes,
     keys: Keys,
@@ -71,6 +72,7 @@ impl Iam {
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
             audit_retention: Duration::from_hours(24 * 400),
+            most_sessions: 10,
             base_url: None,
         }
     }
@@ -249,6 +251,7 @@ pub struct IamBuilder {
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
     audit_retention: Duration,
+    most_sessions: u32,
     base_url: Option<BaseUrl>,
 }
 
@@ -307,6 +310,12 @@ impl IamBuilder {
         self
     }
 
+    /// How many sessions an account may have at once; a further sign-in ends the oldest. Default 10, at least one.
+    pub fn most_sessions(mut self, most: u32) -> Self {
+        self.most_sessions = most.max(1);
+        self
+    }
+
     /// How long the audit trail and ended sessions are kept. Default 400 days, at least one.
     pub fn audit_retention(mut self, retention: Duration) -> Self {
         self.audit_retention = retention;
@@ -361,6 +370,7 @@ impl IamBuilder {
             session_policy: self.session_policy,
             login_limits: self.login_limits,
             audit_retention: self.audit_retention,
+            most_sessions: self.most_sessions,
             tally: Tally::default(),
             flushes: Flushes::default(),
             base_url: self.base_url,
@@ -381,7 +391,13 @@ impl IamBuilder {
             return Err(misconfigured("the least length of a password must be 8 or more"));
         }
         let limits = &self.login_limits;
-        let windows = [limits.devices, limits.address, limits.address_long, limits.address_in_flight];
+        let windows = [
+            limits.devices,
+            limits.reauthentication,
+            limits.address,
+            limits.address_long,
+            limits.address_in_flight,
+        ];
         if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
             return Err(misconfigured("a login limit of zero would let nobody in"));
         }

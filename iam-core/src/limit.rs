@@ -97,6 +97,8 @@ pub struct LoginLimits {
     pub account: Throttle,
     /// Failures on all devices of one account together. Over it, its devices count as strangers.
     pub devices: Window,
+    /// Wrong passwords of somebody who is signed in, when they prove again who they are.
+    pub reauthentication: Window,
     /// Failures of one address (/64 for IPv6), in the short run ...
     pub address: Window,
     /// ... and in the long run.
@@ -115,6 +117,7 @@ impl Default for LoginLimits {
                 forget_after: Duration::from_mins(5),
             },
             devices: Window { limit: 50, length: Duration::from_hours(1) },
+            reauthentication: Window { limit: 10, length: Duration::from_mins(5) },
             address: Window { limit: 10, length: Duration::from_mins(1) },
             address_long: Window { limit: 100, length: Duration::from_hours(1) },
             address_in_flight: Window { limit: 200, length: Duration::from_mins(1) },

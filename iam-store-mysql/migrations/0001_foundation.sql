@@ -1,15 +1,15 @@
 -- The foundation. A file that was shipped is never edited: later changes are later files, and there is no way back.
 --
--- MySQL and MariaDB keep each change of a schema at once, whatever comes after it. So a file has few statements, each of which can
--- be run again: CREATE TABLE IF NOT EXISTS, INSERT .. WHERE NOT EXISTS.
+-- MySQL and MariaDB keep each change of a schema at once, whatever comes after it. So a file has few statements, each
+-- of which can be run again: CREATE TABLE IF NOT EXISTS, INSERT .. WHERE NOT EXISTS.
 --
--- Expand, then contract. Old and new programs run side by side while a service is rolled out or back, so a file only adds: a table,
--- a column that may be NULL or has a default, an index. What is no longer used goes in a file of a later release, which also raises
--- `iam_schema.min_program` to the first migration whose programs do without it.
+-- Expand, then contract. Old and new programs run side by side while a service is rolled out or back, so a file only
+-- adds: a table, a column that may be NULL or has a default, an index. What is no longer used goes in a file of a
+-- later release, which also raises `iam_schema.min_program` to the first migration whose programs do without it.
 --
--- Ids are the sixteen bytes of a UUIDv7. Identifiers and secrets are bytes: no character set folds case, and none pads ('a' is not
--- 'a '). Text is utf8mb4_bin, named on every table, since the two servers have different defaults. Times are UTC to the
--- microsecond.
+-- Ids are the sixteen bytes of a UUIDv7. Identifiers and secrets are bytes: no character set folds case, and none
+-- pads ('a' is not 'a '). Text is utf8mb4_bin, named on every table, since the two servers have different defaults.
+-- Times are UTC to the microsecond.
 
 CREATE TABLE IF NOT EXISTS iam_parent (
     id         BINARY(16)    NOT NULL,
@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS iam_parent (
     CONSTRAINT iam_parent_status CHECK (status IN ('active', 'suspended'))
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- An address signs in, and is unique, once it is verified: there is no index over a part of the rows, so a column is made that has a
--- value in that part only.
+-- An address signs in, and is unique, once it is verified: there is no index over a part of the rows, so a column is
+-- made that has a value in that part only.
 CREATE TABLE IF NOT EXISTS iam_user_account (
     id                BINARY(16)      NOT NULL,
     username          VARBINARY(254)  NOT NULL,
@@ -70,7 +70,10 @@ CREATE TABLE IF NOT EXISTS iam_user_role (
     CONSTRAINT iam_user_role_of_role FOREIGN KEY (role_id) REFERENCES iam_role (id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- `secret_ended_at` is the end of those sessions whose token is still known.
+-- `live_account_id` is the account of those sessions that have not ended, `secret_ended_at` the end of those whose
+-- token is still known. The foreign key has an index of its own that no end changes: MariaDB locks the account when
+-- that one changes, and who ends a session would then wait for who locks an account and ends its sessions, and the
+-- other way round.
 CREATE TABLE IF NOT EXISTS iam_auth_session (
     id              BINARY(16)   NOT NULL,
     account_id      BINARY(16)   NOT NULL,
@@ -85,10 +88,12 @@ CREATE TABLE IF NOT EXISTS iam_auth_session (
     logout_time     DATETIME(6),
     client_address  VARCHAR(45),
     user_agent      TEXT,
+    live_account_id BINARY(16)  GENERATED ALWAYS AS (CASE WHEN ended_at IS NULL THEN account_id END) STORED,
     secret_ended_at DATETIME(6) GENERATED ALWAYS AS (CASE WHEN token_hash IS NOT NULL THEN ended_at END) STORED,
     PRIMARY KEY (id),
     UNIQUE KEY iam_auth_session_token (token_hash),
-    KEY iam_auth_session_live (account_id, ended_at),
+    KEY iam_auth_session_account (account_id),
+    KEY iam_auth_session_live (live_account_id),
     KEY iam_auth_session_unseen (ended_at, last_seen_at),
     KEY iam_auth_session_secret (secret_ended_at),
     CONSTRAINT iam_auth_session_of_account FOREIGN KEY (account_id) REFERENCES iam_user_account (id),
@@ -142,8 +147,8 @@ CREATE TABLE IF NOT EXISTS iam_key_canary (
     PRIMARY KEY (key_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- A program that knows no migration as high as `min_program` must not use this schema. A migration that takes something away
--- raises it; one that only adds leaves it, so that old and new programs run side by side.
+-- A program that knows no migration as high as `min_program` must not use this schema. A migration that takes
+-- something away raises it; one that only adds leaves it, so that old and new programs run side by side.
 CREATE TABLE IF NOT EXISTS iam_schema (
     id          TINYINT NOT NULL,
     min_program BIGINT  NOT NULL,

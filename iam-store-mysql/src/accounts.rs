@@ -153,7 +153,7 @@ impl Accounts for Work {
                 account.status.as_str(),
                 account.parent.map(|id| id.as_bytes().to_vec()),
                 account.auth_version.as_i64(),
-                account.external_id.as_ref().map(|id| id.as_bytes()),
+                account.external_id.as_ref().map(String::as_bytes),
                 utc(account.created_at),
                 utc(account.updated_at)
             ))
@@ -198,6 +198,26 @@ impl Accounts for Work {
         Ok(self.0.write(set).await? == 1)
     }
 
+    async fn change_password(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        password: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let change = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ?
+                 WHERE id = ? AND auth_version = ? AND status = 'active'",
+                password.expose().as_bytes(),
+                utc(now),
+                &id.as_bytes()[..],
+                expected.as_i64()
+            ))
+        };
+        Ok(self.0.write(change).await? == 1)
+    }
+
     async fn rehash(
         &mut self,
         id: AccountId,
@@ -220,7 +240,8 @@ impl Accounts for Work {
 }
 
 impl Work {
-    /// Any unique key in the way is [`Insert::Taken`]. InnoDB then undoes the one statement, and the transaction goes on.
+    /// Any unique key in the way is [`Insert::Taken`]. The server then undoes the one statement, and the transaction
+    /// goes on.
     pub(crate) async fn insert_unless_taken(
         &mut self,
         insert: impl Fn() -> Statement<u64> + Send,

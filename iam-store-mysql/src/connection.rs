@@ -1,8 +1,8 @@
 //! Connections: on loan from the pool for one statement or one unit of work, with a time limit on everything.
 //!
-//! A statement that was sent is read to its end by a task of its own. A caller that goes away meanwhile, as when a client hangs
-//! up, leaves no half-read answer on a connection, and costs no new one. A connection that did not answer in time, or that
-//! answered as the primary of before a failover does, is closed and never used again.
+//! A statement that was sent is read to its end by a task of its own. A caller that goes away meanwhile, as when a
+//! client hangs up, leaves no half-read answer on a connection, and costs no new one. A connection that did not
+//! answer in time, or that answered as the primary of before a failover does, is closed and never used again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -37,9 +37,7 @@ pub(crate) type Statement<T> =
 
 /// A statement whose answer is how many rows it met.
 pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement<u64> {
-    Box::new(move |connection| {
-        Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) })
-    })
+    Box::new(move |connection| Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) }))
 }
 
 /// A statement whose answer is at most one row.
@@ -83,12 +81,16 @@ pub(crate) struct Lease {
     connection: Option<PoolConnection<MySql>>,
     /// Whether a transaction may be open.
     open: bool,
+    /// Whether an answer is awaited.
+    asking: bool,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         match Handle::try_current() {
+            // Something broke in the middle: nobody knows what comes next on this connection.
+            _ if self.asking => drop(connection.detach()),
             Ok(runtime) => drop(runtime.spawn(give_back(connection, self.open))),
             Err(_) => drop(connection.detach()),
         }
@@ -121,7 +123,9 @@ impl Lease {
         statement: Statement<T>,
     ) -> (Option<Self>, Result<T, sqlx::Error>) {
         let Some(connection) = &mut self.connection else { return (None, Err(sqlx::Error::WorkerCrashed)) };
+        self.asking = true;
         let answer = timeout_at(deadline, statement(connection)).await.unwrap_or_else(|_| Err(timed_out()));
+        self.asking = false;
         if answer.as_ref().is_err_and(spoils_connection) {
             // Closed at once, without a word to a server that may not listen.
             drop(self.connection.take().map(PoolConnection::detach));
@@ -135,7 +139,8 @@ impl Lease {
 pub(crate) struct Open {
     lease: Option<Lease>,
     deadline: Instant,
-    /// Whether its owner was told of something that it wrote or locked: then it can't be begun anew behind the owner's back.
+    /// Whether its owner was told of something that it wrote or locked: then it can't be begun anew behind the
+    /// owner's back.
     bound: bool,
 }
 
@@ -177,8 +182,8 @@ impl Open {
         answer.map_err(failed)
     }
 
-    /// What lost against another transaction before it held anything is tried again, in the same transaction begun anew. Later
-    /// the server has undone what the owner believes written, so nothing can go on.
+    /// What lost against another transaction before it held anything is tried again, in the same transaction begun
+    /// anew. Later the server has undone what the owner believes written, so nothing can go on.
     async fn ask<T: Send + 'static>(
         &mut self,
         statement: impl Fn() -> Statement<T> + Send,
@@ -301,7 +306,7 @@ impl Connections {
         loop {
             let acquired = timeout_at(deadline, self.0.acquire()).await;
             let connection = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-            let lease = Lease { connection: Some(connection), open: false };
+            let lease = Lease { connection: Some(connection), open: false, asking: false };
             if !tested {
                 return Ok(lease);
             }

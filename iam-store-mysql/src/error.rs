@@ -41,19 +41,22 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
         // Too many connections, of all or of this user; too many clients that failed to connect.
         _ if matches!(number(error), Some(1040 | 1129 | 1203 | 1226)) => StoreErrorKind::Unavailable,
-        _ if spoils_connection(error) || is_conflict(error) => StoreErrorKind::Unavailable,
+        // A lock that did not come free was waited for long enough.
+        _ if number(error) == Some(1205) => StoreErrorKind::Unavailable,
+        _ if is_conflict(error) => StoreErrorKind::Conflict,
+        _ if spoils_connection(error) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Other,
     }
 }
 
-/// Whether the unit of work lost against another one and may be tried again as a whole: deadlock, lock wait (whether the server
-/// then undid one statement or all is its setting), a row or table that changed under a snapshot.
+/// Whether the unit of work lost against another one and may be tried again as a whole: deadlock, lock wait (whether
+/// the server then undid one statement or all is its setting), a row or table that changed under a snapshot.
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(1213 | 1205 | 1020 | 1412))
 }
 
-/// Whether the connection must not be used again: it is dead, out of step, or leads to a server that can't write any more, as the
-/// primary of before a failover. Another one may lead to the right server.
+/// Whether the connection must not be used again: it is dead, out of step, or leads to a server that can't write any
+/// more, as the primary of before a failover. Another one may lead to the right server.
 pub(crate) fn spoils_connection(error: &sqlx::Error) -> bool {
     is_dead(error)
         || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))

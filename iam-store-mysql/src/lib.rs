@@ -1,4 +1,56 @@
 //! The store of the IAM family on MySQL 8.4+ and MariaDB 10.11+.
+//!
+//! ```no_run
+//! use iam_store_mysql::MySqlStore;
+//!
+//! # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = MySqlStore::connect("mysql://app:password@db.example.com/app?ssl-mode=VERIFY_IDENTITY").await?;
+//! store.migrate().await?; // connecting alone never changes the schema
+//! # Ok(()) }
+//! ```
+//!
+//! One file for each aggregate, named like its port in [`iam_core::store`].
+//!
+//! # Units of work
+//!
+//! A unit is one transaction, READ COMMITTED on the store's own connections. What a decision rests on is a condition
+//! of the statement that writes, or is locked first: always in the order account, session, limit, log, so that units
+//! rarely stand in a circle. One that loses against another all the same is begun anew by the store, up to three
+//! times, while its owner was told of nothing that it wrote. Later the whole unit fails, as
+//! [`StoreErrorKind::Unavailable`](iam_core::store::StoreErrorKind::Unavailable), and nothing of it is kept.
+//!
+//! # Servers that fail
+//!
+//! Every wait has an end: three seconds for a read or one statement, with the wait for a connection in it; ten for a
+//! unit. A connection that did not answer in time, that died, or that leads to a server which can't write any more is
+//! closed and replaced. Reads, and the beginning of a unit, are then tried once more. When the answer to a commit is
+//! lost, nobody knows whether it took place: the unit fails, and who asks again finds out, since what may happen once
+//! is decided by the database.
+//!
+//! # The schema
+//!
+//! Its migrations are recorded in `iam_schema_migrations`, apart from a host's own. They only add, so that old and
+//! new programs run side by side; `iam_schema.min_program` says when one is too old. The database user of daily work
+//! needs no more than SELECT, INSERT, UPDATE and DELETE. `db/iam_schema.sql` shows the whole; it is made from the
+//! migrations by
+//!
+//! ```text
+//! IAM_WRITE_SCHEMA=1 IAM_TEST_MYSQL_URL=mysql://root:password@127.0.0.1:3306 \
+//!     cargo test -p iam-store-mysql --test databases schema::the_schema_file_is_what_the_migrations_make
+//! ```
+//!
+//! # Building
+//!
+//! Every statement is checked when the crate is compiled, against what a server said of it: that is kept in `.sqlx`,
+//! so a build needs no server, and a `DATABASE_URL` of the host's is not looked at. After a change of statements or
+//! migrations it is made anew from an empty database; what one server says serves both:
+//!
+//! ```text
+//! mysql -e 'CREATE DATABASE iam_build' && cat iam-store-mysql/migrations/*.sql | mysql iam_build
+//! rm -f iam-store-mysql/.sqlx/*.json && touch iam-store-mysql/src/lib.rs
+//! SQLX_OFFLINE_DIR=$PWD/iam-store-mysql/.sqlx IAM_MYSQL_DATABASE_URL=mysql://root:password@127.0.0.1:3306/iam_build \
+//!     cargo build -p iam-store-mysql
+//! ```
 
 mod accounts;
 mod audit;

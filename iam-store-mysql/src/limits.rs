@@ -1,7 +1,9 @@
-//! `iam_rate_limit`: each decision is one conditional statement, and what it decided is read from the row that it then holds.
+//! `iam_rate_limit`: each decision is one conditional statement, and what it decided is read from the row that it
+//! then holds.
 //!
-//! An UPDATE assigns from left to right and sees what it has assigned already (without the mode `SIMULTANEOUS_ASSIGNMENT`, which
-//! is refused), so a column that others are made from comes after them, and one that is made from others after those.
+//! An UPDATE assigns from left to right and sees what it has assigned already (without the mode
+//! `SIMULTANEOUS_ASSIGNMENT`, which is refused), so a column that others are made from comes after them, and one that
+//! is made from others after those.
 
 use std::time::Duration;
 
@@ -14,8 +16,9 @@ use crate::connection::{execute, one, optional};
 use crate::rows::Column;
 use crate::unit::Work;
 
-/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the
-/// free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
+/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try
+/// beyond the free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`,
+/// so it can't overflow.
 struct Delays {
     first: i64,
     doublings: i64,
@@ -165,8 +168,8 @@ impl Limits for Work {
     }
 
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
-        // What somebody else has locked is left for the next time: two sign-ins that each hold a limit and clear away another's
-        // would wait for each other.
+        // What somebody else has locked is left for the next time: two sign-ins that each hold a limit and clear away
+        // another's would wait for each other.
         let purge = || {
             execute(sqlx::query!(
                 "DELETE l FROM
@@ -185,9 +188,15 @@ impl Limits for Work {
 impl Work {
     /// Counts a try of a throttle if the key is there and no block stands.
     ///
-    /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting that
-    /// begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block (0).
-    async fn count_try(&mut self, key: &LimitKey, rule: &Throttle, now: Timestamp) -> Result<bool, StoreError> {
+    /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting
+    /// that begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no
+    /// block (0).
+    async fn count_try(
+        &mut self,
+        key: &LimitKey,
+        rule: &Throttle,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let delays = Delays::of(rule);
         let free = i64::from(rule.free);
         let now = now.as_micros();
@@ -230,7 +239,8 @@ impl Work {
         Ok(self.0.write(count).await? == 1)
     }
 
-    /// Counts one in a window if the key is there and the window is not full. A window is over at its `expires_at`, and nothing else ever blocks it.
+    /// Counts one in a window if the key is there and the window is not full. A window is over at its `expires_at`,
+    /// and nothing else ever blocks it.
     async fn count_one(&mut self, key: &LimitKey, rule: &Window, now: Timestamp) -> Result<bool, StoreError> {
         let (now, length) = (now.as_micros(), stored(rule.length));
         let count = || {
@@ -257,8 +267,8 @@ impl Work {
         Ok(self.0.write(count).await? == 1)
     }
 
-    /// Makes sure that the key is there, and that nobody else writes it before this unit of work is over. One that was not is as if
-    /// it had just been forgotten.
+    /// Makes sure that the key is there, and that nobody else writes it before this unit of work is over. One that
+    /// was not is as if it had just been forgotten.
     async fn hold(&mut self, key: &LimitKey, now: Timestamp) -> Result<(), StoreError> {
         let now = now.as_micros();
         let hold = || {
@@ -285,9 +295,7 @@ impl Work {
             ))
         };
         let row = self.0.lock(find).await?;
-        let number = |value, name| {
-            u32::try_from(value).map_err(|_| Column("iam_rate_limit", name).corrupt())
-        };
+        let number = |value, name| u32::try_from(value).map_err(|_| Column("iam_rate_limit", name).corrupt());
         Ok(Reservation::Granted(Slot {
             count: number(row.count, "count")?,
             since: Timestamp::from_micros(row.since),

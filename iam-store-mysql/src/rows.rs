@@ -9,8 +9,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 const FIRST: PrimitiveDateTime = datetime!(1000-01-01 00:00);
 const LAST: PrimitiveDateTime = datetime!(9999-12-31 23:59:59.999_999);
 
-/// A time as DATETIME(6) holds it, in UTC: no zone of a session or server ever changes it. One beyond the years that DATETIME has
-/// is the nearest that it has.
+/// A time as DATETIME(6) holds it, in UTC: no zone of a session or server ever changes it. One beyond the years that
+/// DATETIME has is the nearest that it has.
 pub(crate) fn utc(time: Timestamp) -> PrimitiveDateTime {
     match OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.as_micros()) * 1000) {
         Ok(time) => PrimitiveDateTime::new(time.date(), time.time()).clamp(FIRST, LAST),

@@ -64,7 +64,8 @@ struct Settings {
     isolation: String,
 }
 
-/// Refuses a server or a session that this store can't work with. The privileges are looked at only when there are tables.
+/// Refuses a server or a session that this store can't work with. The privileges are looked at only when there are
+/// tables.
 pub(crate) async fn check_settings(connections: &Connections) -> Result<(), StoreError> {
     let settings = connections.read(settings).await?;
     check_version(&settings.version)?;
@@ -87,13 +88,7 @@ pub(crate) async fn check_settings(connections: &Connections) -> Result<(), Stor
 pub(crate) async fn check_privileges(connections: &Connections) -> Result<(), StoreError> {
     for sql in PRIVILEGES {
         match connections.try_read(|| explain(sql)).await {
-            Err(error) if is_denied(&error) => {
-                return Err(refused(format!(
-                    "this database user may not do all that the store does ({}): GRANT SELECT, INSERT, UPDATE, DELETE on the \
-                     iam tables to it. More is needed only by who migrates",
-                    error.as_database_error().map(ToString::to_string).unwrap_or_default()
-                )));
-            }
+            Err(error) if is_denied(&error) => return Err(denied(&error)),
             // Anything else is no matter of privileges: nothing is executed here.
             Err(error) if error.as_database_error().is_none() => return Err(failed(error)),
             _ => {}
@@ -102,12 +97,21 @@ pub(crate) async fn check_privileges(connections: &Connections) -> Result<(), St
     Ok(())
 }
 
+/// A privilege that is missing, and what to do.
+pub(crate) fn denied(error: &sqlx::Error) -> StoreError {
+    refused(format!(
+        "this database user may not do all that the store does ({error}): GRANT SELECT, INSERT, UPDATE, DELETE on the iam \
+         tables to it. More is needed only by who migrates"
+    ))
+}
+
 fn explain(sql: &'static str) -> Statement<()> {
     Box::new(move |connection| Box::pin(async move { connection.fetch_all(sql).await.map(drop) }))
 }
 
 fn settings() -> Statement<Settings> {
-    const SQL: &str = "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
+    const SQL: &str =
+        "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
         @@SESSION.character_set_results, @@SESSION.autocommit";
     // Its name differs between the servers.
     const ISOLATION: &str =
@@ -135,7 +139,9 @@ fn check_mode(whose: &str, mode: &str) -> Result<(), StoreError> {
             "{whose} is not strict, so it would cut off what does not fit: add STRICT_TRANS_TABLES to it"
         )));
     }
-    if let Some(name) = ["SIMULTANEOUS_ASSIGNMENT", "ANSI_QUOTES", "ORACLE"].into_iter().find(|name| has(name)) {
+    if let Some(name) =
+        ["SIMULTANEOUS_ASSIGNMENT", "ANSI_QUOTES", "ORACLE"].into_iter().find(|name| has(name))
+    {
         return Err(refused(format!("{whose} changes what statements mean: take {name} out of it")));
     }
     Ok(())
@@ -177,9 +183,15 @@ mod tests {
         ] {
             assert!(check_version(good).is_ok(), "{good}");
         }
-        for bad in
-            ["8.0.36", "8.3.0", "5.7.44-log", "8.0.11-TiDB-v7.5.0", "10.6.18-MariaDB", "5.5.5-10.5.1-MariaDB", ""]
-        {
+        for bad in [
+            "8.0.36",
+            "8.3.0",
+            "5.7.44-log",
+            "8.0.11-TiDB-v7.5.0",
+            "10.6.18-MariaDB",
+            "5.5.5-10.5.1-MariaDB",
+            "",
+        ] {
             let error = check_version(bad).unwrap_err();
             assert!(format!("{error:?}").contains("too old"), "{bad}: {error:?}");
         }

@@ -4,9 +4,12 @@ use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::meta::Client;
 use iam_core::parent::{ParentKey, ParentStatus};
 use iam_core::role::RoleName;
-use iam_core::session::{EndReason, NewSession, ParentOfAccount, SessionRecord, SessionState};
+use iam_core::session::{
+    EndReason, NewSession, ParentOfAccount, Renewal, SessionRecord, SessionState, SessionSummary,
+};
 use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use time::PrimitiveDateTime;
@@ -25,6 +28,7 @@ struct SessionRow {
     auth_version: i64,
     amr: String,
     login_time: PrimitiveDateTime,
+    authenticated_at: Option<PrimitiveDateTime>,
     last_seen_at: PrimitiveDateTime,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
@@ -47,7 +51,7 @@ pub(crate) async fn by_token(
     let find = || {
         all(sqlx::query_as!(
             SessionRow,
-            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.last_seen_at, s.ended_at, s.end_reason,
+            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at, s.end_reason,
                 s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
                 p.`key` AS "parent_key?", p.status AS "parent_status?", r.name AS "role?",
                 g.expires_at AS "role_expires_at?"
@@ -81,6 +85,7 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         auth_version: AuthVersion::from_i64(row.auth_version),
         amr: row.amr,
         login_at: timestamp(row.login_time),
+        authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
         last_seen_at: timestamp(row.last_seen_at),
         // An end without a readable reason is still no session that lives.
         ended: row
@@ -129,6 +134,35 @@ pub(crate) async fn unseen_since(
         .collect()
 }
 
+pub(crate) async fn of_account(
+    connections: &Connections,
+    account: AccountId,
+) -> Result<Vec<SessionSummary>, StoreError> {
+    let find = || {
+        all(sqlx::query!(
+            "SELECT id, login_time, last_seen_at, client_address, user_agent
+             FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
+             WHERE live_account_id = ? ORDER BY login_time DESC, id DESC",
+            &account.as_bytes()[..]
+        ))
+    };
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut client = Client::default();
+            let address = row.client_address.map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
+            client.address = address.transpose()?;
+            client.user_agent = row.user_agent;
+            Ok(SessionSummary {
+                id: SessionId::from_bytes(column("id").id(&row.id)?),
+                login_at: timestamp(row.login_time),
+                last_seen_at: timestamp(row.last_seen_at),
+                client,
+            })
+        })
+        .collect()
+}
+
 pub(crate) async fn touch(
     connections: &Connections,
     id: SessionId,
@@ -151,8 +185,9 @@ pub(crate) async fn touch(
 #[async_trait]
 impl Sessions for Work {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
-        // What the session is conditional on is locked until the unit is over: whoever changes it at this moment comes before or
-        // after, as a whole. For update, since a lock that is shared could not be raised later without a deadlock.
+        // What the session is conditional on is locked until the unit is over: whoever changes it at this moment
+        // comes before or after, as a whole. For update, since a lock that is shared could not be raised later
+        // without a deadlock.
         let insert = || {
             let address = session.client.address.map(|address| address.to_string());
             execute(sqlx::query!(
@@ -179,26 +214,23 @@ impl Sessions for Work {
         Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
-    async fn replace_token(
-        &mut self,
-        id: SessionId,
-        old: &TokenHash,
-        new: &TokenHash,
-        state: SessionState,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let replace = || {
+    async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
+        let renew = || {
             execute(sqlx::query!(
-                "UPDATE iam_auth_session SET token_hash = ?, state = ?, last_seen_at = GREATEST(last_seen_at, ?)
-                 WHERE id = ? AND token_hash = ? AND ended_at IS NULL",
-                &new.as_bytes()[..],
-                state.as_str(),
-                utc(now),
+                "UPDATE iam_auth_session SET token_hash = ?, state = ?, auth_version = ?, authenticated_at = ?,
+                    last_seen_at = GREATEST(last_seen_at, ?)
+                 WHERE id = ? AND token_hash = ? AND auth_version = ? AND ended_at IS NULL",
+                &renewal.token.as_bytes()[..],
+                renewal.state.as_str(),
+                renewal.to_version.as_i64(),
+                utc(renewal.at),
+                utc(renewal.at),
                 &id.as_bytes()[..],
-                &old.as_bytes()[..]
+                &old.as_bytes()[..],
+                renewal.from_version.as_i64()
             ))
         };
-        Ok(self.0.write(replace).await? == 1)
+        Ok(self.0.write(renew).await? == 1)
     }
 
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
@@ -224,7 +256,7 @@ impl Sessions for Work {
         let end = || {
             execute(sqlx::query!(
                 "UPDATE iam_auth_session SET ended_at = ?, end_reason = ?, logout_time = ?
-                 WHERE account_id = ? AND ended_at IS NULL",
+                 WHERE live_account_id = ?",
                 utc(now),
                 reason.as_str(),
                 logout_time(reason, now),
@@ -232,6 +264,52 @@ impl Sessions for Work {
             ))
         };
         self.0.write(end).await
+    }
+
+    async fn end_others(
+        &mut self,
+        account: AccountId,
+        kept: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let end = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session SET ended_at = ?, end_reason = ? WHERE live_account_id = ? AND id <> ?",
+                utc(now),
+                reason.as_str(),
+                &account.as_bytes()[..],
+                &kept.as_bytes()[..]
+            ))
+        };
+        self.0.write(end).await
+    }
+
+    async fn end_oldest_beyond(
+        &mut self,
+        account: AccountId,
+        keep: u32,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        // Who inserts a session holds its account until the unit is over, so this sees all that was inserted before. A locking
+        // read sees what is, whatever the isolation.
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_live) WHERE live_account_id = ?
+                 ORDER BY login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
+                &account.as_bytes()[..],
+                keep
+            ))
+        };
+        let mut ended = Vec::new();
+        for row in self.0.lock(find).await? {
+            let id = SessionId::from_bytes(column("id").id(&row.id)?);
+            if self.end(id, reason, now).await? {
+                ended.push(id);
+            }
+        }
+        Ok(ended)
     }
 
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {

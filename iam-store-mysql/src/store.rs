@@ -1,8 +1,8 @@
 //! Connecting, and the reads that need no unit of work.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::SessionRecord;
+use iam_core::session::{SessionRecord, SessionSummary};
 use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
@@ -50,17 +50,17 @@ impl fmt::Debug for MySqlStore {
 }
 
 impl MySqlStore {
-    /// Connects to a database, such as `mysql://user:password@db.example.com:3306/app`. Connecting never changes the schema, and
-    /// gives up after about three seconds.
+    /// Connects to a database, such as `mysql://user:password@db.example.com:3306/app`. Connecting never changes the
+    /// schema, and gives up after about three seconds.
     ///
-    /// **TLS.** A server elsewhere is only spoken to through TLS, unless the URL says otherwise (`?ssl-mode=DISABLED`); one on this
-    /// machine (`localhost`, 127.0.0.0/8, `::1`, a socket) also without, if it has none. `?ssl-mode=VERIFY_IDENTITY`, with
-    /// `&ssl-ca=/path/to/ca.pem` for a certificate authority of your own, also checks whose certificate it is: ask for it
-    /// wherever the network in between is not yours alone.
+    /// **TLS.** A server elsewhere is only spoken to through TLS, unless the URL says otherwise
+    /// (`?ssl-mode=DISABLED`); one on this machine (`localhost`, 127.0.0.0/8, `::1`, a socket) also without, if it
+    /// has none. `?ssl-mode=VERIFY_IDENTITY`, with `&ssl-ca=/path/to/ca.pem` for a certificate authority of your own,
+    /// also checks whose certificate it is: ask for it wherever the network in between is not yours alone.
     ///
-    /// **What is refused**, with an error that says what to do: servers older than MySQL 8.4 and MariaDB 10.11; a server whose
-    /// `sql_mode` is not strict, since it would cut off what does not fit; a user who may not do what the store does. SELECT,
-    /// INSERT, UPDATE and DELETE are enough; [`migrate`](Self::migrate) needs more.
+    /// **What is refused**, with an error that says what to do: servers older than MySQL 8.4 and MariaDB 10.11; a
+    /// server whose `sql_mode` is not strict, since it would cut off what does not fit; a user who may not do what
+    /// the store does. SELECT, INSERT, UPDATE and DELETE are enough; [`migrate`](Self::migrate) needs more.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pool = MySqlPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -91,18 +91,18 @@ impl MySqlStore {
 
     /// Uses a pool of the host's, whose database then holds the family's tables beside the host's own.
     ///
-    /// How many connections it has and how they reach the server are the pool's settings. Its sessions must have a strict
-    /// `sql_mode`, `utf8mb4` and autocommit, which is looked at when the store is first used; give them READ COMMITTED
-    /// (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right under REPEATABLE
-    /// READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
+    /// How many connections it has and how they reach the server are the pool's settings. Its sessions must have a
+    /// strict `sql_mode`, `utf8mb4` and autocommit, which is looked at when the store is first used; give them READ
+    /// COMMITTED (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right
+    /// under REPEATABLE READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
     pub fn from_pool(pool: MySqlPool) -> Self {
         Self { connections: Connections(pool), checked: Arc::default() }
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
-    /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at once: they
-    /// take turns by a lock of the server. (On a cluster such a lock is each node's own: let one program migrate, or all by
-    /// way of one node.)
+    /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at
+    /// once: they take turns by a lock of the server. (On a cluster such a lock is each node's own: let one program
+    /// migrate, or all by way of one node.)
     ///
     /// Needs the rights CREATE, ALTER, INDEX and REFERENCES besides those of daily work, when there is something to do.
     pub async fn migrate(&self) -> Result<(), StoreError> {
@@ -155,6 +155,10 @@ impl Store for MySqlStore {
     ) -> Result<bool, StoreError> {
         self.check_settings().await?;
         sessions::touch(&self.connections, id, now, unless_after).await
+    }
+
+    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        sessions::of_account(&self.connections, account).await
     }
 
     async fn sessions_unseen_since(

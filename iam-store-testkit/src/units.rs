@@ -54,8 +54,13 @@ pub async fn cancelling_a_unit_at_any_point_undoes_all_of_it(stores: &Handles) {
             tokio::spawn(CancelledAfter { task: Box::pin(task), polls: u32::from(n % 10) }).await.unwrap();
         // The other handle can write at once: nothing was left open.
         stores[1].begin().await.unwrap().commit().await.unwrap();
-        let first = is_there(stores[1].as_ref(), 2 * n).await;
-        assert_eq!(first, is_there(stores[1].as_ref(), 2 * n + 1).await, "half a unit");
+        let mut first = is_there(stores[1].as_ref(), 2 * n).await;
+        let second = is_there(stores[1].as_ref(), 2 * n + 1).await;
+        if first != second {
+            // On a server a commit that nobody waits for may take place between the two looks.
+            first = is_there(stores[1].as_ref(), 2 * n).await;
+        }
+        assert_eq!(first, second, "half a unit");
         assert!(first || finished.is_none(), "a commit that was answered is gone");
         *(if first { &mut kept } else { &mut undone }) += 1;
     }

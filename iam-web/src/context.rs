@@ -35,10 +35,20 @@ pub struct RequestContext {
     cookies: Mutex<Vec<String>>,
 }
 
+/// How a request says who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// By the cookie, which a browser sends by itself; or not at all.
+    Cookie,
+    /// By the header `Authorization`. There the cookie does not count, whatever the header is worth.
+    Bearer,
+}
+
 /// Who sends a request.
 pub(crate) struct Caller {
-    /// The token of the cookie, whatever it is worth.
+    /// The token of the cookie or of the header, whatever it is worth.
     pub(crate) token: Option<SessionToken>,
+    pub(crate) transport: Transport,
     pub(crate) authentication: Authentication,
     pub(crate) client: Client,
 }
@@ -132,7 +142,7 @@ impl RequestContext {
 
     async fn find_caller(&self, view: &dyn RequestView, activity: Activity) -> Result<Caller, CallerError> {
         let client = self.client(view)?;
-        let token = self.session_token(view);
+        let (token, transport) = self.session_token(view);
         let activity = match view.header(ACTIVITY_HEADER)[..] {
             [b"none"] => Activity::Background,
             _ => activity,
@@ -143,15 +153,19 @@ impl RequestContext {
                 self.iam().authenticate(token, activity, &client).await.map_err(CallerError::Iam)?
             }
         };
-        Ok(Caller { token, authentication, client })
+        Ok(Caller { token, transport, authentication, client })
     }
 
-    /// The token of the cookie. With an Authorization header the cookie does not count, whatever the header is worth.
-    fn session_token(&self, view: &dyn RequestView) -> Option<SessionToken> {
-        if !view.header("authorization").is_empty() {
-            return None;
+    fn session_token(&self, view: &dyn RequestView) -> (Option<SessionToken>, Transport) {
+        match view.header("authorization")[..] {
+            [] => {
+                let cookie = self.inner().cookies.read(view, CookieKind::Session);
+                (cookie.as_deref().and_then(SessionToken::parse), Transport::Cookie)
+            }
+            [credentials] => (bearer_token(credentials), Transport::Bearer),
+            // Which of several counts can't be told.
+            _ => (None, Transport::Bearer),
         }
-        SessionToken::parse(&self.inner().cookies.read(view, CookieKind::Session)?)
     }
 
     /// A token for a form or a script of this caller: bound to the session, or to a cookie of its own when nobody is signed in.
@@ -199,6 +213,10 @@ impl RequestContext {
 
     /// What the request's headers alone say about where it comes from: `Some(true)`, it is fine.
     pub(crate) fn csrf_by_headers(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
+        // No browser sends a bearer token by itself.
+        if caller.transport == Transport::Bearer {
+            return Some(true);
+        }
         if let [token] = view.header("x-csrf-token")[..] {
             let token = std::str::from_utf8(token).unwrap_or_default();
             return Some(self.is_csrf_token(view, caller, token));
@@ -235,6 +253,12 @@ impl RequestContext {
     pub(crate) fn take_cookies(&self) -> Vec<String> {
         std::mem::take(&mut *self.cookies.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// `Bearer` and the token (RFC 6750), and nothing else.
+fn bearer_token(credentials: &[u8]) -> Option<SessionToken> {
+    let (scheme, token) = std::str::from_utf8(credentials).ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") { SessionToken::parse(token) } else { None }
 }
 
 impl fmt::Debug for RequestContext {

@@ -13,12 +13,13 @@ const MAX_DEPTH: usize = 32;
 const MAX_ERRORS: usize = 32;
 const MAX_NAME: usize = 64;
 
-/// An object of a request, each field with its value. What is no string is kept as that fact alone: no request of this
-/// family has other values yet.
+/// An object of a request, each field with its value. What is neither a string nor true or false is kept as that fact
+/// alone: no request of this family has other values yet.
 pub(crate) struct StrictObject(Vec<(String, Member)>);
 
 enum Member {
     Text(Zeroizing<String>),
+    Bool(bool),
     Other,
 }
 
@@ -63,8 +64,20 @@ impl Fields {
         };
         match self.members.swap_remove(at).1 {
             Member::Text(text) => Some(text),
-            Member::Other => {
+            Member::Bool(_) | Member::Other => {
                 self.errors.push(error_at(name, "wrong_type", "must be a string"));
+                None
+            }
+        }
+    }
+
+    /// Yes or no, if it is there.
+    pub(crate) fn optional_bool(&mut self, name: &str) -> Option<bool> {
+        let at = self.members.iter().position(|(known, _)| known == name)?;
+        match self.members.swap_remove(at).1 {
+            Member::Bool(value) => Some(value),
+            Member::Text(_) | Member::Other => {
+                self.errors.push(error_at(name, "wrong_type", "must be true or false"));
                 None
             }
         }
@@ -124,8 +137,8 @@ impl<'de> Visitor<'de> for Document<'_> {
         Ok(Member::Text(Zeroizing::new(text)))
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Member, E> {
-        Ok(Member::Other)
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Member, E> {
+        Ok(Member::Bool(value))
     }
 
     fn visit_i64<E: de::Error>(self, _: i64) -> Result<Member, E> {

@@ -17,11 +17,13 @@ pub(crate) struct Pages {
 #[error("a template failed")]
 pub(crate) struct PageError(#[from] minijinja::Error);
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 6] = [
     ("layout.html", include_str!("pages/templates/layout.html")),
     ("style.css", include_str!("pages/templates/style.css")),
     ("login.html", include_str!("pages/templates/login.html")),
     ("message.html", include_str!("pages/templates/message.html")),
+    ("account.html", include_str!("pages/templates/account.html")),
+    ("reauthenticate.html", include_str!("pages/templates/reauthenticate.html")),
 ];
 
 impl Pages {
@@ -123,7 +125,7 @@ mod tests {
             continue_to => "/", fields => context! { username => hostile }, status => 403, title => hostile,
             message => hostile, request_id => hostile, link => context! { href => "/", label => hostile },
         };
-        for template in ["login.html", "message.html"] {
+        for template in ["login.html", "message.html", "account.html", "reauthenticate.html"] {
             let html = pages.render(template, "nonce123", values.clone()).unwrap();
             assert!(!html.contains("<script"), "{template}");
             assert!(html.contains("nonce=\"nonce123\""), "{template}");

@@ -15,6 +15,8 @@ pub(crate) enum Case {
     /// The same for something that would have changed something.
     UnauthenticatedUnsafe,
     InvalidCredentials,
+    /// They proved who they are too long ago.
+    ReauthenticationRequired,
     Forbidden,
     Csrf,
     NotFound,
@@ -37,6 +39,7 @@ impl Case {
         match error.fault() {
             Fault::Input => Self::Invalid,
             Fault::Credentials => Self::InvalidCredentials,
+            Fault::Freshness => Self::ReauthenticationRequired,
             Fault::Limit => Self::Throttled,
             Fault::Conflict => Self::Conflict,
             Fault::Absent => Self::NotFound,
@@ -51,7 +54,10 @@ impl Case {
     pub(crate) const fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::Unauthenticated | Self::UnauthenticatedUnsafe | Self::InvalidCredentials => 401,
+            Self::Unauthenticated
+            | Self::UnauthenticatedUnsafe
+            | Self::InvalidCredentials
+            | Self::ReauthenticationRequired => 401,
             Self::Forbidden | Self::Csrf => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -72,6 +78,7 @@ impl Case {
             Self::BadRequest => "bad_request",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "unauthenticated",
             Self::InvalidCredentials => "invalid_credentials",
+            Self::ReauthenticationRequired => "reauthentication_required",
             Self::Forbidden => "forbidden",
             Self::Csrf => "csrf",
             Self::NotFound => "not_found",
@@ -92,7 +99,7 @@ impl Case {
     pub(crate) const fn text_key(self) -> &'static str {
         match self {
             Self::UnauthenticatedUnsafe => "unauthenticated_unsafe",
-            Self::InvalidCredentials => "unauthenticated",
+            Self::InvalidCredentials | Self::ReauthenticationRequired => "unauthenticated",
             Self::Conflict => "invalid",
             Self::Busy => "unavailable",
             other => other.code(),
@@ -104,6 +111,7 @@ impl Case {
             Self::BadRequest => "The request can't be read",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Not signed in",
             Self::InvalidCredentials => "Name or password is not right",
+            Self::ReauthenticationRequired => "Prove again who you are",
             Self::Forbidden => "Not allowed",
             Self::Csrf => "The request may come from another site",
             Self::NotFound => "Not found",
@@ -125,6 +133,7 @@ impl Case {
             Self::BadRequest => "Check the syntax of what is sent.",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Sign in, then send the request again.",
             Self::InvalidCredentials => "The user name or the password is not right.",
+            Self::ReauthenticationRequired => "Send the password to auth/reauthenticate, then send the request again.",
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iam_core::Error;
+use iam_core::flow::FRESH_FOR;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -92,7 +93,7 @@ impl RequestContext {
     pub(crate) fn problem(&self, view: &dyn RequestView, case: Case, errors: &[FieldError]) -> WebResponse {
         let document = problem::document(case, self.request_id(view), errors);
         let response = WebResponse::new(case.status()).json(&document, PROBLEM_JSON);
-        self.own(view, challenge(response, case))
+        self.own(view, challenge(view, response, case))
     }
 
     pub(crate) fn json(&self, view: &dyn RequestView, status: u16, value: &serde_json::Value) -> WebResponse {
@@ -122,7 +123,7 @@ impl RequestContext {
             signed_in_as => extra.signed_in_as,
             csrf_token => extra.csrf_token,
         };
-        challenge(self.page(view, case.status(), "message.html", &values), case)
+        challenge(view, self.page(view, case.status(), "message.html", &values), case)
     }
 
     /// A page under a content security policy that allows it its own style sheet and nothing else.
@@ -201,7 +202,16 @@ pub(crate) fn with_retry_after(response: WebResponse, wait: Option<Duration>) ->
     }
 }
 
-/// A 401 says how one may authenticate (RFC 9110).
-fn challenge(response: WebResponse, case: Case) -> WebResponse {
-    if case.status() == 401 { response.header("www-authenticate", "Bearer") } else { response }
+/// A 401 says how one may authenticate (RFC 9110), and what was wrong with a token that was shown (RFC 6750, RFC 9470).
+fn challenge(view: &dyn RequestView, response: WebResponse, case: Case) -> WebResponse {
+    let challenge = match case {
+        Case::ReauthenticationRequired => {
+            format!("Bearer error=\"insufficient_user_authentication\", max_age={}", FRESH_FOR.as_secs())
+        }
+        _ if case.status() != 401 => return response,
+        Case::InvalidCredentials => "Bearer".to_owned(),
+        _ if view.header("authorization").is_empty() => "Bearer".to_owned(),
+        _ => "Bearer error=\"invalid_token\"".to_owned(),
+    };
+    response.header("www-authenticate", challenge)
 }

@@ -85,6 +85,10 @@ pub enum Event {
     AccountCreated(String),
     /// An account's status changed; from, to.
     AccountStatusChanged(&'static str, &'static str),
+    /// Somebody proved again who they are.
+    Reauthenticated,
+    /// Somebody tried to, and did not.
+    ReauthenticationFailed,
     /// A password was set.
     PasswordChanged,
     /// A password's hash was renewed at sign-in.
@@ -122,6 +126,8 @@ impl Event {
             Self::AccessDenied(_) => "authz_fail",
             Self::AccountCreated(_) => "user_created",
             Self::AccountStatusChanged(..) => "user_updated",
+            Self::Reauthenticated => "authn_reauth_success",
+            Self::ReauthenticationFailed => "authn_reauth_fail",
             Self::PasswordChanged => "authn_password_change",
             Self::PasswordRehashed => "authn_password_rehash",
             Self::ParentCreated(_) => "parent_created",
@@ -136,7 +142,7 @@ impl Event {
     /// Whether what was tried came about.
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::LoginFailed(_) => Outcome::Failure,
+            Self::LoginFailed(_) | Self::ReauthenticationFailed => Outcome::Failure,
             Self::SessionUsedAfterEnd(_)
             | Self::LimitExceeded(_)
             | Self::CsrfRefused(_)
@@ -151,6 +157,8 @@ impl Event {
             Self::LoginSucceeded { tries: 0 | 1, .. }
             | Self::SessionCreated(_)
             | Self::SessionUsedAfterEnd(_)
+            | Self::Reauthenticated
+            | Self::ReauthenticationFailed
             | Self::PasswordChanged
             | Self::PasswordRehashed
             | Self::Started

@@ -43,12 +43,13 @@ impl Tally {
 
     /// Up to `most` records that wait to be written.
     pub(crate) fn waiting(&self, most: usize) -> Vec<Record> {
-        self.lock()
-            .values()
-            .filter(|kind| kind.record.count > 0)
-            .take(most)
-            .map(|kind| kind.record.clone())
-            .collect()
+        let kinds = self.lock();
+        let waiting = kinds.values().filter(|kind| kind.record.count > 0).take(most);
+        let mut records: Vec<Record> = waiting.map(|kind| kind.record.clone()).collect();
+        drop(kinds);
+        // In the order of their keys: two programs that write the same ones don't wait for each other in a circle.
+        records.sort_unstable_by_key(|record| record.coalesce);
+        records
     }
 
     /// Whether records of this kind wait to be written.

@@ -275,6 +275,13 @@ impl Iam {
             let event = Event::SessionEnded(id, EndReason::Replaced);
             self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
         }
+        let most = self.inner.most_sessions;
+        let evicted =
+            unit.sessions().end_oldest_beyond(candidate.account, most, EndReason::Evicted, now).await?;
+        for id in evicted {
+            let event = Event::SessionEnded(id, EndReason::Evicted);
+            self.audit(unit.as_mut(), &event, Subject::own(candidate.account), login.client).await?;
+        }
         self.release(unit.as_mut(), reserved).await?;
         let event = Event::LoginSucceeded { session: session.id, tries: reserved.account.1.count };
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
@@ -305,12 +312,13 @@ impl Iam {
 
     /// A success gives back its own try and nobody else's.
     async fn release(&self, unit: &mut dyn UnitOfWork, reserved: &Reserved) -> Result<(), Error> {
-        let (key, slot) = &reserved.account;
-        unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?;
+        // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
         if let Some((key, slot)) = &reserved.devices {
             unit.limits().give_back_in_window(key, slot).await?;
         }
-        release_in_flight(unit, reserved).await
+        release_in_flight(unit, reserved).await?;
+        let (key, slot) = &reserved.account;
+        Ok(unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?)
     }
 
     fn subject(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Subject {

@@ -4,9 +4,11 @@ mod administer;
 mod authenticate;
 mod login;
 mod logout;
+mod own_account;
 mod upkeep;
 
 pub use administer::{Actor, NewAccount};
 pub use authenticate::{Activity, Authentication};
 pub use login::{Login, SignedIn};
+pub use own_account::FRESH_FOR;
 pub use upkeep::Upkeep;

@@ -18,6 +18,6 @@ pub trait Roles: Send {
     /// Takes a role away. Says whether it was held.
     async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError>;
 
-    /// Whether anyone at all holds the role.
+    /// Whether anyone at all holds the role. The answer holds until the unit is over.
     async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError>;
 }

@@ -17,8 +17,8 @@ pub(crate) enum Server {
 pub(crate) const BOTH: [Server; 2] = [Server::MySql, Server::MariaDb];
 
 impl Server {
-    /// An administrator's URL without a database, by `IAM_TEST_MYSQL_URL` and `IAM_TEST_MARIADB_URL`. Without it the test is
-    /// skipped, unless `IAM_TEST_REQUIRE_DATABASES` is 1.
+    /// An administrator's URL without a database, by `IAM_TEST_MYSQL_URL` and `IAM_TEST_MARIADB_URL`. Without it the
+    /// test is skipped, unless `IAM_TEST_REQUIRE_DATABASES` is 1.
     pub(crate) fn url(self) -> Option<String> {
         let name = match self {
             Self::MySql => "IAM_TEST_MYSQL_URL",
@@ -93,10 +93,13 @@ pub(crate) async fn run_on(connection: &mut MySqlConnection, sql: &str) {
 impl Drop for Database {
     fn drop(&mut self) {
         let (admin, name) = (self.admin.clone(), self.name.clone());
-        // In a thread, since dropping can't wait; and ended by force, since the test's own runtime stands still meanwhile.
+        // In a thread, since dropping can't wait; and ended by force, since the test's own runtime stands still
+        // meanwhile.
         let removing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), remove(&admin, &name)).await })
+            runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(20), remove(&admin, &name)).await
+            })
         });
         match removing.join() {
             Ok(Ok(Ok(()))) => {}
@@ -107,15 +110,29 @@ impl Drop for Database {
 
 async fn remove(admin: &str, name: &str) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect(admin).await?;
-    let others: Vec<u64> =
-        sqlx::query_scalar("SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ?")
-            .bind(name)
-            .fetch_all(&mut connection)
-            .await?;
-    for other in others {
+    // A statement with bytes in it can keep MySQL from showing the list; the next look finds it gone.
+    let mut found: Result<Vec<u64>, _> = others_on(&mut connection, name).await;
+    for _ in 0..20 {
+        if found.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = others_on(&mut connection, name).await;
+    }
+    for other in found? {
         // It may have ended by itself.
         let _ = connection.execute(AssertSqlSafe(format!("KILL {other}"))).await;
     }
     connection.execute(AssertSqlSafe(format!("DROP DATABASE {name}"))).await?;
     connection.close().await
+}
+
+/// The other connections to a database.
+pub(crate) async fn others_on(connection: &mut MySqlConnection, name: &str) -> Result<Vec<u64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
+    )
+    .bind(name)
+    .fetch_all(connection)
+    .await
 }

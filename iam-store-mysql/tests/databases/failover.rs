@@ -1,7 +1,8 @@
 //! Connections that die, servers that can't write or don't answer, and units of work that lose against others.
 //!
-//! The tests at the end need a server that nobody else uses. `IAM_TEST_OWN_SERVER` names a program that is called with `start`,
-//! `kill` (as if the machine had died), `pause` and `resume`, and `IAM_TEST_OWN_SERVER_URL` is its administrator's URL.
+//! The tests at the end need a server that nobody else uses. `IAM_TEST_OWN_SERVER` names a program that is called
+//! with `start`, `kill` (as if the machine had died), `pause` and `resume`, and `IAM_TEST_OWN_SERVER_URL` is its
+//! administrator's URL.
 
 use std::process::Command;
 use std::str::FromStr;
@@ -18,7 +19,7 @@ use iam_store_mysql::MySqlStore;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
-use crate::common::{BOTH, Database, run_on};
+use crate::common::{BOTH, Database, others_on, run_on};
 use crate::rows::{account, sign_in};
 
 const TOKEN: TokenHash = TokenHash::from_bytes([1; 32]);
@@ -38,13 +39,7 @@ async fn with_session(database: &Database) -> MySqlStore {
 /// Ends every connection to the database.
 async fn kill_all(database: &Database) {
     let mut connection = database.connection().await;
-    let others: Vec<u64> = sqlx::query_scalar(
-        "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
-    )
-    .bind(&database.name)
-    .fetch_all(&mut connection)
-    .await
-    .unwrap();
+    let others = others_on(&mut connection, &database.name).await.unwrap();
     for other in others {
         let _ = connection.execute(AssertSqlSafe(format!("KILL {other}"))).await;
     }
@@ -204,7 +199,7 @@ async fn a_unit_that_lost_after_it_wrote_is_undone() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let hash = iam_core::password::PasswordHash::from_stored("$x");
         let error = unit.accounts().set_password(account().id, &hash, later(1)).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(error.kind(), StoreErrorKind::Conflict);
         crossing.await.unwrap();
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.is_err(), "nothing goes on");
         assert!(unit.commit().await.is_err());
@@ -220,8 +215,10 @@ async fn a_caller_that_goes_away_costs_no_connection() {
         let store = with_session(&database).await;
         let mut connection = database.connection().await;
         let mut made = async || -> i64 {
-            let (_, made): (String, String) =
-                sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Connections'").fetch_one(&mut connection).await.unwrap();
+            let (_, made): (String, String) = sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Connections'")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
             made.parse().unwrap()
         };
         let mut least = i64::MAX;
@@ -303,7 +300,9 @@ async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
         for (one_done, one_slowest) in running.join_all().await {
             (done, slowest) = (done + one_done, slowest.max(one_slowest));
         }
-        eprintln!("{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}");
+        eprintln!(
+            "{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}"
+        );
         assert!(answered < Duration::from_secs(4), "{down}: {answered:?}");
         assert!(recovered < Duration::from_secs(5), "{up}: {recovered:?}");
         // A read and a unit, each of which may wait.

@@ -245,7 +245,8 @@ async fn sign_ins_of_one_account_at_once_do_not_lock_each_other_out() {
     }
 }
 
-/// Whether a role is held stays so until the unit is over: of two programs that start at once, one makes the administrator.
+/// Whether a role is held stays so until the unit is over: of two programs that start at once, one makes the
+/// administrator.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_found_a_role_unheld_is_the_first_to_give_it() {
     for server in BOTH {

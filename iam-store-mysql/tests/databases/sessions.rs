@@ -19,11 +19,9 @@ async fn a_session_that_would_cut_off_values_is_refused() {
             ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "READ COMMITTED"),
         ] {
             let store = MySqlStore::from_pool(database.pool(1, session).await);
-            for error in [
-                store.readiness().await.err(),
-                store.migrate().await.err(),
-                store.begin().await.err(),
-            ] {
+            for error in
+                [store.readiness().await.err(), store.migrate().await.err(), store.begin().await.err()]
+            {
                 let error = error.unwrap();
                 assert_eq!(error.kind(), StoreErrorKind::Other);
                 assert!(format!("{error:?}").contains(what), "{session}: {error:?}");
@@ -95,7 +93,8 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
 
 /// How many statements a session of the server was asked, over all.
 async fn statements(database: &Database) -> i64 {
-    // The counter of a session dies with it, so it is the server's; what else happens on it is in the minimum of many tries.
+    // The counter of a session dies with it, so it is the server's; what else happens on it is in the minimum of many
+    // tries.
     let mut connection = database.connection().await;
     let (_, count): (String, String) = sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'")
         .fetch_one(&mut connection)

@@ -1,5 +1,5 @@
-//! How the servers go about each statement of the store: by index, whatever is asked. The statements are those in `.sqlx`, which
-//! are all of them.
+//! How the servers go about each statement of the store: by index, whatever is asked. The statements are those in
+//! `.sqlx`, which are all of them.
 
 use std::path::Path;
 
@@ -91,7 +91,8 @@ fn with_values(sql: &str) -> String {
 
 async fn explain(connection: &mut MySqlConnection, sql: &str) -> Vec<(String, String, String)> {
     let explain = AssertSqlSafe(format!("EXPLAIN FORMAT=TRADITIONAL {sql}"));
-    let rows = sqlx::query(explain).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows =
+        sqlx::query(explain).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let text = |row: &sqlx::mysql::MySqlRow, column: &str| {
         let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap();
         String::from_utf8(bytes.unwrap_or_default()).unwrap()
@@ -115,7 +116,8 @@ async fn every_statement_finds_its_rows_by_index() {
             let is_insert = sql.trim_start().starts_with("INSERT");
             let plan = explain(&mut connection, &with_values(sql)).await;
             for (table, access, key) in &plan {
-                // A table that was made for the statement, what was decided without looking, and what is only inserted into.
+                // A table that was made for the statement, what was decided without looking, and what is only
+                // inserted into.
                 let is_base = !table.is_empty() && !table.starts_with('<') && !access.is_empty();
                 let is_target = is_insert && access == "ALL" && key.is_empty();
                 if !is_base || is_target || SMALL.iter().any(|small| sql.contains(small)) {
@@ -146,7 +148,7 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("DELETE s FROM", "iam_auth_session_unseen"),
             ("FROM iam_auth_log FORCE", "iam_auth_log_at"),
             ("FROM iam_rate_limit FORCE", "iam_rate_limit_expiry"),
-            ("WHERE account_id = ? AND ended_at IS NULL", "iam_auth_session_live"),
+            ("WHERE live_account_id = ?", "iam_auth_session_live"),
             ("WHERE a.verified_email = ?", "iam_user_account_verified_email"),
         ] {
             let statements = statements();

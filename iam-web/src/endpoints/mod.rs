@@ -1,5 +1,7 @@
 //! The addresses of this family and what answers there.
 
+mod account;
+
 use std::collections::BTreeMap;
 
 use iam_core::Error;
@@ -11,7 +13,7 @@ use iam_core::password::PlainPassword;
 use minijinja::context;
 use serde_json::json;
 
-use crate::context::{Caller, RequestContext};
+use crate::context::{Caller, RequestContext, Transport};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
@@ -39,10 +41,29 @@ pub enum Endpoint {
     ApiCsrf,
     /// Who is signed in.
     ApiMe,
+    /// The own account's page.
+    AccountPage,
+    /// Changing the own password, from a form.
+    AccountPassword,
+    /// Ending one of the own sessions, from a form.
+    AccountEndSession,
+    /// Ending all other sessions, from a form.
+    AccountEndSessions,
+    /// Proving again who one is: the page and its form.
+    ReauthenticatePage,
+    /// The same by JSON.
+    ApiReauthenticate,
+    /// Changing the own password, by JSON.
+    ApiPassword,
+    /// The own sessions, and ending all others.
+    ApiSessions,
+    /// Ending one of the own sessions, by JSON.
+    ApiSession,
 }
 
 impl WebIam {
     /// Every address with its endpoint. An adapter mounts each exactly, for every method; the endpoint itself says which it takes.
+    /// A part `{id}` stands for any one part, as [`path_matches`] reads it.
     pub fn auth_endpoints(&self) -> Vec<(String, Endpoint)> {
         let (auth, api) = (&self.inner.auth_path, &self.inner.api_path);
         vec![
@@ -52,7 +73,29 @@ impl WebIam {
             (format!("{api}/auth/logout"), Endpoint::ApiLogout),
             (format!("{api}/auth/csrf"), Endpoint::ApiCsrf),
             (format!("{api}/me"), Endpoint::ApiMe),
+            (format!("{auth}/account"), Endpoint::AccountPage),
+            (format!("{auth}/account/password"), Endpoint::AccountPassword),
+            (format!("{auth}/account/sessions/end"), Endpoint::AccountEndSession),
+            (format!("{auth}/account/sessions/end-others"), Endpoint::AccountEndSessions),
+            (format!("{auth}/reauthenticate"), Endpoint::ReauthenticatePage),
+            (format!("{api}/auth/reauthenticate"), Endpoint::ApiReauthenticate),
+            (format!("{api}/account/password"), Endpoint::ApiPassword),
+            (format!("{api}/account/sessions"), Endpoint::ApiSessions),
+            (format!("{api}/account/sessions/{{id}}"), Endpoint::ApiSession),
         ]
+    }
+}
+
+/// Whether a path, as it is written in the request, is that of an endpoint. `{id}` stands for any one part that is not empty.
+pub fn path_matches(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some("{id}"), Some(part)) if !part.is_empty() => {}
+            (Some(expected), Some(part)) if expected == part => {}
+            _ => return false,
+        }
     }
 }
 
@@ -60,9 +103,18 @@ impl Endpoint {
     /// The methods that it takes, `HEAD` aside.
     const fn methods(self) -> &'static [&'static str] {
         match self {
-            Self::LoginPage => &["GET", "POST"],
-            Self::LogoutPage | Self::ApiLogin | Self::ApiLogout => &["POST"],
-            Self::ApiCsrf | Self::ApiMe => &["GET"],
+            Self::LoginPage | Self::ReauthenticatePage => &["GET", "POST"],
+            Self::LogoutPage
+            | Self::ApiLogin
+            | Self::ApiLogout
+            | Self::AccountPassword
+            | Self::AccountEndSession
+            | Self::AccountEndSessions
+            | Self::ApiReauthenticate
+            | Self::ApiPassword => &["POST"],
+            Self::ApiCsrf | Self::ApiMe | Self::AccountPage => &["GET"],
+            Self::ApiSessions => &["GET", "DELETE"],
+            Self::ApiSession => &["DELETE"],
         }
     }
 }
@@ -90,6 +142,17 @@ impl RequestContext {
             (Endpoint::ApiLogout, _) => self.api_logout(request, caller).await,
             (Endpoint::ApiCsrf, _) => self.api_csrf(request, caller),
             (Endpoint::ApiMe, _) => self.api_me(request, caller),
+            (Endpoint::AccountPage, _) => self.show_account(request, caller).await,
+            (Endpoint::AccountPassword, _) => self.submit_password(request, caller).await,
+            (Endpoint::AccountEndSession, _) => self.submit_end_session(request, caller).await,
+            (Endpoint::AccountEndSessions, _) => self.submit_end_sessions(request, caller).await,
+            (Endpoint::ReauthenticatePage, "GET") => self.show_reauthenticate(request, caller),
+            (Endpoint::ReauthenticatePage, _) => self.submit_reauthenticate(request, caller).await,
+            (Endpoint::ApiReauthenticate, _) => self.api_reauthenticate(request, caller).await,
+            (Endpoint::ApiPassword, _) => self.api_password(request, caller).await,
+            (Endpoint::ApiSessions, "GET") => self.api_sessions(request, caller).await,
+            (Endpoint::ApiSessions, _) => self.api_end_sessions(request, caller).await,
+            (Endpoint::ApiSession, _) => self.api_end_session(request, caller).await,
         }
     }
 
@@ -232,10 +295,12 @@ impl RequestContext {
         };
         let mut fields = object.fields();
         let (username, password) = (fields.required_string("username"), fields.required_string("password"));
+        let by_token = fields.optional_bool("token").unwrap_or(false);
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
-        if self.csrf_by_headers(request, caller) != Some(true) {
+        // A sign-in that sets no cookie signs no browser in: there is nothing to forge.
+        if !by_token && self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
@@ -247,6 +312,9 @@ impl RequestContext {
                     return self.problem(request, Case::Invalid, &errors);
                 }
             };
+        if by_token {
+            return self.api_login_by_token(request, caller, credentials).await;
+        }
         match self.sign_in(request, caller, credentials).await {
             Ok((signed_in, csrf_token)) => self.json(
                 request,
@@ -255,6 +323,37 @@ impl RequestContext {
                     "status": "authenticated",
                     "account": { "id": signed_in.account.to_string() },
                     "csrf_token": csrf_token,
+                }),
+            ),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    /// For native clients: the token is in the answer, and no cookie is set.
+    async fn api_login_by_token(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        credentials: Credentials,
+    ) -> WebResponse {
+        let login = Login {
+            identifier: &credentials.identifier,
+            password: credentials.password,
+            device: None,
+            replaces: None,
+            client: &caller.client,
+        };
+        match self.iam().login(login).await {
+            Ok(signed_in) => self.json(
+                request,
+                200,
+                &json!({
+                    "status": "authenticated",
+                    "account": { "id": signed_in.account.to_string() },
+                    "token_type": "Bearer",
+                    "session_token": *signed_in.token.expose(),
+                    "expires_in": self.iam().session_policy().absolute.as_secs(),
+                    "idle_timeout": self.iam().session_policy().idle.as_secs(),
                 }),
             ),
             Err(error) => self.api_failed(request, &error),
@@ -342,7 +441,7 @@ impl RequestContext {
                 identifier: &credentials.identifier,
                 password: credentials.password,
                 device: device.as_ref(),
-                replaces: caller.token.as_ref(),
+                replaces: caller.token.as_ref().filter(|_| caller.transport == Transport::Cookie),
                 client: &caller.client,
             })
             .await?;
@@ -361,7 +460,8 @@ impl RequestContext {
             self.iam().logout(token, &caller.client).await?;
         }
         let cookies = &self.inner().cookies;
-        if !request.header_values("cookie").is_empty() {
+        // Who came with a bearer token signs that out, and not the browser.
+        if caller.transport == Transport::Cookie && !request.header_values("cookie").is_empty() {
             self.add_cookie(cookies.clear(CookieKind::Session));
         }
         Ok(())

@@ -1,0 +1,151 @@
+-- The family's tables on MySQL and MariaDB, as the migrations of iam-store-mysql make them. Made by a program: don't
+-- edit. For reading, and for who must create tables by hand: `MySqlStore::migrate` makes the same, and a program asks
+-- for the record that it keeps in `iam_schema_migrations`.
+
+CREATE TABLE `iam_auth_log` (
+  `id` bigint unsigned NOT NULL AUTO_INCREMENT,
+  `at` datetime(6) NOT NULL,
+  `last_at` datetime(6) NOT NULL,
+  `count` bigint NOT NULL DEFAULT '1',
+  `event` varchar(64) COLLATE utf8mb4_bin NOT NULL,
+  `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `reason` text COLLATE utf8mb4_bin,
+  `actor_id` binary(16) DEFAULT NULL,
+  `account_id` binary(16) DEFAULT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `session_id` binary(16) DEFAULT NULL,
+  `amr` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `identifier` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
+  `user_agent` text COLLATE utf8mb4_bin,
+  `request_id` text COLLATE utf8mb4_bin,
+  `coalesce_key` binary(32) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_auth_log_coalesce` (`coalesce_key`),
+  KEY `iam_auth_log_at` (`at`),
+  KEY `iam_auth_log_account` (`account_id`,`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_key_canary` (
+  `key_id` int unsigned NOT NULL,
+  `sealed` varbinary(1024) NOT NULL,
+  PRIMARY KEY (`key_id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_parent` (
+  `id` binary(16) NOT NULL,
+  `key` varbinary(63) NOT NULL,
+  `name` text COLLATE utf8mb4_bin NOT NULL,
+  `status` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `updated_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_parent_key` (`key`),
+  CONSTRAINT `iam_parent_status` CHECK ((`status` in ('active','suspended')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_rate_limit` (
+  `key` binary(32) NOT NULL,
+  `count` bigint NOT NULL,
+  `number` bigint NOT NULL,
+  `since` bigint NOT NULL,
+  `last_at` bigint NOT NULL,
+  `blocked_until` bigint NOT NULL,
+  `expires_before` bigint NOT NULL,
+  `expires_at` bigint NOT NULL,
+  PRIMARY KEY (`key`),
+  KEY `iam_rate_limit_expiry` (`expires_at`),
+  CONSTRAINT `iam_rate_limit_count` CHECK ((`count` >= 0))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_role` (
+  `id` binary(16) NOT NULL,
+  `name` varbinary(64) NOT NULL,
+  `description` text COLLATE utf8mb4_bin NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_role_name` (`name`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_schema` (
+  `id` tinyint NOT NULL,
+  `min_program` bigint NOT NULL,
+  PRIMARY KEY (`id`),
+  CONSTRAINT `iam_schema_one_row` CHECK ((`id` = 1))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_schema_migrations` (
+  `version` bigint NOT NULL,
+  `description` text COLLATE utf8mb4_bin NOT NULL,
+  `installed_on` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  `success` tinyint(1) NOT NULL,
+  `checksum` blob NOT NULL,
+  `execution_time` bigint NOT NULL,
+  PRIMARY KEY (`version`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_user_account` (
+  `id` binary(16) NOT NULL,
+  `username` varbinary(254) NOT NULL,
+  `email` varbinary(254) DEFAULT NULL,
+  `email_verified_at` datetime(6) DEFAULT NULL,
+  `phone_number` varbinary(32) DEFAULT NULL,
+  `password_hash` varbinary(1024) DEFAULT NULL,
+  `status` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `auth_version` bigint NOT NULL,
+  `external_id` varbinary(255) DEFAULT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `updated_at` datetime(6) NOT NULL,
+  `verified_email` varbinary(254) GENERATED ALWAYS AS ((case when (`email_verified_at` is not null) then `email` end)) STORED,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_user_account_username` (`username`),
+  UNIQUE KEY `iam_user_account_verified_email` (`verified_email`),
+  UNIQUE KEY `iam_user_account_external_id` (`external_id`),
+  KEY `iam_user_account_parent` (`parent_id`),
+  CONSTRAINT `iam_user_account_in_parent` FOREIGN KEY (`parent_id`) REFERENCES `iam_parent` (`id`),
+  CONSTRAINT `iam_user_account_auth_version` CHECK ((`auth_version` > 0)),
+  CONSTRAINT `iam_user_account_status` CHECK ((`status` in ('active','disabled','locked')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_auth_session` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `token_hash` binary(32) DEFAULT NULL,
+  `state` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `auth_version` bigint NOT NULL,
+  `amr` varchar(255) COLLATE utf8mb4_bin NOT NULL,
+  `login_time` datetime(6) NOT NULL,
+  `authenticated_at` datetime(6) DEFAULT NULL,
+  `last_seen_at` datetime(6) NOT NULL,
+  `ended_at` datetime(6) DEFAULT NULL,
+  `end_reason` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
+  `logout_time` datetime(6) DEFAULT NULL,
+  `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
+  `user_agent` text COLLATE utf8mb4_bin,
+  `live_account_id` binary(16) GENERATED ALWAYS AS ((case when (`ended_at` is null) then `account_id` end)) STORED,
+  `secret_ended_at` datetime(6) GENERATED ALWAYS AS ((case when (`token_hash` is not null) then `ended_at` end)) STORED,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_auth_session_token` (`token_hash`),
+  KEY `iam_auth_session_account` (`account_id`),
+  KEY `iam_auth_session_live` (`live_account_id`),
+  KEY `iam_auth_session_unseen` (`ended_at`,`last_seen_at`),
+  KEY `iam_auth_session_secret` (`secret_ended_at`),
+  CONSTRAINT `iam_auth_session_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
+  CONSTRAINT `iam_auth_session_end` CHECK (((`ended_at` is null) = (`end_reason` is null))),
+  CONSTRAINT `iam_auth_session_state` CHECK ((`state` in ('pending','active')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_user_role` (
+  `account_id` binary(16) NOT NULL,
+  `role_id` binary(16) NOT NULL,
+  `granted_by` binary(16) DEFAULT NULL,
+  `granted_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`account_id`,`role_id`),
+  KEY `iam_user_role_role` (`role_id`),
+  CONSTRAINT `iam_user_role_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
+  CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 1);

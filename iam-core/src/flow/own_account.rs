@@ -1,0 +1,237 @@
+//! What people do to their own account: prove again who they are, change the password, see and end their sessions.
+
+use std::time::Duration;
+
+use crate::account::{AccountStatus, LoginIdentifier};
+use crate::audit::{Event, Subject};
+use crate::error::Error;
+use crate::guard::Principal;
+use crate::iam::Iam;
+use crate::id::SessionId;
+use crate::limit::{LimitKey, Reservation, Slot};
+use crate::meta::Client;
+use crate::password::{Checked, PlainPassword};
+use crate::session::{EndReason, Renewal, SessionState, SessionSummary};
+use crate::store::LoginCandidate;
+use crate::token::SessionToken;
+
+/// How long after somebody proved who they are they may do what asks for that: end other sessions, say (OWASP ASVS 7.5).
+pub const FRESH_FOR: Duration = Duration::from_mins(15);
+
+impl Iam {
+    /// The person's sessions that still count, newest first.
+    pub async fn own_sessions(&self, principal: &Principal) -> Result<Vec<SessionSummary>, Error> {
+        let mut sessions = self.inner.store.sessions_of(principal.account()).await?;
+        let now = self.now();
+        sessions.retain(|session| session.counts(&self.inner.session_policy, now));
+        Ok(sessions)
+    }
+
+    /// Ends one of the person's sessions, from the next request on. Says whether there was one to end; somebody else's is as if
+    /// it were not there.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when they last proved who they are too long ago.
+    pub async fn end_own_session(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        client: &Client,
+    ) -> Result<bool, Error> {
+        self.must_be_fresh(principal)?;
+        let own = self.inner.store.sessions_of(principal.account()).await?;
+        if !own.iter().any(|known| known.id == session) {
+            return Ok(false);
+        }
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {
+                return Ok(false);
+            }
+            let event = Event::SessionEnded(session, EndReason::Revoked);
+            self.audit(unit.as_mut(), &event, of(principal), client).await?;
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Ends all of the person's sessions but this one. Says how many.
+    ///
+    /// # Errors
+    /// As [`end_own_session`](Self::end_own_session).
+    pub async fn end_own_other_sessions(&self, principal: &Principal, client: &Client) -> Result<u64, Error> {
+        self.must_be_fresh(principal)?;
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            let (account, kept) = (principal.account(), principal.session());
+            let ended = unit.sessions().end_others(account, kept, EndReason::Revoked, self.now()).await?;
+            if ended > 0 {
+                self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
+                unit.commit().await?;
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// Proves again who somebody is, and gives their session a new token; the old one is dead.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] for a wrong password, [`Error::Throttled`] after too many.
+    pub async fn reauthenticate(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        password: &PlainPassword,
+        client: &Client,
+    ) -> Result<SessionToken, Error> {
+        let (candidate, tried) = self.prove(principal, password, client).await?;
+        self.retried(|| async {
+            let (new, renewal) = self.renewal(&candidate, false)?;
+            let mut unit = self.begin().await?;
+            if !unit.sessions().renew(principal.session(), &token.hash(), &renewal).await? {
+                // Signed out, or renewed by another request, meanwhile.
+                return Err(Error::Credentials);
+            }
+            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            self.audit(unit.as_mut(), &Event::Reauthenticated, of(principal), client).await?;
+            unit.commit().await?;
+            Ok(new)
+        })
+        .await
+    }
+
+    /// Changes the person's password, given the one they have. All their other sessions end, and this one gets a new token.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a new password that the policy refuses, before anything is checked; [`Error::Credentials`] when the
+    /// current one is wrong; [`Error::Throttled`] after too many of those.
+    pub async fn change_own_password(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        current: &PlainPassword,
+        new: &PlainPassword,
+        client: &Client,
+    ) -> Result<SessionToken, Error> {
+        self.inner.password_policy.check(new).map_err(|invalid| invalid.of_field("new_password"))?;
+        let (candidate, tried) = self.prove(principal, current, client).await?;
+        let hash = self.inner.hashing.hash(new.clone()).await?;
+        self.retried(|| async {
+            let now = self.now();
+            let (new, renewal) = self.renewal(&candidate, true)?;
+            let (account, kept) = (principal.account(), principal.session());
+            let mut unit = self.begin().await?;
+            let changed =
+                unit.accounts().change_password(account, candidate.auth_version, &hash, now).await?
+                    && unit.sessions().renew(kept, &token.hash(), &renewal).await?;
+            if !changed {
+                return Err(Error::Credentials);
+            }
+            let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
+            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
+            if ended > 0 {
+                self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
+            }
+            unit.commit().await?;
+            Ok(new)
+        })
+        .await
+    }
+
+    /// Whether somebody has proved who they are within [`FRESH_FOR`].
+    pub fn is_fresh(&self, principal: &Principal) -> bool {
+        self.now() < principal.authenticated_at().plus(FRESH_FOR)
+    }
+
+    fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
+        if self.is_fresh(principal) { Ok(()) } else { Err(Error::Stale { max_age: FRESH_FOR }) }
+    }
+
+    /// Checks the person's own password. What was reserved for the try is to be given back by the unit of work that the success
+    /// leads to.
+    async fn prove(
+        &self,
+        principal: &Principal,
+        password: &PlainPassword,
+        client: &Client,
+    ) -> Result<(LoginCandidate, (LimitKey, Slot)), Error> {
+        let tried = self.reserve_proof(principal, client).await?;
+        let identifier = LoginIdentifier::Username(principal.username.clone());
+        let candidate = self.inner.store.login_candidate(&identifier).await?;
+        let candidate = candidate.filter(|found| found.account == principal.account());
+        let stored = candidate.as_ref().and_then(|candidate| candidate.password.clone());
+        // No unit of work is open here.
+        let checked = match self.inner.hashing.check(password.clone(), stored).await {
+            Ok(checked) => checked,
+            Err(error) => {
+                // Nothing was checked, so nothing is counted.
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+                    Ok(unit.commit().await?)
+                })
+                .await?;
+                return Err(error);
+            }
+        };
+        match (candidate, checked) {
+            (Some(candidate), Checked::Match { .. }) if candidate.status == AccountStatus::Active => {
+                Ok((candidate, tried))
+            }
+            _ => {
+                self.record(&Event::ReauthenticationFailed, of(principal), client).await?;
+                Err(Error::Credentials)
+            }
+        }
+    }
+
+    async fn reserve_proof(&self, principal: &Principal, client: &Client) -> Result<(LimitKey, Slot), Error> {
+        let key = LimitKey::new(&self.inner.limit_key, "reauthenticate", principal.account().as_bytes());
+        let reserved = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                let limit = &self.inner.login_limits.reauthentication;
+                let reserved = unit.limits().reserve_in_window(&key, limit, self.now()).await?;
+                unit.commit().await?;
+                Ok(reserved)
+            })
+            .await?;
+        match reserved {
+            Reservation::Granted(slot) => Ok((key, slot)),
+            Reservation::Refused(until) => {
+                let event = Event::LimitExceeded("reauthenticate");
+                self.record_refusal(&event, of(principal), client).await;
+                Err(Error::Throttled { retry_after: until.since(self.now()) })
+            }
+        }
+    }
+
+    fn renewal(
+        &self,
+        candidate: &LoginCandidate,
+        password_changes: bool,
+    ) -> Result<(SessionToken, Renewal), Error> {
+        let token = SessionToken::generate(self.randomness())?;
+        let version = candidate.auth_version;
+        let renewal = Renewal {
+            token: token.hash(),
+            state: SessionState::Active,
+            from_version: version,
+            to_version: if password_changes { version.next() } else { version },
+            at: self.now(),
+        };
+        Ok((token, renewal))
+    }
+}
+
+fn of(principal: &Principal) -> Subject {
+    Subject {
+        parent: principal.parent(),
+        session: Some(principal.session()),
+        amr: Some(principal.amr.clone()),
+        ..Subject::own(principal.account())
+    }
+}

@@ -1,0 +1,524 @@
+//! The own account: who I am, my sessions, my password; and proving again who I am. As pages and as JSON.
+
+use std::collections::BTreeMap;
+
+use iam_core::Error;
+use iam_core::clock::Timestamp;
+use iam_core::error::Invalid;
+use iam_core::guard::Principal;
+use iam_core::id::SessionId;
+use iam_core::password::PlainPassword;
+use iam_core::session::SessionSummary;
+use iam_core::token::SessionToken;
+use minijinja::{Value, context};
+use serde_json::json;
+
+use super::query_of;
+use crate::context::{Caller, RequestContext, Transport};
+use crate::cookies::CookieKind;
+use crate::csrf::{self, Binding};
+use crate::fields::FieldError;
+use crate::form::{Form, parse_query};
+use crate::json::StrictObject;
+use crate::message::{WebRequest, WebResponse};
+use crate::next::LocalTarget;
+use crate::problem::{Case, retry_after, whole_seconds};
+use crate::respond::{percent_encode, with_retry_after};
+
+/// What the account page says above its forms.
+#[derive(Default)]
+struct Said<'a> {
+    notice: Option<&'a str>,
+    error: Option<String>,
+    invalid: &'a [Invalid],
+}
+
+impl RequestContext {
+    // -- pages --
+
+    pub(super) async fn show_account(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else { return self.unauthenticated(request) };
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let notice = match query.get("done") {
+            Some("password") => Some("account.password.done"),
+            Some("session") => Some("account.sessions.ended_one"),
+            Some("sessions") => Some("account.sessions.ended_all"),
+            Some("gone") => Some("account.sessions.gone"),
+            _ => None,
+        };
+        let said = Said { notice, ..Said::default() };
+        self.account_page(request, caller, principal, 200, &said).await
+    }
+
+    pub(super) async fn submit_password(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let passwords = passwords(
+            form.get("current_password").unwrap_or_default(),
+            form.get("new_password").unwrap_or_default(),
+        );
+        let (current, new) = match passwords {
+            Ok(passwords) => passwords,
+            Err(invalid) => {
+                let said = Said { invalid: &invalid, ..Said::default() };
+                return self.account_page(request, caller, principal, 422, &said).await;
+            }
+        };
+        match self.change_password(caller, principal, &current, &new).await {
+            Ok(token) => {
+                if let Err(error) = self.keep(caller, &token) {
+                    return self.failed(request, &error);
+                }
+                self.to_account(request, "password")
+            }
+            Err(Error::Invalid(invalid)) => {
+                let said = Said { invalid: &[invalid], ..Said::default() };
+                self.account_page(request, caller, principal, 422, &said).await
+            }
+            Err(error @ (Error::Credentials | Error::Throttled { .. } | Error::Busy { .. })) => {
+                let error_text = self.why_not_proved(&error, "account.password");
+                let said = Said { error: Some(error_text), ..Said::default() };
+                let page =
+                    self.account_page(request, caller, principal, Case::of(&error).status(), &said).await;
+                with_retry_after(page, retry_after(&error))
+            }
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    pub(super) async fn submit_end_session(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let Some(session) = form.get("session").and_then(|id| id.parse::<SessionId>().ok()) else {
+            return self.refusal(request, Case::BadRequest);
+        };
+        match self.iam().end_own_session(principal, session, &caller.client).await {
+            Ok(true) if session == principal.session() => {
+                self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
+                let location = format!("{}/login?signed_out=1", self.inner().auth_path);
+                self.own(request, WebResponse::redirect(303, &location))
+            }
+            Ok(ended) => self.to_account(request, if ended { "session" } else { "gone" }),
+            Err(error) => self.not_fresh_or(request, &error),
+        }
+    }
+
+    pub(super) async fn submit_end_sessions(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, _) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        match self.iam().end_own_other_sessions(principal, &caller.client).await {
+            Ok(_) => self.to_account(request, "sessions"),
+            Err(error) => self.not_fresh_or(request, &error),
+        }
+    }
+
+    pub(super) fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else { return self.unauthenticated(request) };
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        self.reauthenticate_page(request, caller, principal, 200, query.get("next"), &Said::default())
+    }
+
+    pub(super) async fn submit_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let next = form.get("next");
+        let password = match PlainPassword::new(form.get("password").unwrap_or_default()) {
+            Ok(password) => password,
+            Err(invalid) => {
+                let said = Said { invalid: &[invalid], ..Said::default() };
+                return self.reauthenticate_page(request, caller, principal, 422, next, &said);
+            }
+        };
+        match self.prove_again(caller, principal, &password).await {
+            Ok(token) => {
+                if let Err(error) = self.keep(caller, &token) {
+                    return self.failed(request, &error);
+                }
+                let next = next.and_then(LocalTarget::parse);
+                let account = self.account_path();
+                let location = next.as_ref().map_or(account.as_str(), LocalTarget::as_str);
+                self.own(request, WebResponse::redirect(303, location))
+            }
+            Err(error @ (Error::Credentials | Error::Throttled { .. } | Error::Busy { .. })) => {
+                let said =
+                    Said { error: Some(self.why_not_proved(&error, "reauthenticate")), ..Said::default() };
+                let status = Case::of(&error).status();
+                let page = self.reauthenticate_page(request, caller, principal, status, next, &said);
+                with_retry_after(page, retry_after(&error))
+            }
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    async fn account_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        principal: &Principal,
+        status: u16,
+        said: &Said<'_>,
+    ) -> WebResponse {
+        let sessions = match self.iam().own_sessions(principal).await {
+            Ok(sessions) => sessions,
+            Err(error) => return self.failed(request, &error),
+        };
+        let own = |session: &SessionSummary| session.id == principal.session();
+        let listed: Vec<Value> = sessions
+            .iter()
+            .map(|session| {
+                context! {
+                    id => session.id.to_string(),
+                    current => own(session),
+                    device => session.client.user_agent.as_deref().map(|agent| shortened(agent, 80)),
+                    address => session.client.address.map(|address| address.to_string()),
+                    signed_in_at => session.login_at.to_string(),
+                    signed_in => minute(session.login_at),
+                    last_seen_at => session.last_seen_at.to_string(),
+                    last_seen => minute(session.last_seen_at),
+                }
+            })
+            .collect();
+        let account = self.account_path();
+        let values = context! {
+            username => principal.username(),
+            parent => principal.parent_key(),
+            roles => principal.roles().map(str::to_owned).collect::<Vec<_>>(),
+            sessions => listed,
+            others => sessions.iter().any(|session| !own(session)),
+            fresh => self.iam().is_fresh(principal),
+            password_action => format!("{account}/password"),
+            end_action => format!("{account}/sessions/end"),
+            end_others_action => format!("{account}/sessions/end-others"),
+            logout_action => format!("{}/logout", self.inner().auth_path),
+        };
+        self.personal_page(request, caller, status, "account.html", "account", values, said)
+    }
+
+    fn reauthenticate_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        principal: &Principal,
+        status: u16,
+        next: Option<&str>,
+        said: &Said<'_>,
+    ) -> WebResponse {
+        let next = next.and_then(LocalTarget::parse);
+        let values = context! {
+            username => principal.username(),
+            action => format!("{}/reauthenticate", self.inner().auth_path),
+            next => next.as_ref().map(LocalTarget::as_str),
+            cancel => next.as_ref().map_or("/", LocalTarget::as_str),
+        };
+        self.personal_page(request, caller, status, "reauthenticate.html", "reauthenticate", values, said)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one page: what it is, and what it says")]
+    fn personal_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        status: u16,
+        template: &str,
+        texts: &str,
+        values: Value,
+        said: &Said<'_>,
+    ) -> WebResponse {
+        let csrf_token = match self.csrf_token(request, caller) {
+            Ok(token) => token,
+            Err(error) => return self.failed(request, &error),
+        };
+        let pages = &self.inner().pages;
+        let field_text = |invalid: &Invalid| {
+            let FieldError { field, code, .. } = invalid.into();
+            let minimum = match invalid.problem {
+                iam_core::error::Problem::TooShort { min } => min,
+                _ => 0,
+            };
+            let key = format!("{texts}.field.{field}.{code}");
+            pages.text_with(&key, &[("min", &minimum.to_string())])
+        };
+        let fields: BTreeMap<&str, String> =
+            said.invalid.iter().map(|invalid| (invalid.field, field_text(invalid))).collect();
+        let values = context! {
+            csrf_token => csrf_token,
+            notice => said.notice.map(|key| pages.text(key)),
+            error => said.error.as_deref(),
+            fields => fields,
+            ..values
+        };
+        let response = self.page(request, status, template, &values);
+        if status == 401 { response.header("www-authenticate", "Bearer") } else { response }
+    }
+
+    /// Who sends a form of ours, and the form; or the answer to whoever does not.
+    async fn form_of_somebody<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
+        let Some(principal) = caller.principal() else { return Err(Box::new(self.unauthenticated(request))) };
+        let form = Form::parse(&request.header_values("content-type"), &request.body)
+            .map_err(|error| Box::new(self.bad_body(request, error)))?;
+        if !self.form_is_ours(request, caller, &form).await {
+            return Err(Box::new(self.refusal(request, Case::Csrf)));
+        }
+        Ok((principal, form))
+    }
+
+    fn to_account(&self, request: &WebRequest, done: &str) -> WebResponse {
+        self.own(request, WebResponse::redirect(303, &format!("{}?done={done}", self.account_path())))
+    }
+
+    /// Who did not prove lately who they are does so now, and comes back to the page that they were on.
+    fn not_fresh_or(&self, request: &WebRequest, error: &Error) -> WebResponse {
+        match error {
+            Error::Stale { .. } => {
+                let next = percent_encode(&self.account_path());
+                let location = format!("{}/reauthenticate?next={next}", self.inner().auth_path);
+                self.own(request, WebResponse::redirect(303, &location))
+            }
+            error => self.failed(request, error),
+        }
+    }
+
+    fn why_not_proved(&self, error: &Error, texts: &str) -> String {
+        let pages = &self.inner().pages;
+        let wait = pages.wait_text(retry_after(error).map_or(1, whole_seconds).max(1));
+        let key = match error {
+            Error::Credentials => format!("{texts}.failed"),
+            Error::Throttled { .. } => "reauthenticate.throttled".to_owned(),
+            _ => "reauthenticate.busy".to_owned(),
+        };
+        pages.text_with(&key, &[("wait", &wait)])
+    }
+
+    fn account_path(&self) -> String {
+        format!("{}/account", self.inner().auth_path)
+    }
+
+    // -- JSON --
+
+    pub(super) async fn api_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let password = fields.required_string("password");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let password = match PlainPassword::new(&password.unwrap_or_default()) {
+            Ok(password) => password,
+            Err(invalid) => return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]),
+        };
+        match self.prove_again(caller, principal, &password).await {
+            Ok(token) => self.renewed(request, caller, &token),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_password(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let current = fields.required_string("current_password");
+        let new = fields.required_string("new_password");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let (current, new) = match passwords(&current.unwrap_or_default(), &new.unwrap_or_default()) {
+            Ok(passwords) => passwords,
+            Err(invalid) => {
+                let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
+                return self.problem(request, Case::Invalid, &errors);
+            }
+        };
+        match self.change_password(caller, principal, &current, &new).await {
+            Ok(token) => self.renewed(request, caller, &token),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_sessions(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else {
+            return self.problem(request, Case::Unauthenticated, &[]);
+        };
+        let sessions = match self.iam().own_sessions(principal).await {
+            Ok(sessions) => sessions,
+            Err(error) => return self.api_failed(request, &error),
+        };
+        let listed: Vec<_> = sessions
+            .iter()
+            .map(|session| {
+                json!({
+                    "id": session.id.to_string(),
+                    "current": session.id == principal.session(),
+                    "signed_in_at": session.login_at.to_string(),
+                    "last_seen_at": session.last_seen_at.to_string(),
+                    "address": session.client.address.map(|address| address.to_string()),
+                    "user_agent": session.client.user_agent,
+                })
+            })
+            .collect();
+        self.json(request, 200, &json!({ "sessions": listed }))
+    }
+
+    pub(super) async fn api_end_sessions(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let principal = match self.api_caller(request, caller).await {
+            Ok(principal) => principal,
+            Err(response) => return *response,
+        };
+        match self.iam().end_own_other_sessions(principal, &caller.client).await {
+            Ok(ended) => self.json(request, 200, &json!({ "ended": ended })),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_end_session(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let principal = match self.api_caller(request, caller).await {
+            Ok(principal) => principal,
+            Err(response) => return *response,
+        };
+        let path = request.target.split('?').next().unwrap_or_default();
+        let id = path.rsplit('/').next().and_then(|id| id.parse::<SessionId>().ok());
+        let Some(session) = id else { return self.problem(request, Case::NotFound, &[]) };
+        match self.iam().end_own_session(principal, session, &caller.client).await {
+            Ok(true) => {
+                if session == principal.session() && caller.transport == Transport::Cookie {
+                    self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
+                }
+                self.own(request, WebResponse::new(204))
+            }
+            Ok(false) => self.problem(request, Case::NotFound, &[]),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    /// Who is signed in and sends this from our own site.
+    async fn api_caller<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<&'c Principal, Box<WebResponse>> {
+        let Some(principal) = caller.principal() else {
+            return Err(Box::new(self.problem(request, Case::Unauthenticated, &[])));
+        };
+        if self.csrf_by_headers(request, caller) != Some(true) {
+            self.note_csrf(request, caller).await;
+            return Err(Box::new(self.problem(request, Case::Csrf, &[])));
+        }
+        Ok(principal)
+    }
+
+    async fn object_of_somebody<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(&'c Principal, StrictObject), Box<WebResponse>> {
+        let principal = self.api_caller(request, caller).await?;
+        let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
+            .map_err(|error| Box::new(self.bad_api_body(request, error)))?;
+        Ok((principal, object))
+    }
+
+    /// The session goes on under a new token: in the cookie, or in the answer for who came with a bearer token.
+    fn renewed(&self, request: &WebRequest, caller: &Caller, token: &SessionToken) -> WebResponse {
+        if caller.transport == Transport::Bearer {
+            let token = token.expose();
+            return self.json(request, 200, &json!({ "status": "authenticated", "session_token": *token }));
+        }
+        match self.keep(caller, token) {
+            Ok(csrf_token) => {
+                self.json(request, 200, &json!({ "status": "authenticated", "csrf_token": csrf_token }))
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    // -- both --
+
+    /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
+    fn keep(&self, _: &Caller, token: &SessionToken) -> Result<String, Error> {
+        let inner = self.inner();
+        self.add_cookie(inner.cookies.set(CookieKind::Session, &token.expose(), None));
+        let binding = token.hash();
+        Ok(csrf::issue(&inner.csrf_key, Binding::Session(&binding), self.iam().randomness())?)
+    }
+
+    async fn prove_again(
+        &self,
+        caller: &Caller,
+        principal: &Principal,
+        password: &PlainPassword,
+    ) -> Result<SessionToken, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        self.iam().reauthenticate(token, principal, password, &caller.client).await
+    }
+
+    async fn change_password(
+        &self,
+        caller: &Caller,
+        principal: &Principal,
+        current: &PlainPassword,
+        new: &PlainPassword,
+    ) -> Result<SessionToken, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        self.iam().change_own_password(token, principal, current, new, &caller.client).await
+    }
+}
+
+/// All that is wrong with both, at once.
+fn passwords(current: &str, new: &str) -> Result<(PlainPassword, PlainPassword), Vec<Invalid>> {
+    let current = PlainPassword::new(current).map_err(|invalid| invalid.of_field("current_password"));
+    let new = PlainPassword::new(new).map_err(|invalid| invalid.of_field("new_password"));
+    match (current, new) {
+        (Ok(current), Ok(new)) => Ok((current, new)),
+        (current, new) => Err([current.err(), new.err()].into_iter().flatten().collect()),
+    }
+}
+
+/// To the minute, for people.
+fn minute(at: Timestamp) -> String {
+    let text = at.to_string();
+    match text.get(..16) {
+        Some(start) => format!("{} UTC", start.replace('T', " ")),
+        None => text,
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_devices_are_short() {
+        assert_eq!(minute(Timestamp::from_micros(1_767_225_660_000_001)), "2026-01-01 00:01 UTC");
+        assert_eq!(shortened("abc", 3), "abc");
+        assert_eq!(shortened("abcd", 3), "abc…");
+    }
+}
