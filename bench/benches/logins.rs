@@ -313,8 +313,14 @@ impl Wrong {
         let password = PlainPassword::new(password).unwrap();
         let client = Client::at(app::PEER.ip());
         let start = Instant::now();
-        let login =
-            Login { identifier: &identifier, password, device: None, replaces: None, client: &client };
+        let login = Login {
+            identifier: &identifier,
+            password,
+            device: None,
+            carrier: iam_core::token::Carrier::Cookie,
+            replaces: None,
+            client: &client,
+        };
         let refused = iam.login(login).await;
         let time = start.elapsed();
         assert!(matches!(refused, Err(Error::Credentials)));

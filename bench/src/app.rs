@@ -19,6 +19,7 @@ use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::store::Store;
+use iam_core::token::Carrier;
 use iam_core::{Iam, IamBuilder};
 use iam_store_sqlite::SqliteStore;
 
@@ -59,6 +60,7 @@ pub async fn session_cookie(iam: &Iam, name: &str) -> String {
         identifier: &identifier,
         password: PlainPassword::new(PASSWORD).unwrap(),
         device: None,
+        carrier: Carrier::Cookie,
         replaces: None,
         client: &Client::at(PEER.ip()),
     };

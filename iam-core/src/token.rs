@@ -8,38 +8,60 @@ use zeroize::Zeroizing;
 
 use crate::random::{Randomness, RandomnessUnavailable};
 
+/// How a token is carried. One that was given out for one way is worth nothing on the other: its hash is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Carrier {
+    /// In a cookie, by a browser.
+    Cookie,
+    /// In the header `Authorization`, by a native client (RFC 6750).
+    Bearer,
+}
+
 /// A session's token: 256 random bits. Whoever holds it is the session's owner.
 #[derive(Clone)]
-pub struct SessionToken(Zeroizing<[u8; 32]>);
+pub struct SessionToken {
+    bytes: Zeroizing<[u8; 32]>,
+    carrier: Carrier,
+}
 
 impl SessionToken {
     /// Length of the text form.
     pub const TEXT_LENGTH: usize = 43;
 
-    pub(crate) fn generate(random: &dyn Randomness) -> Result<Self, RandomnessUnavailable> {
+    pub(crate) fn generate(carrier: Carrier, random: &dyn Randomness) -> Result<Self, RandomnessUnavailable> {
         let mut bytes = Zeroizing::new([0; 32]);
         random.fill(bytes.as_mut())?;
-        Ok(Self(bytes))
+        Ok(Self { bytes, carrier })
     }
 
     /// Reads a token from its text. Exactly one text belongs to a token: anything shorter, longer or padded is none.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str, carrier: Carrier) -> Option<Self> {
         if text.len() != Self::TEXT_LENGTH {
             return None;
         }
         let mut bytes = Zeroizing::new([0; 32]);
         let decoded = Base64UrlUnpadded::decode(text, bytes.as_mut()).ok()?.len();
-        (decoded == 32).then_some(Self(bytes))
+        (decoded == 32).then_some(Self { bytes, carrier })
     }
 
     /// The text that goes to the owner: base64url without padding (RFC 4648).
     pub fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(Base64UrlUnpadded::encode_string(self.0.as_ref()))
+        Zeroizing::new(Base64UrlUnpadded::encode_string(self.bytes.as_ref()))
     }
 
     /// What a store keeps.
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.0.as_ref()).into())
+        let mut hash = Sha256::new();
+        if self.carrier == Carrier::Bearer {
+            hash.update(b"bearer");
+        }
+        hash.update(self.bytes.as_ref());
+        TokenHash(hash.finalize().into())
+    }
+
+    /// How it is carried.
+    pub const fn carrier(&self) -> Carrier {
+        self.carrier
     }
 }
 
@@ -78,20 +100,25 @@ mod tests {
 
     #[test]
     fn one_text_for_one_token() {
-        let token = SessionToken::generate(&OsRandomness).unwrap();
+        let token = SessionToken::generate(Carrier::Cookie, &OsRandomness).unwrap();
         let text = token.expose();
         assert_eq!(text.len(), SessionToken::TEXT_LENGTH);
-        assert_eq!(SessionToken::parse(&text).unwrap().hash(), token.hash());
+        assert_eq!(SessionToken::parse(&text, Carrier::Cookie).unwrap().hash(), token.hash());
+        assert_ne!(
+            SessionToken::parse(&text, Carrier::Bearer).unwrap().hash(),
+            token.hash(),
+            "another carrier"
+        );
         let cut = &text[..42];
         for wrong in
             [cut.to_owned(), format!("{}x", *text), format!("{cut}="), format!("{cut}+"), format!("{cut}é")]
         {
-            assert!(SessionToken::parse(&wrong).is_none(), "{wrong}");
+            assert!(SessionToken::parse(&wrong, Carrier::Cookie).is_none(), "{wrong}");
         }
         // The last character holds two bits that must be zero: none of its three siblings decodes to the same token.
         let siblings = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
             .chars()
-            .filter(|c| SessionToken::parse(&format!("{cut}{c}")).is_some())
+            .filter(|c| SessionToken::parse(&format!("{cut}{c}"), Carrier::Cookie).is_some())
             .count();
         assert_eq!(siblings, 16);
     }
@@ -100,12 +127,16 @@ mod tests {
     fn tokens_are_uniform_and_never_shown() {
         let mut ones = 0;
         for _ in 0..1000 {
-            ones +=
-                SessionToken::generate(&OsRandomness).unwrap().0.iter().map(|b| b.count_ones()).sum::<u32>();
+            ones += SessionToken::generate(Carrier::Cookie, &OsRandomness)
+                .unwrap()
+                .bytes
+                .iter()
+                .map(|b| b.count_ones())
+                .sum::<u32>();
         }
         // 256 000 bits: six standard deviations are 1518.
         assert!((126_482..129_518).contains(&ones), "{ones}");
-        let token = SessionToken::generate(&OsRandomness).unwrap();
+        let token = SessionToken::generate(Carrier::Cookie, &OsRandomness).unwrap();
         assert_eq!(format!("{token:?}{:?}", token.hash()), "SessionToken(..)TokenHash(..)");
     }
 }

@@ -150,7 +150,9 @@ pub(crate) async fn of_account(
     rows.into_iter()
         .map(|row| {
             let mut client = Client::default();
-            let address = row.client_address.map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
+            let address = row
+                .client_address
+                .map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
             client.address = address.transpose()?;
             client.user_agent = row.user_agent;
             Ok(SessionSummary {

@@ -10,7 +10,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::flow::{Activity, Authentication};
 use iam_core::guard::Principal;
 use iam_core::meta::Client;
-use iam_core::token::SessionToken;
+use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam};
 
 use crate::address::client_address;
@@ -35,20 +35,12 @@ pub struct RequestContext {
     cookies: Mutex<Vec<String>>,
 }
 
-/// How a request says who sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// By the cookie, which a browser sends by itself; or not at all.
-    Cookie,
-    /// By the header `Authorization`. There the cookie does not count, whatever the header is worth.
-    Bearer,
-}
-
 /// Who sends a request.
 pub(crate) struct Caller {
     /// The token of the cookie or of the header, whatever it is worth.
     pub(crate) token: Option<SessionToken>,
-    pub(crate) transport: Transport,
+    /// How it came: with a header `Authorization` the cookie does not count, whatever the header is worth.
+    pub(crate) carrier: Carrier,
     pub(crate) authentication: Authentication,
     pub(crate) client: Client,
 }
@@ -142,7 +134,7 @@ impl RequestContext {
 
     async fn find_caller(&self, view: &dyn RequestView, activity: Activity) -> Result<Caller, CallerError> {
         let client = self.client(view)?;
-        let (token, transport) = self.session_token(view);
+        let (token, carrier) = self.session_token(view);
         let activity = match view.header(ACTIVITY_HEADER)[..] {
             [b"none"] => Activity::Background,
             _ => activity,
@@ -153,18 +145,18 @@ impl RequestContext {
                 self.iam().authenticate(token, activity, &client).await.map_err(CallerError::Iam)?
             }
         };
-        Ok(Caller { token, transport, authentication, client })
+        Ok(Caller { token, carrier, authentication, client })
     }
 
-    fn session_token(&self, view: &dyn RequestView) -> (Option<SessionToken>, Transport) {
+    fn session_token(&self, view: &dyn RequestView) -> (Option<SessionToken>, Carrier) {
         match view.header("authorization")[..] {
             [] => {
                 let cookie = self.inner().cookies.read(view, CookieKind::Session);
-                (cookie.as_deref().and_then(SessionToken::parse), Transport::Cookie)
+                (cookie.and_then(|text| SessionToken::parse(&text, Carrier::Cookie)), Carrier::Cookie)
             }
-            [credentials] => (bearer_token(credentials), Transport::Bearer),
+            [credentials] => (bearer_token(credentials), Carrier::Bearer),
             // Which of several counts can't be told.
-            _ => (None, Transport::Bearer),
+            _ => (None, Carrier::Bearer),
         }
     }
 
@@ -214,7 +206,7 @@ impl RequestContext {
     /// What the request's headers alone say about where it comes from: `Some(true)`, it is fine.
     pub(crate) fn csrf_by_headers(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
         // No browser sends a bearer token by itself.
-        if caller.transport == Transport::Bearer {
+        if caller.carrier == Carrier::Bearer {
             return Some(true);
         }
         if let [token] = view.header("x-csrf-token")[..] {
@@ -258,7 +250,7 @@ impl RequestContext {
 /// `Bearer` and the token (RFC 6750), and nothing else.
 fn bearer_token(credentials: &[u8]) -> Option<SessionToken> {
     let (scheme, token) = std::str::from_utf8(credentials).ok()?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") { SessionToken::parse(token) } else { None }
+    if scheme.eq_ignore_ascii_case("bearer") { SessionToken::parse(token, Carrier::Bearer) } else { None }
 }
 
 impl fmt::Debug for RequestContext {

@@ -133,7 +133,9 @@ impl Case {
             Self::BadRequest => "Check the syntax of what is sent.",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Sign in, then send the request again.",
             Self::InvalidCredentials => "The user name or the password is not right.",
-            Self::ReauthenticationRequired => "Send the password to auth/reauthenticate, then send the request again.",
+            Self::ReauthenticationRequired => {
+                "Send the password to auth/reauthenticate, then send the request again."
+            }
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."

@@ -17,7 +17,7 @@ use crate::parent::ParentStatus;
 use crate::password::{Checked, PasswordHash, PlainPassword};
 use crate::session::{EndReason, NewSession, SessionState};
 use crate::store::{Insert, LoginCandidate, UnitOfWork};
-use crate::token::SessionToken;
+use crate::token::{Carrier, SessionToken};
 
 /// A sign-in as it was sent.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Login<'a> {
     pub password: PlainPassword,
     /// The note of an earlier sign-in on this device.
     pub device: Option<&'a DeviceToken>,
+    /// How the session's token will be carried.
+    pub carrier: Carrier,
     /// The session that this browser has now; signing in ends it.
     pub replaces: Option<&'a SessionToken>,
     /// From where.
@@ -235,7 +237,7 @@ impl Iam {
         rehashed: Option<&PasswordHash>,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
-        let token = SessionToken::generate(self.randomness())?;
+        let token = SessionToken::generate(login.carrier, self.randomness())?;
         let session = NewSession {
             id: SessionId::generate(now, self.randomness())?,
             account: candidate.account,

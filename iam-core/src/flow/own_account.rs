@@ -88,7 +88,7 @@ impl Iam {
     ) -> Result<SessionToken, Error> {
         let (candidate, tried) = self.prove(principal, password, client).await?;
         self.retried(|| async {
-            let (new, renewal) = self.renewal(&candidate, false)?;
+            let (new, renewal) = self.renewal(token, &candidate, false)?;
             let mut unit = self.begin().await?;
             if !unit.sessions().renew(principal.session(), &token.hash(), &renewal).await? {
                 // Signed out, or renewed by another request, meanwhile.
@@ -120,7 +120,7 @@ impl Iam {
         let hash = self.inner.hashing.hash(new.clone()).await?;
         self.retried(|| async {
             let now = self.now();
-            let (new, renewal) = self.renewal(&candidate, true)?;
+            let (new, renewal) = self.renewal(token, &candidate, true)?;
             let (account, kept) = (principal.account(), principal.session());
             let mut unit = self.begin().await?;
             let changed =
@@ -211,10 +211,11 @@ impl Iam {
 
     fn renewal(
         &self,
+        old: &SessionToken,
         candidate: &LoginCandidate,
         password_changes: bool,
     ) -> Result<(SessionToken, Renewal), Error> {
-        let token = SessionToken::generate(self.randomness())?;
+        let token = SessionToken::generate(old.carrier(), self.randomness())?;
         let version = candidate.auth_version;
         let renewal = Renewal {
             token: token.hash(),

@@ -9,6 +9,7 @@ use iam_core::limit::{LoginLimits, Window};
 use iam_core::meta::Client;
 use iam_core::password::{Argon2Params, PlainPassword};
 use iam_core::seal::KeyRing;
+use iam_core::token::Carrier;
 use iam_store_mysql::MySqlStore;
 use tokio::task::JoinSet;
 
@@ -33,7 +34,14 @@ async fn sign_in(iam: &Iam, password: &str) -> Result<(), Error> {
     let identifier = LoginIdentifier::parse("alice").unwrap();
     let client = Client::at([192, 0, 2, 1].into());
     let password = PlainPassword::new(password).unwrap();
-    let login = Login { identifier: &identifier, password, device: None, replaces: None, client: &client };
+    let login = Login {
+        identifier: &identifier,
+        password,
+        device: None,
+        carrier: Carrier::Cookie,
+        replaces: None,
+        client: &client,
+    };
     iam.login(login).await.map(drop)
 }
 

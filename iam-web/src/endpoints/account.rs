@@ -9,12 +9,12 @@ use iam_core::guard::Principal;
 use iam_core::id::SessionId;
 use iam_core::password::PlainPassword;
 use iam_core::session::SessionSummary;
-use iam_core::token::SessionToken;
+use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::json;
 
 use super::query_of;
-use crate::context::{Caller, RequestContext, Transport};
+use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding};
 use crate::fields::FieldError;
@@ -402,7 +402,7 @@ impl RequestContext {
         let Some(session) = id else { return self.problem(request, Case::NotFound, &[]) };
         match self.iam().end_own_session(principal, session, &caller.client).await {
             Ok(true) => {
-                if session == principal.session() && caller.transport == Transport::Cookie {
+                if session == principal.session() && caller.carrier == Carrier::Cookie {
                     self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
                 }
                 self.own(request, WebResponse::new(204))
@@ -441,7 +441,7 @@ impl RequestContext {
 
     /// The session goes on under a new token: in the cookie, or in the answer for who came with a bearer token.
     fn renewed(&self, request: &WebRequest, caller: &Caller, token: &SessionToken) -> WebResponse {
-        if caller.transport == Transport::Bearer {
+        if caller.carrier == Carrier::Bearer {
             let token = token.expose();
             return self.json(request, 200, &json!({ "status": "authenticated", "session_token": *token }));
         }

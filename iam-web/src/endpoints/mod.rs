@@ -10,10 +10,11 @@ use iam_core::device::DeviceToken;
 use iam_core::error::{Invalid, Problem};
 use iam_core::flow::{Activity, Login, SignedIn};
 use iam_core::password::PlainPassword;
+use iam_core::token::Carrier;
 use minijinja::context;
 use serde_json::json;
 
-use crate::context::{Caller, RequestContext, Transport};
+use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
@@ -340,6 +341,7 @@ impl RequestContext {
             identifier: &credentials.identifier,
             password: credentials.password,
             device: None,
+            carrier: Carrier::Bearer,
             replaces: None,
             client: &caller.client,
         };
@@ -416,7 +418,11 @@ impl RequestContext {
         if case.status() >= 500 {
             self.log(request, error);
         }
-        with_retry_after(self.problem(request, case, &[]), retry_after(error))
+        let errors: Vec<FieldError> = match error {
+            Error::Invalid(invalid) => vec![invalid.into()],
+            _ => Vec::new(),
+        };
+        with_retry_after(self.problem(request, case, &errors), retry_after(error))
     }
 
     // -- both --
@@ -441,7 +447,8 @@ impl RequestContext {
                 identifier: &credentials.identifier,
                 password: credentials.password,
                 device: device.as_ref(),
-                replaces: caller.token.as_ref().filter(|_| caller.transport == Transport::Cookie),
+                carrier: Carrier::Cookie,
+                replaces: caller.token.as_ref().filter(|_| caller.carrier == Carrier::Cookie),
                 client: &caller.client,
             })
             .await?;
@@ -461,7 +468,7 @@ impl RequestContext {
         }
         let cookies = &self.inner().cookies;
         // Who came with a bearer token signs that out, and not the browser.
-        if caller.transport == Transport::Cookie && !request.header_values("cookie").is_empty() {
+        if caller.carrier == Carrier::Cookie && !request.header_values("cookie").is_empty() {
             self.add_cookie(cookies.clear(CookieKind::Session));
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! One function per promise.
 
+mod account;
 mod guards;
 mod limits;
 mod login;
@@ -8,6 +9,7 @@ mod requests;
 mod sessions;
 mod trouble;
 
+pub use account::*;
 pub use guards::*;
 pub use limits::*;
 pub use login::*;
@@ -43,6 +45,14 @@ macro_rules! every_scenario {
             everything_survives_a_restart
             upkeep_ends_forgets_and_removes_in_time
             a_guarded_request_costs_one_read
+            // the own account
+            people_see_and_end_their_own_sessions
+            what_ends_sessions_asks_for_a_fresh_proof
+            people_change_their_own_password
+            of_two_changes_of_a_password_one_counts
+            the_oldest_of_too_many_sessions_end
+            native_clients_live_by_bearer_tokens
+            a_sign_in_for_a_token_is_limited_alike
             // guards
             roles_are_asked_for
             somebody_elses_document_looks_like_a_missing_one

@@ -214,7 +214,14 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
     let identifier = iam_core::account::LoginIdentifier::parse("amy").unwrap();
     let client = iam_core::meta::Client::default();
     let password = PlainPassword::new(PASSWORD).unwrap();
-    let login = Login { identifier: &identifier, password, device: None, replaces: None, client: &client };
+    let login = Login {
+        identifier: &identifier,
+        password,
+        device: None,
+        carrier: iam_core::token::Carrier::Cookie,
+        replaces: None,
+        client: &client,
+    };
     assert!(world.iam.login(login).await.is_ok());
 }
 
