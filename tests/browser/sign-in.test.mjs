@@ -153,3 +153,48 @@ test("somebody else gets a 403, and another parent's document looks like a missi
     assert.equal((await page.goto(`${base}/documents/1`)).status(), 200);
   });
 });
+
+for (const [width, colorScheme] of [[1280, "light"], [390, "dark"], [320, "light"]]) {
+  test(`the own account, ${width} px, ${colorScheme}`, async () => {
+    await visit({ viewport: { width, height: 900 }, colorScheme }, async (page) => {
+      const second = await browser.newContext();
+      const elsewhere = await second.newPage();
+      for (const one of [elsewhere, page]) {
+        await one.goto(`${base}/auth/login?next=/auth/account`);
+        await one.fill("#username", "bob");
+        await one.fill("#password", PASSWORD);
+        await one.keyboard.press("Enter");
+        await one.waitForURL(`${base}/auth/account`);
+      }
+      assert.equal(await page.locator(".sessions li").count() > 1, true);
+      assert.equal(await page.getByText("This one").count(), 1);
+      await accessible(page, `account-${width}-${colorScheme}`);
+
+      // Too short a new password is said at its field, which has the focus; nothing comes back.
+      await page.fill("#current-password", PASSWORD);
+      await page.fill("#new-password", "short");
+      await page.keyboard.press("Enter");
+      await page.waitForSelector("#new-password-error");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "new-password");
+      assert.equal(await page.inputValue("#new-password"), "");
+      await accessible(page, `account-error-${width}-${colorScheme}`);
+
+      await page.getByRole("button", { name: "End all others" }).click();
+      await page.waitForURL(`${base}/auth/account?done=sessions`);
+      await accessible(page, `account-ended-${width}-${colorScheme}`);
+      assert.equal(await page.locator(".sessions li").count(), 1);
+      await elsewhere.goto(`${base}/auth/account`);
+      assert.match(elsewhere.url(), /\/auth\/login\?next=\/auth\/account$/);
+      await second.close();
+
+      await page.goto(`${base}/auth/reauthenticate?next=/auth/account`);
+      await accessible(page, `reauthenticate-${width}-${colorScheme}`);
+      await page.keyboard.type("wrong");
+      await page.keyboard.press("Enter");
+      await page.waitForSelector("#form-error");
+      await page.keyboard.type(PASSWORD);
+      await page.keyboard.press("Enter");
+      await page.waitForURL(`${base}/auth/account`);
+    });
+  });
+}

@@ -183,7 +183,7 @@ impl RequestContext {
                 context! {
                     id => session.id.to_string(),
                     current => own(session),
-                    device => session.client.user_agent.as_deref().map(|agent| shortened(agent, 80)),
+                    device => session.client.user_agent.as_deref().map(device_name),
                     address => session.client.address.map(|address| address.to_string()),
                     signed_in_at => session.login_at.to_string(),
                     signed_in => minute(session.login_at),
@@ -504,6 +504,37 @@ fn minute(at: Timestamp) -> String {
     }
 }
 
+/// What a person would call it, as far as the user agent tells; it is the client's own word in any case.
+fn device_name(user_agent: &str) -> String {
+    let find = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(mark, _)| user_agent.contains(mark)).map(|(_, name)| *name)
+    };
+    // In this order: most name others, which they want to be taken for.
+    let browser = find(&[
+        ("Edg", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ]);
+    let system = find(&[
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("Windows", "Windows"),
+        ("CrOS", "ChromeOS"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ]);
+    match (browser, system) {
+        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        _ => shortened(user_agent, 60),
+    }
+}
+
 fn shortened(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -518,6 +549,13 @@ mod tests {
     #[test]
     fn times_and_devices_are_short() {
         assert_eq!(minute(Timestamp::from_micros(1_767_225_660_000_001)), "2026-01-01 00:01 UTC");
+        let agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36";
+        assert_eq!(device_name(agent), "Chrome on Linux");
+        assert_eq!(
+            device_name("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19.0 Safari/604.1"),
+            "Safari on iPhone"
+        );
+        assert_eq!(device_name("acme-sync/2.1"), "acme-sync/2.1");
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("abcd", 3), "abc…");
     }
