@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::error::InternalError;
+use actix_web::http::ConnectionType;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
@@ -99,6 +100,10 @@ pub(crate) fn response(web: WebResponse) -> HttpResponse {
         iam_web::Body::Stream(stream) => BodyStream::new(stream).boxed(),
     };
     let mut response = HttpResponse::with_body(status, body);
+    // The rest of a body that was not read in bounds is not waited for.
+    if matches!(web.status, 408 | 413) {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     for (name, value) in web.headers {
         append(response.headers_mut(), name, value);
     }

@@ -97,6 +97,48 @@ pub(crate) async fn check_privileges(connections: &Connections) -> Result<(), St
     Ok(())
 }
 
+/// The tables as they must be, though somebody else may have changed them: every engine but InnoDB forgets what a unit of work
+/// promises, and identifiers and secrets in a character set would no longer compare byte by byte.
+pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreError> {
+    for (sql, what) in [
+        (
+            "SELECT table_name FROM information_schema.tables
+             WHERE table_schema = DATABASE() AND table_name LIKE 'iam\\_%' AND engine <> 'InnoDB' LIMIT 1",
+            "must be on InnoDB: ALTER TABLE .. ENGINE = InnoDB",
+        ),
+        (
+            "SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns
+             WHERE table_schema = DATABASE() AND data_type NOT IN ('binary', 'varbinary') AND (
+                (table_name = 'iam_parent' AND column_name IN ('id', 'key'))
+                OR (table_name = 'iam_user_account' AND column_name IN
+                    ('id', 'username', 'email', 'verified_email', 'external_id', 'password_hash'))
+                OR (table_name = 'iam_role' AND column_name IN ('id', 'name'))
+                OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
+                OR (table_name = 'iam_rate_limit' AND column_name = 'key')
+                OR (table_name = 'iam_auth_log' AND column_name = 'coalesce_key')
+                OR (table_name = 'iam_key_canary' AND column_name = 'sealed')) LIMIT 1",
+            "must hold bytes (BINARY or VARBINARY), which no collation compares; db/iam_schema.sql says how it was made",
+        ),
+    ] {
+        if let Some(found) = connections.read(|| first_text(sql)).await? {
+            return Err(refused(format!("{found} {what}")));
+        }
+    }
+    Ok(())
+}
+
+fn first_text(sql: &'static str) -> Statement<Option<String>> {
+    Box::new(move |connection| {
+        Box::pin(async move {
+            let row: Option<MySqlRow> = connection.fetch_optional(sql).await?;
+            // MySQL gives names of its dictionary as bytes.
+            row.map(|row| row.try_get::<Vec<u8>, _>(0))
+                .transpose()
+                .map(|name| name.map(|name| String::from_utf8_lossy(&name).into_owned()))
+        })
+    })
+}
+
 /// A privilege that is missing, and what to do.
 pub(crate) fn denied(error: &sqlx::Error) -> StoreError {
     refused(format!(

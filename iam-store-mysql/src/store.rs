@@ -84,6 +84,7 @@ impl MySqlStore {
         // Also finds out whether the server can be reached.
         store.check_settings().await?;
         if migrate::readiness(&store.connections).await? == Readiness::Ready {
+            server::check_tables(&store.connections).await?;
             store.check_privileges().await?;
         }
         Ok(store)

@@ -19,6 +19,9 @@ pub enum InvalidProxies {
     /// Neither an address nor a network.
     #[error("`{0}` is neither an address nor a network such as 10.0.0.0/8")]
     Malformed(String),
+    /// Together more than any operator's own networks.
+    #[error("the networks together hold so much of the internet that strangers could claim any address")]
+    Everybody,
     /// More than any operator's own network.
     #[error(
         "`{0}` holds so many addresses that strangers could claim any: /8 (IPv4) or /7 (IPv6) is the most"
@@ -45,8 +48,22 @@ impl TrustedProxies {
             }
             Ok(network)
         });
-        networks.collect::<Result<_, _>>().map(Self)
+        let networks = networks.collect::<Result<Vec<_>, _>>()?;
+        if share(&networks, false) >= MOST || share(&networks, true) >= MOST {
+            return Err(InvalidProxies::Everybody);
+        }
+        Ok(Self(networks))
     }
+}
+
+/// The part of all addresses of a kind that is too much to trust.
+const MOST: f64 = 1.0 / 16.0;
+
+/// Which part of all addresses the networks hold.
+fn share(networks: &[IpNet], v6: bool) -> f64 {
+    let of_kind: Vec<IpNet> =
+        networks.iter().copied().filter(|network| network.addr().is_ipv6() == v6).collect();
+    IpNet::aggregate(&of_kind).iter().map(|network| 0.5_f64.powi(network.prefix_len().into())).sum()
 }
 
 /// As addresses are folded before they are compared, networks are: `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
@@ -305,7 +322,11 @@ mod tests {
         for wide in ["0.0.0.0/0", "10.0.0.0/8,::/0", "128.0.0.0/1", "::ffff:0.0.0.0/96", "2000::/3"] {
             assert!(matches!(TrustedProxies::parse(wide), Err(InvalidProxies::TooWide(_))), "{wide}");
         }
-        assert!(TrustedProxies::parse("10.0.0.0/8,fc00::/7").is_ok());
+        assert!(TrustedProxies::parse("10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7").is_ok());
+        let all: Vec<_> = (0..=255).map(|n| format!("{n}.0.0.0/8")).collect();
+        assert_eq!(TrustedProxies::parse(&all.join(",")).unwrap_err(), InvalidProxies::Everybody);
+        let all: Vec<_> = (0..8).map(|n| format!("2{:x}00::/7", n * 2)).collect();
+        assert_eq!(TrustedProxies::parse(&all.join(",")).unwrap_err(), InvalidProxies::Everybody);
         assert!(TrustedProxies::parse("10.0.0.0/33").is_err());
         assert!(TrustedProxies::parse("proxy").is_err());
         assert!(TrustedProxies::parse("").is_ok());

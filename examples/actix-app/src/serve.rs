@@ -1,6 +1,10 @@
 //! Serving with bounds: what a client sends slowly, or not at all, is not waited for.
 //!
-//! Three bounds are not ours to set. actix-web takes a head of at most 128 KiB and 96 lines. It does not mind how slowly an
+//! Not for the open internet without a proxy in front, which is where TLS comes from in any case: for a client that sends requests
+//! without reading the answers actix-web 4 goes on reading and keeps what it answered, some twenty megabytes for each connection,
+//! and it reads the rest of a chunked body that nobody wants for as long as the client sends it. A proxy bounds both.
+//!
+//! Three more bounds are not ours to set. actix-web takes a head of at most 128 KiB and 96 lines. It does not mind how slowly an
 //! answer is read, so that only the number of connections bounds those who never do. And it is each worker that counts its
 //! connections.
 

@@ -8,6 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use iam_core::Iam;
+use iam_core::store::StoreError;
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
 use iam_web::WebIam;
@@ -49,7 +50,7 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // To whoever started it, whatever the log's filter says.
-            eprintln!("{error}");
+            eprintln!("{}", explained(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -66,11 +67,33 @@ where
     let documents = Documents::of_the_example(&iam).await?;
     let web = settings.web(iam.clone()).service("Example").build();
 
-    let listener = TcpListener::bind(settings.listen).await?.into_std()?;
+    let listener = TcpListener::bind(settings.listen).await;
+    let listener =
+        listener.map_err(|error| format!("IAM_LISTEN: {}: {error}", settings.listen))?.into_std()?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
     serve(Host { listener, web, documents }).await?;
     iam.stopped().await?;
     Ok(())
+}
+
+/// An error with its causes: here they are told to whoever runs the service, not to a client.
+fn explained(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some say their cause themselves.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A store that can't be used, by the setting that names it.
+fn unusable(error: StoreError) -> String {
+    format!("IAM_DATABASE_URL: {}", explained(&error))
 }
 
 /// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
@@ -80,16 +103,16 @@ async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
         settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
     let builder = match &settings.database {
         Database::Sqlite(path) => {
-            let store = SqliteStore::open(path).await?;
+            let store = SqliteStore::open(path).await.map_err(unusable)?;
             if migrate {
-                store.migrate().await?;
+                store.migrate().await.map_err(unusable)?;
             }
             settings.builder(store)?
         }
         Database::MySql(url) => {
-            let store = MySqlStore::connect(url.expose()).await?;
+            let store = MySqlStore::connect(url.expose()).await.map_err(unusable)?;
             if migrate {
-                store.migrate().await?;
+                store.migrate().await.map_err(unusable)?;
             }
             settings.builder(store)?
         }

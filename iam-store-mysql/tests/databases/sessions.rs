@@ -125,3 +125,29 @@ async fn the_guards_read_is_one_statement() {
         assert_eq!(least, 10, "{server:?}");
     }
 }
+
+#[tokio::test]
+async fn tables_that_somebody_changed_are_refused_by_name() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        MySqlStore::connect(&database.url()).await.unwrap().migrate().await.unwrap();
+        for (damage, repair, name) in [
+            (
+                "ALTER TABLE iam_rate_limit DROP CONSTRAINT iam_rate_limit_count; ALTER TABLE iam_rate_limit ENGINE = MyISAM",
+                "ALTER TABLE iam_rate_limit ENGINE = InnoDB",
+                "iam_rate_limit must be on InnoDB",
+            ),
+            (
+                "ALTER TABLE iam_role MODIFY name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL",
+                "ALTER TABLE iam_role MODIFY name VARBINARY(64) NOT NULL",
+                "iam_role.name must hold bytes",
+            ),
+        ] {
+            database.run(damage).await;
+            let error = MySqlStore::connect(&database.url()).await.unwrap_err();
+            assert!(format!("{error:?}").contains(name), "{server:?}: {error:?}");
+            database.run(repair).await;
+            MySqlStore::connect(&database.url()).await.unwrap();
+        }
+    }
+}
