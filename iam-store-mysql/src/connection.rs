@@ -37,9 +37,7 @@ pub(crate) type Statement<T> =
 
 /// A statement whose answer is how many rows it met.
 pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement<u64> {
-    Box::new(move |connection| {
-        Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) })
-    })
+    Box::new(move |connection| Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) }))
 }
 
 /// A statement whose answer is at most one row.

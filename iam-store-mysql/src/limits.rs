@@ -187,7 +187,12 @@ impl Work {
     ///
     /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting that
     /// begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block (0).
-    async fn count_try(&mut self, key: &LimitKey, rule: &Throttle, now: Timestamp) -> Result<bool, StoreError> {
+    async fn count_try(
+        &mut self,
+        key: &LimitKey,
+        rule: &Throttle,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let delays = Delays::of(rule);
         let free = i64::from(rule.free);
         let now = now.as_micros();
@@ -285,9 +290,7 @@ impl Work {
             ))
         };
         let row = self.0.lock(find).await?;
-        let number = |value, name| {
-            u32::try_from(value).map_err(|_| Column("iam_rate_limit", name).corrupt())
-        };
+        let number = |value, name| u32::try_from(value).map_err(|_| Column("iam_rate_limit", name).corrupt());
         Ok(Reservation::Granted(Slot {
             count: number(row.count, "count")?,
             since: Timestamp::from_micros(row.since),

@@ -83,7 +83,9 @@ async fn is_done(connections: &Connections) -> Result<bool, StoreError> {
             None => return Ok(false),
             Some(checksum) if checksum[..] != migration.checksum[..] => {
                 let version = migration.version;
-                return Err(refused(format!("migration {version} was applied with another content than it has now")));
+                return Err(refused(format!(
+                    "migration {version} was applied with another content than it has now"
+                )));
             }
             Some(_) => {}
         }
@@ -96,7 +98,9 @@ type Applied = (i64, bool, Vec<u8>);
 /// What was applied; `None` when nothing ever was.
 async fn history(connections: &Connections) -> Result<Option<Vec<Applied>>, StoreError> {
     let find = || {
-        all(sqlx::query!(r#"SELECT version, success AS "success: bool", checksum FROM iam_schema_migrations"#))
+        all(sqlx::query!(
+            r#"SELECT version, success AS "success: bool", checksum FROM iam_schema_migrations"#
+        ))
     };
     match connections.try_read(find).await {
         Ok(rows) => Ok(Some(rows.into_iter().map(|row| (row.version, row.success, row.checksum)).collect())),
@@ -107,8 +111,7 @@ async fn history(connections: &Connections) -> Result<Option<Vec<Applied>>, Stor
 
 pub(crate) async fn readiness(connections: &Connections) -> Result<Readiness, StoreError> {
     let Some(history) = history(connections).await? else { return Ok(Readiness::SchemaTooOld) };
-    let is_applied =
-        |version| history.iter().any(|(applied, success, _)| *applied == version && *success);
+    let is_applied = |version| history.iter().any(|(applied, success, _)| *applied == version && *success);
     if !MIGRATOR.iter().all(|migration| is_applied(migration.version)) {
         return Ok(Readiness::SchemaTooOld);
     }

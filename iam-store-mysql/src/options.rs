@@ -10,12 +10,15 @@ use crate::error::{failed, refused};
 
 pub(crate) fn from_url(text: &str) -> Result<MySqlConnectOptions, StoreError> {
     // Neither the text nor a part of it is in any error: there is a password in it.
-    let url = Url::parse(text).map_err(|error| refused(format!("the database's URL can't be read: {error}")))?;
+    let url =
+        Url::parse(text).map_err(|error| refused(format!("the database's URL can't be read: {error}")))?;
     if !matches!(url.scheme(), "mysql" | "mariadb") {
         return Err(refused("the database's URL must begin with mysql:// or mariadb://"));
     }
     if url.path().trim_start_matches('/').is_empty() {
-        return Err(refused("the database's URL must name a database: mysql://user:password@host:3306/database"));
+        return Err(refused(
+            "the database's URL must name a database: mysql://user:password@host:3306/database",
+        ));
     }
     let mut options = MySqlConnectOptions::from_str(text).map_err(failed)?;
     if let Some(Host::Ipv6(address)) = address(&url) {
@@ -57,7 +60,9 @@ mod tests {
 
     #[test]
     fn tls_is_required_of_a_server_elsewhere() {
-        for there in ["db.example.com", "192.0.2.1", "[2001:db8::1]", "localhost.example.com", "10.0.0.1:3307"] {
+        for there in
+            ["db.example.com", "192.0.2.1", "[2001:db8::1]", "localhost.example.com", "10.0.0.1:3307"]
+        {
             assert_eq!(mode(&format!("mysql://u:p@{there}/iam")), "Required", "{there}");
         }
         for here in ["localhost", "127.0.0.1", "127.9.9.9:3307", "[::1]", "LOCALHOST"] {
@@ -79,9 +84,12 @@ mod tests {
 
     #[test]
     fn no_error_tells_the_password() {
-        for bad in
-            ["mysql://u:hunter2@host", "postgres://u:hunter2@host/x", "mysql://u:hunter2@ho st/x", "u:hunter2@host"]
-        {
+        for bad in [
+            "mysql://u:hunter2@host",
+            "postgres://u:hunter2@host/x",
+            "mysql://u:hunter2@ho st/x",
+            "u:hunter2@host",
+        ] {
             let error = from_url(bad).unwrap_err();
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
         }

@@ -10,10 +10,7 @@ use crate::connection::{Connections, execute, optional};
 use crate::rows::{Column, utc};
 use crate::unit::Work;
 
-pub(crate) async fn by_key(
-    connections: &Connections,
-    key: &ParentKey,
-) -> Result<Option<Parent>, StoreError> {
+pub(crate) async fn by_key(connections: &Connections, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
     let bytes = key.as_str().as_bytes();
     let find = || optional(sqlx::query!("SELECT id, name, status FROM iam_parent WHERE `key` = ?", bytes));
     let Some(row) = connections.read(find).await? else { return Ok(None) };

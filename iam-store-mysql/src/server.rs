@@ -107,7 +107,8 @@ fn explain(sql: &'static str) -> Statement<()> {
 }
 
 fn settings() -> Statement<Settings> {
-    const SQL: &str = "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
+    const SQL: &str =
+        "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
         @@SESSION.character_set_results, @@SESSION.autocommit";
     // Its name differs between the servers.
     const ISOLATION: &str =
@@ -135,7 +136,9 @@ fn check_mode(whose: &str, mode: &str) -> Result<(), StoreError> {
             "{whose} is not strict, so it would cut off what does not fit: add STRICT_TRANS_TABLES to it"
         )));
     }
-    if let Some(name) = ["SIMULTANEOUS_ASSIGNMENT", "ANSI_QUOTES", "ORACLE"].into_iter().find(|name| has(name)) {
+    if let Some(name) =
+        ["SIMULTANEOUS_ASSIGNMENT", "ANSI_QUOTES", "ORACLE"].into_iter().find(|name| has(name))
+    {
         return Err(refused(format!("{whose} changes what statements mean: take {name} out of it")));
     }
     Ok(())
@@ -177,9 +180,15 @@ mod tests {
         ] {
             assert!(check_version(good).is_ok(), "{good}");
         }
-        for bad in
-            ["8.0.36", "8.3.0", "5.7.44-log", "8.0.11-TiDB-v7.5.0", "10.6.18-MariaDB", "5.5.5-10.5.1-MariaDB", ""]
-        {
+        for bad in [
+            "8.0.36",
+            "8.3.0",
+            "5.7.44-log",
+            "8.0.11-TiDB-v7.5.0",
+            "10.6.18-MariaDB",
+            "5.5.5-10.5.1-MariaDB",
+            "",
+        ] {
             let error = check_version(bad).unwrap_err();
             assert!(format!("{error:?}").contains("too old"), "{bad}: {error:?}");
         }

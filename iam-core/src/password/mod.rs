@@ -1,6 +1,7 @@
 //! Passwords: what one may be, how it is stored, and where the hashing happens.
 
 mod argon2id;
+mod bcrypt;
 mod pool;
 mod scheme;
 
@@ -11,6 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
+pub use bcrypt::Bcrypt;
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
 pub(crate) use scheme::{Checked, Registry};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use argon2::Block;
 
-use super::{Argon2id, PasswordHash};
+use super::{Argon2id, Bcrypt, PasswordHash};
 use crate::random::{Randomness, RandomnessUnavailable};
 
 /// A way of storing passwords that can verify what it finds. New hashes are always Argon2id.
@@ -83,12 +83,13 @@ pub(crate) enum Checked {
 #[derive(Debug)]
 pub(crate) struct Registry {
     current: Argon2id,
+    bcrypt: Bcrypt,
     others: Vec<Box<dyn PasswordScheme>>,
 }
 
 impl Registry {
     pub(crate) fn new(current: Argon2id, others: Vec<Box<dyn PasswordScheme>>) -> Self {
-        Self { current, others }
+        Self { current, bcrypt: Bcrypt::default(), others }
     }
 
     pub(super) fn hash(
@@ -126,6 +127,7 @@ impl Registry {
 
     /// Added schemes come first, so that one of them can take over a prefix.
     fn schemes(&self) -> impl Iterator<Item = &dyn PasswordScheme> {
-        self.others.iter().map(AsRef::as_ref).chain(std::iter::once(&self.current as &dyn PasswordScheme))
+        let own: [&dyn PasswordScheme; 2] = [&self.current, &self.bcrypt];
+        self.others.iter().map(AsRef::as_ref).chain(own)
     }
 }

@@ -96,7 +96,9 @@ impl Drop for Database {
         // In a thread, since dropping can't wait; and ended by force, since the test's own runtime stands still meanwhile.
         let removing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), remove(&admin, &name)).await })
+            runtime.block_on(async {
+                tokio::time::timeout(Duration::from_secs(20), remove(&admin, &name)).await
+            })
         });
         match removing.join() {
             Ok(Ok(Ok(()))) => {}

@@ -220,8 +220,10 @@ async fn a_caller_that_goes_away_costs_no_connection() {
         let store = with_session(&database).await;
         let mut connection = database.connection().await;
         let mut made = async || -> i64 {
-            let (_, made): (String, String) =
-                sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Connections'").fetch_one(&mut connection).await.unwrap();
+            let (_, made): (String, String) = sqlx::query_as("SHOW GLOBAL STATUS LIKE 'Connections'")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
             made.parse().unwrap()
         };
         let mut least = i64::MAX;
@@ -303,7 +305,9 @@ async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
         for (one_done, one_slowest) in running.join_all().await {
             (done, slowest) = (done + one_done, slowest.max(one_slowest));
         }
-        eprintln!("{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}");
+        eprintln!(
+            "{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}"
+        );
         assert!(answered < Duration::from_secs(4), "{down}: {answered:?}");
         assert!(recovered < Duration::from_secs(5), "{up}: {recovered:?}");
         // A read and a unit, each of which may wait.

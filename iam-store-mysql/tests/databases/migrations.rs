@@ -66,15 +66,14 @@ async fn many_migrate_at_once_beside_a_hosts_own_migrations() {
                 });
             }
             assert_eq!(tasks.join_all().await, [Readiness::Ready; 4], "{server:?}");
-            let others: Vec<(i64, String, Vec<u8>)> =
-                sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version")
-                    .fetch_all(&mut database.connection().await)
-                    .await
-                    .unwrap();
-            let as_before = [
-                (1, "the host's".to_owned(), vec![0x12, 0x34]),
-                (2, "the next".to_owned(), vec![0x56]),
-            ];
+            let others: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(
+                "SELECT version, description, checksum FROM _sqlx_migrations ORDER BY version",
+            )
+            .fetch_all(&mut database.connection().await)
+            .await
+            .unwrap();
+            let as_before =
+                [(1, "the host's".to_owned(), vec![0x12, 0x34]), (2, "the next".to_owned(), vec![0x56])];
             assert_eq!(others, as_before);
         }
     }
@@ -179,9 +178,7 @@ async fn user(database: &Database, rights: &str) -> String {
     let name = database.name.replace("iam_test_", "u_");
     let db = &database.name;
     database
-        .run(&format!(
-            "CREATE USER {name}@'%' IDENTIFIED BY 'pw'; GRANT {rights} ON {db}.* TO {name}@'%'"
-        ))
+        .run(&format!("CREATE USER {name}@'%' IDENTIFIED BY 'pw'; GRANT {rights} ON {db}.* TO {name}@'%'"))
         .await;
     name
 }
@@ -203,7 +200,8 @@ async fn daily_work_needs_no_right_to_change_the_schema() {
 #[tokio::test]
 async fn a_missing_right_is_told_at_the_start() {
     for server in BOTH {
-        for rights in ["SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, DELETE", "SELECT, UPDATE, DELETE"] {
+        for rights in ["SELECT", "SELECT, INSERT, UPDATE", "SELECT, INSERT, DELETE", "SELECT, UPDATE, DELETE"]
+        {
             let Some(database) = Database::create(server).await else { continue };
             migrated(&database).await;
             let name = user(&database, rights).await;

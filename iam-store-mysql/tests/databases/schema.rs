@@ -77,7 +77,10 @@ async fn the_schema_file_is_what_the_migrations_make() {
         return;
     }
     let kept = std::fs::read_to_string(&file).unwrap();
-    assert!(kept == made, "db/iam_schema.sql is not what the migrations make; run this test with IAM_WRITE_SCHEMA=1\n{made}");
+    assert!(
+        kept == made,
+        "db/iam_schema.sql is not what the migrations make; run this test with IAM_WRITE_SCHEMA=1\n{made}"
+    );
 }
 
 /// So that nobody who loads it is surprised.
@@ -131,7 +134,8 @@ async fn every_table_is_as_the_rules_ask() {
             if kind.starts_with("datetime") {
                 assert_eq!(kind, "datetime(6)", "{place}");
             }
-            if column.ends_with("_id") && !["key_id", "request_id", "external_id"].contains(&column.as_str()) {
+            if column.ends_with("_id") && !["key_id", "request_id", "external_id"].contains(&column.as_str())
+            {
                 assert_eq!(kind, "binary(16)", "{place}");
             }
             kinds.insert(place, kind);

@@ -19,11 +19,9 @@ async fn a_session_that_would_cut_off_values_is_refused() {
             ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "READ COMMITTED"),
         ] {
             let store = MySqlStore::from_pool(database.pool(1, session).await);
-            for error in [
-                store.readiness().await.err(),
-                store.migrate().await.err(),
-                store.begin().await.err(),
-            ] {
+            for error in
+                [store.readiness().await.err(), store.migrate().await.err(), store.begin().await.err()]
+            {
                 let error = error.unwrap();
                 assert_eq!(error.kind(), StoreErrorKind::Other);
                 assert!(format!("{error:?}").contains(what), "{session}: {error:?}");

@@ -91,7 +91,8 @@ fn with_values(sql: &str) -> String {
 
 async fn explain(connection: &mut MySqlConnection, sql: &str) -> Vec<(String, String, String)> {
     let explain = AssertSqlSafe(format!("EXPLAIN FORMAT=TRADITIONAL {sql}"));
-    let rows = sqlx::query(explain).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let rows =
+        sqlx::query(explain).fetch_all(connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let text = |row: &sqlx::mysql::MySqlRow, column: &str| {
         let bytes: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap();
         String::from_utf8(bytes.unwrap_or_default()).unwrap()
