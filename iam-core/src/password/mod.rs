@@ -2,6 +2,7 @@
 
 mod argon2id;
 mod bcrypt;
+mod pepper;
 mod pool;
 mod scheme;
 
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
 pub use bcrypt::Bcrypt;
+pub use pepper::PepperRing;
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
 pub(crate) use scheme::{Checked, Registry};
