@@ -2,6 +2,7 @@
 
 mod argon2id;
 mod bcrypt;
+mod blocklist;
 mod pepper;
 mod pool;
 mod scheme;
