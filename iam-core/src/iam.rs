@@ -13,8 +13,8 @@ use crate::limit::LoginLimits;
 use crate::meta::Client;
 use crate::origin::BaseUrl;
 use crate::password::{
-    Argon2Params, Argon2id, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme, PepperRing,
-    Registry,
+    Argon2Params, Argon2id, BreachedPasswords, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme,
+    PepperRing, Registry,
 };
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Randomness>,
     pub(crate) hashing: HashingThreads,
     pub(crate) password_policy: PasswordPolicy,
+    pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
     pub(crate) base_url: Option<BaseUrl>,
@@ -70,6 +71,7 @@ impl Iam {
             schemes: Vec::new(),
             pepper: None,
             password_policy: PasswordPolicy::default(),
+            breached_passwords: None,
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
             audit_retention: Duration::from_hours(24 * 400),
@@ -249,6 +251,7 @@ pub struct IamBuilder {
     schemes: Vec<Box<dyn PasswordScheme>>,
     pepper: Option<PepperRing>,
     password_policy: PasswordPolicy,
+    breached_passwords: Option<Box<dyn BreachedPasswords>>,
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
     audit_retention: Duration,
@@ -301,6 +304,12 @@ impl IamBuilder {
     /// What a new password must be.
     pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
         self.password_policy = policy;
+        self
+    }
+
+    /// Refuses new passwords that this service knows from breaches. By default nobody is asked.
+    pub fn breached_passwords(mut self, service: impl BreachedPasswords) -> Self {
+        self.breached_passwords = Some(Box::new(service));
         self
     }
 
@@ -367,6 +376,7 @@ impl IamBuilder {
             random: self.random,
             hashing,
             password_policy: self.password_policy,
+            breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
             login_limits: self.login_limits,
             audit_retention: self.audit_retention,
