@@ -138,7 +138,7 @@ mod tests {
         format!("$2b$04${}{}", encode(&salt), encode(&tag[..TAG_BYTES]))
     }
 
-    /// From crypt_blowfish's wrapper.c (public domain) and jBCrypt's TestBCrypt.java; the one beyond ASCII is libxcrypt's.
+    /// From `crypt_blowfish`'s `wrapper.c` (public domain) and jBCrypt's TestBCrypt.java; the one beyond ASCII is libxcrypt's.
     #[test]
     fn verifies_what_others_made() {
         for (password, stored) in [
