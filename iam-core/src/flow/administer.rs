@@ -8,7 +8,7 @@ use crate::iam::Iam;
 use crate::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::meta::Client;
 use crate::parent::{Parent, ParentKey, ParentStatus};
-use crate::password::{PasswordContext, PlainPassword};
+use crate::password::PlainPassword;
 use crate::role::{Grant, PLATFORM_ADMIN, Role, RoleName};
 use crate::session::EndReason;
 use crate::store::{Insert, UnitOfWork};
@@ -128,11 +128,8 @@ impl Iam {
         actor: &Actor,
     ) -> Result<(), Error> {
         let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
-        let mut context = PasswordContext::default().username(&known.username);
-        if let Some(email) = &known.email {
-            context = context.email(email);
-        }
-        let new = self.new_password(password, context).await?;
+        let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
+        let new = self.new_password(password, &context).await?;
         let now = self.now();
         self.retried(|| async {
             let mut unit = self.begin().await?;
@@ -299,11 +296,9 @@ impl Iam {
 
     async fn password_of(&self, new: &NewAccount) -> Result<Option<NewPassword>, Error> {
         let Some(password) = &new.password else { return Ok(None) };
-        let mut context = PasswordContext::default().username(&new.username);
-        if let Some((email, _)) = &new.email {
-            context = context.email(email);
-        }
-        Ok(Some(self.new_password(password, context).await?))
+        let email = new.email.as_ref().map(|(address, _)| address);
+        let context = self.password_context(&new.username, email, new.parent).await?;
+        Ok(Some(self.new_password(password, &context).await?))
     }
 
     async fn insert_account(

@@ -1,8 +1,10 @@
 //! Taking a new password: policy, breaches, hash.
 
+use crate::account::{EmailAddress, Username};
 use crate::audit::{Event, Subject};
 use crate::error::{Error, Invalid, Problem};
 use crate::iam::Iam;
+use crate::id::ParentId;
 use crate::meta::Client;
 use crate::password::{self, Breach, PasswordContext, PasswordHash, PlainPassword};
 use crate::store::{StoreError, UnitOfWork};
@@ -30,17 +32,37 @@ impl NewPassword {
 }
 
 impl Iam {
+    /// What everybody knows about an account, so that its password is not made of it.
+    pub(crate) async fn password_context(
+        &self,
+        username: &Username,
+        email: Option<&EmailAddress>,
+        parent: Option<ParentId>,
+    ) -> Result<PasswordContext, Error> {
+        let mut context = PasswordContext::default().username(username);
+        if let Some(email) = email {
+            context = context.email(email);
+        }
+        if let Some(base_url) = &self.inner.base_url {
+            context = context.base_url(base_url);
+        }
+        let parent = match parent {
+            Some(id) => self.inner.store.parent(id).await?,
+            None => None,
+        };
+        Ok(match parent {
+            Some(parent) => context.parent(&parent),
+            None => context,
+        })
+    }
+
     /// Checks a password that is to be set, and hashes it. No unit of work may be open.
     pub(crate) async fn new_password(
         &self,
         password: &PlainPassword,
-        context: PasswordContext,
+        context: &PasswordContext,
     ) -> Result<NewPassword, Error> {
-        let context = match &self.inner.base_url {
-            Some(base_url) => context.base_url(base_url),
-            None => context,
-        };
-        self.inner.password_policy.check(password, &context)?;
+        self.inner.password_policy.check(password, context)?;
         let breach_check_skipped = match &self.inner.breached_passwords {
             Some(service) => match password::look_up(service.as_ref(), password).await {
                 Breach::Unknown => None,
