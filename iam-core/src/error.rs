@@ -123,6 +123,24 @@ pub enum Problem {
     /// Characters or a form that can't be there.
     #[error("contains characters that are not allowed, or has the wrong form")]
     Malformed,
+    /// A password that is guessed first: a common one, or one that is made of one by a simple rule.
+    #[error(
+        "is among the first that are guessed: a common password, or one made of it by repeating or by adding digits, years or \
+         keys in a row; choose several words that have nothing to do with each other"
+    )]
+    TooCommon,
+    /// A password that is made of what everybody knows about the account.
+    #[error(
+        "is made of a name that everybody knows: yours, your e-mail address, your organisation's or this service's; choose \
+         several words that have nothing to do with you or with each other"
+    )]
+    MadeOfContext,
+    /// A password that is known from a breach.
+    #[error(
+        "is known from a breach of some service, so it is tried everywhere; choose another one, and change it wherever else \
+         you use it"
+    )]
+    Breached,
 }
 
 impl Invalid {

@@ -13,7 +13,8 @@ use crate::limit::LoginLimits;
 use crate::meta::Client;
 use crate::origin::BaseUrl;
 use crate::password::{
-    Argon2Params, Argon2id, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme, Registry,
+    Argon2Params, Argon2id, BreachedPasswords, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme,
+    PepperRing, Registry,
 };
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     pub(crate) random: Arc<dyn Randomness>,
     pub(crate) hashing: HashingThreads,
     pub(crate) password_policy: PasswordPolicy,
+    pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
     pub(crate) base_url: Option<BaseUrl>,
@@ -68,7 +70,9 @@ impl Iam {
             argon2,
             hashing: None,
             schemes: Vec::new(),
+            pepper: None,
             password_policy: PasswordPolicy::default(),
+            breached_passwords: None,
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
             audit_retention: Duration::from_hours(24 * 400),
@@ -247,7 +251,9 @@ pub struct IamBuilder {
     argon2: Argon2Params,
     hashing: Option<HashingConfig>,
     schemes: Vec<Box<dyn PasswordScheme>>,
+    pepper: Option<PepperRing>,
     password_policy: PasswordPolicy,
+    breached_passwords: Option<Box<dyn BreachedPasswords>>,
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
     audit_retention: Duration,
@@ -292,9 +298,21 @@ impl IamBuilder {
         self
     }
 
+    /// Hashes passwords under a key of this ring that the database does not have (`IAM_PASSWORD_PEPPER`).
+    pub fn password_pepper(mut self, ring: PepperRing) -> Self {
+        self.pepper = Some(ring);
+        self
+    }
+
     /// What a new password must be.
     pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
         self.password_policy = policy;
+        self
+    }
+
+    /// Refuses new passwords that this service knows from breaches. By default nobody is asked.
+    pub fn breached_passwords(mut self, service: impl BreachedPasswords) -> Self {
+        self.breached_passwords = Some(Box::new(service));
         self
     }
 
@@ -353,7 +371,7 @@ impl IamBuilder {
                 ));
             }
         }
-        let registry = Registry::new(Argon2id::new(self.argon2), self.schemes);
+        let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes);
         let config = self.hashing.unwrap_or_else(|| HashingConfig::for_params(&self.argon2));
         let hashing = HashingThreads::start(registry, Arc::clone(&self.random), config)
             .map_err(|error| misconfigured(format!("the hashing threads can't be started: {error}")))?;
@@ -367,6 +385,7 @@ impl IamBuilder {
             random: self.random,
             hashing,
             password_policy: self.password_policy,
+            breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
             login_limits: self.login_limits,
             audit_retention: self.audit_retention,
@@ -377,7 +396,7 @@ impl IamBuilder {
             keys: self.keys,
         };
         let iam = Iam { inner: Arc::new(inner) };
-        iam.retried(|| iam.check_sealing_keys()).await?;
+        iam.retried(|| iam.check_keys(self.pepper.as_ref())).await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
         let worker = Worker::of(&iam);
         Ok((iam, worker))
@@ -389,6 +408,9 @@ impl IamBuilder {
         }
         if self.password_policy.min_length < 8 {
             return Err(misconfigured("the least length of a password must be 8 or more"));
+        }
+        if self.keys.ring.sealing_key() >= PepperRing::IDS {
+            return Err(misconfigured("the key ids of MFA_ENCRYPTION_KEY must be below 2147483648"));
         }
         let limits = &self.login_limits;
         let windows = [
@@ -415,24 +437,46 @@ impl fmt::Debug for IamBuilder {
 }
 
 impl Iam {
-    /// What was sealed under another key is lost with this one: better found at the start than at somebody's sign-in. Every key
-    /// that the store was ever used with must be there, since something may still be sealed under it.
-    async fn check_sealing_keys(&self) -> Result<(), Error> {
+    /// What was sealed under another key is lost with this one, and so is a password that was hashed under another pepper: better
+    /// found at the start than at somebody's sign-in. Every key that the store was ever used with must be there, since something
+    /// may still need it.
+    async fn check_keys(&self, pepper: Option<&PepperRing>) -> Result<(), Error> {
         let ring: &KeyRing = &self.inner.keys.ring;
         let mut unit = self.begin().await?;
         let known = unit.keys().all().await?;
-        for (key_id, sealed) in &known {
-            let opened = ring.open(canary_place(&key_id.to_be_bytes()), sealed);
-            if !opened.is_ok_and(|value| value.as_slice() == CANARY) {
+        for (row, kept) in &known {
+            let (key, setting, is_there) = match row.checked_sub(PepperRing::IDS) {
+                Some(id) => {
+                    let is_there = pepper.is_some_and(|pepper| pepper.knows(id, kept));
+                    (format!("pepper key {id}"), "IAM_PASSWORD_PEPPER", is_there)
+                }
+                None => {
+                    let opened = ring.open(canary_place(&row.to_be_bytes()), kept);
+                    let is_there = opened.is_ok_and(|value| value.as_slice() == CANARY);
+                    (format!("sealing key {row}"), "MFA_ENCRYPTION_KEY", is_there)
+                }
+            };
+            if !is_there {
                 return Err(misconfigured(format!(
-                    "the sealing key {key_id} (MFA_ENCRYPTION_KEY) is missing, or not the one that this store was used with"
+                    "the {key} ({setting}) is missing, or not the one that this store was used with"
                 )));
             }
         }
+        let mut is_new = false;
         let key_id = ring.sealing_key();
-        if !known.iter().any(|(known, _)| *known == key_id) {
+        if !known.iter().any(|(row, _)| *row == key_id) {
             let sealed = ring.seal(canary_place(&key_id.to_be_bytes()), CANARY, self.randomness())?;
             unit.keys().put(key_id, &sealed).await?;
+            is_new = true;
+        }
+        if let Some((id, canary)) = pepper.and_then(PepperRing::current) {
+            let row = PepperRing::IDS | id;
+            if !known.iter().any(|(known, _)| *known == row) {
+                unit.keys().put(row, &canary).await?;
+                is_new = true;
+            }
+        }
+        if is_new {
             unit.commit().await?;
         }
         Ok(())

@@ -10,6 +10,17 @@ use crate::connection::{Connections, execute, optional};
 use crate::rows::{Column, utc};
 use crate::unit::Work;
 
+pub(crate) async fn by_id(connections: &Connections, id: ParentId) -> Result<Option<Parent>, StoreError> {
+    let bytes = &id.as_bytes()[..];
+    let find = || optional(sqlx::query!("SELECT `key`, name, status FROM iam_parent WHERE id = ?", bytes));
+    let Some(row) = connections.read(find).await? else { return Ok(None) };
+    let key = Column("iam_parent", "key").parsed(row.key, |key| ParentKey::parse(key).ok())?;
+    let mut parent = Parent::new(id, key);
+    parent.name = row.name;
+    parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+    Ok(Some(parent))
+}
+
 pub(crate) async fn by_key(connections: &Connections, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
     let bytes = key.as_str().as_bytes();
     let find = || optional(sqlx::query!("SELECT id, name, status FROM iam_parent WHERE `key` = ?", bytes));

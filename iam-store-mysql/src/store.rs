@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use iam_core::account::{Account, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, SessionId};
+use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
@@ -187,6 +187,10 @@ impl Store for MySqlStore {
 
     async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
         audit::entries(&self.connections, before, most).await
+    }
+
+    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError> {
+        parents::by_id(&self.connections, id).await
     }
 
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {

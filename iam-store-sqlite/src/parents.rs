@@ -11,6 +11,16 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::Work;
 
+pub(crate) async fn by_id(pool: &SqlitePool, id: ParentId) -> Result<Option<Parent>, StoreError> {
+    let query = sqlx::query("SELECT key, name, status FROM iam_parent WHERE id = ?").bind(&id.as_bytes()[..]);
+    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
+    let columns = Columns { table: "iam_parent", row: &row };
+    let mut parent = Parent::new(id, columns.parsed("key", |key| ParentKey::parse(key).ok())?);
+    parent.name = columns.text("name")?;
+    parent.status = columns.parsed("status", ParentStatus::parse)?;
+    Ok(Some(parent))
+}
+
 pub(crate) async fn by_key(pool: &SqlitePool, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
     let query = sqlx::query("SELECT id, name, status FROM iam_parent WHERE key = ?").bind(key.as_str());
     let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };

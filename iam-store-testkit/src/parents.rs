@@ -9,7 +9,9 @@ pub async fn a_parent_comes_back_as_it_was_added(store: &dyn Store) {
     added.name.push_str(" Ünïted \u{1f3e2}");
     added.status = ParentStatus::Suspended;
     add_parent(store, &added).await;
-    assert_eq!(store.parent_by_key(&added.key).await.unwrap(), Some(added));
+    assert_eq!(store.parent_by_key(&added.key).await.unwrap().as_ref(), Some(&added));
+    assert_eq!(store.parent(added.id).await.unwrap(), Some(added));
+    assert_eq!(store.parent(ParentId::from_bytes([0xee; 16])).await.unwrap(), None);
 }
 
 pub async fn insert_gives_taken_for_a_key(store: &dyn Store) {

@@ -16,6 +16,9 @@ impl From<&Invalid> for FieldError {
             Problem::Required => "required",
             Problem::TooLong { .. } => "too_long",
             Problem::TooShort { .. } => "too_short",
+            Problem::TooCommon => "too_common",
+            Problem::MadeOfContext => "context",
+            Problem::Breached => "breached",
             _ => "invalid",
         };
         Self { field: invalid.field.to_owned(), code, detail: invalid.problem.to_string() }
@@ -31,4 +34,26 @@ pub(crate) enum BodyError {
     Malformed(&'static str),
     /// Readable, with fields that can't be accepted.
     Fields(Vec<FieldError>),
+}
+
+#[cfg(test)]
+mod tests {
+    use iam_core::account::Username;
+    use iam_core::password::{PasswordContext, PasswordPolicy, PlainPassword};
+
+    use super::*;
+
+    #[test]
+    fn a_refused_password_names_the_rule_and_what_to_do() {
+        let context = PasswordContext::default().username(&Username::parse("alice").unwrap());
+        for (text, code) in
+            [("too short", "too_short"), ("password12345678", "too_common"), ("alice-alice-alice", "context")]
+        {
+            let password = PlainPassword::new(text).unwrap();
+            let error = FieldError::from(&PasswordPolicy::default().check(&password, &context).unwrap_err());
+            assert_eq!((error.field.as_str(), error.code), ("password", code), "{text}");
+            assert!(code == "too_short" || error.detail.contains("choose"), "{}", error.detail);
+            assert!(!error.detail.contains("alice"), "{}", error.detail);
+        }
+    }
 }

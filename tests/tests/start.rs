@@ -6,6 +6,7 @@ use iam_axum::settings::IamSettings;
 use iam_core::account::Username;
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::keys::{Keys, SecretKey};
+use iam_core::password::PepperRing;
 use iam_core::seal::KeyRing;
 use iam_core::{Error, Iam};
 use iam_store_sqlite::SqliteStore;
@@ -21,8 +22,16 @@ async fn store() -> SqliteStore {
 }
 
 async fn start(store: &SqliteStore, ring: &str) -> Result<Iam, String> {
+    start_with(store, ring, None).await
+}
+
+async fn start_with(store: &SqliteStore, ring: &str, pepper: Option<&str>) -> Result<Iam, String> {
     let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::parse(ring).unwrap() };
-    Iam::builder(store.clone(), keys).build().await.map_err(|error| error.to_string())
+    let mut builder = Iam::builder(store.clone(), keys);
+    if let Some(pepper) = pepper {
+        builder = builder.password_pepper(PepperRing::parse(pepper).unwrap());
+    }
+    builder.build().await.map_err(|error| error.to_string())
 }
 
 #[tokio::test]
@@ -38,6 +47,24 @@ async fn every_key_that_something_may_be_sealed_under_must_be_there() {
     start(&store, &format!("{OLD},{NEW}")).await.unwrap();
     let refused = start(&store, OLD).await.unwrap_err();
     assert!(refused.contains("key 1"), "{refused}");
+}
+
+/// PW-08: a store that has seen a pepper key is of no use without it.
+#[tokio::test]
+async fn every_pepper_key_must_be_there() {
+    let store = store().await;
+    start(&store, OLD).await.unwrap();
+    // The ids of the two kinds of keys have nothing to do with each other.
+    start_with(&store, OLD, Some(OTHER)).await.unwrap();
+    for wrong in [None, Some(OLD), Some(NEW)] {
+        let refused = start_with(&store, OLD, wrong).await.unwrap_err();
+        assert!(refused.contains("pepper key 0") && refused.contains("IAM_PASSWORD_PEPPER"), "{refused}");
+    }
+    start_with(&store, OLD, Some(&format!("{NEW},{OTHER}"))).await.unwrap();
+    let refused = start_with(&store, OLD, Some(OTHER)).await.unwrap_err();
+    assert!(refused.contains("pepper key 1"), "{refused}");
+    let sealing = OLD.replace("0:", "2147483648:");
+    assert!(start(&store, &sealing).await.unwrap_err().contains("MFA_ENCRYPTION_KEY"));
 }
 
 #[tokio::test]

@@ -93,6 +93,8 @@ pub enum Event {
     PasswordChanged,
     /// A password's hash was renewed at sign-in.
     PasswordRehashed,
+    /// A new password was taken without knowing whether it is known from a breach; why.
+    BreachCheckSkipped(&'static str),
     /// A parent was made; its key.
     ParentCreated(String),
     /// A parent's status changed; from, to.
@@ -130,6 +132,7 @@ impl Event {
             Self::ReauthenticationFailed => "authn_reauth_fail",
             Self::PasswordChanged => "authn_password_change",
             Self::PasswordRehashed => "authn_password_rehash",
+            Self::BreachCheckSkipped(_) => "breach_check_skipped",
             Self::ParentCreated(_) => "parent_created",
             Self::ParentStatusChanged(..) => "parent_updated",
             Self::RoleCreated(_) => "role_created",
@@ -167,7 +170,7 @@ impl Event {
             Self::LoginFailed(failure) => Some(failure.as_str().to_owned()),
             Self::SessionEnded(_, reason) => Some(reason.as_str().to_owned()),
             Self::SessionsEnded(count) => Some(format!("count={count}")),
-            Self::LimitExceeded(limit) => Some((*limit).to_owned()),
+            Self::LimitExceeded(what) | Self::BreachCheckSkipped(what) => Some((*what).to_owned()),
             Self::CsrfRefused(path) => Some(path.clone()),
             Self::AccessDenied(asked_for) => Some(asked_for.clone()),
             Self::AccountCreated(name) | Self::ParentCreated(name) | Self::RoleCreated(name) => {

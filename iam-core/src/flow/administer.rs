@@ -3,11 +3,12 @@
 use crate::account::{Account, AccountStatus, EmailAddress, Username};
 use crate::audit::{Event, Subject};
 use crate::error::Error;
+use crate::flow::new_password::NewPassword;
 use crate::iam::Iam;
 use crate::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::meta::Client;
 use crate::parent::{Parent, ParentKey, ParentStatus};
-use crate::password::{PasswordHash, PlainPassword};
+use crate::password::PlainPassword;
 use crate::role::{Grant, PLATFORM_ADMIN, Role, RoleName};
 use crate::session::EndReason;
 use crate::store::{Insert, UnitOfWork};
@@ -89,10 +90,10 @@ impl NewAccount {
 impl Iam {
     /// Makes an account.
     pub async fn create_account(&self, new: NewAccount, actor: &Actor) -> Result<AccountId, Error> {
-        let hash = self.hash_new_password(new.password.as_ref()).await?;
+        let password = self.password_of(&new).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            let id = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+            let id = self.insert_account(unit.as_mut(), &new, password.as_ref(), actor).await?;
             unit.commit().await?;
             Ok(id)
         })
@@ -105,13 +106,13 @@ impl Iam {
         if self.is_role_held(role).await? {
             return Ok(false);
         }
-        let hash = self.hash_new_password(new.password.as_ref()).await?;
+        let password = self.password_of(&new).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if unit.roles().is_held(role).await? {
                 return Ok(false);
             }
-            let account = self.insert_account(unit.as_mut(), &new, hash.as_ref(), actor).await?;
+            let account = self.insert_account(unit.as_mut(), &new, password.as_ref(), actor).await?;
             self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
             unit.commit().await?;
             Ok(true)
@@ -126,15 +127,17 @@ impl Iam {
         password: &PlainPassword,
         actor: &Actor,
     ) -> Result<(), Error> {
-        self.inner.password_policy.check(password)?;
-        let hash = self.inner.hashing.hash(password.clone()).await?;
+        let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
+        let new = self.new_password(password, &context).await?;
         let now = self.now();
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if !unit.accounts().set_password(account, &hash, now).await? {
+            if !unit.accounts().set_password(account, &new.hash, now).await? {
                 return Err(Error::NotFound("account"));
             }
             self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
+            new.audit(self, unit.as_mut(), actor.on(account), &actor.client).await?;
             self.end_sessions_in(unit.as_mut(), account, actor).await?;
             Ok(unit.commit().await?)
         })
@@ -291,20 +294,18 @@ impl Iam {
         .await
     }
 
-    async fn hash_new_password(
-        &self,
-        password: Option<&PlainPassword>,
-    ) -> Result<Option<PasswordHash>, Error> {
-        let Some(password) = password else { return Ok(None) };
-        self.inner.password_policy.check(password)?;
-        Ok(Some(self.inner.hashing.hash(password.clone()).await?))
+    async fn password_of(&self, new: &NewAccount) -> Result<Option<NewPassword>, Error> {
+        let Some(password) = &new.password else { return Ok(None) };
+        let email = new.email.as_ref().map(|(address, _)| address);
+        let context = self.password_context(&new.username, email, new.parent).await?;
+        Ok(Some(self.new_password(password, &context).await?))
     }
 
     async fn insert_account(
         &self,
         unit: &mut dyn UnitOfWork,
         new: &NewAccount,
-        hash: Option<&PasswordHash>,
+        password: Option<&NewPassword>,
         actor: &Actor,
     ) -> Result<AccountId, Error> {
         let now = self.now();
@@ -316,12 +317,15 @@ impl Iam {
             external_id: new.external_id.clone(),
             ..Account::new(id, new.username.clone(), now)
         };
-        if unit.accounts().insert(&account, hash).await? == Insert::Taken {
+        if unit.accounts().insert(&account, password.map(|new| &new.hash)).await? == Insert::Taken {
             return Err(Error::Conflict("account"));
         }
         let subject = Subject { parent: new.parent, ..actor.on(id) };
         let event = Event::AccountCreated(new.username.to_string());
-        self.audit(unit, &event, subject, &actor.client).await?;
+        self.audit(unit, &event, subject.clone(), &actor.client).await?;
+        if let Some(password) = password {
+            password.audit(self, unit, subject, &actor.client).await?;
+        }
         Ok(id)
     }
 

@@ -4,6 +4,7 @@ mod administer;
 mod authenticate;
 mod login;
 mod logout;
+mod new_password;
 mod own_account;
 mod upkeep;
 

@@ -115,16 +115,31 @@ impl Iam {
         new: &PlainPassword,
         client: &Client,
     ) -> Result<SessionToken, Error> {
-        self.inner.password_policy.check(new).map_err(|invalid| invalid.of_field("new_password"))?;
+        let known = self.inner.store.account(principal.account()).await?.ok_or(Error::Credentials)?;
+        let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
+        self.inner
+            .password_policy
+            .check(new, &context)
+            .map_err(|invalid| invalid.of_field("new_password"))?;
         let (candidate, tried) = self.prove(principal, current, client).await?;
-        let hash = self.inner.hashing.hash(new.clone()).await?;
+        let new = match self.new_password(new, &context).await {
+            Ok(new) => new,
+            Err(error) => {
+                // It was the new one that was refused: no guess.
+                self.give_back_proof(&tried).await?;
+                return Err(match error {
+                    Error::Invalid(invalid) => invalid.of_field("new_password").into(),
+                    error => error,
+                });
+            }
+        };
         self.retried(|| async {
             let now = self.now();
-            let (new, renewal) = self.renewal(token, &candidate, true)?;
+            let (renewed, renewal) = self.renewal(token, &candidate, true)?;
             let (account, kept) = (principal.account(), principal.session());
             let mut unit = self.begin().await?;
             let changed =
-                unit.accounts().change_password(account, candidate.auth_version, &hash, now).await?
+                unit.accounts().change_password(account, candidate.auth_version, &new.hash, now).await?
                     && unit.sessions().renew(kept, &token.hash(), &renewal).await?;
             if !changed {
                 return Err(Error::Credentials);
@@ -132,11 +147,12 @@ impl Iam {
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
             self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
+            new.audit(self, unit.as_mut(), of(principal), client).await?;
             if ended > 0 {
                 self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
             }
             unit.commit().await?;
-            Ok(new)
+            Ok(renewed)
         })
         .await
     }
@@ -168,12 +184,7 @@ impl Iam {
             Ok(checked) => checked,
             Err(error) => {
                 // Nothing was checked, so nothing is counted.
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
-                    Ok(unit.commit().await?)
-                })
-                .await?;
+                self.give_back_proof(&tried).await?;
                 return Err(error);
             }
         };
@@ -186,6 +197,15 @@ impl Iam {
                 Err(Error::Credentials)
             }
         }
+    }
+
+    async fn give_back_proof(&self, tried: &(LimitKey, Slot)) -> Result<(), Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
     }
 
     async fn reserve_proof(&self, principal: &Principal, client: &Client) -> Result<(LimitKey, Slot), Error> {

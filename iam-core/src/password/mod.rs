@@ -1,6 +1,11 @@
 //! Passwords: what one may be, how it is stored, and where the hashing happens.
 
 mod argon2id;
+mod bcrypt;
+mod blocklist;
+mod breach;
+mod pepper;
+mod policy;
 mod pool;
 mod scheme;
 
@@ -11,6 +16,11 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
+pub use bcrypt::Bcrypt;
+pub(crate) use breach::{Breach, look_up};
+pub use breach::{BreachCheckFailed, BreachedPasswords};
+pub use pepper::PepperRing;
+pub use policy::{PasswordContext, PasswordPolicy};
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
 pub(crate) use scheme::{Checked, Registry};
@@ -46,38 +56,18 @@ impl PlainPassword {
         self.0.expose_secret().as_bytes()
     }
 
+    fn text(&self) -> &str {
+        self.0.expose_secret()
+    }
+
     fn code_points(&self) -> usize {
-        self.0.expose_secret().chars().count()
+        self.text().chars().count()
     }
 }
 
 impl fmt::Debug for PlainPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PlainPassword(..)")
-    }
-}
-
-/// What a new password must be. Length alone: no rules of composition, no expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PasswordPolicy {
-    /// The least number of Unicode code points. 15 where the password is the only factor, never below 8 (NIST SP 800-63B-4).
-    pub min_length: usize,
-}
-
-impl Default for PasswordPolicy {
-    fn default() -> Self {
-        Self { min_length: 15 }
-    }
-}
-
-impl PasswordPolicy {
-    /// Checks a password that is to be set.
-    pub fn check(&self, password: &PlainPassword) -> Result<(), Invalid> {
-        if password.code_points() < self.min_length {
-            return Err(Invalid::new("password", Problem::TooShort { min: self.min_length }));
-        }
-        Ok(())
     }
 }
 
@@ -123,14 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn length_counts_code_points_and_is_bounded_in_bytes() {
-        let check = |text: &str| PlainPassword::new(text).and_then(|p| PasswordPolicy::default().check(&p));
-        assert!(check(&"x".repeat(15)).is_ok());
-        assert!(check(&"\u{1f511}".repeat(15)).is_ok());
-        assert_eq!(check(&"x".repeat(14)).unwrap_err().problem, Problem::TooShort { min: 15 });
-        assert_eq!(check(&"\u{1f511}".repeat(14)).unwrap_err().problem, Problem::TooShort { min: 15 });
-        assert!(check(&"x".repeat(1024)).is_ok());
-        assert_eq!(check(&"x".repeat(1025)).unwrap_err().problem, Problem::TooLong { max: 1024 });
-        assert_eq!(check("").unwrap_err().problem, Problem::Required);
+    fn length_is_bounded_in_bytes() {
+        let problem = |text: &str| PlainPassword::new(text).err().map(|invalid| invalid.problem);
+        assert_eq!(problem(&"x".repeat(1024)), None);
+        assert_eq!(problem(&"x".repeat(1025)), Some(Problem::TooLong { max: 1024 }));
+        assert_eq!(problem(""), Some(Problem::Required));
     }
 }

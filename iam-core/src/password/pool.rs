@@ -226,6 +226,7 @@ mod tests {
         let (tell, go_on) = mpsc::channel();
         let registry = Registry::new(
             Argon2id::new(Argon2Params::danger_weak_for_tests()),
+            None,
             vec![Box::new(Parked { arrived, go_on: Mutex::new(go_on) })],
         );
         let config = HashingConfig { threads: 1, queue, max_wait };

@@ -4,7 +4,8 @@ use std::fmt;
 
 use argon2::Block;
 
-use super::{Argon2id, PasswordHash};
+use super::pepper::Peppered;
+use super::{Argon2id, Bcrypt, PasswordHash, PepperRing};
 use crate::random::{Randomness, RandomnessUnavailable};
 
 /// A way of storing passwords that can verify what it finds. New hashes are always Argon2id.
@@ -82,13 +83,20 @@ pub(crate) enum Checked {
 /// All schemes of a service.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    current: Argon2id,
+    argon2: Argon2id,
+    /// Makes the new hashes, also without a pepper.
+    peppered: Peppered,
+    bcrypt: Bcrypt,
     others: Vec<Box<dyn PasswordScheme>>,
 }
 
 impl Registry {
-    pub(crate) fn new(current: Argon2id, others: Vec<Box<dyn PasswordScheme>>) -> Self {
-        Self { current, others }
+    pub(crate) fn new(
+        argon2: Argon2id,
+        pepper: Option<PepperRing>,
+        others: Vec<Box<dyn PasswordScheme>>,
+    ) -> Self {
+        Self { argon2, peppered: Peppered::new(argon2, pepper), bcrypt: Bcrypt::default(), others }
     }
 
     pub(super) fn hash(
@@ -97,7 +105,7 @@ impl Registry {
         random: &dyn Randomness,
         memory: &mut HashMemory,
     ) -> Result<PasswordHash, RandomnessUnavailable> {
-        self.current.hash(password, random, memory)
+        self.peppered.hash(password, random, memory)
     }
 
     /// Takes as long when there is nothing to compare with as when there is: a hash at today's parameters.
@@ -108,17 +116,21 @@ impl Registry {
         memory: &mut HashMemory,
     ) -> Checked {
         let Some(stored) = stored else {
-            self.current.dummy(password, memory);
+            self.argon2.dummy(password, memory);
             return Checked::NoHash;
         };
         let stored = stored.expose();
         let scheme =
             self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)));
         match scheme.map(|scheme| scheme.verify(password, stored, memory)) {
-            Some(Verdict::Match { outdated }) => Checked::Match { outdated },
+            Some(Verdict::Match { outdated }) => {
+                // Of our own hashes without a pepper; what a foreign scheme would not have renewed stays as it is.
+                let lacks_pepper = self.peppered.is_on() && stored.starts_with("$argon2");
+                Checked::Match { outdated: outdated || lacks_pepper }
+            }
             Some(Verdict::Mismatch) => Checked::Mismatch,
             Some(Verdict::Unusable) | None => {
-                self.current.dummy(password, memory);
+                self.argon2.dummy(password, memory);
                 Checked::Unusable
             }
         }
@@ -126,6 +138,7 @@ impl Registry {
 
     /// Added schemes come first, so that one of them can take over a prefix.
     fn schemes(&self) -> impl Iterator<Item = &dyn PasswordScheme> {
-        self.others.iter().map(AsRef::as_ref).chain(std::iter::once(&self.current as &dyn PasswordScheme))
+        let own: [&dyn PasswordScheme; 3] = [&self.argon2, &self.peppered, &self.bcrypt];
+        self.others.iter().map(AsRef::as_ref).chain(own)
     }
 }

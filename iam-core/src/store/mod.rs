@@ -38,7 +38,7 @@ pub use sessions::Sessions;
 use crate::account::{Account, LoginIdentifier, Username};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, SessionId};
+use crate::id::{AccountId, ParentId, SessionId};
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
 use crate::session::{SessionRecord, SessionSummary};
@@ -91,6 +91,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Up to `most` records of the audit log, newest first, below the id `before` when one is given.
     async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError>;
+
+    /// A parent by id.
+    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError>;
 
     /// A parent by key.
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;

@@ -249,7 +249,13 @@ impl RequestContext {
                 iam_core::error::Problem::TooShort { min } => min,
                 _ => 0,
             };
-            let key = format!("{texts}.field.{field}.{code}");
+            // What the policy refuses is said in the same words wherever a password is set.
+            let of_policy = matches!(code, "too_short" | "too_common" | "context" | "breached");
+            let key = if of_policy {
+                format!("new_password.{code}")
+            } else {
+                format!("{texts}.field.{field}.{code}")
+            };
             pages.text_with(&key, &[("min", &minimum.to_string())])
         };
         let fields: BTreeMap<&str, String> =

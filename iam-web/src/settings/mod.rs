@@ -14,7 +14,7 @@ use iam_core::flow::{Actor, NewAccount};
 use iam_core::keys::Keys;
 use iam_core::origin::BaseUrl;
 use iam_core::parent::ParentKey;
-use iam_core::password::PlainPassword;
+use iam_core::password::{PepperRing, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::session::SessionPolicy;
 use iam_core::store::Store;
@@ -43,6 +43,7 @@ pub struct IamSettings {
     pub audit_retention: Duration,
     proxies: (TrustedProxies, ForwardHeader),
     keys: Option<Keys>,
+    pepper: Option<PepperRing>,
     administrator: Option<(Username, PlainPassword)>,
     demo_users: Vec<DemoUser>,
     warnings: Vec<String>,
@@ -154,10 +155,14 @@ impl IamSettings {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
-        Ok(Iam::builder(store, self.keys()?)
+        let builder = Iam::builder(store, self.keys()?)
             .base_url(self.base_url.clone())
             .sessions(self.sessions)
-            .audit_retention(self.audit_retention))
+            .audit_retention(self.audit_retention);
+        Ok(match &self.pepper {
+            Some(pepper) => builder.password_pepper(pepper.clone()),
+            None => builder,
+        })
     }
 
     /// The HTTP surface, set up as the environment says.
@@ -176,6 +181,7 @@ impl IamSettings {
                 Error::Conflict(_) => Error::Misconfigured(format!(
                     "IAM_ADMIN_USERNAME: there is an account `{username}` already, and it is no administrator; name another"
                 )),
+                Error::Invalid(invalid) => Error::Misconfigured(format!("IAM_ADMIN_PASSWORD: {invalid}")),
                 error => error,
             })?;
         }
@@ -189,7 +195,12 @@ impl IamSettings {
             }
             let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
             new.parent = parent;
-            let account = iam.create_account(new, &service).await?;
+            let account = iam.create_account(new, &service).await.map_err(|error| match error {
+                Error::Invalid(invalid) => {
+                    Error::Misconfigured(format!("IAM_DEMO_USERS: `{}`: {invalid}", user.username))
+                }
+                error => error,
+            })?;
             for role in &user.roles {
                 iam.grant_role(account, role, &service).await?;
             }

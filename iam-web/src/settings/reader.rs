@@ -8,7 +8,7 @@ use iam_core::account::Username;
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::origin::BaseUrl;
 use iam_core::parent::ParentKey;
-use iam_core::password::PlainPassword;
+use iam_core::password::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
@@ -30,6 +30,7 @@ impl Reader<'_> {
         let base_url = self.base_url(mode, listen);
         let database = self.database(mode);
         let keys = self.keys(mode);
+        let pepper = self.pepper(mode);
         let sessions = self.sessions();
         let proxies = self.proxies(mode);
         let audit_retention = self.audit_retention();
@@ -52,6 +53,7 @@ impl Reader<'_> {
             audit_retention: audit_retention?,
             proxies: proxies?,
             keys,
+            pepper: pepper?,
             administrator: administrator?,
             demo_users: demo_users?,
             warnings: std::mem::take(&mut self.warnings),
@@ -180,9 +182,31 @@ impl Reader<'_> {
         Some(Keys { secret: secret?, ring: ring? })
     }
 
-    /// What nobody drew at random, by its look.
+    /// None is needed: the pepper is an addition.
+    fn pepper(&mut self, mode: Mode) -> Option<Option<PepperRing>> {
+        const NAME: &str = "IAM_PASSWORD_PEPPER";
+        let Some(text) = self.get(NAME) else { return Some(None) };
+        if mode == Mode::Production {
+            self.warn_of_placeholders(&[(NAME, Some(&text))]);
+            for other in ["IAM_SECRET_KEY", "MFA_ENCRYPTION_KEY"] {
+                if self.get(other).as_deref().map(str::trim) == Some(text.trim()) {
+                    self.warning(NAME, &format!("is the same as {other}: who learns one learns both"));
+                }
+            }
+        }
+        self.valid(NAME, PepperRing::parse(&text)).map(Some)
+    }
+
     fn warn_of_placeholder_keys(&mut self, secret: Option<&str>, ring: Option<&str>) {
-        for (name, value) in [("IAM_SECRET_KEY", secret), ("MFA_ENCRYPTION_KEY", ring)] {
+        self.warn_of_placeholders(&[("IAM_SECRET_KEY", secret), ("MFA_ENCRYPTION_KEY", ring)]);
+        if secret.is_some() && secret.map(str::trim) == ring.map(str::trim) {
+            self.warning("MFA_ENCRYPTION_KEY", "is the same as IAM_SECRET_KEY: who learns one learns both");
+        }
+    }
+
+    /// What nobody drew at random, by its look.
+    fn warn_of_placeholders(&mut self, keys: &[(&str, Option<&str>)]) {
+        for &(name, value) in keys {
             let is_placeholder = |key: &str| {
                 let key = key.rsplit(':').next().unwrap_or(key).trim().trim_end_matches('=');
                 let mut different: Vec<u8> = key.bytes().collect();
@@ -193,9 +217,6 @@ impl Reader<'_> {
             if value.is_some_and(|value| value.split(',').any(is_placeholder)) {
                 self.warning(name, "looks like a placeholder: make one with `openssl rand -base64 32`");
             }
-        }
-        if secret.is_some() && secret.map(str::trim) == ring.map(str::trim) {
-            self.warning("MFA_ENCRYPTION_KEY", "is the same as IAM_SECRET_KEY: who learns one learns both");
         }
     }
 
@@ -264,8 +285,9 @@ impl Reader<'_> {
             }
             (Some(name), Some(password)) => {
                 let name = self.valid("IAM_ADMIN_USERNAME", Username::parse(&name));
-                let password = self.valid("IAM_ADMIN_PASSWORD", new_password(&password));
-                Some(Some((name?, password?)))
+                let name = name?;
+                let password = self.valid("IAM_ADMIN_PASSWORD", new_password(&password, &name));
+                Some(Some((name, password?)))
             }
         }
     }
@@ -294,7 +316,7 @@ impl Reader<'_> {
         };
         let mut problem = |error: &dyn fmt::Display| self.problem(name, &format!("entry {number}: {error}"));
         let username = Username::parse(username.trim()).map_err(|e| problem(&e)).ok()?;
-        let password = new_password(password).map_err(|e| problem(&e)).ok()?;
+        let password = new_password(password, &username).map_err(|e| problem(&e)).ok()?;
         let roles = roles.split('+').map(str::trim).filter(|role| !role.is_empty());
         let roles = roles.map(RoleName::parse).collect::<Result<_, _>>().map_err(|e| problem(&e)).ok()?;
         let parent = match parent.trim() {
@@ -336,9 +358,9 @@ impl Reader<'_> {
     }
 }
 
-fn new_password(text: &str) -> Result<PlainPassword, iam_core::error::Invalid> {
+fn new_password(text: &str, username: &Username) -> Result<PlainPassword, iam_core::error::Invalid> {
     let password = PlainPassword::new(text)?;
-    iam_core::password::PasswordPolicy::default().check(&password)?;
+    PasswordPolicy::default().check(&password, &PasswordContext::default().username(username))?;
     Ok(password)
 }
 
@@ -406,6 +428,8 @@ mod tests {
             ("IAM_BASE_URL", "http://localhost:3000"),
             ("IAM_SECRET_KEY", "c2hvcnQ="),
             ("MFA_ENCRYPTION_KEY", "c2hvcnQ="),
+            ("IAM_PASSWORD_PEPPER", "c2hvcnQ="),
+            ("IAM_PASSWORD_PEPPER", "1"),
             ("IAM_TRUSTED_PROXIES", "0.0.0.0/0"),
             ("IAM_TRUSTED_PROXIES", "::/0"),
             ("IAM_TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
@@ -460,6 +484,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pepper_may_be_there_and_is_another_key() {
+        assert!(read(&production()).unwrap().pepper.is_none());
+        let with = |text: &'static str| {
+            let mut pairs = production();
+            pairs.push(("IAM_PASSWORD_PEPPER", text));
+            read(&pairs).unwrap()
+        };
+        let good = with(
+            "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=,0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=",
+        );
+        assert_eq!(format!("{:?}", good.pepper), "Some([1, 0])");
+        assert!(!good.warnings.join("\n").contains("IAM_PASSWORD_PEPPER"));
+        let poor = with(KEY).warnings.join("\n");
+        assert!(poor.contains("IAM_PASSWORD_PEPPER looks like a placeholder"), "{poor}");
+        assert!(poor.contains("IAM_PASSWORD_PEPPER is the same as IAM_SECRET_KEY"), "{poor}");
+    }
+
+    #[test]
     fn a_database_url_shows_no_password() {
         let settings = read(&[("IAM_DATABASE_URL", "mysql://iam:hunter2secret@db/iam")]).unwrap();
         let Database::MySql(url) = &settings.database else { panic!("{:?}", settings.database) };
@@ -487,6 +529,13 @@ mod tests {
                 ("bob".to_owned(), 0, Some("acme".to_owned())),
                 ("cy".to_owned(), 0, None)
             ]
+        );
+        let refused = |text| users(text).unwrap_err().to_string();
+        assert!(refused("bob:password12345678:").contains("guessed"), "{}", refused("bob:password12345678:"));
+        assert!(
+            refused("bob:bob bob bob bob bob:").contains("name"),
+            "{}",
+            refused("bob:bob bob bob bob bob:")
         );
         for wrong in ["bob", "bob:hunter2secret:", "b b:a long pass phrase:", "bob:a long pass phrase:@A"] {
             let error = users(wrong).unwrap_err().to_string();

@@ -135,6 +135,18 @@ pub async fn people_change_their_own_password(adapter: Adapter, backend: Backend
     let short = here.post_json(path, &body(PASSWORD, "short")).await;
     assert_eq!((short.status, short.json()["errors"][0]["field"].as_str()), (422, Some("new_password")));
     assert_eq!(short.json()["errors"][0]["code"], "too_short");
+    for (common, code) in [
+        ("passwordpassword", "too_common"),
+        ("bob-bob-bob-bob-bob", "context"),
+        ("acmeacmeacmeacme", "context"),
+    ] {
+        let refused = here.post_json(path, &body(PASSWORD, common)).await;
+        assert_eq!(
+            (refused.status, refused.json()["errors"][0]["code"].as_str()),
+            (422, Some(code)),
+            "{common}"
+        );
+    }
     assert_eq!(here.post_json(path, &body("wrong", NEW)).await.status, 401);
     assert_eq!(there.get("/api/v1/me").await.status, 200, "nothing happened");
 
@@ -159,7 +171,7 @@ pub async fn people_change_their_own_password(adapter: Adapter, backend: Backend
     };
     for (current, new, status, text) in [
         ("", "", 422, "Enter your current password."),
-        (NEW, "short", 422, "Enter 15 characters or more."),
+        (NEW, "short", 422, "Use at least 15 characters"),
         ("wrong wrong wrong", PASSWORD, 401, "The current password is not right"),
     ] {
         let fields = fields(&token, current, new);
