@@ -65,7 +65,7 @@ pub use iam_core::origin::BaseUrl;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{Error, Iam, IamBuilder, account, flow, parent, password, role};
-pub use iam_web::settings;
 pub use iam_web::{WebIam, WebIamBuilder};
+pub use iam_web::{loggable_path, settings};
 pub use layer::{IamLayer, IamService};
 pub use routes::auth_routes;

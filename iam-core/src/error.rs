@@ -120,6 +120,9 @@ pub enum Problem {
         /// The limit, in Unicode code points.
         min: usize,
     },
+    /// Somebody has it already.
+    #[error("is taken: choose another")]
+    Taken,
     /// Characters or a form that can't be there.
     #[error("contains characters that are not allowed, or has the wrong form")]
     Malformed,

@@ -59,6 +59,7 @@ mod error;
 mod keys;
 mod limits;
 mod migrate;
+mod one_time;
 mod options;
 mod parents;
 mod roles;

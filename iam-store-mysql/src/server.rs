@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 34] = [
+const PRIVILEGES: [&str; 38] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -39,6 +39,10 @@ const PRIVILEGES: [&str; 34] = [
     "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_auth_log SET id = id WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_auth_log WHERE 1 = 0",
+    "EXPLAIN SELECT hash FROM iam_one_time_token",
+    "EXPLAIN INSERT INTO iam_one_time_token (hash) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_one_time_token SET hash = hash WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_one_time_token WHERE 1 = 0",
     "EXPLAIN SELECT count FROM iam_rate_limit",
     "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_rate_limit SET count = count WHERE 1 = 0",
@@ -114,6 +118,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                     ('id', 'username', 'email', 'verified_email', 'external_id', 'password_hash'))
                 OR (table_name = 'iam_role' AND column_name IN ('id', 'name'))
                 OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
+                OR (table_name = 'iam_one_time_token' AND column_name IN ('hash', 'account_id'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
                 OR (table_name = 'iam_auth_log' AND column_name = 'coalesce_key')
                 OR (table_name = 'iam_key_canary' AND column_name = 'sealed')) LIMIT 1",

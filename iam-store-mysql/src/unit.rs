@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, Parents, Roles, Sessions, StoreError, UnitOfWork,
+    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Roles, Sessions, StoreError, UnitOfWork,
 };
 
 use crate::connection::Open;
@@ -25,6 +25,10 @@ impl UnitOfWork for Work {
     }
 
     fn sessions(&mut self) -> &mut dyn Sessions {
+        self
+    }
+
+    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
         self
     }
 

@@ -18,6 +18,7 @@ mod audit;
 mod error;
 mod keys;
 mod limits;
+mod one_time;
 mod parents;
 mod roles;
 mod rows;

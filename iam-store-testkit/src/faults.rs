@@ -12,8 +12,8 @@ use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, Parents, Readiness, Roles, Sessions, Store,
-    StoreError, StoreErrorKind, UnitOfWork,
+    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Readiness, Roles,
+    Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 
@@ -185,6 +185,9 @@ impl UnitOfWork for FaultyUnit {
     }
     fn sessions(&mut self) -> &mut dyn Sessions {
         self.inner.sessions()
+    }
+    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
+        self.inner.one_time_tokens()
     }
     fn limits(&mut self) -> &mut dyn Limits {
         self.inner.limits()

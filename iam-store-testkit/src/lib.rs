@@ -41,6 +41,7 @@ pub mod audit;
 pub mod faults;
 pub mod keys;
 pub mod limits;
+pub mod one_time;
 pub mod parents;
 pub mod roles;
 pub mod sessions;
@@ -324,6 +325,17 @@ macro_rules! conformance {
                 of_any_number_at_once_a_window_grants_its_limit
                 no_count_is_ever_lost
                 what_is_given_back_at_once_is_all_given_back
+            ]
+        }
+        $crate::port! { $alone, $twice, one_time,
+            duties: [
+                a_token_is_consumed_once_and_in_time
+                a_new_token_voids_those_before_it
+                a_token_that_is_not_kept_is_not_there
+                purge_removes_expired_tokens
+            ]
+            races: [
+                at_most_one_caller_consumes_a_token
             ]
         }
         $crate::port! { $alone, $twice, audit,

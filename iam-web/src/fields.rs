@@ -16,6 +16,7 @@ impl From<&Invalid> for FieldError {
             Problem::Required => "required",
             Problem::TooLong { .. } => "too_long",
             Problem::TooShort { .. } => "too_short",
+            Problem::Taken => "taken",
             Problem::TooCommon => "too_common",
             Problem::MadeOfContext => "context",
             Problem::Breached => "breached",

@@ -32,7 +32,7 @@ mod web;
 pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, layer_missing, read_body};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
-pub use endpoints::{Endpoint, path_matches};
+pub use endpoints::{Endpoint, loggable_path, path_matches};
 pub use guard::{Evidence, MAX_FORM_BYTES, Progress};
 pub use message::{Body, RequestView, WebRequest, WebResponse};
 pub use respond::BodyProblem;

@@ -17,12 +17,13 @@ pub(crate) struct Pages {
 #[error("a template failed")]
 pub(crate) struct PageError(#[from] minijinja::Error);
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 7] = [
     ("layout.html", include_str!("pages/templates/layout.html")),
     ("style.css", include_str!("pages/templates/style.css")),
     ("login.html", include_str!("pages/templates/login.html")),
     ("message.html", include_str!("pages/templates/message.html")),
     ("account.html", include_str!("pages/templates/account.html")),
+    ("setup.html", include_str!("pages/templates/setup.html")),
     ("reauthenticate.html", include_str!("pages/templates/reauthenticate.html")),
 ];
 
@@ -125,7 +126,7 @@ mod tests {
             continue_to => "/", fields => context! { username => hostile }, status => 403, title => hostile,
             message => hostile, request_id => hostile, link => context! { href => "/", label => hostile },
         };
-        for template in ["login.html", "message.html", "account.html", "reauthenticate.html"] {
+        for template in ["login.html", "message.html", "account.html", "reauthenticate.html", "setup.html"] {
             let html = pages.render(template, "nonce123", values.clone()).unwrap();
             assert!(!html.contains("<script"), "{template}");
             assert!(html.contains("nonce=\"nonce123\""), "{template}");

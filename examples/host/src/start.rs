@@ -8,6 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use iam_core::Iam;
+use iam_core::flow::Actor;
 use iam_core::store::StoreError;
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
@@ -64,8 +65,15 @@ where
     let settings = IamSettings::from_env()?;
     let iam = open(&settings).await?;
     settings.bootstrap(&iam).await?;
-    let documents = Documents::of_the_example(&iam).await?;
     let web = settings.web(iam.clone()).service("Example").build();
+    let asked = std::env::args().any(|argument| argument == "create-admin");
+    if asked || settings.mode == Mode::Development {
+        offer_setup(&iam, &web, asked).await?;
+    }
+    if asked {
+        return Ok(());
+    }
+    let documents = Documents::of_the_example(&iam).await?;
 
     let listener = TcpListener::bind(settings.listen).await;
     let listener =
@@ -73,6 +81,19 @@ where
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
     serve(Host { listener, web, documents }).await?;
     iam.stopped().await?;
+    Ok(())
+}
+
+/// Says where the first administrator is made, to whoever runs the service: on its own output, never in the log.
+async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn Error>> {
+    match iam.issue_setup_token(&Actor::service()).await? {
+        Some(token) => {
+            eprintln!("There is no administrator yet. This link makes one; it works once, for a day:");
+            eprintln!("  {}", web.setup_link(&token).as_str());
+        }
+        None if asked => eprintln!("There is an administrator already."),
+        None => {}
+    }
     Ok(())
 }
 

@@ -105,6 +105,8 @@ pub enum Event {
     RoleGranted(String),
     /// A role was taken away; its name.
     RoleRevoked(String),
+    /// A link that makes the first administrator was given out.
+    SetupOffered,
     /// The service started.
     Started,
     /// The service stopped.
@@ -137,6 +139,7 @@ impl Event {
             Self::ParentStatusChanged(..) => "parent_updated",
             Self::RoleCreated(_) => "role_created",
             Self::RoleGranted(_) | Self::RoleRevoked(_) => "privilege_permissions_changed",
+            Self::SetupOffered => "setup_offered",
             Self::Started => "sys_startup",
             Self::Stopped => "sys_shutdown",
         }
@@ -164,6 +167,7 @@ impl Event {
             | Self::ReauthenticationFailed
             | Self::PasswordChanged
             | Self::PasswordRehashed
+            | Self::SetupOffered
             | Self::Started
             | Self::Stopped => None,
             Self::LoginSucceeded { tries, .. } => Some(format!("tries={tries}")),

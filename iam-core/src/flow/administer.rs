@@ -34,6 +34,10 @@ impl Actor {
         Self { account: Some(account), client }
     }
 
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { actor: self.account, ..Subject::default() }
+    }
+
     fn on(&self, account: AccountId) -> Subject {
         Subject { actor: self.account, account: Some(account), ..Subject::default() }
     }
@@ -301,7 +305,7 @@ impl Iam {
         Ok(Some(self.new_password(password, &context).await?))
     }
 
-    async fn insert_account(
+    pub(crate) async fn insert_account(
         &self,
         unit: &mut dyn UnitOfWork,
         new: &NewAccount,
@@ -329,7 +333,7 @@ impl Iam {
         Ok(id)
     }
 
-    async fn grant_in(
+    pub(crate) async fn grant_in(
         &self,
         unit: &mut dyn UnitOfWork,
         account: AccountId,

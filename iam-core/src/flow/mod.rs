@@ -6,6 +6,7 @@ mod login;
 mod logout;
 mod new_password;
 mod own_account;
+mod setup;
 mod upkeep;
 
 pub use administer::{Actor, NewAccount};

@@ -28,6 +28,8 @@ pub struct Upkeep {
     pub records_deleted: u64,
     /// Limits with nothing left to remember.
     pub limits_purged: u64,
+    /// Links that have expired.
+    pub links_purged: u64,
 }
 
 impl Upkeep {
@@ -39,6 +41,7 @@ impl Upkeep {
             self.sessions_deleted,
             self.records_deleted,
             self.limits_purged,
+            self.links_purged,
         ];
         done.into_iter().any(|count| count >= u64::from(BATCH))
     }
@@ -64,6 +67,9 @@ impl Iam {
         unit.commit().await?;
         let mut unit = self.begin().await?;
         done.limits_purged = unit.limits().purge(now, BATCH).await?;
+        unit.commit().await?;
+        let mut unit = self.begin().await?;
+        done.links_purged = unit.one_time_tokens().purge(now, BATCH).await?;
         unit.commit().await?;
         if done != Upkeep::default() {
             tracing::debug!(?done, "upkeep");

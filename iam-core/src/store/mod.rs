@@ -18,6 +18,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod limits;
+mod one_time;
 mod parents;
 mod roles;
 mod sessions;
@@ -31,6 +32,7 @@ pub use accounts::{Accounts, LoginCandidate};
 pub use audit::AuditLog;
 pub use keys::KeyCanaries;
 pub use limits::Limits;
+pub use one_time::OneTimeTokens;
 pub use parents::Parents;
 pub use roles::Roles;
 pub use sessions::Sessions;
@@ -114,6 +116,8 @@ pub trait UnitOfWork: Send {
     fn roles(&mut self) -> &mut dyn Roles;
     /// Sessions.
     fn sessions(&mut self) -> &mut dyn Sessions;
+    /// Links that work once.
+    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens;
     /// Limits.
     fn limits(&mut self) -> &mut dyn Limits;
     /// The audit log.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iam_core::Error;
 use iam_core::clock::Timestamp;
-use iam_core::error::Invalid;
+use iam_core::error::{Invalid, Problem};
 use iam_core::guard::Principal;
 use iam_core::id::SessionId;
 use iam_core::password::PlainPassword;
@@ -22,6 +22,7 @@ use crate::form::{Form, parse_query};
 use crate::json::StrictObject;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
+use crate::pages::Pages;
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::respond::{percent_encode, with_retry_after};
 
@@ -243,23 +244,8 @@ impl RequestContext {
             Err(error) => return self.failed(request, &error),
         };
         let pages = &self.inner().pages;
-        let field_text = |invalid: &Invalid| {
-            let FieldError { field, code, .. } = invalid.into();
-            let minimum = match invalid.problem {
-                iam_core::error::Problem::TooShort { min } => min,
-                _ => 0,
-            };
-            // What the policy refuses is said in the same words wherever a password is set.
-            let of_policy = matches!(code, "too_short" | "too_common" | "context" | "breached");
-            let key = if of_policy {
-                format!("new_password.{code}")
-            } else {
-                format!("{texts}.field.{field}.{code}")
-            };
-            pages.text_with(&key, &[("min", &minimum.to_string())])
-        };
         let fields: BTreeMap<&str, String> =
-            said.invalid.iter().map(|invalid| (invalid.field, field_text(invalid))).collect();
+            said.invalid.iter().map(|invalid| (invalid.field, field_text(pages, texts, invalid))).collect();
         let values = context! {
             csrf_token => csrf_token,
             notice => said.notice.map(|key| pages.text(key)),
@@ -489,6 +475,20 @@ impl RequestContext {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
         self.iam().change_own_password(token, principal, current, new, &caller.client).await
     }
+}
+
+/// What is wrong with a field, in words.
+pub(super) fn field_text(pages: &Pages, texts: &str, invalid: &Invalid) -> String {
+    let FieldError { field, code, .. } = invalid.into();
+    let minimum = match invalid.problem {
+        Problem::TooShort { min } => min,
+        _ => 0,
+    };
+    // What the policy refuses is said in the same words wherever a password is set.
+    let of_policy = matches!(code, "too_short" | "too_common" | "context" | "breached");
+    let key =
+        if of_policy { format!("new_password.{code}") } else { format!("{texts}.field.{field}.{code}") };
+    pages.text_with(&key, &[("min", &minimum.to_string())])
 }
 
 /// All that is wrong with both, at once.

@@ -1,7 +1,9 @@
 //! The addresses of this family and what answers there.
 
 mod account;
+mod setup;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use iam_core::Error;
@@ -9,10 +11,12 @@ use iam_core::account::LoginIdentifier;
 use iam_core::device::DeviceToken;
 use iam_core::error::{Invalid, Problem};
 use iam_core::flow::{Activity, Login, SignedIn};
+use iam_core::origin::BaseUrl;
 use iam_core::password::PlainPassword;
-use iam_core::token::Carrier;
+use iam_core::token::{Carrier, OneTimeToken, SessionToken};
 use minijinja::context;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
@@ -52,7 +56,9 @@ pub enum Endpoint {
     AccountEndSessions,
     /// Proving again who one is: the page and its form.
     ReauthenticatePage,
-    /// The same by JSON.
+    /// Making the first administrator, behind a link that works once.
+    SetupPage,
+    /// Proving again who one is, by JSON.
     ApiReauthenticate,
     /// Changing the own password, by JSON.
     ApiPassword,
@@ -79,12 +85,34 @@ impl WebIam {
             (format!("{auth}/account/sessions/end"), Endpoint::AccountEndSession),
             (format!("{auth}/account/sessions/end-others"), Endpoint::AccountEndSessions),
             (format!("{auth}/reauthenticate"), Endpoint::ReauthenticatePage),
+            (format!("{auth}/setup/{{id}}"), Endpoint::SetupPage),
             (format!("{api}/auth/reauthenticate"), Endpoint::ApiReauthenticate),
             (format!("{api}/account/password"), Endpoint::ApiPassword),
             (format!("{api}/account/sessions"), Endpoint::ApiSessions),
             (format!("{api}/account/sessions/{{id}}"), Endpoint::ApiSession),
         ]
     }
+}
+
+impl WebIam {
+    /// The text of the link that makes the first administrator.
+    pub fn setup_link(&self, token: &OneTimeToken) -> Zeroizing<String> {
+        let origin = self.iam().base_url().map(BaseUrl::origin).unwrap_or_default();
+        Zeroizing::new(format!("{origin}{}/setup/{}", self.inner.auth_path, token.expose().as_str()))
+    }
+}
+
+/// A path as logs may show it: a part that looks like a secret of this family's links is left out.
+pub fn loggable_path(path: &str) -> Cow<'_, str> {
+    let is_secret = |part: &str| {
+        part.len() == SessionToken::TEXT_LENGTH
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !path.split('/').any(is_secret) {
+        return Cow::Borrowed(path);
+    }
+    let shown: Vec<&str> = path.split('/').map(|part| if is_secret(part) { "***" } else { part }).collect();
+    Cow::Owned(shown.join("/"))
 }
 
 /// Whether a path, as it is written in the request, is that of an endpoint. `{id}` stands for any one part that is not empty.
@@ -104,7 +132,7 @@ impl Endpoint {
     /// The methods that it takes, `HEAD` aside.
     const fn methods(self) -> &'static [&'static str] {
         match self {
-            Self::LoginPage | Self::ReauthenticatePage => &["GET", "POST"],
+            Self::LoginPage | Self::ReauthenticatePage | Self::SetupPage => &["GET", "POST"],
             Self::LogoutPage
             | Self::ApiLogin
             | Self::ApiLogout
@@ -149,6 +177,8 @@ impl RequestContext {
             (Endpoint::AccountEndSessions, _) => self.submit_end_sessions(request, caller).await,
             (Endpoint::ReauthenticatePage, "GET") => self.show_reauthenticate(request, caller),
             (Endpoint::ReauthenticatePage, _) => self.submit_reauthenticate(request, caller).await,
+            (Endpoint::SetupPage, "GET") => self.show_setup(request, caller).await,
+            (Endpoint::SetupPage, _) => self.submit_setup(request, caller).await,
             (Endpoint::ApiReauthenticate, _) => self.api_reauthenticate(request, caller).await,
             (Endpoint::ApiPassword, _) => self.api_password(request, caller).await,
             (Endpoint::ApiSessions, "GET") => self.api_sessions(request, caller).await,
@@ -164,7 +194,11 @@ impl RequestContext {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
         };
-        let notice = query.get("signed_out").is_some().then_some("login.signed_out");
+        let notice = if query.get("signed_out").is_some() {
+            Some("login.signed_out")
+        } else {
+            query.get("set_up").is_some().then_some("login.set_up")
+        };
         let page = LoginPage { next: query.get("next"), notice, ..LoginPage::default() };
         self.login_page(request, caller, 200, &page)
     }
@@ -428,8 +462,8 @@ impl RequestContext {
     // -- both --
 
     async fn note_csrf(&self, request: &WebRequest, caller: &Caller) {
-        let path = request.target.split('?').next().unwrap_or_default();
-        self.iam().note_csrf(caller.principal(), path, &caller.client).await;
+        let path = loggable_path(request.target.split('?').next().unwrap_or_default());
+        self.iam().note_csrf(caller.principal(), &path, &caller.client).await;
     }
 
     /// Signs in and sets the cookies; gives a CSRF token of the new session, too.
@@ -529,4 +563,24 @@ fn field_text(invalid: &Invalid) -> String {
 
 fn query_of(target: &str) -> &str {
     target.split_once('?').map_or("", |(_, query)| query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_match_whole_and_part_by_part() {
+        assert!(path_matches("/a/{id}", "/a/x") && path_matches("/a/b", "/a/b"));
+        for path in ["/a", "/a/", "/a/x/", "/a/x/y", "//a/x", "/A/x", "/b/x", "/a//x"] {
+            assert!(!path_matches("/a/{id}", path), "{path}");
+        }
+    }
+
+    #[test]
+    fn logs_show_no_link() {
+        let link = format!("/auth/setup/{}", "A".repeat(43));
+        assert_eq!(loggable_path(&link), "/auth/setup/***");
+        assert_eq!(loggable_path("/reports/2026"), "/reports/2026");
+    }
 }

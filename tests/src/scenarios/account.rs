@@ -340,3 +340,84 @@ pub async fn a_sign_in_for_a_token_is_limited_alike(adapter: Adapter, backend: B
         assert_eq!((answer.status, answer.json()["errors"][0]["field"].as_str()), (422, Some("token")));
     }
 }
+
+/// LG-06: the first administrator comes by a link that works once, for a day, and never again.
+pub async fn the_first_administrator_comes_by_a_link(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let service = iam_core::flow::Actor::service();
+    let issue = || async { world.iam.issue_setup_token(&service).await.unwrap() };
+    let link = |token: &iam_core::token::OneTimeToken| format!("/auth/setup/{}", token.expose().as_str());
+    let void = link(&issue().await.unwrap());
+    let old = link(&issue().await.unwrap());
+    world.later(86_400);
+    assert_eq!(world.browser().open(&old).await.status, 404, "a day old");
+    let good = link(&issue().await.unwrap());
+
+    let mut browser = world.browser();
+    for wrong in
+        [void.as_str(), "/auth/setup/x", &format!("{good}A"), &good[..good.len() - 1], "/auth/setup/"]
+    {
+        let answer = browser.open(wrong).await;
+        assert_eq!(answer.status, 404, "{wrong}");
+        let token = world.browser().open("/auth/login").await.csrf_token();
+        let posted =
+            browser.submit(wrong, &[("csrf_token", &token), ("username", "root"), ("password", NEW)]).await;
+        assert!(matches!(posted.status, 403 | 404), "{wrong}: {}", posted.status);
+    }
+    for _ in 0..3 {
+        let page = browser.open(&good).await;
+        assert_eq!((page.status, page.header("referrer-policy")), (200, Some("no-referrer")));
+        assert!(!page.body.contains(&good[12..]), "the page does not show its own address");
+    }
+    let token = browser.open(&good).await.csrf_token();
+    for (name, password, text) in [
+        ("", "", "Choose a user name."),
+        ("ro ot", NEW, "no spaces"),
+        ("root", "short", "at least 15 characters"),
+        ("root", "rootrootrootroot", "made of a name"),
+        ("amy", NEW, "There is an account of this name already."),
+    ] {
+        let fields = [("csrf_token", token.as_str()), ("username", name), ("password", password)];
+        let page = browser.submit(&good, &fields).await;
+        assert_eq!(page.status, 422, "{text}");
+        assert!(page.body.contains(text), "{text} in {}", page.body);
+    }
+    let fields = [("csrf_token", token.as_str()), ("username", "root"), ("password", NEW)];
+    let foreign = browser.submit_with(&good, &fields, &[("origin", "http://evil.example")]).await;
+    assert_eq!(foreign.status, 403);
+    assert!(
+        world.log().await.iter().all(|entry| !entry.reason.as_deref().unwrap_or("").contains(&good[12..]))
+    );
+
+    // Many at once with the same link: one administrator.
+    let start = Arc::new(Barrier::new(8));
+    let tries: Vec<_> = (0..8)
+        .map(|n| {
+            let (mut browser, good, token) = (browser.clone(), good.clone(), token.clone());
+            let start = Arc::clone(&start);
+            tokio::spawn(async move {
+                start.wait().await;
+                let name = format!("root{n}");
+                let fields = [("csrf_token", token.as_str()), ("username", &name), ("password", NEW)];
+                (browser.submit(&good, &fields).await, name)
+            })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for attempt in tries {
+        let (answer, name) = attempt.await.unwrap();
+        match answer.status {
+            303 => {
+                assert_eq!(answer.location(), "/auth/login?set_up=1");
+                made.push(name);
+            }
+            404 => {}
+            other => panic!("{other}: {}", answer.body),
+        }
+    }
+    assert_eq!(made.len(), 1, "{made:?}");
+    let admin = world.browser().api_sign_in(&made[0], NEW).await;
+    assert_eq!(admin.status, 200);
+    assert!(issue().await.is_none(), "there is one now");
+    assert_eq!(browser.open(&good).await.status, 404);
+}

@@ -51,6 +51,7 @@ macro_rules! every_scenario {
             people_change_their_own_password
             of_two_changes_of_a_password_one_counts
             the_oldest_of_too_many_sessions_end
+            the_first_administrator_comes_by_a_link
             native_clients_live_by_bearer_tokens
             a_sign_in_for_a_token_is_limited_alike
             // guards

@@ -1,0 +1,87 @@
+//! The first administrator, by a link that works once (OWASP ASVS 6.3.2: no default accounts).
+
+use std::time::Duration;
+
+use crate::account::Username;
+use crate::audit::Event;
+use crate::error::{Error, Invalid, Problem};
+use crate::flow::administer::{Actor, NewAccount};
+use crate::iam::Iam;
+use crate::id::AccountId;
+use crate::password::PlainPassword;
+use crate::role::{PLATFORM_ADMIN, RoleName};
+use crate::token::{NewOneTimeToken, OneTimeToken, Purpose};
+
+/// How long the link works.
+const LIFETIME: Duration = Duration::from_hours(24);
+
+impl Iam {
+    /// A token for the link that makes the first platform administrator; none when there is one. An earlier one is void from then
+    /// on. Whoever has it becomes the administrator: show it to whoever runs the service, and nobody else.
+    pub async fn issue_setup_token(&self, actor: &Actor) -> Result<Option<OneTimeToken>, Error> {
+        let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
+        self.retried(|| async {
+            let now = self.now();
+            let token = OneTimeToken::generate(self.randomness())?;
+            let new = NewOneTimeToken {
+                hash: token.hash(),
+                purpose: Purpose::Setup,
+                account: None,
+                expires_at: now.plus(LIFETIME),
+            };
+            let mut unit = self.begin().await?;
+            if unit.roles().is_held(role).await? {
+                return Ok(None);
+            }
+            unit.one_time_tokens().issue(&new, now).await?;
+            self.audit(unit.as_mut(), &Event::SetupOffered, actor.subject(), &actor.client).await?;
+            unit.commit().await?;
+            Ok(Some(token))
+        })
+        .await
+    }
+
+    /// Whether a token would make the first administrator now. It changes nothing.
+    pub async fn is_setup_token(&self, token: &OneTimeToken) -> Result<bool, Error> {
+        let mut unit = self.begin().await?;
+        Ok(unit.one_time_tokens().is_good(&token.hash(), Purpose::Setup, self.now()).await?)
+    }
+
+    /// Makes the first platform administrator. What is wrong with name or password uses up nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a token that is used, void or expired, or once there is an administrator.
+    pub async fn set_up(
+        &self,
+        token: &OneTimeToken,
+        username: &Username,
+        password: &PlainPassword,
+        actor: &Actor,
+    ) -> Result<AccountId, Error> {
+        const GONE: Error = Error::NotFound("set-up link");
+        // Before anything costs: strangers have no token.
+        if !self.is_setup_token(token).await? {
+            return Err(GONE);
+        }
+        let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
+        let context = self.password_context(username, None, None).await?;
+        let hashed = self.new_password(password, &context).await?;
+        let new = NewAccount::new(username.clone());
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.roles().is_held(role).await?
+                || !unit.one_time_tokens().consume(&token.hash(), Purpose::Setup, self.now()).await?
+            {
+                return Err(GONE);
+            }
+            let account = match self.insert_account(unit.as_mut(), &new, Some(&hashed), actor).await {
+                Err(Error::Conflict(_)) => return Err(Invalid::new("username", Problem::Taken).into()),
+                done => done?,
+            };
+            self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
+            unit.commit().await?;
+            Ok(account)
+        })
+        .await
+    }
+}

@@ -1,0 +1,32 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::token::{NewOneTimeToken, Purpose, TokenHash};
+
+/// Links that work once, in a unit of work.
+#[async_trait]
+pub trait OneTimeTokens: Send {
+    /// Adds a token. Those of the same purpose and account that were added before and not used MUST be void from then on.
+    async fn issue(&mut self, token: &NewOneTimeToken, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whether a token would be consumed now. It changes nothing: mail scanners follow links.
+    async fn is_good(
+        &mut self,
+        hash: &TokenHash,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Uses a token of this purpose that is neither used nor void and has not expired at `now`. Says whether it did; at most one
+    /// caller is ever told so.
+    async fn consume(
+        &mut self,
+        hash: &TokenHash,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes up to `most` tokens that expired before a time. Says how many.
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}
