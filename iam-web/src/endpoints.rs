@@ -58,7 +58,7 @@ impl WebIam {
 
 impl Endpoint {
     /// The methods that it takes, `HEAD` aside.
-    const fn methods(self) -> &'static [&'static str] {
+    pub(crate) const fn methods(self) -> &'static [&'static str] {
         match self {
             Self::LoginPage => &["GET", "POST"],
             Self::LogoutPage | Self::ApiLogin | Self::ApiLogout => &["POST"],
