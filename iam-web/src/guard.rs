@@ -106,9 +106,10 @@ impl RequestContext {
             _ => {
                 self.iam().note_denial(principal, requirement, &caller.client).await;
                 // The same page as for what is missing: nothing on it tells the two apart.
-                refuse(match policy.hidden {
-                    true => self.refusal(view, Case::NotFound),
-                    false => self.forbidden(view, caller),
+                refuse(if policy.hidden {
+                    self.refusal(view, Case::NotFound)
+                } else {
+                    self.forbidden(view, caller)
                 })
             }
         }
