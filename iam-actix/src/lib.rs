@@ -82,10 +82,13 @@ mod convert;
 mod extract;
 mod guard;
 mod layer;
+mod router;
 mod routes;
 
-pub use extract::{CsrfToken, CurrentUser, MaybeUser, RequestId};
-pub use guard::{Guard, GuardService, requires_login, requires_parent, requires_role};
+pub use extract::{CsrfToken, CurrentUser, MaybeUser, Proof, RequestId};
+pub use guard::{
+    Guard, GuardService, Public, RouteGuard, any_of, public, requires_login, requires_parent, requires_role,
+};
 pub use iam_core::guard::Principal;
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
@@ -94,6 +97,7 @@ pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{Error, Iam, IamBuilder, account, flow, parent, password, role};
 pub use iam_web::settings;
-pub use iam_web::{WebIam, WebIamBuilder};
+pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use layer::{IamLayer, IamService};
+pub use router::GuardedRouter;
 pub use routes::auth_routes;

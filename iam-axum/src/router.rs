@@ -183,8 +183,8 @@ where
     }
 
     /// What has been added, each route with its guard.
-    pub fn inventory(&self) -> &Inventory {
-        &self.inventory
+    pub fn inventory(&self) -> Inventory {
+        self.inventory.clone()
     }
 
     /// As a router of axum's, to be served.
