@@ -23,15 +23,15 @@ use tower::ServiceExt;
 type Found = Result<Option<ParentId>, Infallible>;
 
 async fn parent(State(objects): State<Objects>, Path(id): Path<u64>) -> Found {
-    objects.parent_of(id)
+    Ok(objects.parent_of(id))
 }
 
 async fn first(State(objects): State<Objects>, Path((id, _)): Path<(u64, u64)>) -> Found {
-    objects.parent_of(id)
+    Ok(objects.parent_of(id))
 }
 
 async fn second(State(objects): State<Objects>, Path((_, id)): Path<(u64, u64)>) -> Found {
-    objects.parent_of(id)
+    Ok(objects.parent_of(id))
 }
 
 async fn ok() -> &'static str {

@@ -1,7 +1,5 @@
 //! Both examples say the same of their routes, and what they say is known: a change of a guard shows here, too.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
-
 use iam_core::Iam;
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::seal::KeyRing;
