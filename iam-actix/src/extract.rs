@@ -47,7 +47,7 @@ pub struct RequestId(pub String);
 ///
 /// Nobody else can make one:
 ///
-/// ```compile_fail,E0423
+/// ```compile_fail,E0603
 /// fn forged(granted: iam_actix::Granted) -> iam_actix::Proof {
 ///     iam_actix::Proof(granted.into())
 /// }

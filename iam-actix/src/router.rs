@@ -48,21 +48,21 @@ use crate::guard::RouteGuard;
 ///
 /// ```
 /// # async fn reports() -> &'static str { "" }
-/// # use iam_actix::{GuardedRouter, requires_login};
+/// use iam_actix::{GuardedRouter, requires_login};
 /// let app = GuardedRouter::new().get("/reports", requires_login(), reports);
 /// ```
 /// ```compile_fail,E0061
 /// # async fn reports() -> &'static str { "" }
-/// # use iam_actix::{GuardedRouter, requires_login};
+/// use iam_actix::{GuardedRouter, requires_login};
 /// let app = GuardedRouter::new().get("/reports", reports);
 /// ```
 ///
-/// ... nor does anything else in its place:
+/// ... nor does something else in its place:
 ///
 /// ```compile_fail,E0277
 /// # async fn reports() -> &'static str { "" }
-/// # use iam_actix::{GuardedRouter, requires_login};
-/// let app = GuardedRouter::new().get("/reports", reports, requires_login);
+/// use iam_actix::{GuardedRouter, requires_login};
+/// let app = GuardedRouter::new().get("/reports", reports, reports);
 /// ```
 ///
 /// Methods of one path are put together; another method is answered 405, with `Allow`. `get` answers `HEAD`, too. A path as it

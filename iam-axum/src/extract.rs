@@ -50,7 +50,7 @@ pub struct RequestId(pub String);
 ///
 /// Nobody else can make one:
 ///
-/// ```compile_fail,E0423
+/// ```compile_fail,E0603
 /// fn forged(granted: iam_axum::Granted) -> iam_axum::Proof {
 ///     iam_axum::Proof(granted.into())
 /// }

@@ -54,21 +54,21 @@ use crate::guard::{Guard, RouteGuard};
 ///
 /// ```
 /// # async fn reports() {}
-/// # use iam_axum::{GuardedRouter, requires_login};
+/// use iam_axum::{GuardedRouter, requires_login};
 /// let app: GuardedRouter = GuardedRouter::new().get("/reports", requires_login(), reports);
 /// ```
 /// ```compile_fail,E0061
 /// # async fn reports() {}
-/// # use iam_axum::{GuardedRouter, requires_login};
+/// use iam_axum::{GuardedRouter, requires_login};
 /// let app: GuardedRouter = GuardedRouter::new().get("/reports", reports);
 /// ```
 ///
-/// ... nor does anything else in its place:
+/// ... nor does something else in its place:
 ///
 /// ```compile_fail,E0277
 /// # async fn reports() {}
-/// # use iam_axum::{GuardedRouter, requires_login};
-/// let app: GuardedRouter = GuardedRouter::new().get("/reports", reports, requires_login::<()>);
+/// use iam_axum::{GuardedRouter, requires_login};
+/// let app: GuardedRouter = GuardedRouter::new().get("/reports", reports, reports);
 /// ```
 ///
 /// Methods of one path are put together; another method is answered 405. `get` answers `HEAD`, too. The same method twice at
