@@ -6,8 +6,9 @@ use std::ops::Deref;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{Error, FromRequest, HttpRequest};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use iam_core::guard::Principal;
+use iam_web::Granted;
 
 use crate::convert::{Context, View, refused};
 
@@ -30,6 +31,29 @@ pub struct CsrfToken(pub String);
 /// The request's name in logs, answers and the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
+
+/// That a guard has let this request pass, and what it found out: who sends it, what was asked for, the object's parent.
+///
+/// A handler that takes it is never reached without a guard: where there is none, as behind [`public`](crate::public), the
+/// answer is 500, and the log says why. Of several guards it is the innermost's.
+///
+/// ```
+/// use iam_actix::Proof;
+///
+/// async fn document(proof: Proof) -> String {
+///     format!("{} reads what belongs to {:?}", proof.principal().username(), proof.object_parent())
+/// }
+/// ```
+///
+/// Nobody else can make one:
+///
+/// ```compile_fail,E0603
+/// fn forged(granted: iam_actix::Granted) -> iam_actix::Proof {
+///     iam_actix::Proof(granted.into())
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof(pub(crate) Box<Granted>);
 
 /// An extractor's future: it belongs to the worker, as the request does.
 type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
@@ -81,6 +105,16 @@ impl FromRequest for CsrfToken {
     }
 }
 
+impl FromRequest for Proof {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let missing = || refused(iam_web::guard_missing(request.uri().path()));
+        ready(request.extensions().get::<Self>().cloned().ok_or_else(missing))
+    }
+}
+
 impl FromRequest for RequestId {
     type Error = Error;
     type Future = Ready<Result<Self, Error>>;
@@ -95,6 +129,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for Proof {
+    type Target = Granted;
+
+    fn deref(&self) -> &Granted {
         &self.0
     }
 }

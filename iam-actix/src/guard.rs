@@ -12,21 +12,20 @@ use std::task::{self, Poll};
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest};
-use iam_core::flow::Activity;
-use iam_core::guard::Requirement;
 use iam_core::id::ParentId;
-use iam_web::{Evidence, Progress, extractor_refused};
+use iam_web::{Evidence, Progress, Rule, extractor_refused};
 
 use crate::convert::{self, Context, View};
+use crate::extract::Proof;
 
 type BoxError = Box<dyn StdError>;
 type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 type Found = Result<Option<ParentId>, BoxError>;
-type Resolver = Arc<dyn for<'a> Fn(&'a HttpRequest) -> LocalBoxFuture<'a, Found> + Send + Sync>;
+pub(crate) type Resolver = Arc<dyn for<'a> Fn(&'a HttpRequest) -> LocalBoxFuture<'a, Found> + Send + Sync>;
 
 /// Lets only those pass who are signed in.
 pub fn requires_login() -> Guard {
-    Guard::new(Requirement::SignedIn)
+    Guard(Rule::login())
 }
 
 /// Lets only those pass who hold at least one of these roles.
@@ -35,7 +34,7 @@ where
     I: IntoIterator,
     I::Item: Into<Cow<'static, str>>,
 {
-    Guard::new(Requirement::AnyRole(names.into_iter().map(Into::into).collect()))
+    Guard(Rule::role(names))
 }
 
 /// Lets only those pass who have the same parent as the object of the request. `resolver` says which parent that is: an
@@ -43,7 +42,7 @@ where
 /// is refused like somebody else's. A value that the client sent wrongly (`/documents/zz`) counts as an object that does not
 /// exist. The body is not the resolver's to read: it finds none.
 ///
-/// The resolver runs only for people who are signed in and have a parent.
+/// The resolver runs only for people who are signed in and have a parent, and only if its answer matters.
 pub fn requires_parent<F, Args, E>(resolver: F) -> Guard
 where
     F: Handler<Args, Output = Result<Option<ParentId>, E>> + Send + Sync,
@@ -63,10 +62,28 @@ where
             }
         })
     });
-    Guard { resolver: Some(resolver), ..Guard::new(Requirement::SameParent) }
+    Guard(Rule::parent(resolver))
 }
 
-/// A guard, to `wrap` a route, a resource or a scope with.
+/// Lets those pass whom any of these guards does. Without any in the list nobody passes.
+///
+/// A resolver is asked only if no other guard lets the request pass without. What one of the guards says by
+/// [`hide`](Guard::hide) or [`background`](Guard::background) goes for all.
+pub fn any_of(guards: impl IntoIterator<Item = Guard>) -> Guard {
+    Guard(Rule::any_of(guards.into_iter().map(|guard| guard.0)))
+}
+
+/// Lets everybody pass, on purpose: what a [`GuardedRouter`](crate::GuardedRouter) wants in place of a guard.
+pub fn public() -> Public {
+    Public(())
+}
+
+/// See [`public`]. It can't be combined with a guard.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Public(());
+
+/// A guard, for a [`GuardedRouter`](crate::GuardedRouter), or to `wrap` a route, a resource or a scope with.
 ///
 /// On a route it protects that method, and must come after the handler: `web::get().to(handler).wrap(guard)`. On a resource
 /// it protects every method, and answers before a wrong one is told so. On a scope it runs before the scope's routes are
@@ -74,22 +91,47 @@ where
 ///
 /// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) passes only if it comes from a page of an allowed origin or
 /// carries a CSRF token.
+///
+/// Guards combine:
+///
+/// ```
+/// use actix_web::web::{self, Path};
+/// use iam_actix::{ParentId, any_of, requires_login, requires_parent, requires_role};
+/// # async fn document() -> &'static str { "" }
+/// async fn document_parent(id: Path<u64>) -> Result<Option<ParentId>, std::io::Error> {
+///     Ok(None)
+/// }
+///
+/// let readers = requires_parent(document_parent).and(requires_role(["reader"]));
+/// let guard = any_of([readers, requires_role(["auditor"])]).or_platform_admin().hide();
+/// let route = web::resource("/documents/{id}").get(document).wrap(guard);
+/// # let _ = actix_web::App::new().service(route);
+/// ```
 #[derive(Clone)]
 #[must_use]
-pub struct Guard {
-    requirement: Requirement,
-    activity: Activity,
-    resolver: Option<Resolver>,
-}
+pub struct Guard(pub(crate) Rule<Resolver>);
 
 impl Guard {
-    fn new(requirement: Requirement) -> Self {
-        Self { requirement, activity: Activity::Active, resolver: None }
+    /// Lets those pass whom both let pass. What one of them says by [`hide`](Self::hide) or
+    /// [`background`](Self::background) goes for both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.and(other.0))
+    }
+
+    /// Lets those pass, too, who hold the role `iam:platform-admin`. No other guard does that by itself.
+    pub fn or_platform_admin(self) -> Self {
+        Self(self.0.or_platform_admin())
+    }
+
+    /// Answers 404 in place of 403, so that what is not theirs looks to people who are signed in like what is not there. Nobody
+    /// signed in is still asked to sign in: else they never could.
+    pub fn hide(self) -> Self {
+        Self(self.0.hide())
     }
 
     /// For requests that a page sends by itself, such as polls: they keep nobody signed in.
     pub fn background(self) -> Self {
-        Self { activity: Activity::Background, ..self }
+        Self(self.0.background())
     }
 
     /// Whether the request may go on; the error is the answer.
@@ -98,13 +140,20 @@ impl Guard {
         let mut evidence = Evidence::default();
         loop {
             let view = View::of(request.request());
-            match context.check(&view, &self.requirement, self.activity, &evidence).await {
-                Progress::Allow(_) => return Ok(()),
+            match context.check(&view, self.0.policy(), &evidence).await {
+                Progress::Allow(granted) => {
+                    request.extensions_mut().insert(Proof(granted));
+                    return Ok(());
+                }
                 Progress::Refuse(response) => return Err(convert::refused(*response)),
-                Progress::NeedObjectParent => match self.object_parent(request.request()).await {
-                    Ok(parent) => evidence.object_parent = Some(parent),
-                    Err(error) => return Err(convert::refused(*context.unanswered(&view, error.as_ref()))),
-                },
+                Progress::NeedObjectParent(question) => {
+                    match self.object_parent(question, request.request()).await {
+                        Ok(parent) => evidence.facts.answer(question, parent),
+                        Err(error) => {
+                            return Err(convert::refused(*context.unanswered(&view, error.as_ref())));
+                        }
+                    }
+                }
                 Progress::NeedForm => match convert::read_body(request.take_payload()).await {
                     Ok(form) => {
                         evidence.form = Some(form.clone());
@@ -119,8 +168,8 @@ impl Guard {
         }
     }
 
-    async fn object_parent(&self, request: &HttpRequest) -> Found {
-        match &self.resolver {
+    async fn object_parent(&self, question: usize, request: &HttpRequest) -> Found {
+        match self.0.resolver(question) {
             Some(resolver) => resolver(request).await,
             None => Err("the guard has no resolver".into()),
         }
@@ -129,8 +178,39 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Guard").field(&self.requirement).finish()
+        write!(f, "Guard({})", self.0.policy())
     }
+}
+
+/// Who may pass a route of a [`GuardedRouter`](crate::GuardedRouter): a [`Guard`], or everybody by [`public`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no guard",
+    label = "a guard belongs here, before the handler",
+    note = "say who may pass: requires_login(), requires_role([..]), requires_parent(..), any_of([..]), or public() for everybody"
+)]
+pub trait RouteGuard: sealed::Sealed {
+    /// The guard, if there is one.
+    #[doc(hidden)]
+    fn into_guard(self) -> Option<Guard>;
+}
+
+impl RouteGuard for Guard {
+    fn into_guard(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl RouteGuard for Public {
+    fn into_guard(self) -> Option<Guard> {
+        None
+    }
+}
+
+/// What says who may pass is decided here: a guard of somebody else's would not be one.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Guard {}
+    impl Sealed for super::Public {}
 }
 
 impl<S, B> Transform<S, ServiceRequest> for Guard

@@ -1,8 +1,8 @@
 //! Identity and access management for actix-web: accounts, roles, tenants, sessions and an audit trail, behind one layer.
 //!
 //! ```no_run
-//! use actix_web::{App, HttpServer, web};
-//! use iam_actix::{Iam, IamLayer, Keys, auth_routes, requires_role};
+//! use actix_web::{App, HttpServer};
+//! use iam_actix::{GuardedRouter, Iam, IamLayer, Keys, public, requires_role};
 //! use iam_store_sqlite::SqliteStore;
 //!
 //! # async fn start(keys: Keys) -> Result<(), Box<dyn std::error::Error>> {
@@ -11,10 +11,11 @@
 //! let iam = Iam::builder(store, keys).base_url("https://app.example.com".parse()?).build().await?;
 //!
 //! let app = move || {
-//!     App::new()
-//!         .route("/reports", web::get().to(|| async { "reports" }).wrap(requires_role(["admin", "auditor"])))
-//!         .configure(auth_routes(&iam)) // the login page and its JSON twin
-//!         .wrap(IamLayer::new(&iam)) // the last of the wraps
+//!     let routes = GuardedRouter::new()
+//!         .get("/", public(), || async { "welcome" })
+//!         .get("/reports", requires_role(["admin", "auditor"]), || async { "reports" })
+//!         .auth_routes(&iam); // the login page and its JSON twin
+//!     App::new().configure(routes.into_config()).wrap(IamLayer::new(&iam)) // the last of the wraps
 //! };
 //! HttpServer::new(app).bind("127.0.0.1:3000")?.run().await?;
 //! # Ok(()) }
@@ -22,18 +23,21 @@
 //!
 //! # Guards
 //!
-//! [`requires_login`], [`requires_role`] and [`requires_parent`] go on a route, a resource or a scope with `wrap`. Somebody who
-//! is not signed in is sent to the login page (a page request) or told 401 (everything else); somebody who is, and may not, is
-//! told 403. When the store fails the answer is 503, never a yes and never a sign-out. Guards also refuse unsafe requests that
-//! another site made the browser send.
+//! A [`GuardedRouter`] takes each route with its guard, so that one can't be forgotten, and lists them all:
+//! [`GuardedRouter::inventory`], as a table or as JSON. [`public`] says that everybody may pass.
+//!
+//! [`requires_login`], [`requires_role`] and [`requires_parent`] say who else may, and combine: [`Guard::and`], [`any_of`],
+//! [`Guard::or_platform_admin`]. Somebody who is not signed in is sent to the login page (a page request) or told 401
+//! (everything else); somebody who is, and may not, is told 403, or 404 with [`Guard::hide`]. When the store fails the answer is
+//! 503, never a yes and never a sign-out. Guards also refuse unsafe requests that another site made the browser send.
 //!
 //! [`requires_parent`] asks whose the object of the request is, by an async function of extractors:
 //!
 //! ```
 //! use std::{collections::BTreeMap, convert::Infallible};
 //!
-//! use actix_web::web::{self, Data, Path};
-//! use iam_actix::{ParentId, requires_parent};
+//! use actix_web::web::{Data, Path};
+//! use iam_actix::{GuardedRouter, ParentId, Proof, requires_parent};
 //!
 //! type Documents = BTreeMap<u64, ParentId>;
 //!
@@ -41,9 +45,26 @@
 //!     Ok(all.get(&id).copied()) // a missing document is nobody's
 //! }
 //!
-//! # async fn document() -> &'static str { "" }
-//! let route = web::resource("/documents/{id}").get(document).wrap(requires_parent(document_parent));
-//! # let _ = actix_web::App::new().service(route);
+//! /// Who takes a `Proof` is never reached without a guard.
+//! async fn document(proof: Proof) -> String {
+//!     format!("{} reads what belongs to {:?}", proof.principal().username(), proof.object_parent())
+//! }
+//!
+//! let router = GuardedRouter::new().get("/documents/{id}", requires_parent(document_parent), document);
+//! ```
+//!
+//! Those who keep actix-web's own routes put the same guards on a route, a resource or a scope with `wrap`, and mount
+//! [`auth_routes`]:
+//!
+//! ```
+//! use actix_web::web::{self, ServiceConfig};
+//! use iam_actix::{Iam, auth_routes, requires_role};
+//!
+//! fn configure(iam: &Iam, config: &mut ServiceConfig) {
+//!     config
+//!         .route("/reports", web::get().to(|| async { "reports" }).wrap(requires_role(["admin", "auditor"])))
+//!         .configure(auth_routes(iam));
+//! }
 //! ```
 //!
 //! A handler asks who is there with [`CurrentUser`] or [`MaybeUser`], and gets a token for its forms with [`CsrfToken`]:
@@ -61,6 +82,8 @@
 //! ```
 //!
 //! # Seven things to know about actix-web
+//!
+//! [`GuardedRouter`] minds the second, the third and the fourth of them for you.
 //!
 //! - **`Option<CurrentUser>` is not [`MaybeUser`].** actix-web makes any failure of an extractor a `None`: with the store down,
 //!   everybody would look signed out. The answer of a handler that went on like that is not sent, a 503 is. Ask for
@@ -82,10 +105,13 @@ mod convert;
 mod extract;
 mod guard;
 mod layer;
+mod router;
 mod routes;
 
-pub use extract::{CsrfToken, CurrentUser, MaybeUser, RequestId};
-pub use guard::{Guard, GuardService, requires_login, requires_parent, requires_role};
+pub use extract::{CsrfToken, CurrentUser, MaybeUser, Proof, RequestId};
+pub use guard::{
+    Guard, GuardService, Public, RouteGuard, any_of, public, requires_login, requires_parent, requires_role,
+};
 pub use iam_core::guard::Principal;
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
@@ -93,7 +119,8 @@ pub use iam_core::origin::BaseUrl;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{Error, Iam, IamBuilder, account, flow, parent, password, role};
-pub use iam_web::{WebIam, WebIamBuilder};
+pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{loggable_path, settings};
 pub use layer::{IamLayer, IamService};
+pub use router::GuardedRouter;
 pub use routes::auth_routes;

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use iam_core::guard::Principal;
-use iam_web::WebResponse;
+use iam_web::{Granted, WebResponse};
 
 use crate::convert::{self, Context, View};
 
@@ -34,6 +34,29 @@ pub struct CsrfToken(pub String);
 /// The request's name in logs, answers and the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
+
+/// That a guard has let this request pass, and what it found out: who sends it, what was asked for, the object's parent.
+///
+/// A handler that takes it is never reached without a guard: where there is none, as behind [`public`](crate::public), the
+/// answer is 500, and the log says why. Of several guards it is the innermost's.
+///
+/// ```
+/// use iam_axum::Proof;
+///
+/// async fn document(proof: Proof) -> String {
+///     format!("{} reads what belongs to {:?}", proof.principal().username(), proof.object_parent())
+/// }
+/// ```
+///
+/// Nobody else can make one:
+///
+/// ```compile_fail,E0603
+/// fn forged(granted: iam_axum::Granted) -> iam_axum::Proof {
+///     iam_axum::Proof(granted.into())
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof(pub(crate) Box<Granted>);
 
 /// The answer to a request that an extractor refuses.
 #[derive(Debug)]
@@ -75,6 +98,15 @@ impl<S: Send + Sync> FromRequestParts<S> for MaybeUser {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for Proof {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let missing = || Box::new(iam_web::guard_missing(parts.uri.path()));
+        Ok(parts.extensions.get::<Self>().cloned().ok_or_else(missing)?)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for CsrfToken {
     type Rejection = Refusal;
 
@@ -97,6 +129,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for Proof {
+    type Target = Granted;
+
+    fn deref(&self) -> &Granted {
         &self.0
     }
 }

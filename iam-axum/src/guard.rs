@@ -12,40 +12,42 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::flow::Activity;
-use iam_core::guard::Requirement;
 use iam_core::id::ParentId;
-use iam_web::{Evidence, Progress, extractor_refused};
+use iam_web::{Evidence, Progress, Rule, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::convert::{self, Context, View};
+use crate::extract::Proof;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-type Resolver<S> = Arc<
+pub(crate) type Resolver<S> = Arc<
     dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ParentId>, BoxError>> + Send + Sync,
 >;
 
 /// Lets only those pass who are signed in.
-pub fn requires_login() -> Guard {
-    Guard::new(Requirement::SignedIn)
+pub fn requires_login<S>() -> Guard<S> {
+    Guard(Rule::login())
 }
 
 /// Lets only those pass who hold at least one of these roles.
-pub fn requires_role<I>(names: I) -> Guard
+pub fn requires_role<I, S>(names: I) -> Guard<S>
 where
     I: IntoIterator,
     I::Item: Into<Cow<'static, str>>,
 {
-    Guard::new(Requirement::AnyRole(names.into_iter().map(Into::into).collect()))
+    Guard(Rule::role(names))
 }
 
 /// Lets only those pass who have the same parent as the object of the request. `resolver` says which parent that is: an
 /// async function of extractors that gives `Result<Option<ParentId>, E>`. An object that does not exist has no parent, and
-/// is refused like somebody else's. If the resolver takes `State<S>`, give it its state with [`Guard::with_state`].
+/// is refused like somebody else's.
 ///
-/// The resolver runs only for people who are signed in and have a parent.
+/// The resolver may take `State` where the guard is an argument of a [`GuardedRouter`](crate::GuardedRouter). A layer can't see
+/// the router's state: there, give it its state with [`Guard::with_state`].
+///
+/// It runs only for people who are signed in and have a parent, and only if its answer matters.
 pub fn requires_parent<F, M, S>(resolver: F) -> Guard<S>
 where
     F: ParentResolver<M, S>,
@@ -54,84 +56,96 @@ where
 {
     let resolver: Resolver<S> =
         Arc::new(move |parts, state| Box::pin(resolver.clone().resolve(parts, state)));
-    Guard { requirement: Requirement::SameParent, activity: Activity::Active, resolver: Some(resolver) }
+    Guard(Rule::parent(resolver))
 }
 
-/// A guard, for `route_layer`.
+/// Lets those pass whom any of these guards does. Without any in the list nobody passes.
 ///
-/// It protects the methods that the route has **when the guard is added**: `get(a).route_layer(guard).post(b)` leaves `b`
-/// open. Guard last, or guard each method by itself.
+/// A resolver is asked only if no other guard lets the request pass without. What one of the guards says by
+/// [`hide`](Guard::hide) or [`background`](Guard::background) goes for all.
+pub fn any_of<S>(guards: impl IntoIterator<Item = Guard<S>>) -> Guard<S> {
+    Guard(Rule::any_of(guards.into_iter().map(|guard| guard.0)))
+}
+
+/// Lets everybody pass, on purpose: what a [`GuardedRouter`](crate::GuardedRouter) wants in place of a guard.
+pub fn public() -> Public {
+    Public(())
+}
+
+/// See [`public`]. It can't be combined with a guard.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Public(());
+
+/// A guard, for a [`GuardedRouter`](crate::GuardedRouter), or for `route_layer`.
+///
+/// As a layer it protects the methods that the route has **when the guard is added**: `get(a).route_layer(guard).post(b)`
+/// leaves `b` open. Guard last, or guard each method by itself.
 ///
 /// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) passes only if it comes from a page of an allowed origin or
 /// carries a CSRF token.
+///
+/// Guards combine:
+///
+/// ```
+/// use axum::{Router, extract::Path, routing::get};
+/// use iam_axum::{ParentId, any_of, requires_login, requires_parent, requires_role};
+/// # async fn document() {}
+/// async fn document_parent(Path(id): Path<u64>) -> Result<Option<ParentId>, std::io::Error> {
+///     Ok(None)
+/// }
+///
+/// let readers = requires_parent(document_parent).and(requires_role(["reader"]));
+/// let guard = any_of([readers, requires_role(["auditor"])]).or_platform_admin().hide();
+/// let app: Router = Router::new().route("/documents/{id}", get(document).route_layer(guard));
+/// ```
 #[must_use]
-pub struct Guard<S = ()> {
-    requirement: Requirement,
-    activity: Activity,
-    resolver: Option<Resolver<S>>,
-}
-
-impl Guard {
-    fn new(requirement: Requirement) -> Self {
-        Self { requirement, activity: Activity::Active, resolver: None }
-    }
-}
+pub struct Guard<S = ()>(pub(crate) Rule<Resolver<S>>);
 
 impl<S> Guard<S> {
+    /// Lets those pass whom both let pass. What one of them says by [`hide`](Self::hide) or
+    /// [`background`](Self::background) goes for both.
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.and(other.0))
+    }
+
+    /// Lets those pass, too, who hold the role `iam:platform-admin`. No other guard does that by itself.
+    pub fn or_platform_admin(self) -> Self {
+        Self(self.0.or_platform_admin())
+    }
+
+    /// Answers 404 in place of 403, so that what is not theirs looks to people who are signed in like what is not there. Nobody
+    /// signed in is still asked to sign in: else they never could.
+    pub fn hide(self) -> Self {
+        Self(self.0.hide())
+    }
+
     /// For requests that a page sends by itself, such as polls: they keep nobody signed in.
     pub fn background(self) -> Self {
-        Self { activity: Activity::Background, ..self }
+        Self(self.0.background())
     }
-}
 
-impl<S: Clone + Send + Sync + 'static> Guard<S> {
-    /// The state that the resolver's `State` extractors take theirs from.
-    pub fn with_state(self, state: S) -> Guard {
-        let resolver = self.resolver.map(|resolver| -> Resolver<()> {
-            Arc::new(move |parts, (): &()| {
-                let (resolver, state) = (Arc::clone(&resolver), state.clone());
-                Box::pin(async move { resolver(parts, &state).await })
-            })
-        });
-        Guard { requirement: self.requirement, activity: self.activity, resolver }
-    }
-}
-
-impl<S> Clone for Guard<S> {
-    fn clone(&self) -> Self {
-        Self {
-            requirement: self.requirement.clone(),
-            activity: self.activity,
-            resolver: self.resolver.clone(),
-        }
-    }
-}
-
-impl<S> fmt::Debug for Guard<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Guard").field(&self.requirement).finish()
-    }
-}
-
-impl Guard {
     /// The request, if it may go on, else the answer.
-    async fn admit(&self, request: Request) -> Result<Request, Box<Response>> {
+    pub(crate) async fn admit(&self, request: Request, state: &S) -> Result<Request, Box<Response>> {
         let (mut parts, mut body) = request.into_parts();
         let context = Context::of(&parts)?;
         let mut evidence = Evidence::default();
         loop {
-            let progress =
-                context.check(&View::of(&parts), &self.requirement, self.activity, &evidence).await;
-            match progress {
-                Progress::Allow(_) => return Ok(Request::from_parts(parts, body)),
+            match context.check(&View::of(&parts), self.0.policy(), &evidence).await {
+                Progress::Allow(granted) => {
+                    parts.extensions.insert(Proof(granted));
+                    return Ok(Request::from_parts(parts, body));
+                }
                 Progress::Refuse(response) => return Err(Box::new(convert::response(*response))),
-                Progress::NeedObjectParent => match self.object_parent(&mut parts).await {
-                    Ok(parent) => evidence.object_parent = Some(parent),
-                    Err(error) => {
-                        let response = context.unanswered(&View::of(&parts), error.as_ref());
-                        return Err(Box::new(convert::response(*response)));
+                Progress::NeedObjectParent(question) => {
+                    match self.object_parent(question, &mut parts, state).await {
+                        Ok(parent) => evidence.facts.answer(question, parent),
+                        Err(error) => {
+                            let response = context.unanswered(&View::of(&parts), error.as_ref());
+                            return Err(Box::new(convert::response(*response)));
+                        }
                     }
-                },
+                }
                 Progress::NeedForm => match convert::read_body(body).await {
                     Ok(form) => {
                         evidence.form = Some(form.clone());
@@ -146,12 +160,73 @@ impl Guard {
         }
     }
 
-    async fn object_parent(&self, parts: &mut Parts) -> Result<Option<ParentId>, BoxError> {
-        match &self.resolver {
-            Some(resolver) => resolver(parts, &()).await,
+    async fn object_parent(
+        &self,
+        question: usize,
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<Option<ParentId>, BoxError> {
+        match self.0.resolver(question) {
+            Some(resolver) => resolver(parts, state).await,
             None => Err("the guard has no resolver".into()),
         }
     }
+}
+
+impl<S: Clone + Send + Sync + 'static> Guard<S> {
+    /// The state that the resolvers' `State` extractors take theirs from.
+    pub fn with_state<T>(self, state: S) -> Guard<T> {
+        Guard(self.0.map_resolvers(|resolver| -> Resolver<T> {
+            let state = state.clone();
+            Arc::new(move |parts, _| {
+                let (resolver, state) = (Arc::clone(&resolver), state.clone());
+                Box::pin(async move { resolver(parts, &state).await })
+            })
+        }))
+    }
+}
+
+impl<S> Clone for Guard<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<S> fmt::Debug for Guard<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guard({})", self.0.policy())
+    }
+}
+
+/// Who may pass a route of a [`GuardedRouter`](crate::GuardedRouter): a [`Guard`], or everybody by [`public`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no guard",
+    label = "a guard belongs here, before the handler",
+    note = "say who may pass: requires_login(), requires_role([..]), requires_parent(..), any_of([..]), or public() for everybody"
+)]
+pub trait RouteGuard<S>: sealed::Sealed {
+    /// The guard, if there is one.
+    #[doc(hidden)]
+    fn into_guard(self) -> Option<Guard<S>>;
+}
+
+impl<S> RouteGuard<S> for Guard<S> {
+    fn into_guard(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<S> RouteGuard<S> for Public {
+    fn into_guard(self) -> Option<Guard<S>> {
+        None
+    }
+}
+
+/// What says who may pass is decided here: a guard of somebody else's would not be one.
+mod sealed {
+    pub trait Sealed {}
+    impl<S> Sealed for super::Guard<S> {}
+    impl Sealed for super::Public {}
 }
 
 impl<S> Layer<S> for Guard {
@@ -188,7 +263,7 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
-            match guard.admit(request).await {
+            match guard.admit(request, &()).await {
                 Ok(request) => inner.call(request).await,
                 Err(response) => Ok(*response),
             }

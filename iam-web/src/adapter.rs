@@ -71,6 +71,14 @@ pub fn layer_missing(path: &str, remedy: &str) -> WebResponse {
     response
 }
 
+/// The answer where a handler asks for the proof of a guard, and no guard has let the request pass: the host's mistake, too.
+pub fn guard_missing(path: &str) -> WebResponse {
+    tracing::error!(path, "no guard is on this route, but its handler asks for the proof of one");
+    let mut response = WebResponse::new(500);
+    response.body = Body::Full(Bytes::from_static(b"internal error"));
+    response
+}
+
 /// What it means for a guard that an extractor of its resolver refused the request with this status: a value that the client
 /// sent wrongly (`/documents/zz`) is an object that does not exist.
 pub fn extractor_refused(status: u16) -> Result<Option<ParentId>, Box<dyn StdError + Send + Sync>> {

@@ -3,6 +3,7 @@
 //! Sans-IO where a framework is needed: [`RequestContext::check`] says what it needs next - the parent of the object, the
 //! form's body - the adapter fetches that and asks again.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::form::Form;
 use crate::message::{RequestView, WebResponse};
 use crate::problem::Case;
 use crate::respond::percent_encode;
+use crate::rule::Policy;
 
 /// The largest form in which a guard looks for a token.
 pub const MAX_FORM_BYTES: usize = 16 * 1024;
@@ -23,8 +25,8 @@ pub const MAX_FORM_BYTES: usize = 16 * 1024;
 /// What an adapter has found out for a guard so far.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
-    /// The parent of the request's object, once asked for; an object that does not exist has none.
-    pub object_parent: Option<Option<ParentId>>,
+    /// The parents of the request's objects, as far as they were asked for.
+    pub facts: Facts,
     /// The body, once asked for.
     pub form: Option<Bytes>,
 }
@@ -32,36 +34,57 @@ pub struct Evidence {
 /// How far a guard has come.
 #[derive(Debug)]
 pub enum Progress {
-    /// The request may go on.
-    Allow(Principal),
-    /// It needs [`Evidence::object_parent`].
-    NeedObjectParent,
+    /// The request may go on, with this for its handler.
+    Allow(Box<Granted>),
+    /// It needs the answer to this question in [`Evidence::facts`]: who answers it is [`Rule::resolver`](crate::Rule::resolver).
+    NeedObjectParent(usize),
     /// It needs [`Evidence::form`]. The body must be given to the handler all the same.
     NeedForm,
     /// This is the answer.
     Refuse(Box<WebResponse>),
 }
 
+/// What a guard has found out about the request that it let pass. There is none without a guard: nobody else can make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    principal: Principal,
+    requirement: Arc<Requirement>,
+    facts: Facts,
+}
+
+impl Granted {
+    /// Who sends the request.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What was asked for, and is met.
+    pub fn requirement(&self) -> &Requirement {
+        &self.requirement
+    }
+
+    /// The parent of the request's object: the first that the guard came to know. Nothing if it did not have to ask, as for
+    /// somebody whom a role lets pass anyway.
+    pub fn object_parent(&self) -> Option<ParentId> {
+        self.facts.object_parents().find_map(|(_, parent)| parent)
+    }
+
+    /// Everything that the guard asked, where there is more than one object.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
 impl RequestContext {
-    /// Checks a requirement against this request.
-    pub async fn check(
-        &self,
-        view: &dyn RequestView,
-        requirement: &Requirement,
-        activity: Activity,
-        evidence: &Evidence,
-    ) -> Progress {
+    /// Checks a guard's policy against this request.
+    pub async fn check(&self, view: &dyn RequestView, policy: &Policy, evidence: &Evidence) -> Progress {
         self.mark_guarded();
-        let caller = match self.caller(view, activity).await {
+        let requirement = &policy.requirement;
+        let caller = match self.caller(view, policy.activity).await {
             Ok(caller) => caller,
             Err(error) => return refuse(self.cannot_tell(view, &error)),
         };
-        let facts = || {
-            let mut facts = Facts::default();
-            facts.object_parent = evidence.object_parent;
-            facts
-        };
-        let step = requirement.decide(caller.principal(), &facts());
+        let step = requirement.decide(caller.principal(), &evidence.facts);
         let Some(principal) = caller.principal() else { return refuse(self.unauthenticated(view)) };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}
@@ -72,13 +95,22 @@ impl RequestContext {
             }
         }
         match step {
-            Step::Done(Decision::Allow) => Progress::Allow(principal.clone()),
-            Step::NeedObjectParent => Progress::NeedObjectParent,
+            Step::Done(Decision::Allow) => Progress::Allow(Box::new(Granted {
+                principal: principal.clone(),
+                requirement: Arc::clone(requirement),
+                facts: evidence.facts.clone(),
+            })),
+            Step::NeedObjectParent(question) => Progress::NeedObjectParent(question),
             Step::Done(Decision::Unauthenticated) => refuse(self.unauthenticated(view)),
             // Whatever else a requirement may come to say is no allowance.
             _ => {
                 self.iam().note_denial(principal, requirement, &caller.client).await;
-                refuse(self.forbidden(view, caller))
+                // The same page as for what is missing: nothing on it tells the two apart.
+                refuse(if policy.hidden {
+                    self.refusal(view, Case::NotFound)
+                } else {
+                    self.forbidden(view, caller)
+                })
             }
         }
     }

@@ -5,7 +5,8 @@
 //!
 //! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and puts
 //!    [`closing_headers`](RequestContext::closing_headers) into the answer, whoever made it.
-//! 2. For each guard it calls [`RequestContext::check`] and fetches what that asks for, until it is allowed or refused.
+//! 2. For each guard, which is a [`Rule`], it calls [`RequestContext::check`] and fetches what that asks for, until it is allowed
+//!    or refused. Its router keeps an [`Inventory`].
 //! 3. It mounts [`WebIam::auth_endpoints`], each exactly and for every method, reads the body with [`read_body`], and answers
 //!    with [`RequestContext::finish`] or [`RequestContext::body_refused`].
 //! 4. It turns its requests into [`WebRequest`] and [`RequestView`], and [`WebResponse`] into its responses.
@@ -20,20 +21,24 @@ mod endpoints;
 mod fields;
 mod form;
 mod guard;
+mod inventory;
 mod json;
 mod message;
 mod next;
 mod pages;
 mod problem;
 mod respond;
+mod rule;
 pub mod settings;
 mod web;
 
-pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, layer_missing, read_body};
+pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, guard_missing, layer_missing, read_body};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
 pub use endpoints::{Endpoint, loggable_path, path_matches};
-pub use guard::{Evidence, MAX_FORM_BYTES, Progress};
+pub use guard::{Evidence, Granted, MAX_FORM_BYTES, Progress};
+pub use inventory::{Access, Inventory, InventoryRoute, join};
 pub use message::{Body, RequestView, WebRequest, WebResponse};
 pub use respond::BodyProblem;
+pub use rule::{Policy, Rule};
 pub use web::{WebIam, WebIamBuilder};

@@ -5,72 +5,67 @@ use std::convert::Infallible;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::{InternalError, UrlencodedError};
-use actix_web::guard::{Any, Get, Head};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, Form, FormConfig, Html, Path, ServiceConfig};
-use actix_web::{Error, HttpRequest, HttpResponse, Resource, Responder, Route, web};
-use example_host::{Documents, pages};
+use actix_web::{Error, HttpRequest, HttpResponse, Responder, web};
+use example_host::Documents;
 use iam_actix::{
-    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, WebIam, auth_routes, requires_parent,
-    requires_role,
+    CsrfToken, CurrentUser, GuardedRouter, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
+    public, requires_parent, requires_role,
 };
 use serde::Deserialize;
 use tracing::Instrument;
 
 /// The routes, each with its guard.
+fn pages(web: &WebIam) -> GuardedRouter {
+    let readers = requires_role(["admin", "auditor"]);
+    GuardedRouter::new()
+        .get("/", public(), home)
+        .get("/reports", readers.clone(), reports)
+        .post("/reports", readers, add_report)
+        .get("/documents/{id}", requires_parent(document_parent), document)
+        // Public until there is a step-up guard: it answers 501, and nothing is behind it.
+        .get("/payroll", public(), payroll)
+        .post("/payroll", public(), payroll)
+        .auth_routes(web)
+}
+
+/// No identity needed to say that we live.
+fn probes() -> GuardedRouter {
+    GuardedRouter::new().get("/healthz", public(), || async { "ok" }).get("/readyz", public(), readyz)
+}
+
+/// Which routes the application has, and who may pass.
+pub fn inventory(web: &WebIam) -> Inventory {
+    pages(web).merge(probes()).inventory()
+}
+
+/// The application, to be served.
 pub fn routes(web: &WebIam, documents: &Documents) -> impl FnOnce(&mut ServiceConfig) {
     let (web, documents) = (web.clone(), documents.clone());
     move |config| {
-        let readers = requires_role(["admin", "auditor"]);
+        let forms = FormConfig::default().limit(example_host::MAX_FORM_BYTES).error_handler(form_refused);
         let pages = web::scope("")
-            .service(resource("/", "GET,HEAD").route(get().to(home)))
-            .service(
-                resource("/reports", "GET,HEAD,POST")
-                    .route(get().to(reports).wrap(readers.clone()))
-                    .route(web::post().to(add_report).wrap(readers)),
-            )
-            .service(
-                resource("/documents/{id}", "GET,HEAD")
-                    .route(get().to(document).wrap(requires_parent(document_parent))),
-            )
-            .service(
-                resource("/payroll", "GET,HEAD,POST").route(get().to(payroll)).route(web::post().to(payroll)),
-            )
-            .configure(auth_routes(&web))
+            .configure(pages(&web).into_config())
             .wrap(from_fn(log_request))
             .wrap(IamLayer::new(&web));
-        let forms = FormConfig::default().limit(example_host::MAX_FORM_BYTES).error_handler(form_refused);
         config
             .app_data(Data::new(documents))
             .app_data(Data::new(web))
             .app_data(forms)
-            // No identity needed to say that we live.
-            .service(resource("/healthz", "GET,HEAD").route(get().to(|| async { "ok" })))
-            .service(resource("/readyz", "GET,HEAD").route(get().to(readyz)))
+            .configure(probes().into_config())
             .service(pages);
     }
 }
 
-/// A resource whose 405 says which methods there are: actix-web's own does not.
-fn resource(path: &str, allow: &'static str) -> Resource {
-    let refuse =
-        move || async move { HttpResponse::MethodNotAllowed().insert_header((ALLOW, allow)).finish() };
-    web::resource(path).default_service(web::to(refuse))
-}
-
-/// GET, and HEAD as well, which `web::get()` leaves out.
-fn get() -> Route {
-    web::route().guard(Any(Get()).or(Head()))
-}
-
 async fn home(MaybeUser(user): MaybeUser, csrf: CsrfToken) -> Html {
-    Html::new(pages::home(user.as_deref(), &csrf.0))
+    Html::new(example_host::pages::home(user.as_deref(), &csrf.0))
 }
 
 async fn reports(user: CurrentUser, csrf: CsrfToken) -> Html {
-    Html::new(pages::reports(&user, &csrf.0, None))
+    Html::new(example_host::pages::reports(&user, &csrf.0, None))
 }
 
 #[derive(Deserialize)]
@@ -79,13 +74,13 @@ struct NewReport {
 }
 
 async fn add_report(user: CurrentUser, csrf: CsrfToken, report: Form<NewReport>) -> impl Responder {
-    Html::new(pages::reports(&user, &csrf.0, Some(&report.title)))
+    Html::new(example_host::pages::reports(&user, &csrf.0, Some(&report.title)))
         .customize()
         .with_status(StatusCode::CREATED)
 }
 
 async fn document(documents: Data<Documents>, id: Path<u64>, user: CurrentUser) -> Option<Html> {
-    documents.get(*id).map(|document| Html::new(pages::document(&user, &document.title)))
+    documents.get(*id).map(|document| Html::new(example_host::pages::document(&user, &document.title)))
 }
 
 /// What `requires_parent` asks: whose document is it? A missing one is nobody's.
@@ -122,7 +117,8 @@ async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let path = iam_actix::loggable_path(request.uri().path());
+    let span = tracing::info_span!("request", id, method = %request.method(), path = &*path);
     async move {
         let mut response = next.call(request).await?;
         tracing::info!(status = response.status().as_u16(), "answered");

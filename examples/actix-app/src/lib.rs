@@ -3,6 +3,6 @@
 mod app;
 mod serve;
 
-pub use app::routes;
+pub use app::{inventory, routes};
 pub use example_host::Documents;
 pub use serve::serve;

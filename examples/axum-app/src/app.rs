@@ -8,32 +8,46 @@ use axum::extract::{DefaultBodyLimit, Form, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
 use example_host::{Documents, pages};
 use iam_axum::{
-    CsrfToken, CurrentUser, Iam, IamLayer, MaybeUser, ParentId, RequestId, WebIam, auth_routes,
-    requires_parent, requires_role,
+    CsrfToken, CurrentUser, GuardedRouter, Iam, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
+    public, requires_parent, requires_role,
 };
 use serde::Deserialize;
 use tracing::Instrument;
 
 /// The routes, each with its guard.
-pub fn router(web: WebIam, documents: Documents) -> Router {
-    let iam = web.iam().clone();
-    let guard_documents = requires_parent(document_parent).with_state(documents.clone());
-    Router::new()
-        .route("/", get(home))
-        .route("/reports", get(reports).post(add_report).route_layer(requires_role(["admin", "auditor"])))
-        .route("/documents/{id}", get(document).route_layer(guard_documents))
-        .route("/payroll", get(payroll).post(payroll))
+fn routes(web: WebIam, documents: Documents) -> GuardedRouter {
+    let readers = requires_role(["admin", "auditor"]);
+    // No identity needed to say that we live.
+    let probes = GuardedRouter::new()
+        .get("/healthz", public(), || async { "ok" })
+        .get("/readyz", public(), readyz)
+        .with_state(web.iam().clone());
+    GuardedRouter::new()
+        .get("/", public(), home)
+        .get("/reports", readers.clone(), reports)
+        .post("/reports", readers, add_report)
+        .get("/documents/{id}", requires_parent(document_parent), document)
+        // Public until there is a step-up guard: it answers 501, and nothing is behind it.
+        .get("/payroll", public(), payroll)
+        .post("/payroll", public(), payroll)
         .with_state(documents)
-        .merge(auth_routes(&web))
+        .auth_routes(&web)
         .layer(DefaultBodyLimit::max(example_host::MAX_FORM_BYTES))
         .layer(middleware::from_fn(log_request))
         .layer(IamLayer::new(web))
-        // No identity needed to say that we live.
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(readyz).with_state(iam))
+        .merge(probes)
+}
+
+/// The application, to be served.
+pub fn router(web: WebIam, documents: Documents) -> Router {
+    routes(web, documents).into_router()
+}
+
+/// Which routes it has, and who may pass.
+pub fn inventory(web: WebIam, documents: Documents) -> Inventory {
+    routes(web, documents).inventory()
 }
 
 async fn home(MaybeUser(user): MaybeUser, csrf: CsrfToken) -> Html<String> {
@@ -91,7 +105,8 @@ async fn readyz(State(iam): State<Iam>) -> Response {
 
 /// Every log line of a request bears its id, which the answer and the audit log have, too.
 async fn log_request(RequestId(id): RequestId, request: Request, next: Next) -> Response {
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let path = iam_axum::loggable_path(request.uri().path());
+    let span = tracing::info_span!("request", id, method = %request.method(), path = &*path);
     async move {
         let mut response = next.run(request).await;
         tracing::info!(status = response.status().as_u16(), "answered");

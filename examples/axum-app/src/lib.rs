@@ -3,6 +3,6 @@
 mod app;
 mod serve;
 
-pub use app::router;
+pub use app::{inventory, router};
 pub use example_host::Documents;
 pub use serve::serve;

@@ -1,6 +1,7 @@
 //! The example host application: a small service whose pages and data belong to somebody.
 //!
 //! `cargo run -p axum-app` runs it on SQLite with nothing set up; see `.env.example` for what can be.
+//! With `-- --routes` it only tells which routes it has and who may pass, with `-- --routes=json` for programs.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    example_host::run(|host| async move {
+    example_host::run(axum_app::inventory, |host| async move {
         let app = axum_app::router(host.web, host.documents);
         axum_app::serve(TcpListener::from_std(host.listener)?, app, example_host::stop_signal()).await
     })

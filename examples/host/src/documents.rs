@@ -9,7 +9,7 @@ use iam_core::parent::ParentKey;
 use iam_core::{Error, Iam};
 
 /// A handful of documents, in memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Documents(Arc<BTreeMap<u64, Document>>);
 
 /// A document.

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use iam_core::Iam;
@@ -12,8 +12,8 @@ use iam_core::flow::Actor;
 use iam_core::store::StoreError;
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
-use iam_web::WebIam;
 use iam_web::settings::{Database, IamSettings, Mode};
+use iam_web::{Inventory, WebIam};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -30,9 +30,11 @@ pub struct Host {
     pub documents: Documents,
 }
 
-/// Starts an example application as the environment says, and runs it by `serve` until that ends.
-pub async fn run<F, S>(serve: F) -> ExitCode
+/// Starts an example application as the environment says, and runs it by `serve` until that ends. With the argument `--routes`
+/// or `--routes=json` it only prints the routes, which `inventory` makes of no documents.
+pub async fn run<I, F, S>(inventory: I, serve: F) -> ExitCode
 where
+    I: FnOnce(WebIam, Documents) -> Inventory,
     F: FnOnce(Host) -> S,
     S: Future<Output = io::Result<()>>,
 {
@@ -45,6 +47,15 @@ where
         eprintln!(".env: can't be read; put values with spaces into double quotes");
         return ExitCode::FAILURE;
     }
+    if let Some(print) = asked_for_routes() {
+        return match print_routes(inventory, print).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
     match start(serve).await {
@@ -55,6 +66,26 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// How the command line asks for the routes.
+fn asked_for_routes() -> Option<fn(&Inventory) -> String> {
+    std::env::args().find_map(|argument| match argument.as_str() {
+        "--routes" => Some(Inventory::to_string as fn(&Inventory) -> String),
+        "--routes=json" => Some(Inventory::to_json as fn(&Inventory) -> String),
+        _ => None,
+    })
+}
+
+/// Nothing else is printed: no log, which would go the same way.
+async fn print_routes(
+    inventory: impl FnOnce(WebIam, Documents) -> Inventory,
+    print: fn(&Inventory) -> String,
+) -> Result<(), Box<dyn Error>> {
+    let settings = IamSettings::from_env()?;
+    let web = settings.web(open(&settings).await?).build();
+    writeln!(io::stdout(), "{}", print(&inventory(web, Documents::default())))?;
+    Ok(())
 }
 
 async fn start<F, S>(serve: F) -> Result<(), Box<dyn Error>>

@@ -130,7 +130,7 @@ pub fn path_matches(pattern: &str, path: &str) -> bool {
 
 impl Endpoint {
     /// The methods that it takes, `HEAD` aside.
-    const fn methods(self) -> &'static [&'static str] {
+    pub(crate) const fn methods(self) -> &'static [&'static str] {
         match self {
             Self::LoginPage | Self::ReauthenticatePage | Self::SetupPage => &["GET", "POST"],
             Self::LogoutPage

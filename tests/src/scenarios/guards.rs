@@ -45,6 +45,18 @@ pub async fn somebody_elses_document_looks_like_a_missing_one(adapter: Adapter, 
     assert_eq!(world.browser().get("/documents/1").await.status, 401);
 }
 
+/// Whoever reads the audit trail sees what was asked for and not met.
+pub async fn refusals_say_what_was_asked_for(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut bob = world.signed_in("bob").await;
+    assert_eq!(bob.get("/reports").await.status, 403);
+    assert_eq!(bob.get("/documents/2").await.status, 403);
+    let refusals = world.log().await.into_iter().filter(|entry| entry.event == "authz_fail");
+    let mut asked: Vec<_> = refusals.map(|entry| entry.reason.unwrap_or_default()).collect();
+    asked.sort();
+    assert_eq!(asked, ["role admin or auditor", "same parent"]);
+}
+
 /// CSRF-01 on a host's own guarded route.
 pub async fn forged_requests_are_refused(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

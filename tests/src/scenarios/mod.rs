@@ -57,6 +57,7 @@ macro_rules! every_scenario {
             // guards
             roles_are_asked_for
             somebody_elses_document_looks_like_a_missing_one
+            refusals_say_what_was_asked_for
             forged_requests_are_refused
             forms_of_ours_need_their_token
             path_tricks_open_nothing

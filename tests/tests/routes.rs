@@ -1,0 +1,32 @@
+//! Both examples say the same of their routes, and what they say is known: a change of a guard shows here, too.
+
+use iam_core::Iam;
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::seal::KeyRing;
+use iam_store_sqlite::SqliteStore;
+
+const GUARDS: &str = "\
+METHOD  PATH                 GUARD
+GET     /                    public
+GET     /documents/{id}      same parent
+GET     /healthz             public
+GET     /payroll             public
+POST    /payroll             public
+GET     /readyz              public
+GET     /reports             role admin or auditor
+POST    /reports             role admin or auditor";
+
+#[tokio::test]
+async fn both_examples_have_the_same_routes_and_guards() {
+    let store = SqliteStore::open_in_memory().await.unwrap();
+    store.migrate().await.unwrap();
+    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let iam = Iam::builder(store, keys).build().await.unwrap();
+    let on_axum = axum_app::inventory(iam.clone().into(), axum_app::Documents::default());
+    let on_actix = actix_app::inventory(&iam.into());
+    assert_eq!(on_axum, on_actix);
+    // The family's own addresses have their tests elsewhere; without their lines, only the width of a column tells of them.
+    let text = on_axum.to_string();
+    let own: Vec<&str> = text.lines().filter(|line| !line.ends_with("  iam")).collect();
+    assert_eq!(own.join("\n"), GUARDS);
+}
