@@ -57,7 +57,7 @@
 //!     assert!(events.iter().any(|event| event.event == "authz_fail" && event.account == Some(bob.account())));
 //!
 //!     // After half an hour without a request the session is over.
-//!     test.later(Duration::from_secs(31 * 60));
+//!     test.later(Duration::from_mins(31));
 //!     assert_eq!(send(by_cookie()).await, StatusCode::UNAUTHORIZED);
 //! }
 //! ```
@@ -122,7 +122,6 @@
 //! [`TestIam::builder`] takes what the service's own start says, to the identity layer and to its HTTP surface:
 //!
 //! ```
-//! # use std::time::Duration;
 //! use iam_testkit::TestIam;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -167,12 +166,8 @@ pub use test_iam::{PASSWORD, PEER, TestIam, TestIamBuilder};
 /// What `result` holds, or the end of the test.
 fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Display) -> T {
     result.unwrap_or_else(|error| {
-        let mut causes = String::new();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            causes.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes: String = causes.flat_map(|cause| [": ".to_owned(), cause.to_string()]).collect();
         panic!("iam-testkit: {what}: {error}{causes}")
     })
 }

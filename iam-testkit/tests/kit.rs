@@ -94,7 +94,7 @@ async fn events_come_in_order_however_many() {
 async fn the_worker_runs_when_it_is_told() {
     let test = TestIam::new().await;
     test.signed_in("alice").await;
-    test.later(Duration::from_secs(13 * 3600));
+    test.later(Duration::from_hours(13));
     assert_eq!(test.logged("session_expired").await, 0);
     test.iam().upkeep().await.unwrap();
     assert_eq!(test.logged("session_expired").await, 1);
