@@ -47,6 +47,12 @@ const RULES: &[Rule] = &[
     Rule { of: "iam-store-sqlite", never: &[HTTP, FRAMEWORKS], family: &["iam-core"] },
     Rule { of: "iam-store-mysql", never: &[HTTP, FRAMEWORKS], family: &["iam-core"] },
     Rule { of: "iam-store-testkit", never: &[SQL, HTTP, FRAMEWORKS], family: &["iam-core"] },
+    // For the tests of hosts on either framework, so it brings neither; its store does bring SQL.
+    Rule {
+        of: "iam-testkit",
+        never: &[HTTP, FRAMEWORKS],
+        family: &["iam-core", "iam-store-sqlite", "iam-web"],
+    },
     // These two speak HTTP to others, so they may see a client, which brings `http` and `tower`.
     Rule { of: "iam-mfa", never: &[SQL, FRAMEWORKS], family: &["iam-core"] },
     Rule { of: "iam-sso", never: &[SQL, FRAMEWORKS], family: &["iam-core"] },

@@ -1,0 +1,173 @@
+//! For the tests of services that use the IAM family: an identity layer with people in one line, a clock that can be moved, and
+//! the audit trail to look at.
+//!
+//! It goes under `[dev-dependencies]`. What is tested is the service itself, with its real guards and the real rules: only the
+//! store (SQLite, gone with the test), the cost of password hashes, the clock and the keys are the test's.
+//!
+//! # With axum
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::body::Body;
+//! use axum::extract::ConnectInfo;
+//! use axum::http::{Request, StatusCode};
+//! use axum::{Extension, Router, routing::get};
+//! use iam_axum::{IamLayer, WebIam, auth_routes, requires_role};
+//! use iam_testkit::{PEER, TestIam};
+//! use tower::ServiceExt;
+//!
+//! // The service, as its `main` makes it.
+//! fn my_app(web: WebIam) -> Router {
+//!     Router::new()
+//!         .route("/reports", get(async || "reports").post(async || "made").route_layer(requires_role(["auditor"])))
+//!         .merge(auth_routes(&web))
+//!         .layer(IamLayer::new(web))
+//! }
+//!
+//! // #[tokio::test]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() { only_auditors_read_reports().await }
+//! async fn only_auditors_read_reports() {
+//!     let test = TestIam::new().await;
+//!     // Without a connection nobody knows where a request comes from: this says it for all of them. Last, outside the layer.
+//!     let app = my_app(test.web()).layer(Extension(ConnectInfo(PEER)));
+//!     let send = async |request: Request<Body>| app.clone().oneshot(request).await.unwrap().status();
+//!
+//!     let alice = test.signed_in("alice").role("auditor").parent("acme").await;
+//!     let by_cookie = || Request::get("/reports").header("cookie", alice.cookie()).body(Body::empty()).unwrap();
+//!     assert_eq!(send(by_cookie()).await, StatusCode::OK);
+//!
+//!     // A program shows a bearer token instead.
+//!     let bearer = alice.bearer().await;
+//!     let request = Request::get("/reports").header("authorization", bearer).body(Body::empty()).unwrap();
+//!     assert_eq!(send(request).await, StatusCode::OK);
+//!
+//!     // A browser says which page an unsafe request comes from; without that it is refused.
+//!     let post = || Request::post("/reports").header("cookie", alice.cookie());
+//!     assert_eq!(send(post().body(Body::empty()).unwrap()).await, StatusCode::FORBIDDEN);
+//!     let request = post().header("origin", alice.origin()).body(Body::empty()).unwrap();
+//!     assert_eq!(send(request).await, StatusCode::OK);
+//!
+//!     // Somebody else may not, and that is in the audit trail.
+//!     let bob = test.signed_in("bob").await;
+//!     let request = Request::get("/reports").header("cookie", bob.cookie()).body(Body::empty()).unwrap();
+//!     assert_eq!(send(request).await, StatusCode::FORBIDDEN);
+//!     let events = test.events().await;
+//!     assert!(events.iter().any(|event| event.event == "authz_fail" && event.account == Some(bob.account())));
+//!
+//!     // After half an hour without a request the session is over.
+//!     test.later(Duration::from_mins(31));
+//!     assert_eq!(send(by_cookie()).await, StatusCode::UNAUTHORIZED);
+//! }
+//! ```
+//!
+//! # With actix-web
+//!
+//! The same people, cookies and events; a request says itself where it comes from.
+//!
+//! ```
+//! use actix_web::http::StatusCode;
+//! use actix_web::test::{TestRequest, call_service, init_service};
+//! use actix_web::{App, web};
+//! use iam_actix::{IamLayer, WebIam, auth_routes, requires_role};
+//! use iam_testkit::{PEER, TestIam};
+//!
+//! // The service's routes, as its `main` has them.
+//! fn my_routes(web: WebIam) -> impl FnOnce(&mut web::ServiceConfig) {
+//!     move |config| {
+//!         let reports = web::get().to(async || "reports").wrap(requires_role(["auditor"]));
+//!         config.route("/reports", reports).configure(auth_routes(&web));
+//!     }
+//! }
+//!
+//! // #[actix_web::test]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() { only_auditors_read_reports().await }
+//! async fn only_auditors_read_reports() {
+//!     let test = TestIam::new().await;
+//!     let app = App::new().configure(my_routes(test.web())).wrap(IamLayer::new(test.web()));
+//!     let app = init_service(app).await;
+//!
+//!     let alice = test.signed_in("alice").role("auditor").await;
+//!     let request = TestRequest::get().uri("/reports").peer_addr(PEER);
+//!     let request = request.insert_header(("cookie", alice.cookie())).to_request();
+//!     assert_eq!(call_service(&app, request).await.status(), StatusCode::OK);
+//!
+//!     let request = TestRequest::get().uri("/reports").peer_addr(PEER).to_request();
+//!     assert_eq!(call_service(&app, request).await.status(), StatusCode::UNAUTHORIZED);
+//! }
+//! ```
+//!
+//! # Objects of a parent
+//!
+//! [`TestIam::parent`] gives the id that the service's objects name, and that its resolver for `requires_parent` answers with:
+//!
+//! ```
+//! # use iam_testkit::TestIam;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let test = TestIam::new().await;
+//! let acme = test.parent("acme").await; // now save a document of `acme`
+//! let alice = test.signed_in("alice").parent("acme").await; // who may read it
+//! let eve = test.signed_in("eve").parent("globex").await; // who may not
+//! # let _ = (acme, alice, eve);
+//! # }
+//! ```
+//!
+//! An account belongs to at most one parent, for good: to ask for another one, or for one when it was made without, panics.
+//!
+//! # Other rules than the default ones
+//!
+//! [`TestIam::builder`] takes what the service's own start says, to the identity layer and to its HTTP surface:
+//!
+//! ```
+//! use iam_testkit::TestIam;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let test = TestIam::builder()
+//!     .with(|iam| iam.most_sessions(1).base_url("https://app.example.com".parse().unwrap()))
+//!     .web(|web| web.service("Reports").auth_path("/account"))
+//!     .build()
+//!     .await;
+//! assert_eq!(test.origin(), "https://app.example.com");
+//! assert!(test.signed_in("alice").await.cookie().starts_with("__Host-iam_session="));
+//! # }
+//! ```
+//!
+//! # What to know
+//!
+//! - **The base URL is `http://localhost`** unless [`with`](TestIamBuilder::with) says otherwise. The session's cookie is then
+//!   called `iam_session`; under an `https` base URL it is `__Host-iam_session`. [`SignedInPerson::cookie`] has the right one.
+//! - **Nothing happens in the background.** The worker, which ends sessions that ran out and removes old records, does not run, so
+//!   that events come in the same order every time. `test.iam().upkeep().await` does its work once. Guards don't wait for it.
+//! - **Signing in is real** and is in the events: `user_created`, `authn_login_success`, `session_created`. Count what your own
+//!   request adds, or look for its account.
+//! - **Everything panics** that does not work, with the reason: this is for tests.
+
+#![expect(
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "it is for tests: what does not work fails the test, and the crate's documentation says so"
+)]
+
+mod people;
+mod test_iam;
+
+pub use iam_core::audit::{Outcome, Record};
+pub use iam_core::clock::{ManualClock, Timestamp};
+pub use iam_core::id::{AccountId, ParentId, SessionId};
+pub use iam_core::{Iam, IamBuilder};
+pub use iam_web::{WebIam, WebIamBuilder};
+pub use people::{Person, SignIn, SignedInPerson};
+pub use test_iam::{PASSWORD, PEER, TestIam, TestIamBuilder};
+
+/// What `result` holds, or the end of the test.
+fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Display) -> T {
+    result.unwrap_or_else(|error| {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let causes: String = causes.flat_map(|cause| [": ".to_owned(), cause.to_string()]).collect();
+        panic!("iam-testkit: {what}: {error}{causes}")
+    })
+}

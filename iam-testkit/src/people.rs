@@ -1,0 +1,240 @@
+//! People in one line.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use iam_core::Error;
+use iam_core::account::{LoginIdentifier, Username};
+use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
+use iam_core::id::{AccountId, SessionId};
+use iam_core::meta::Client;
+use iam_core::origin::BaseUrl;
+use iam_core::password::PlainPassword;
+use iam_core::role::RoleName;
+use iam_core::token::Carrier;
+use tokio::sync::OnceCell;
+
+use crate::must;
+use crate::test_iam::{PASSWORD, PEER, TestIam};
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Somebody with an account: await it for the account's id. From [`TestIam::account`].
+#[derive(Clone, Debug)]
+#[must_use = "nobody is made until it is awaited"]
+pub struct Person {
+    test: TestIam,
+    name: String,
+    password: String,
+    roles: Vec<String>,
+    parent: Option<String>,
+}
+
+impl Person {
+    pub(crate) fn new(test: TestIam, name: &str) -> Self {
+        Self { test, name: name.to_owned(), password: PASSWORD.to_owned(), roles: Vec::new(), parent: None }
+    }
+
+    /// With a role, besides those that they hold already. The role is made, unless it is there.
+    pub fn role(mut self, name: &str) -> Self {
+        self.roles.push(name.to_owned());
+        self
+    }
+
+    /// In a parent, which is made, unless it is there.
+    ///
+    /// An account belongs to at most one parent, from when it is made: awaiting this panics if the account is there and is not
+    /// in this parent, and if `parent` was called before with another one.
+    pub fn parent(mut self, key: &str) -> Self {
+        if let Some(other) = self.parent.as_deref().filter(|other| *other != key) {
+            let name = &self.name;
+            panic!("iam-testkit: {name} can't be in `{other}` and in `{key}`: an account has one parent")
+        }
+        self.parent = Some(key.to_owned());
+        self
+    }
+
+    /// With another password than [`PASSWORD`]: for a new account, and for one that has it already.
+    pub fn password(mut self, password: &str) -> Self {
+        password.clone_into(&mut self.password);
+        self
+    }
+
+    async fn ensure(&self) -> AccountId {
+        let (name, iam, service) = (&self.name, self.test.iam(), Actor::service());
+        let username = must(Username::parse(name), format_args!("`{name}` can't be a user name"));
+        let parent = match &self.parent {
+            Some(key) => Some(self.test.parent(key).await),
+            None => None,
+        };
+        let find = async || must(iam.account_by_username(&username).await, "accounts can't be read");
+        if find().await.is_none() {
+            let mut new = NewAccount::new(username.clone()).password(self.plain_password());
+            new.parent = parent;
+            match iam.create_account(new, &service).await {
+                // Another task of the test was faster.
+                Err(Error::Conflict(_)) => {}
+                made => {
+                    must(made, format_args!("{name}'s account can't be made"));
+                }
+            }
+        }
+        let Some(account) = find().await else { panic!("iam-testkit: {name}'s account has gone") };
+        if let Some(key) = self.parent.as_ref().filter(|_| account.parent != parent) {
+            let now = if account.parent.is_some() { "in another parent" } else { "without a parent" };
+            panic!(
+                "iam-testkit: {name} can't be put in `{key}`: the account is there, {now}, and keeps what it was \
+                 made with; take another name"
+            )
+        }
+        for role in &self.roles {
+            let parsed = must(RoleName::parse(role), format_args!("`{role}` can't be a role's name"));
+            let granted = iam.grant_role(account.id, &parsed, &service).await;
+            must(granted, format_args!("{name} can't be given the role `{role}`"));
+        }
+        account.id
+    }
+
+    async fn sign_in(&self, carrier: Carrier) -> SignedIn {
+        let name = &self.name;
+        let identifier =
+            must(LoginIdentifier::parse(name), format_args!("`{name}` can't sign in by that name"));
+        let login = Login {
+            identifier: &identifier,
+            password: self.plain_password(),
+            device: None,
+            carrier,
+            replaces: None,
+            client: &Client::at(PEER.ip()),
+        };
+        match self.test.iam().login(login).await {
+            Err(Error::Credentials) => panic!(
+                "iam-testkit: {name} can't sign in: the account has another password (then give it with \
+                 `.password(..)`), or it or its parent is not active"
+            ),
+            done => must(done, format_args!("{name} can't sign in")),
+        }
+    }
+
+    fn plain_password(&self) -> PlainPassword {
+        must(
+            PlainPassword::new(self.password.as_str()),
+            format_args!("`{}` can't be a password", self.password),
+        )
+    }
+}
+
+impl IntoFuture for Person {
+    type Output = AccountId;
+    type IntoFuture = Boxed<AccountId>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.ensure().await })
+    }
+}
+
+/// Somebody who is about to sign in: await it for the [`SignedInPerson`]. From [`TestIam::signed_in`].
+#[derive(Clone, Debug)]
+#[must_use = "nobody signs in until it is awaited"]
+pub struct SignIn {
+    person: Person,
+}
+
+impl SignIn {
+    pub(crate) fn new(person: Person) -> Self {
+        Self { person }
+    }
+
+    /// With a role, as [`Person::role`].
+    pub fn role(self, name: &str) -> Self {
+        Self { person: self.person.role(name) }
+    }
+
+    /// In a parent, as [`Person::parent`].
+    pub fn parent(self, key: &str) -> Self {
+        Self { person: self.person.parent(key) }
+    }
+
+    /// With another password than [`PASSWORD`], as [`Person::password`].
+    pub fn password(self, password: &str) -> Self {
+        Self { person: self.person.password(password) }
+    }
+}
+
+impl IntoFuture for SignIn {
+    type Output = SignedInPerson;
+    type IntoFuture = Boxed<SignedInPerson>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let person = self.person;
+            person.ensure().await;
+            let signed_in = person.sign_in(Carrier::Cookie).await;
+            let base = person.test.iam().base_url();
+            // As the HTTP surface names it.
+            let name = if base.is_none_or(BaseUrl::is_https) { "__Host-iam_session" } else { "iam_session" };
+            SignedInPerson {
+                account: signed_in.account,
+                session: signed_in.session,
+                cookie: format!("{name}={}", *signed_in.token.expose()),
+                bearer: Arc::default(),
+                person,
+            }
+        })
+    }
+}
+
+/// Somebody who has signed in. Clones share the sessions.
+#[derive(Clone)]
+pub struct SignedInPerson {
+    account: AccountId,
+    session: SessionId,
+    cookie: String,
+    bearer: Arc<OnceCell<String>>,
+    person: Person,
+}
+
+impl SignedInPerson {
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// The session of the [`cookie`](Self::cookie).
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The value of the `Cookie` header, name included.
+    pub fn cookie(&self) -> String {
+        self.cookie.clone()
+    }
+
+    /// The value of the `Authorization` header for a program of theirs.
+    ///
+    /// It is a session of its own, as it must be: a token is good for one of the two headers only. The first call signs in a
+    /// second time, at the time that the clock then shows; later calls give the same.
+    pub async fn bearer(&self) -> String {
+        let sign_in = async || {
+            let signed_in = self.person.sign_in(Carrier::Bearer).await;
+            format!("Bearer {}", *signed_in.token.expose())
+        };
+        self.bearer.get_or_init(sign_in).await.clone()
+    }
+
+    /// The value of the `Origin` header, that a browser sends with an unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) from
+    /// the service's own pages. Guards refuse one with a cookie and without this; one with a bearer token needs none.
+    pub fn origin(&self) -> String {
+        self.person.test.origin()
+    }
+}
+
+impl std::fmt::Debug for SignedInPerson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedInPerson")
+            .field("name", &self.person.name)
+            .field("account", &self.account)
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}

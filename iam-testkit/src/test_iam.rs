@@ -1,0 +1,180 @@
+//! The identity layer of a test.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use iam_core::audit::Record;
+use iam_core::clock::{Clock, ManualClock, Timestamp};
+use iam_core::flow::Actor;
+use iam_core::id::ParentId;
+use iam_core::keys::{Keys, SecretKey};
+use iam_core::origin::BaseUrl;
+use iam_core::parent::ParentKey;
+use iam_core::password::{Argon2Params, HashingConfig};
+use iam_core::seal::KeyRing;
+use iam_core::store::Store;
+use iam_core::{Iam, IamBuilder};
+use iam_store_sqlite::SqliteStore;
+use iam_web::{WebIam, WebIamBuilder};
+
+use crate::must;
+use crate::people::{Person, SignIn};
+
+/// Everybody's password, unless they were given another one.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// Where people sign in from, and where a test's requests may come from: an address that is nobody's (RFC 5737).
+pub const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 49_152);
+
+/// Where the clock of a test begins: 2026-01-01T00:00:00Z.
+const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// How many audit records are read at once.
+const PAGE: u32 = 1000;
+
+/// The identity layer of a test. Cheap to clone: all clones are the same one. Each [`new`](Self::new) is another one, that shares
+/// nothing with the rest, so tests can run at the same time.
+#[derive(Clone, Debug)]
+pub struct TestIam {
+    web: WebIam,
+    store: SqliteStore,
+    clock: Arc<ManualClock>,
+}
+
+impl TestIam {
+    /// One with the default rules, and nobody in it.
+    pub async fn new() -> Self {
+        Self::builder().build().await
+    }
+
+    /// Begins to set one up.
+    pub fn builder() -> TestIamBuilder {
+        TestIamBuilder { iam: Vec::new(), web: Vec::new() }
+    }
+
+    /// What the service's routes and layer take. A clone, which is cheap.
+    pub fn web(&self) -> WebIam {
+        self.web.clone()
+    }
+
+    /// The identity layer itself: for a service that sets up its HTTP surface alone, and for everything that has no short form
+    /// here.
+    pub fn iam(&self) -> &Iam {
+        self.web.iam()
+    }
+
+    /// The clock. [`later`](Self::later) moves it.
+    pub fn clock(&self) -> &Arc<ManualClock> {
+        &self.clock
+    }
+
+    /// The time by that clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves the clock forward. Nothing waits, nothing runs meanwhile.
+    pub fn later(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The `Origin` that a browser sends from the service's own pages.
+    pub fn origin(&self) -> String {
+        self.iam().base_url().map(BaseUrl::origin).unwrap_or_default()
+    }
+
+    /// Somebody with an account who is not signed in. Made when it is awaited, unless the account is there; gives its id.
+    pub fn account(&self, name: &str) -> Person {
+        Person::new(self.clone(), name)
+    }
+
+    /// Somebody who has just signed in. The account is made when it is awaited, unless it is there. Every time is another
+    /// session, as from another browser.
+    pub fn signed_in(&self, name: &str) -> SignIn {
+        SignIn::new(self.account(name))
+    }
+
+    /// A parent's id. It is made, unless it is there.
+    pub async fn parent(&self, key: &str) -> ParentId {
+        let parsed = must(ParentKey::parse(key), format_args!("`{key}` can't be a parent's key"));
+        must(
+            self.iam().ensure_parent(&parsed, &Actor::service()).await,
+            format_args!("the parent `{key}` can't be made"),
+        )
+    }
+
+    /// All of the audit trail so far, oldest first.
+    ///
+    /// Refusals of one kind to one caller within ten minutes are one record that counts them: see [`logged`](Self::logged).
+    pub async fn events(&self) -> Vec<Record> {
+        must(self.iam().flush_refusals().await, "the refusals can't be written to the audit trail");
+        let (mut records, mut before) = (Vec::new(), None);
+        loop {
+            let page = must(self.store.audit_entries(before, PAGE).await, "the audit trail can't be read");
+            let Some(oldest) = page.last() else { break };
+            before = Some(oldest.id);
+            records.extend(page.into_iter().map(|entry| entry.record));
+        }
+        records.reverse();
+        records
+    }
+
+    /// How often something happened, by the event's name, such as `authz_fail`.
+    pub async fn logged(&self, event: &str) -> u32 {
+        self.events().await.iter().filter(|record| record.event == event).map(|record| record.count).sum()
+    }
+}
+
+type Change<T> = Box<dyn FnOnce(T) -> T + Send>;
+
+/// Sets up a [`TestIam`].
+#[must_use]
+pub struct TestIamBuilder {
+    iam: Vec<Change<IamBuilder>>,
+    web: Vec<Change<WebIamBuilder>>,
+}
+
+impl TestIamBuilder {
+    /// Sets up the identity layer further: limits, policies, the base URL, other password schemes.
+    ///
+    /// A clock set here would not be the one that [`TestIam::later`] moves.
+    pub fn with(mut self, change: impl FnOnce(IamBuilder) -> IamBuilder + Send + 'static) -> Self {
+        self.iam.push(Box::new(change));
+        self
+    }
+
+    /// Sets up the HTTP surface further: paths, origins, proxies.
+    pub fn web(mut self, change: impl FnOnce(WebIamBuilder) -> WebIamBuilder + Send + 'static) -> Self {
+        self.web.push(Box::new(change));
+        self
+    }
+
+    /// The identity layer, with nobody in it.
+    pub async fn build(self) -> TestIam {
+        let store = must(SqliteStore::open_in_memory().await, "the store can't be opened");
+        must(store.migrate().await, "the store can't be migrated");
+        let secret = must(SecretKey::from_bytes(&[7; 32]), "the key is refused");
+        let keys = Keys { secret, ring: KeyRing::single([8; 32]) };
+        let clock = Arc::new(ManualClock::new(START));
+        let cost = Argon2Params::danger_weak_for_tests();
+        let builder = Iam::builder(store.clone(), keys)
+            .argon2(cost)
+            .hashing(HashingConfig { threads: 1, ..HashingConfig::for_params(&cost) })
+            .clock(Arc::clone(&clock))
+            .base_url(must("http://localhost".parse(), "the base URL is refused"));
+        let builder = self.iam.into_iter().fold(builder, |builder, change| change(builder));
+        // The worker is dropped: what it does would come at any time between the steps of a test.
+        let (iam, _worker) =
+            must(builder.build_with_manual_worker().await, "the identity layer can't be built");
+        let web = self.web.into_iter().fold(WebIam::builder(iam), |builder, change| change(builder));
+        TestIam { web: web.build(), store, clock }
+    }
+}
+
+impl fmt::Debug for TestIamBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestIamBuilder").finish_non_exhaustive()
+    }
+}

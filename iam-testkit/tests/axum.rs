@@ -1,0 +1,147 @@
+//! A service on axum, tested with the kit.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::request::Builder;
+use axum::http::{Request, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+use iam_axum::{IamLayer, ParentId, WebIam, auth_routes, requires_parent, requires_role};
+use iam_testkit::{PEER, TestIam};
+use tower::ServiceExt;
+
+type Documents = Arc<BTreeMap<u64, ParentId>>;
+
+async fn document_parent(
+    State(all): State<Documents>,
+    Path(id): Path<u64>,
+) -> Result<Option<ParentId>, Infallible> {
+    Ok(all.get(&id).copied())
+}
+
+async fn ok() -> &'static str {
+    "ok"
+}
+
+fn service(web: WebIam, documents: Documents) -> Router {
+    let same_parent = requires_parent(document_parent).with_state(documents);
+    Router::new()
+        .route("/reports", get(ok).post(ok).route_layer(requires_role(["auditor"])))
+        .route("/documents/{id}", get(ok).route_layer(same_parent))
+        .merge(auth_routes(&web))
+        .layer(IamLayer::new(web))
+}
+
+/// The service, with document 1 of `acme` and document 2 of `globex`.
+async fn app(test: &TestIam) -> Router {
+    let documents = BTreeMap::from([(1, test.parent("acme").await), (2, test.parent("globex").await)]);
+    service(test.web(), Arc::new(documents)).layer(Extension(ConnectInfo(PEER)))
+}
+
+async fn send(app: &Router, request: Builder) -> StatusCode {
+    app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn roles() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let reports = || Request::get("/reports");
+    assert_eq!(send(&app, reports()).await, StatusCode::UNAUTHORIZED);
+    let alice = test.signed_in("alice").role("auditor").await;
+    let bob = test.signed_in("bob").role("clerk").await;
+    assert_eq!(send(&app, reports().header("cookie", alice.cookie())).await, StatusCode::OK);
+    assert_eq!(test.logged("authz_fail").await, 0);
+    for _ in 0..3 {
+        assert_eq!(send(&app, reports().header("cookie", bob.cookie())).await, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(test.logged("authz_fail").await, 3);
+    let refused: Vec<_> =
+        test.events().await.into_iter().filter(|event| event.event == "authz_fail").collect();
+    assert!(refused.iter().all(|event| event.actor == Some(bob.account())), "{refused:?}");
+    test.account("bob").role("auditor").await;
+    assert_eq!(send(&app, reports().header("cookie", bob.cookie())).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn parents() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").parent("acme").await;
+    let max = test.signed_in("max").await;
+    for (person, path, status) in [
+        (&alice, "/documents/1", StatusCode::OK),
+        (&alice, "/documents/2", StatusCode::FORBIDDEN),
+        (&alice, "/documents/3", StatusCode::FORBIDDEN),
+        (&max, "/documents/1", StatusCode::FORBIDDEN),
+    ] {
+        let request = Request::get(path).header("cookie", person.cookie());
+        assert_eq!(send(&app, request).await, status, "{person:?} {path}");
+    }
+}
+
+#[tokio::test]
+async fn time() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let bearer = alice.bearer().await;
+    let by_cookie = || Request::get("/reports").header("cookie", alice.cookie());
+    let by_bearer = || Request::get("/reports").header("authorization", bearer.as_str());
+    test.later(Duration::from_mins(29));
+    assert_eq!(send(&app, by_cookie()).await, StatusCode::OK);
+    test.later(Duration::from_mins(2));
+    assert_eq!(send(&app, by_cookie()).await, StatusCode::OK, "it was used");
+    assert_eq!(send(&app, by_bearer()).await, StatusCode::UNAUTHORIZED, "it was not");
+    test.later(Duration::from_mins(31));
+    assert_eq!(send(&app, by_cookie()).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn bearer_tokens() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let bearer = alice.bearer().await;
+    let with = |header: Builder| header.header("authorization", bearer.as_str());
+    assert_eq!(send(&app, with(Request::get("/reports"))).await, StatusCode::OK);
+    assert_eq!(send(&app, with(Request::post("/reports"))).await, StatusCode::OK, "needs no origin");
+    let as_cookie = bearer.replace("Bearer ", "iam_session=");
+    let request = Request::get("/reports").header("cookie", as_cookie);
+    assert_eq!(send(&app, request).await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn unsafe_requests() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let post = || Request::post("/reports").header("cookie", alice.cookie());
+    assert_eq!(send(&app, post()).await, StatusCode::FORBIDDEN);
+    let foreign = post().header("origin", "https://evil.example");
+    assert_eq!(send(&app, foreign).await, StatusCode::FORBIDDEN);
+    assert_eq!(test.logged("malicious_csrf").await, 2);
+    assert_eq!(send(&app, post().header("origin", alice.origin())).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn behind_https() {
+    let test = TestIam::builder()
+        .with(|iam| iam.base_url("https://app.example.com".parse().unwrap()))
+        .web(|web| web.api_path("/v1"))
+        .build()
+        .await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let post = Request::post("/reports").header("cookie", alice.cookie()).header("origin", alice.origin());
+    assert_eq!(send(&app, post).await, StatusCode::OK);
+    let me = Request::get("/v1/me").header("cookie", alice.cookie());
+    assert_eq!(send(&app, me).await, StatusCode::OK, "the surface that was set up");
+}

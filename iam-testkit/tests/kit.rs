@@ -1,0 +1,162 @@
+//! The kit itself: what it makes, and how it says what it can't.
+
+use std::time::Duration;
+
+use iam_core::account::Username;
+use iam_core::role::RoleName;
+use iam_core::session::SessionPolicy;
+use iam_core::store::Readiness;
+use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
+
+#[tokio::test]
+async fn everybody_is_made_once() {
+    let test = TestIam::new().await;
+    let bob = test.account("bob").role("clerk").parent("acme").await;
+    assert_eq!(test.account("bob").await, bob);
+    let signed_in = test.signed_in("bob").role("auditor").parent("acme").await;
+    assert_eq!(signed_in.account(), bob);
+    assert_eq!(test.logged("user_created").await, 1);
+    assert_eq!(test.logged("privilege_permissions_changed").await, 2, "roles add up");
+    assert_eq!(test.logged("parent_created").await, 1);
+    let account = test.iam().account_by_username(&Username::parse("bob").unwrap()).await.unwrap().unwrap();
+    assert_eq!(account.parent, Some(test.parent("acme").await));
+    assert_eq!(test.iam().readiness().await.unwrap(), Readiness::Ready);
+}
+
+#[tokio::test]
+async fn at_the_same_time_too() {
+    let test = TestIam::new().await;
+    let sign_in = || test.signed_in("alice").role("auditor").parent("acme").into_future();
+    let (one, other) = tokio::join!(sign_in(), sign_in());
+    assert_eq!(one.account(), other.account());
+    assert_ne!(one.session(), other.session());
+    assert_ne!(one.cookie(), other.cookie());
+}
+
+#[tokio::test]
+async fn a_test_is_alone() {
+    let (one, other) = tokio::join!(TestIam::new(), TestIam::new());
+    one.signed_in("alice").await;
+    one.later(Duration::from_secs(5));
+    assert_eq!(other.logged("user_created").await, 0);
+    assert_eq!(one.now().since(other.now()), Duration::from_secs(5));
+    assert_eq!(other.iam().now(), other.now(), "the clock is the identity layer's");
+}
+
+#[tokio::test]
+async fn a_bearer_token_is_a_session_of_its_own_and_made_when_asked_for() {
+    let test = TestIam::new().await;
+    let alice = test.signed_in("alice").await;
+    assert_eq!(test.logged("session_created").await, 1);
+    let bearer = alice.bearer().await;
+    assert_eq!(alice.clone().bearer().await, bearer, "and once");
+    assert_eq!(test.logged("session_created").await, 2);
+    let token = bearer.strip_prefix("Bearer ").unwrap();
+    assert!(!alice.cookie().contains(token));
+    assert!(!format!("{alice:?}").contains(token));
+}
+
+#[tokio::test]
+async fn the_cookie_is_called_as_the_base_url_asks() {
+    let test = TestIam::new().await;
+    assert!(test.signed_in("alice").await.cookie().starts_with("iam_session="));
+    assert_eq!(test.origin(), "http://localhost");
+    let test =
+        TestIam::builder().with(|iam| iam.base_url("https://app.example.com".parse().unwrap())).build().await;
+    let alice = test.signed_in("alice").await;
+    assert!(alice.cookie().starts_with("__Host-iam_session="));
+    assert_eq!(alice.origin(), "https://app.example.com");
+}
+
+#[tokio::test]
+async fn events_come_in_order_however_many() {
+    let test = TestIam::new().await;
+    let alice = test.account("alice").await;
+    let (role, service) = (RoleName::parse("clerk").unwrap(), iam_core::flow::Actor::service());
+    for _ in 0..501 {
+        test.iam().grant_role(alice, &role, &service).await.unwrap();
+        test.iam().revoke_role(alice, &role, &service).await.unwrap();
+        test.later(Duration::from_secs(1));
+    }
+    let events = test.events().await;
+    assert!(events.is_sorted_by_key(|event| event.at));
+    assert_eq!(events[0].event, "sys_startup");
+    assert_eq!(test.logged("privilege_permissions_changed").await, 1002);
+    test.signed_in("alice").await;
+    let events = test.events().await;
+    let [.., login, session] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((login.event.as_ref(), session.event.as_ref()), ("authn_login_success", "session_created"));
+    assert_eq!((login.outcome, login.account), (Outcome::Success, Some(alice)));
+    assert_eq!(login.client.address, Some(PEER.ip()));
+}
+
+#[tokio::test]
+async fn the_worker_runs_when_it_is_told() {
+    let test = TestIam::new().await;
+    test.signed_in("alice").await;
+    test.later(Duration::from_hours(13));
+    assert_eq!(test.logged("session_expired").await, 0);
+    test.iam().upkeep().await.unwrap();
+    assert_eq!(test.logged("session_expired").await, 1);
+}
+
+#[tokio::test]
+async fn the_rules_can_be_set() {
+    let idle = Duration::from_mins(5);
+    let test = TestIam::builder()
+        .with(move |iam| iam.sessions(SessionPolicy { idle, ..SessionPolicy::default() }))
+        .with(|iam| iam.most_sessions(1))
+        .build()
+        .await;
+    assert_eq!(test.iam().session_policy().idle, idle, "each change comes on top of the one before");
+    test.signed_in("alice").await;
+    test.signed_in("alice").await;
+    let events = test.events().await;
+    assert!(events.iter().any(|event| event.reason.as_deref() == Some("evicted")));
+}
+
+#[tokio::test]
+async fn a_password_of_ones_own() {
+    let test = TestIam::new().await;
+    test.account("carol").password("wrong pony charger").await;
+    test.signed_in("carol").password("wrong pony charger").await;
+}
+
+#[tokio::test]
+#[should_panic(
+    expected = "carol can't sign in: the account has another password (then give it with `.password(..)`)"
+)]
+async fn another_password_is_pointed_out() {
+    let test = TestIam::new().await;
+    test.account("carol").password("wrong pony charger").await;
+    test.signed_in("carol").password(PASSWORD).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "alice can't be put in `globex`: the account is there, in another parent")]
+async fn a_second_parent_is_refused() {
+    let test = TestIam::new().await;
+    test.account("alice").parent("acme").await;
+    test.signed_in("alice").parent("globex").await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "alice can't be put in `acme`: the account is there, without a parent")]
+async fn a_parent_that_comes_late_is_refused() {
+    let test = TestIam::new().await;
+    test.account("alice").await;
+    test.account("alice").parent("acme").await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "alice can't be in `acme` and in `globex`: an account has one parent")]
+async fn two_parents_at_once_are_refused() {
+    let test = TestIam::new().await;
+    test.account("alice").parent("acme").parent("acme").parent("globex").await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "`Not A Key` can't be a parent's key: parent")]
+async fn a_wrong_name_is_pointed_out() {
+    TestIam::new().await.parent("Not A Key").await;
+}
