@@ -69,7 +69,9 @@ impl FromRequest for CurrentUser {
             match context.request.required_principal(&View::of(&request)).await {
                 Ok(principal) => Ok(Self(principal)),
                 Err(refusal) => {
-                    context.unknown_caller.set(refusal.status >= 500);
+                    if refusal.status >= 500 {
+                        context.unknown_caller.set(true);
+                    }
                     Err(refused(*refusal))
                 }
             }

@@ -80,7 +80,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             match answer.await {
-                Ok(answer) if context.unknown_caller.get() && answer.status().as_u16() < 400 => {
+                Ok(answer) if context.unknown_caller.get() && answer.status().as_u16() < 500 => {
                     let instead = context.request.unknown_caller(&View::of(answer.request()));
                     Err(finished(&context.request, "nobody knows who asked", convert::response(instead)))
                 }

@@ -110,6 +110,13 @@ impl SessionPolicy {
         }
     }
 
+    /// When a session that is not used from now on ends. Use within one interval after it was written down is not written again,
+    /// so it is given away: the deadline is late by at most that interval, never early.
+    pub(crate) fn idle_deadline(&self, login_at: Timestamp, last_seen_at: Timestamp) -> Timestamp {
+        let unseen = if last_seen_at > login_at { self.touch_interval() } else { Duration::ZERO };
+        last_seen_at.plus(self.idle).plus(unseen)
+    }
+
     /// How often use is written down at most: once a minute, more often only when the idle time-out is very short.
     pub fn touch_interval(&self) -> Duration {
         (self.idle / 30).min(Duration::from_mins(1))
@@ -169,7 +176,7 @@ impl SessionSummary {
     /// Whether it still counts, though nobody may have ended it yet.
     pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
         now < self.login_at.plus(policy.absolute)
-            && now < self.last_seen_at.plus(policy.idle).plus(policy.touch_interval())
+            && now < policy.idle_deadline(self.login_at, self.last_seen_at)
     }
 }
 
@@ -241,7 +248,7 @@ impl SessionRecord {
         if now >= self.login_at.plus(policy.absolute) {
             return Standing::RanOut(EndReason::Expired);
         }
-        if now >= self.idle_deadline(policy) {
+        if now >= policy.idle_deadline(self.login_at, self.last_seen_at) {
             return Standing::RanOut(EndReason::Idle);
         }
         let parent_active = self.parent.as_ref().is_none_or(|parent| parent.status == ParentStatus::Active);
@@ -273,13 +280,6 @@ impl SessionRecord {
             amr: self.amr,
         };
         Standing::Active { principal, touch }
-    }
-
-    /// Use within one interval after it was written down is not written again, so it is given away: the deadline is late
-    /// by at most that interval, never early.
-    fn idle_deadline(&self, policy: &SessionPolicy) -> Timestamp {
-        let unseen = if self.was_touched() { policy.touch_interval() } else { Duration::ZERO };
-        self.last_seen_at.plus(policy.idle).plus(unseen)
     }
 
     fn was_touched(&self) -> bool {

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS_BETWEEN_UPKEEP: u32 = 60;
 
 /// The most batches of one round, so that a backlog of years is worked off in the course of a day.
-const MOST_BATCHES: u32 = 50;
+const MOST_BATCHES: u32 = 100;
 
 /// Writes down what was counted, ends what ran out, and removes what nobody needs any more, for as long as the [`Iam`] that
 /// it belongs to lives. Any number of processes may do so on one store.
@@ -52,7 +52,10 @@ impl Worker {
 async fn upkeep(iam: &Iam) {
     for _ in 0..MOST_BATCHES {
         match iam.upkeep().await {
-            Ok(done) if done.is_more_waiting() => {}
+            Ok(done) if done.is_more_waiting() => {
+                // A long backlog holds nothing else up.
+                let _ = iam.flush_refusals().await;
+            }
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(

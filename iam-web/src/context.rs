@@ -205,10 +205,15 @@ impl RequestContext {
 
     /// What the request's headers alone say about where it comes from: `Some(true)`, it is fine.
     pub(crate) fn csrf_by_headers(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
-        // No browser sends a bearer token by itself.
-        if caller.carrier == Carrier::Bearer {
+        // No browser sends a bearer token by itself. (It does send Basic and Negotiate: those are nobody's session.)
+        if caller.carrier == Carrier::Bearer && caller.principal().is_some() {
             return Some(true);
         }
+        self.csrf_by_browser(view, caller)
+    }
+
+    /// The same for what signs a browser in: there a bearer token changes nothing.
+    pub(crate) fn csrf_by_browser(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
         if let [token] = view.header("x-csrf-token")[..] {
             let token = std::str::from_utf8(token).unwrap_or_default();
             return Some(self.is_csrf_token(view, caller, token));

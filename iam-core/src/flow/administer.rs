@@ -278,13 +278,19 @@ impl Iam {
         .await
     }
 
-    /// Ends a session, from the next request on. Says whether there was one to end.
+    /// Ends a session of an account, from the next request on. Says whether there was one to end; another account's is as if it
+    /// were not there.
     pub async fn revoke_session(
         &self,
         account: AccountId,
         session: SessionId,
         actor: &Actor,
     ) -> Result<bool, Error> {
+        // A session never changes its account.
+        let sessions = self.inner.store.sessions_of(account).await?;
+        if !sessions.iter().any(|known| known.id == session) {
+            return Ok(false);
+        }
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {

@@ -90,11 +90,12 @@ impl Iam {
         self.retried(|| async {
             let (new, renewal) = self.renewal(token, &candidate, false)?;
             let mut unit = self.begin().await?;
-            if !unit.sessions().renew(principal.session(), &token.hash(), &renewal).await? {
-                // Signed out, or renewed by another request, meanwhile.
-                return Err(Error::Credentials);
-            }
+            // Signed out, or renewed by another request, meanwhile: the password was right all the same.
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            if !unit.sessions().renew(principal.session(), &token.hash(), &renewal).await? {
+                unit.commit().await?;
+                return Err(Error::Conflict("session"));
+            }
             self.audit(unit.as_mut(), &Event::Reauthenticated, of(principal), client).await?;
             unit.commit().await?;
             Ok(new)
@@ -142,7 +143,10 @@ impl Iam {
                 unit.accounts().change_password(account, candidate.auth_version, &new.hash, now).await?
                     && unit.sessions().renew(kept, &token.hash(), &renewal).await?;
             if !changed {
-                return Err(Error::Credentials);
+                // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
+                drop(unit);
+                self.give_back_proof(&tried).await?;
+                return Err(Error::Conflict("session"));
             }
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
@@ -176,7 +180,13 @@ impl Iam {
     ) -> Result<(LoginCandidate, (LimitKey, Slot)), Error> {
         let tried = self.reserve_proof(principal, client).await?;
         let identifier = LoginIdentifier::Username(principal.username.clone());
-        let candidate = self.inner.store.login_candidate(&identifier).await?;
+        let candidate = match self.inner.store.login_candidate(&identifier).await {
+            Ok(candidate) => candidate,
+            Err(error) => {
+                self.give_back_proof(&tried).await?;
+                return Err(error.into());
+            }
+        };
         let candidate = candidate.filter(|found| found.account == principal.account());
         let stored = candidate.as_ref().and_then(|candidate| candidate.password.clone());
         // No unit of work is open here.

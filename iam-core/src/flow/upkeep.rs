@@ -11,6 +11,9 @@ use crate::session::EndReason;
 /// The most rows of one statement: few enough that nobody waits for them.
 const BATCH: u32 = 200;
 
+/// The most sessions that one unit of work ends, each with its record: on a slow link to the store, too, that takes a moment.
+const ENDED_AT_ONCE: u32 = 20;
+
 /// How long the token of an ended session is remembered, so that its use after the end can be told from a made-up one.
 const ENDED_TOKENS: Duration = Duration::from_hours(24);
 
@@ -36,14 +39,14 @@ impl Upkeep {
     /// Whether some kind of work filled its batch, so that there is likely more.
     pub fn is_more_waiting(&self) -> bool {
         let done = [
-            self.sessions_ended,
             self.tokens_forgotten,
             self.sessions_deleted,
             self.records_deleted,
             self.limits_purged,
             self.links_purged,
         ];
-        done.into_iter().any(|count| count >= u64::from(BATCH))
+        self.sessions_ended >= u64::from(ENDED_AT_ONCE)
+            || done.into_iter().any(|count| count >= u64::from(BATCH))
     }
 }
 
@@ -53,28 +56,69 @@ impl Iam {
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
         let now = self.now();
         let kept_since = now.minus(self.inner.audit_retention);
-        let mut done =
-            Upkeep { sessions_ended: self.retried(|| self.end_idle_sessions()).await?, ..Upkeep::default() };
-        // A unit for each kind: none holds its locks for longer than one statement.
-        let mut unit = self.begin().await?;
-        done.tokens_forgotten = unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), BATCH).await?;
-        unit.commit().await?;
-        let mut unit = self.begin().await?;
-        done.sessions_deleted = unit.sessions().delete_ended(kept_since, BATCH).await?;
-        unit.commit().await?;
-        let mut unit = self.begin().await?;
-        done.records_deleted = unit.audit().delete_before(kept_since, BATCH).await?;
-        unit.commit().await?;
-        let mut unit = self.begin().await?;
-        done.limits_purged = unit.limits().purge(now, BATCH).await?;
-        unit.commit().await?;
-        let mut unit = self.begin().await?;
-        done.links_purged = unit.one_time_tokens().purge(now, BATCH).await?;
-        unit.commit().await?;
-        if done != Upkeep::default() {
-            tracing::debug!(?done, "upkeep");
+        // Each kind by itself, in a unit of its own: where one fails the others are done all the same.
+        let mut failed = None;
+        let mut done = |result: Result<u64, Error>| {
+            result.unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                0
+            })
+        };
+        let upkeep = Upkeep {
+            sessions_ended: done(self.retried(|| self.end_idle_sessions()).await),
+            tokens_forgotten: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+            sessions_deleted: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.sessions().delete_ended(kept_since, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+            records_deleted: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.audit().delete_before(kept_since, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+            limits_purged: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.limits().purge(now, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+            links_purged: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.one_time_tokens().purge(now, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+        };
+        if upkeep != Upkeep::default() {
+            tracing::debug!(?upkeep, "upkeep");
         }
-        Ok(done)
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(upkeep),
+        }
     }
 
     async fn end_idle_sessions(&self) -> Result<u64, Error> {
@@ -82,7 +126,7 @@ impl Iam {
         let now = self.now();
         // Beyond the deadline of every session, so that none of them can be brought back by a request under way.
         let deadline = now.minus(policy.idle).minus(policy.touch_interval());
-        let idle = self.inner.store.sessions_unseen_since(deadline, BATCH).await?;
+        let idle = self.inner.store.sessions_unseen_since(deadline, ENDED_AT_ONCE).await?;
         if idle.is_empty() {
             return Ok(0);
         }

@@ -6,7 +6,7 @@ use crate::id::{AccountId, SessionId};
 use crate::session::{EndReason, NewSession, Renewal};
 use crate::token::TokenHash;
 
-/// Sessions, in a unit of work. Insert, replace and end are separate on purpose: a store that saves whole sessions brings
+/// Sessions, in a unit of work. Insert, renew and end are separate on purpose: a store that saves whole sessions brings
 /// ended ones back to life.
 #[async_trait]
 pub trait Sessions: Send {

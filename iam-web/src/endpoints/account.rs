@@ -72,7 +72,7 @@ impl RequestContext {
         };
         match self.change_password(caller, principal, &current, &new).await {
             Ok(token) => {
-                if let Err(error) = self.keep(caller, &token) {
+                if let Err(error) = self.keep(&token) {
                     return self.failed(request, &error);
                 }
                 self.to_account(request, "password")
@@ -146,7 +146,7 @@ impl RequestContext {
         };
         match self.prove_again(caller, principal, &password).await {
             Ok(token) => {
-                if let Err(error) = self.keep(caller, &token) {
+                if let Err(error) = self.keep(&token) {
                     return self.failed(request, &error);
                 }
                 let next = next.and_then(LocalTarget::parse);
@@ -264,6 +264,10 @@ impl RequestContext {
         caller: &'c Caller,
     ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
         let Some(principal) = caller.principal() else { return Err(Box::new(self.unauthenticated(request))) };
+        // Pages are for browsers: what they answer goes into a cookie, where a bearer token is worth nothing.
+        if caller.carrier == Carrier::Bearer {
+            return Err(Box::new(self.refusal(request, Case::Csrf)));
+        }
         let form = Form::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_body(request, error)))?;
         if !self.form_is_ours(request, caller, &form).await {
@@ -437,7 +441,7 @@ impl RequestContext {
             let token = token.expose();
             return self.json(request, 200, &json!({ "status": "authenticated", "session_token": *token }));
         }
-        match self.keep(caller, token) {
+        match self.keep(token) {
             Ok(csrf_token) => {
                 self.json(request, 200, &json!({ "status": "authenticated", "csrf_token": csrf_token }))
             }
@@ -448,7 +452,7 @@ impl RequestContext {
     // -- both --
 
     /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
-    fn keep(&self, _: &Caller, token: &SessionToken) -> Result<String, Error> {
+    fn keep(&self, token: &SessionToken) -> Result<String, Error> {
         let inner = self.inner();
         self.add_cookie(inner.cookies.set(CookieKind::Session, &token.expose(), None));
         let binding = token.hash();

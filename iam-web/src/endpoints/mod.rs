@@ -335,7 +335,7 @@ impl RequestContext {
             return self.bad_api_body(request, error);
         }
         // A sign-in that sets no cookie signs no browser in: there is nothing to forge.
-        if !by_token && self.csrf_by_headers(request, caller) != Some(true) {
+        if !by_token && self.csrf_by_browser(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
