@@ -111,6 +111,12 @@ impl World {
         self.beside(self.adapter).await
     }
 
+    /// The same, set up otherwise.
+    pub async fn restarted_with(&self, set_up: impl FnOnce(IamBuilder) -> IamBuilder) -> Self {
+        let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));
+        Self::start(self.adapter, self.backend, database, clock, set_up).await
+    }
+
     /// The same on another adapter.
     pub async fn beside(&self, adapter: Adapter) -> Self {
         let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));

@@ -1,10 +1,14 @@
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
+use iam_core::Error;
 use iam_core::account::{AccountStatus, EmailAddress, Username};
+use iam_core::error::Problem;
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::parent::{ParentKey, ParentStatus};
-use iam_core::password::{HashMemory, PasswordScheme, PlainPassword, Verdict};
+use iam_core::password::{
+    BreachCheckFailed, BreachedPasswords, HashMemory, PasswordScheme, PepperRing, PlainPassword, Verdict,
+};
 
 use crate::{Adapter, Backend, PASSWORD, World};
 
@@ -199,6 +203,144 @@ pub async fn a_damaged_hash_is_a_wrong_password(adapter: Adapter, backend: Backe
         world.later(600);
         assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 401, "{sql}");
     }
+}
+
+/// bcrypt hashes of other programs (made with libxcrypt): verified as their makers did, renewed only if bcrypt saw all of it.
+pub async fn a_bcrypt_hash_signs_in_and_is_renewed_when_nothing_is_lost(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let stored = "SELECT password_hash FROM iam_user_account WHERE username = 'max'";
+    world
+        .execute(
+            "UPDATE iam_user_account SET password_hash = '$2b$04$/OK.fbVrR/bpIqNJ5ianF.lNQZmw/i8jdaiRlIIxuWE2NgFFvlK7O'
+             WHERE username = 'max'",
+        )
+        .await;
+    assert_eq!(world.browser().api_sign_in("max", "correct horse batterie").await.status, 401);
+    assert_eq!(world.browser().api_sign_in("max", "correct horse battery").await.status, 200);
+    assert_eq!(world.logged("authn_password_rehash").await, 1);
+    assert!(world.text(stored).await.starts_with("$argon2id$"));
+    assert_eq!(world.browser().api_sign_in("max", "correct horse battery").await.status, 200);
+    // 80 times x: bcrypt has never seen what comes after the 72nd byte.
+    world
+        .execute(
+            "UPDATE iam_user_account SET password_hash = '$2b$04$/OK.fbVrR/bpIqNJ5ianF.sN11/lzpb5GU9j41HYJjV7Mu/n0isdC'
+             WHERE username = 'max'",
+        )
+        .await;
+    let typed = |count: usize, rest: &str| format!("{}{rest}", "x".repeat(count));
+    for (password, status) in [
+        (typed(80, ""), 200),
+        (typed(72, "something else"), 200),
+        (typed(72, ""), 200),
+        (typed(71, "y"), 401),
+    ] {
+        assert_eq!(world.browser().api_sign_in("max", &password).await.status, status, "{password}");
+        assert!(world.text(stored).await.starts_with("$2b$04$"), "{password} is not bound");
+    }
+    assert_eq!(world.logged("authn_password_rehash").await, 1);
+    for sql in [
+        "UPDATE iam_user_account SET password_hash = '$2b$31$/OK.fbVrR/bpIqNJ5ianF.lNQZmw/i8jdaiRlIIxuWE2NgFFvlK7O' WHERE username = 'max'",
+        "UPDATE iam_user_account SET password_hash = '$2x$04$/OK.fbVrR/bpIqNJ5ianF.lNQZmw/i8jdaiRlIIxuWE2NgFFvlK7O' WHERE username = 'max'",
+        "UPDATE iam_user_account SET password_hash = '$2b$04$/OK.fbVrR/bpIqNJ5ianF.lNQZmw/i8jdaiRlIIxuWE2NgFFvlKé' WHERE username = 'max'",
+    ] {
+        world.execute(sql).await;
+        world.later(600);
+        assert_eq!(world.browser().api_sign_in("max", "correct horse battery").await.status, 401, "{sql}");
+    }
+}
+
+/// PW-08: hashes without a pepper, or under an old key, sign in and are renewed; one whose key is gone does not sign in.
+pub async fn a_pepper_comes_and_changes_without_a_reset(adapter: Adapter, backend: Backend) {
+    let old = "3:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=";
+    let both = format!("7:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=,{old}");
+    let stored = "SELECT password_hash FROM iam_user_account WHERE username = 'max'";
+    let world = World::new(adapter, backend).await;
+    assert!(world.text(stored).await.starts_with("$argon2id$"));
+    let peppered = |ring: &str| PepperRing::parse(ring).unwrap();
+    let first = world.restarted_with(|builder| builder.password_pepper(peppered(old))).await;
+    for _ in 0..2 {
+        assert_eq!(first.browser().api_sign_in("max", PASSWORD).await.status, 200);
+        assert!(world.text(stored).await.starts_with("$iam-pepper$k=3$argon2id$"));
+    }
+    let second = world.restarted_with(|builder| builder.password_pepper(peppered(&both))).await;
+    assert_eq!(second.browser().api_sign_in("max", "wrong password here").await.status, 401);
+    assert_eq!(second.browser().api_sign_in("max", PASSWORD).await.status, 200);
+    assert!(world.text(stored).await.starts_with("$iam-pepper$k=7$argon2id$"));
+    assert_eq!(world.logged("authn_password_rehash").await, 2);
+    // The processes that do not have the key yet.
+    for world in [&world, &first] {
+        assert_eq!(world.browser().api_sign_in("max", PASSWORD).await.status, 401);
+    }
+    assert!(world.log().await.iter().any(|entry| entry.reason.as_deref() == Some("unusable_hash")));
+}
+
+/// PW-03: the refusal says which rule, and the old password stays.
+pub async fn a_guessable_password_is_refused_and_nothing_changes(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let amy = world.account("amy").await;
+    for (text, problem) in [
+        ("short", Problem::TooShort { min: 15 }),
+        ("aaaaaaaaaaaaaaa", Problem::TooCommon),
+        ("PasswordPassword1", Problem::TooCommon),
+        ("amyamyamyamyamyamy", Problem::MadeOfContext),
+        ("acmeacmeacmeacme", Problem::MadeOfContext),
+        ("localhostlocalhost", Problem::MadeOfContext),
+    ] {
+        let password = PlainPassword::new(text).unwrap();
+        match world.iam.set_password(amy, &password, &Actor::service()).await {
+            Err(Error::Invalid(invalid)) => {
+                assert_eq!((invalid.field, invalid.problem), ("password", problem), "{text}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    assert_eq!(world.logged("authn_password_change").await, 0);
+    assert_eq!(world.browser().api_sign_in("amy", PASSWORD).await.status, 200);
+}
+
+/// Knows one password, and hangs when it is told to.
+#[derive(Debug, Default)]
+struct Breaches {
+    asked: Mutex<Vec<String>>,
+    hangs: AtomicBool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct SharedBreaches(Arc<Breaches>);
+
+#[async_trait::async_trait]
+impl BreachedPasswords for SharedBreaches {
+    async fn range(&self, prefix: &str) -> Result<String, BreachCheckFailed> {
+        self.0.asked.lock().unwrap().push(prefix.to_owned());
+        if self.0.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok("9A4A24AF245D7F9CCB25AB6C7F9CC66632B:7\r\n003D68EB55068C33ACE09247EE4C639306B:3\r\n".to_owned())
+    }
+}
+
+/// PW-04: the service learns five digits; without its answer the password is taken, and the trail says so.
+pub async fn breached_passwords_are_asked_for_by_prefix_only(adapter: Adapter, backend: Backend) {
+    let breaches = SharedBreaches::default();
+    let service = breaches.clone();
+    let world = World::with(adapter, backend, |builder| builder.breached_passwords(service)).await;
+    let max = world.account("max").await;
+    let set = async |text: &str| {
+        world.iam.set_password(max, &PlainPassword::new(text).unwrap(), &Actor::service()).await
+    };
+    match set("a breached password").await {
+        Err(Error::Invalid(invalid)) => assert_eq!(invalid.problem, Problem::Breached),
+        other => panic!("{other:?}"),
+    }
+    set("a brand new password").await.unwrap();
+    assert_eq!(world.logged("breach_check_skipped").await, 0);
+    assert!(breaches.0.asked.lock().unwrap().iter().all(|asked| asked.len() == 5));
+    breaches.0.hangs.store(true, Ordering::SeqCst);
+    let begun = std::time::Instant::now();
+    set("another brand new one").await.unwrap();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(world.logged("breach_check_skipped").await, 1);
+    assert_eq!(world.browser().api_sign_in("max", "another brand new one").await.status, 200);
 }
 
 /// Accepts every password, after it was told to go on.

@@ -30,6 +30,10 @@ macro_rules! every_scenario {
             passwords_are_taken_whole_and_in_one_form
             an_old_hash_is_renewed
             a_damaged_hash_is_a_wrong_password
+            a_bcrypt_hash_signs_in_and_is_renewed_when_nothing_is_lost
+            a_pepper_comes_and_changes_without_a_reset
+            a_guessable_password_is_refused_and_nothing_changes
+            breached_passwords_are_asked_for_by_prefix_only
             an_account_disabled_while_its_password_is_checked_gets_nothing
             a_password_changed_while_the_old_one_is_checked_wins
             a_verified_address_signs_in_and_an_unverified_one_does_not
