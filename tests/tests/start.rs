@@ -83,3 +83,27 @@ async fn an_administrators_name_that_is_taken_names_its_setting() {
     assert!(matches!(refused, Error::Misconfigured(_)), "{refused:?}");
     assert!(refused.to_string().contains("IAM_ADMIN_USERNAME"), "{refused}");
 }
+
+/// What the settings could not see by themselves is found when the account is made, and named.
+#[tokio::test]
+async fn settings_bring_the_pepper_and_name_a_refused_password() {
+    let store = store().await;
+    let settings = IamSettings::from_lookup(|name| {
+        let value = match name {
+            "IAM_SECRET_KEY" => OLD.strip_prefix("0:")?,
+            "MFA_ENCRYPTION_KEY" => OLD,
+            "IAM_PASSWORD_PEPPER" => NEW,
+            "IAM_ADMIN_USERNAME" => "root",
+            "IAM_BASE_URL" => "http://127.0.0.1:3000",
+            "IAM_ADMIN_PASSWORD" => "127.0.0.1-127.0.0.1",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    })
+    .unwrap();
+    let iam = settings.builder(store.clone()).unwrap().build().await.unwrap();
+    let refused = settings.bootstrap(&iam).await.unwrap_err();
+    assert!(matches!(refused, Error::Misconfigured(_)), "{refused:?}");
+    assert!(refused.to_string().contains("IAM_ADMIN_PASSWORD: password: is made of a name"), "{refused}");
+    assert!(start(&store, OLD).await.unwrap_err().contains("IAM_PASSWORD_PEPPER"));
+}
