@@ -6,15 +6,15 @@ use iam_core::seal::KeyRing;
 use iam_store_sqlite::SqliteStore;
 
 const GUARDS: &str = "\
-METHOD  PATH                 GUARD
-GET     /                    public
-GET     /documents/{id}      same parent
-GET     /healthz             public
-GET     /payroll             public
-POST    /payroll             public
-GET     /readyz              public
-GET     /reports             role admin or auditor
-POST    /reports             role admin or auditor";
+METHOD PATH GUARD
+GET / public
+GET /documents/{id} same parent
+GET /healthz public
+GET /payroll public
+POST /payroll public
+GET /readyz public
+GET /reports role admin or auditor
+POST /reports role admin or auditor";
 
 #[tokio::test]
 async fn both_examples_have_the_same_routes_and_guards() {
@@ -25,8 +25,9 @@ async fn both_examples_have_the_same_routes_and_guards() {
     let on_axum = axum_app::inventory(iam.clone().into(), axum_app::Documents::default());
     let on_actix = actix_app::inventory(&iam.into());
     assert_eq!(on_axum, on_actix);
-    // The family's own addresses have their tests elsewhere; without their lines, only the width of a column tells of them.
+    // The family's own addresses have their tests elsewhere.
     let text = on_axum.to_string();
-    let own: Vec<&str> = text.lines().filter(|line| !line.ends_with("  iam")).collect();
+    let own = text.lines().filter(|line| !line.ends_with("  iam"));
+    let own: Vec<_> = own.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(own.join("\n"), GUARDS);
 }
