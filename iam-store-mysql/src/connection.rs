@@ -3,8 +3,13 @@
 //! A statement that was sent is read to its end by a task of its own. A caller that goes away meanwhile, as when a
 //! client hangs up, leaves no half-read answer on a connection, and costs no new one. A connection that did not
 //! answer in time, or that answered as the primary of before a failover does, is closed and never used again.
+//!
+//! Those tasks run where the store was connected ([`Driver`]), whoever asks.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_core::future::BoxFuture;
@@ -27,6 +32,9 @@ const UNIT: Duration = Duration::from_secs(10);
 
 /// How long to wait for a connection to be clean again after its use.
 const GIVE_BACK: Duration = Duration::from_secs(1);
+
+/// How much longer than a statement may take its caller waits: the task that asks it says more of what went wrong.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How often something that lost against another unit of work is tried again.
 const RETRIES: u32 = 3;
@@ -76,9 +84,52 @@ fn ping() -> Statement<()> {
     Box::new(|connection| Box::pin(connection.ping()))
 }
 
+/// The runtime that drives the connections: the one that the store was connected on.
+///
+/// Whoever opens a connection drives it. Were that each worker of a server that has a runtime for each, a connection
+/// that another worker borrowed would stand still while the first one computes, and die with it.
+struct Driver {
+    handle: Option<Handle>,
+    /// Whether that runtime has ended. Then each caller's own has to do.
+    gone: AtomicBool,
+}
+
+impl Driver {
+    fn here() -> Self {
+        Self { handle: Handle::try_current().ok(), gone: AtomicBool::new(false) }
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        let kept = self.handle.clone().filter(|_| !self.gone.load(Ordering::Relaxed));
+        kept.or_else(|| Handle::try_current().ok())
+    }
+
+    /// Runs something to its end as a task there. The caller waits a little longer than the deadline, though nobody
+    /// drive that runtime.
+    async fn run<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, sqlx::Error> {
+        let handle = self.handle().ok_or(sqlx::Error::WorkerCrashed)?;
+        match timeout_at(deadline + GRACE, handle.spawn(work.in_current_span())).await {
+            Ok(Ok(done)) => Ok(done),
+            // Nobody aborts these tasks, so their runtime has ended.
+            Ok(Err(error)) if error.is_cancelled() => {
+                self.gone.store(true, Ordering::Relaxed);
+                let why = "the runtime that drove the connections has ended";
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, why).into())
+            }
+            Ok(Err(_)) => Err(sqlx::Error::WorkerCrashed),
+            Err(_) => Err(timed_out()),
+        }
+    }
+}
+
 /// A connection on loan.
 pub(crate) struct Lease {
     connection: Option<PoolConnection<MySql>>,
+    driver: Arc<Driver>,
     /// Whether a transaction may be open.
     open: bool,
     /// Whether an answer is awaited.
@@ -88,11 +139,11 @@ pub(crate) struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        match Handle::try_current() {
+        match self.driver.handle() {
             // Something broke in the middle: nobody knows what comes next on this connection.
             _ if self.asking => drop(connection.detach()),
-            Ok(runtime) => drop(runtime.spawn(give_back(connection, self.open))),
-            Err(_) => drop(connection.detach()),
+            Some(runtime) => drop(runtime.spawn(give_back(connection, self.open))),
+            None => drop(connection.detach()),
         }
     }
 }
@@ -113,8 +164,9 @@ impl Lease {
         deadline: Instant,
         statement: Statement<T>,
     ) -> (Option<Self>, Result<T, sqlx::Error>) {
-        let finished = tokio::spawn(self.finish(deadline, statement).in_current_span()).await;
-        finished.unwrap_or((None, Err(sqlx::Error::WorkerCrashed)))
+        let driver = Arc::clone(&self.driver);
+        let finished = driver.run(deadline, self.finish(deadline, statement)).await;
+        finished.unwrap_or_else(|error| (None, Err(error)))
     }
 
     async fn finish<T>(
@@ -226,7 +278,7 @@ impl Open {
 
 /// What a unit of work says after its connection or its transaction was lost.
 fn over() -> sqlx::Error {
-    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "this unit of work failed before").into()
+    io::Error::new(io::ErrorKind::ConnectionAborted, "this unit of work failed before").into()
 }
 
 /// Some milliseconds, more each time, and never the same for two.
@@ -237,9 +289,17 @@ async fn pause(tried: u32) {
 
 /// A pool with time limits.
 #[derive(Clone)]
-pub(crate) struct Connections(pub(crate) MySqlPool);
+pub(crate) struct Connections {
+    pub(crate) pool: MySqlPool,
+    driver: Arc<Driver>,
+}
 
 impl Connections {
+    /// Driven by the runtime that this is called on, if there is one.
+    pub(crate) fn new(pool: MySqlPool) -> Self {
+        Self { pool, driver: Arc::new(Driver::here()) }
+    }
+
     /// Asks for something that changes nothing. If the connection had died in the pool, once more on one that answers.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
@@ -254,11 +314,8 @@ impl Connections {
         statement: impl Fn() -> Statement<T> + Send,
     ) -> Result<T, sqlx::Error> {
         let deadline = Instant::now() + STATEMENT;
-        let (_, answer) = self.lend(deadline, false).await?.ask(deadline, statement()).await;
-        match answer {
-            Err(error) if is_dead(&error) => {
-                self.lend(deadline, true).await?.ask(deadline, statement()).await.1
-            }
+        match self.ask(deadline, Loan::PLAIN, statement()).await.1 {
+            Err(error) if is_dead(&error) => self.ask(deadline, Loan::TESTED, statement()).await.1,
             answer => answer,
         }
     }
@@ -271,8 +328,7 @@ impl Connections {
         let deadline = Instant::now() + STATEMENT;
         let mut tried = 0;
         loop {
-            let lease = self.lend(deadline, false).await.map_err(failed)?;
-            match lease.ask(deadline, statement()).await.1 {
+            match self.ask(deadline, Loan::PLAIN, statement()).await.1 {
                 Err(error) if is_conflict(&error) && tried < RETRIES => {
                     tried += 1;
                     pause(tried).await;
@@ -289,32 +345,62 @@ impl Connections {
     async fn try_begin(&self) -> Result<Open, sqlx::Error> {
         let begun = Instant::now();
         let deadline = begun + STATEMENT;
-        let mut tested = false;
+        let mut loan = Loan { tested: false, open: true };
         loop {
-            let mut lease = self.lend(deadline, tested).await?;
-            lease.open = true;
-            match lease.ask(deadline, text("START TRANSACTION")).await {
-                (_, Err(error)) if is_dead(&error) && !tested => tested = true,
+            match self.ask(deadline, loan, text("START TRANSACTION")).await {
+                (_, Err(error)) if is_dead(&error) && !loan.tested => loan.tested = true,
                 (_, Err(error)) => return Err(error),
                 (lease, Ok(())) => return Ok(Open { lease, deadline: begun + UNIT, bound: false }),
             }
         }
     }
 
-    /// A connection; when asked for a tested one, one that has just answered.
-    async fn lend(&self, deadline: Instant, tested: bool) -> Result<Lease, sqlx::Error> {
+    /// Borrows a connection and asks on it: one task for both.
+    async fn ask<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        loan: Loan,
+        statement: Statement<T>,
+    ) -> (Option<Lease>, Result<T, sqlx::Error>) {
+        let connections = self.clone();
+        let asking = async move {
+            match connections.lend(deadline, loan).await {
+                Ok(lease) => lease.finish(deadline, statement).await,
+                Err(error) => (None, Err(error)),
+            }
+        };
+        self.driver.run(deadline, asking).await.unwrap_or_else(|error| (None, Err(error)))
+    }
+
+    /// A connection. To be called where connections are driven.
+    async fn lend(&self, deadline: Instant, Loan { tested, open }: Loan) -> Result<Lease, sqlx::Error> {
         loop {
-            let acquired = timeout_at(deadline, self.0.acquire()).await;
+            let acquired = timeout_at(deadline, self.pool.acquire()).await;
             let connection = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-            let lease = Lease { connection: Some(connection), open: false, asking: false };
+            let driver = Arc::clone(&self.driver);
+            let lease = Lease { connection: Some(connection), driver, open, asking: false };
             if !tested {
                 return Ok(lease);
             }
-            match lease.ask(deadline, ping()).await {
+            match lease.finish(deadline, ping()).await {
                 (Some(lease), Ok(())) => return Ok(lease),
                 (_, Err(error)) if !is_dead(&error) => return Err(error),
                 _ => {}
             }
         }
     }
+}
+
+/// What a connection is borrowed for.
+#[derive(Clone, Copy)]
+struct Loan {
+    /// It must have answered just now.
+    tested: bool,
+    /// A transaction.
+    open: bool,
+}
+
+impl Loan {
+    const PLAIN: Self = Self { tested: false, open: false };
+    const TESTED: Self = Self { tested: true, open: false };
 }

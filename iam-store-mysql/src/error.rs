@@ -23,8 +23,8 @@ pub(crate) fn timed_out() -> sqlx::Error {
 pub(crate) fn migration_failed(error: MigrateError) -> StoreError {
     match &error {
         MigrateError::Dirty(version) => refused(format!(
-            "migration {version} died half way, and MySQL keeps what a migration changed before it died. Every statement of it can \
-             be run again: `DELETE FROM iam_schema_migrations WHERE version = {version} AND success = 0`, then migrate again"
+            "migration {version}, which this program does not know, was left half done: let the newer program that it belongs to \
+             migrate, which does it again"
         )),
         MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
             StoreError::new(kind(cause), error)
@@ -49,8 +49,10 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
-/// Whether the unit of work lost against another one and may be tried again as a whole: deadlock, lock wait (whether
-/// the server then undid one statement or all is its setting), a row or table that changed under a snapshot.
+/// Whether the unit of work lost against another one, so that the store may try it again as a whole: deadlock, lock wait
+/// (whether the server then undid one statement or all is its setting), a row or table that changed under a snapshot.
+/// When the store can't, or did so in vain, a lock wait is told as `Unavailable`, all else as `Conflict`: who waited two
+/// seconds and more is not asked to begin again at once.
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(1213 | 1205 | 1020 | 1412))
 }

@@ -16,8 +16,16 @@
 //! A unit is one transaction, READ COMMITTED on the store's own connections. What a decision rests on is a condition
 //! of the statement that writes, or is locked first: always in the order account, session, limit, log, so that units
 //! rarely stand in a circle. One that loses against another all the same is begun anew by the store, up to three
-//! times, while its owner was told of nothing that it wrote. Later the whole unit fails, as
-//! [`StoreErrorKind::Unavailable`](iam_core::store::StoreErrorKind::Unavailable), and nothing of it is kept.
+//! times, while its owner was told of nothing that it wrote. Later the whole unit fails and nothing of it is kept: as
+//! [`Conflict`](iam_core::store::StoreErrorKind::Conflict) when it lost by a deadlock, and may be tried again from its
+//! beginning; as [`Unavailable`](iam_core::store::StoreErrorKind::Unavailable) when it waited for a lock in vain.
+//!
+//! # Runtimes
+//!
+//! The runtime that the store was connected on drives its connections, whichever asks: a worker with a runtime of its own
+//! that computes, or ends, keeps nobody else's statement waiting. So connect on a runtime that lives as long as the store
+//! and is never blocked (in `main`, not in a worker's factory). When it has ended all the same, each caller's own
+//! runtime has to do.
 //!
 //! # Servers that fail
 //!

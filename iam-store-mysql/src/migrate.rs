@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use iam_core::store::{Readiness, StoreError, StoreErrorKind};
 use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection, MySqlPool};
+use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection};
 use tokio::time::timeout;
 
 use crate::connection::{Connections, STATEMENT, Statement, optional};
@@ -38,12 +38,12 @@ const HISTORY: &str = "CREATE TABLE IF NOT EXISTS iam_schema_migrations (
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('iam_schema_migrations.', LEFT(SHA2(DATABASE(), 256), 32)), 120)";
 const UNLOCK: &str = "SELECT RELEASE_LOCK(CONCAT('iam_schema_migrations.', LEFT(SHA2(DATABASE(), 256), 32)))";
 
-pub(crate) async fn run(pool: &MySqlPool) -> Result<(), StoreError> {
-    if is_done(&Connections(pool.clone())).await? {
+pub(crate) async fn run(connections: &Connections) -> Result<(), StoreError> {
+    if is_done(connections).await? {
         return Ok(());
     }
     // A connection of its own: no pool gets one back that holds the lock.
-    let options = pool.connect_options();
+    let options = connections.pool.connect_options();
     let connecting = timeout(STATEMENT, options.connect()).await;
     let mut connection = connecting.unwrap_or_else(|_| Err(timed_out())).map_err(failed)?;
     connection.execute(SESSION).await.map_err(failed)?;
@@ -65,6 +65,13 @@ pub(crate) async fn run(pool: &MySqlPool) -> Result<(), StoreError> {
 
 async fn apply(connection: &mut MySqlConnection) -> Result<(), StoreError> {
     connection.execute(HISTORY).await.map_err(failed)?;
+    // sqlx notes that a migration begins and refuses to go on when one did not end. Every statement of ours can be run
+    // again, and nobody else is at it while we have the lock: so what was left half done is simply done again. What we
+    // do not know is left to the program that does.
+    for migration in MIGRATOR.iter() {
+        let forget = "DELETE FROM iam_schema_migrations WHERE version = ? AND success = 0";
+        sqlx::query(forget).bind(migration.version).execute(&mut *connection).await.map_err(failed)?;
+    }
     // Not `run`: the compiler can't tell that its future may be sent between threads.
     MIGRATOR.run_direct(None, connection, false).await.map_err(migration_failed)
 }
@@ -119,6 +126,12 @@ pub(crate) async fn readiness(connections: &Connections) -> Result<Readiness, St
     }
     let newest = MIGRATOR.iter().map(|migration| migration.version).max();
     let find = || optional(sqlx::query!("SELECT min_program FROM iam_schema"));
-    let min_program = connections.read(find).await?.map(|row| row.min_program);
-    Ok(if min_program <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
+    // No migration would put it back, so it is not the schema's age.
+    let row = connections.read(find).await?.ok_or_else(|| {
+        refused(
+            "iam_schema has no row, so it does not say which programs are too old for it: put it back from a backup, or, if no \
+             newer program was ever used here, `INSERT INTO iam_schema (id, min_program) VALUES (1, 1)`",
+        )
+    })?;
+    Ok(if Some(row.min_program) <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
 }

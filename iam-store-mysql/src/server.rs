@@ -115,14 +115,27 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
              WHERE table_schema = DATABASE() AND data_type NOT IN ('binary', 'varbinary') AND (
                 (table_name = 'iam_parent' AND column_name IN ('id', 'key'))
                 OR (table_name = 'iam_user_account' AND column_name IN
-                    ('id', 'username', 'email', 'verified_email', 'external_id', 'password_hash'))
+                    ('id', 'username', 'email', 'verified_email', 'phone_number', 'external_id', 'password_hash', 'parent_id'))
                 OR (table_name = 'iam_role' AND column_name IN ('id', 'name'))
+                OR (table_name = 'iam_user_role' AND column_name IN ('account_id', 'role_id', 'granted_by'))
                 OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_one_time_token' AND column_name IN ('hash', 'account_id'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
-                OR (table_name = 'iam_auth_log' AND column_name = 'coalesce_key')
+                OR (table_name = 'iam_auth_log' AND column_name IN
+                    ('actor_id', 'account_id', 'parent_id', 'session_id', 'coalesce_key'))
                 OR (table_name = 'iam_key_canary' AND column_name = 'sealed')) LIMIT 1",
             "must hold bytes (BINARY or VARBINARY), which no collation compares; db/iam_schema.sql says how it was made",
+        ),
+        (
+            // Both servers have further ones that end so, which serve as well.
+            "SELECT CONCAT(table_name, '.', column_name) FROM information_schema.columns
+             WHERE table_schema = DATABASE() AND COALESCE(collation_name, '') NOT LIKE 'utf8mb4%\\_bin' AND (
+                (table_name IN ('iam_parent', 'iam_user_account') AND column_name = 'status')
+                OR (table_name = 'iam_auth_session' AND column_name IN ('state', 'end_reason'))
+                OR (table_name = 'iam_one_time_token' AND column_name = 'purpose')
+                OR (table_name = 'iam_auth_log' AND column_name IN ('event', 'outcome'))) LIMIT 1",
+            "must be compared letter by letter: ALTER TABLE .. MODIFY .. CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, and \
+             otherwise as db/iam_schema.sql has it",
         ),
     ] {
         if let Some(found) = connections.read(|| first_text(sql)).await? {

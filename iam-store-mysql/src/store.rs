@@ -39,6 +39,7 @@ pub struct MySqlStore {
 #[derive(Default)]
 struct Checked {
     settings: AtomicBool,
+    tables: AtomicBool,
     privileges: AtomicBool,
 }
 
@@ -60,7 +61,10 @@ impl MySqlStore {
     ///
     /// **What is refused**, with an error that says what to do: servers older than MySQL 8.4 and MariaDB 10.11; a
     /// server whose `sql_mode` is not strict, since it would cut off what does not fit; a user who may not do what
-    /// the store does. SELECT, INSERT, UPDATE and DELETE are enough; [`migrate`](Self::migrate) needs more.
+    /// the store does; tables that somebody changed so that they no longer keep what the store promises. SELECT,
+    /// INSERT, UPDATE and DELETE are enough; [`migrate`](Self::migrate) needs more.
+    ///
+    /// The runtime that this is called on drives all connections, so it must live as long as the store.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pool = MySqlPoolOptions::new()
             .max_connections(CONNECTIONS)
@@ -81,12 +85,8 @@ impl MySqlStore {
             })
             .connect_lazy_with(options::from_url(url)?);
         let store = Self::from_pool(pool);
-        // Also finds out whether the server can be reached.
-        store.check_settings().await?;
-        if migrate::readiness(&store.connections).await? == Readiness::Ready {
-            server::check_tables(&store.connections).await?;
-            store.check_privileges().await?;
-        }
+        // Also finds out whether the server can be reached, and what is refused. It may well be not ready yet.
+        store.readiness().await?;
         Ok(store)
     }
 
@@ -96,25 +96,40 @@ impl MySqlStore {
     /// strict `sql_mode`, `utf8mb4` and autocommit, which is looked at when the store is first used; give them READ
     /// COMMITTED (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right
     /// under REPEATABLE READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
+    ///
+    /// If this is called on a runtime, that one drives the connections that the store opens, so it must live as long as
+    /// the store.
     pub fn from_pool(pool: MySqlPool) -> Self {
-        Self { connections: Connections(pool), checked: Arc::default() }
+        Self { connections: Connections::new(pool), checked: Arc::default() }
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
     /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at
-    /// once: they take turns by a lock of the server. (On a cluster such a lock is each node's own: let one program
+    /// once: they take turns by a lock of the server. What was left half done is done again: a change that waits in vain
+    /// for somebody's open transaction fails as `Unavailable`, and may be asked for again. (On a cluster such a lock is each node's own: let one program
     /// migrate, or all by way of one node.)
     ///
     /// Needs the rights CREATE, ALTER, INDEX and REFERENCES besides those of daily work, when there is something to do.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         self.check_settings().await?;
-        migrate::run(&self.connections.0).await
+        migrate::run(&self.connections).await?;
+        // There may be tables now that were not looked at.
+        self.checked.tables.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn check_settings(&self) -> Result<(), StoreError> {
         if !self.checked.settings.load(Ordering::Relaxed) {
             server::check_settings(&self.connections).await?;
             self.checked.settings.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn check_tables(&self) -> Result<(), StoreError> {
+        if !self.checked.tables.load(Ordering::Relaxed) {
+            server::check_tables(&self.connections).await?;
+            self.checked.tables.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -139,6 +154,7 @@ impl Store for MySqlStore {
         self.check_settings().await?;
         let readiness = migrate::readiness(&self.connections).await?;
         if readiness == Readiness::Ready {
+            self.check_tables().await?;
             self.check_privileges().await?;
         }
         Ok(readiness)

@@ -18,17 +18,27 @@ pub(crate) const BOTH: [Server; 2] = [Server::MySql, Server::MariaDb];
 
 impl Server {
     /// An administrator's URL without a database, by `IAM_TEST_MYSQL_URL` and `IAM_TEST_MARIADB_URL`. Without it the
-    /// test is skipped, unless `IAM_TEST_REQUIRE_DATABASES` is 1.
+    /// test is skipped, unless `IAM_TEST_REQUIRE_DATABASES` says that it must not be.
     pub(crate) fn url(self) -> Option<String> {
         let name = match self {
             Self::MySql => "IAM_TEST_MYSQL_URL",
             Self::MariaDb => "IAM_TEST_MARIADB_URL",
         };
-        let url = std::env::var(name).ok().filter(|url| !url.is_empty());
-        let required = std::env::var("IAM_TEST_REQUIRE_DATABASES").is_ok_and(|required| required == "1");
-        assert!(url.is_some() || !required, "{name} is not set");
-        url
+        needed(name)
     }
+}
+
+/// A variable's value. An empty one means the same as none.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The value of a variable that a test can't do without. Any value of `IAM_TEST_REQUIRE_DATABASES` makes a failure of
+/// its lack.
+pub(crate) fn needed(name: &str) -> Option<String> {
+    let value = set(name);
+    assert!(value.is_some() || set("IAM_TEST_REQUIRE_DATABASES").is_none(), "{name} is not set");
+    value
 }
 
 /// An empty database.

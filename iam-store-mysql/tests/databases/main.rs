@@ -1,6 +1,6 @@
 //! The store on real servers. `IAM_TEST_MYSQL_URL` and `IAM_TEST_MARIADB_URL` name them, by an administrator's URL
 //! without a database (`mysql://root:password@127.0.0.1:3306`); what has no server is skipped, unless
-//! `IAM_TEST_REQUIRE_DATABASES` is 1.
+//! `IAM_TEST_REQUIRE_DATABASES` has a value.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,7 +1,10 @@
 //! Migrations, beside a host's own and by many at once; and who may do what.
 
-use iam_core::store::{Readiness, Store, StoreError};
+use std::time::{Duration, Instant};
+
+use iam_core::store::{Readiness, Store, StoreError, StoreErrorKind};
 use iam_store_mysql::MySqlStore;
+use sqlx::Connection;
 use sqlx::migrate::Migrator;
 use tokio::task::JoinSet;
 
@@ -85,10 +88,7 @@ async fn every_older_schema_comes_up_to_date_with_its_rows() {
     for server in BOTH {
         for version in 1..=newest {
             let Some(database) = Database::create(server).await else { continue };
-            let mut older: Migrator = sqlx::migrate!("./migrations");
-            older.dangerous_set_table_name("iam_schema_migrations");
-            older.set_locking(false);
-            older.run_direct(Some(version), &mut database.connection().await, false).await.unwrap();
+            at_version(&database, version).await;
             let mut connection = database.connection().await;
             run_on(
                 &mut connection,
@@ -116,18 +116,82 @@ async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
     }
 }
 
+/// The schema as an older program made it.
+async fn at_version(database: &Database, version: i64) {
+    let mut older: Migrator = sqlx::migrate!("./migrations");
+    older.dangerous_set_table_name("iam_schema_migrations");
+    older.set_locking(false);
+    older.run_direct(Some(version), &mut database.connection().await, false).await.unwrap();
+}
+
 #[tokio::test]
-async fn a_migration_that_died_half_way_is_told_with_what_to_do() {
+async fn a_migration_that_died_half_way_is_run_again() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        at_version(&database, 1).await;
+        // The second one died between its statements.
+        database
+            .run(
+                "INSERT INTO iam_schema_migrations (version, description, success, checksum, execution_time)
+                 VALUES (2, 'own account', FALSE, x'00', -1);
+                 ALTER TABLE iam_auth_session ADD COLUMN authenticated_at DATETIME(6) AFTER login_time",
+            )
+            .await;
+        let store = MySqlStore::connect(&database.url()).await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+        store.migrate().await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        sign_in(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_migration_of_a_newer_program_that_died_half_way_is_left_to_that_one() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        at_version(&database, 1).await;
+        database
+            .run(
+                "INSERT INTO iam_schema_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'from the future', FALSE, x'00', -1)",
+            )
+            .await;
+        let store = MySqlStore::connect(&database.url()).await.unwrap();
+        let error = store.migrate().await.unwrap_err();
+        assert!(says(&error, "migration 9999, which this program does not know"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_migration_that_waited_in_vain_for_a_transaction_is_run_again_later() {
+    let mut running = JoinSet::new();
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        running.spawn(async move {
+            at_version(&database, 1).await;
+            let store = MySqlStore::connect(&database.url()).await.unwrap();
+            let mut reader = database.connection().await;
+            run_on(&mut reader, "START TRANSACTION; SELECT COUNT(*) FROM iam_auth_session").await;
+            let began = Instant::now();
+            let error = store.migrate().await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{server:?}: {error:?}");
+            assert!(began.elapsed() < Duration::from_secs(15), "{server:?}: {:?}", began.elapsed());
+            reader.close().await.unwrap();
+            store.migrate().await.unwrap();
+            assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{server:?}");
+        });
+    }
+    running.join_all().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_say_which_program_is_too_old_is_refused() {
     for server in BOTH {
         let Some(database) = Database::create(server).await else { continue };
         let store = migrated(&database).await;
-        database.run("UPDATE iam_schema_migrations SET success = 0 WHERE version = 1").await;
-        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
-        let error = store.migrate().await.unwrap_err();
-        assert!(says(&error, "DELETE FROM iam_schema_migrations WHERE version = 1"), "{error:?}");
-        database.run("DELETE FROM iam_schema_migrations WHERE version = 1 AND success = 0").await;
-        store.migrate().await.unwrap();
-        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        database.run("DELETE FROM iam_schema").await;
+        assert!(says(&store.readiness().await.unwrap_err(), "iam_schema has no row"), "{server:?}");
+        assert!(says(&MySqlStore::connect(&database.url()).await.unwrap_err(), "iam_schema has no row"));
     }
 }
 

@@ -142,9 +142,24 @@ async fn tables_that_somebody_changed_are_refused_by_name() {
                 "ALTER TABLE iam_role MODIFY name VARBINARY(64) NOT NULL",
                 "iam_role.name must hold bytes",
             ),
+            (
+                "ALTER TABLE iam_user_role MODIFY granted_by CHAR(16)",
+                "ALTER TABLE iam_user_role MODIFY granted_by BINARY(16)",
+                "iam_user_role.granted_by must hold bytes",
+            ),
+            (
+                "ALTER TABLE iam_auth_log MODIFY event VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci NOT NULL",
+                "ALTER TABLE iam_auth_log MODIFY event VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL",
+                "iam_auth_log.event must be compared letter by letter",
+            ),
         ] {
             database.run(damage).await;
             let error = MySqlStore::connect(&database.url()).await.unwrap_err();
+            assert!(format!("{error:?}").contains(name), "{server:?}: {error:?}");
+            // The way of a host with a pool of its own, also after it migrated.
+            let store = MySqlStore::from_pool(database.pool(1, "DO 0").await);
+            store.migrate().await.unwrap();
+            let error = store.readiness().await.unwrap_err();
             assert!(format!("{error:?}").contains(name), "{server:?}: {error:?}");
             database.run(repair).await;
             MySqlStore::connect(&database.url()).await.unwrap();
