@@ -154,9 +154,7 @@ impl Drop for Database {
                 .unwrap()
                 .block_on(run(&server, sql));
         });
-        if dropped.join().is_err() && !std::thread::panicking() {
-            panic!("{name} was not dropped");
-        }
+        assert!(dropped.join().is_ok() || std::thread::panicking(), "{name} was not dropped");
     }
 }
 

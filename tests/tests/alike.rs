@@ -1,7 +1,5 @@
 //! The two adapters give the same answers, to the letter: status, headers, body. A host's own 404 and 405 are the framework's.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
-
 use iam_tests::{Adapter, Answer, Backend, Browser, PASSWORD, World};
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -1,6 +1,7 @@
 //! A database server that goes away and comes back while people work: refused in time, nobody signed out, no restart.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+#![expect(clippy::print_stdout, reason = "how long it took is worth seeing with --nocapture")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

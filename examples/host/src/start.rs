@@ -144,8 +144,8 @@ fn explained(error: &(dyn Error + 'static)) -> String {
 }
 
 /// A store that can't be used, by the setting that names it.
-fn unusable(error: StoreError) -> String {
-    format!("IAM_DATABASE_URL: {}", explained(&error))
+fn unusable(error: &StoreError) -> String {
+    format!("IAM_DATABASE_URL: {}", explained(error))
 }
 
 /// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
@@ -155,16 +155,16 @@ async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
         settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
     let builder = match &settings.database {
         Database::Sqlite(path) => {
-            let store = SqliteStore::open(path).await.map_err(unusable)?;
+            let store = SqliteStore::open(path).await.map_err(|error| unusable(&error))?;
             if migrate {
-                store.migrate().await.map_err(unusable)?;
+                store.migrate().await.map_err(|error| unusable(&error))?;
             }
             settings.builder(store)?
         }
         Database::MySql(url) => {
-            let store = MySqlStore::connect(url.expose()).await.map_err(unusable)?;
+            let store = MySqlStore::connect(url.expose()).await.map_err(|error| unusable(&error))?;
             if migrate {
-                store.migrate().await.map_err(unusable)?;
+                store.migrate().await.map_err(|error| unusable(&error))?;
             }
             settings.builder(store)?
         }
