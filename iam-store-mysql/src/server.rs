@@ -101,7 +101,7 @@ pub(crate) async fn check_privileges(connections: &Connections) -> Result<(), St
     Ok(())
 }
 
-/// The tables as they must be, though somebody else may have changed them: every engine but InnoDB forgets what a unit of work
+/// The tables as they must be, though somebody else may have changed them: every engine but `InnoDB` forgets what a unit of work
 /// promises, and identifiers and secrets in a character set would no longer compare byte by byte.
 pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreError> {
     for (sql, what) in [

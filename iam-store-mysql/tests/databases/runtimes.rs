@@ -56,13 +56,15 @@ fn a_worker_that_stands_still_or_ends_stalls_nobody_else() {
 
         // The first one opens the connections, with a transaction on one of them, and then computes.
         let (tell, told) = mpsc::channel();
+        let (release, released) = mpsc::channel();
         let order: Order = Box::new(move |runtime, store| {
             let unit = runtime.block_on(async {
                 reads(store).await;
                 store.begin().await.unwrap()
             });
             tell.send(()).unwrap();
-            thread::sleep(Duration::from_secs(4));
+            // Its thread stands still, and so does its runtime.
+            released.recv().unwrap();
             runtime.block_on(unit.commit()).unwrap();
         });
         one.send(order).unwrap();
@@ -72,7 +74,7 @@ fn a_worker_that_stands_still_or_ends_stalls_nobody_else() {
         let order: Order = Box::new(move |runtime, store| {
             let began = Instant::now();
             let mut slowest = Duration::ZERO;
-            while began.elapsed() < Duration::from_secs(3) {
+            while began.elapsed() < Duration::from_secs(4) {
                 let asked = Instant::now();
                 runtime.block_on(reads(store));
                 slowest = slowest.max(asked.elapsed());
@@ -83,7 +85,8 @@ fn a_worker_that_stands_still_or_ends_stalls_nobody_else() {
         let slowest = told.recv().unwrap();
         assert!(slowest < Duration::from_secs(1), "{server:?}: {slowest:?}");
 
-        // The first one ends, and its connections live on.
+        // The first one goes on and ends, and its connections live on.
+        release.send(()).unwrap();
         drop(one);
         first.join().unwrap();
         let (tell, told) = mpsc::channel();

@@ -72,13 +72,14 @@ fn with_values(sql: &str) -> String {
             "LIMIT" => "10",
             "id" if filled.contains("iam_auth_log") => "400",
             "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
-            "key" | "token_hash" | "coalesce_key" => {
+            "key" | "token_hash" | "hash" | "coalesce_key" => {
                 "x'0000000000000000000000000000000000000000000000000000000000000007'"
             }
             "username" | "name" => "x'757365722d37'",
             "verified_email" => "x'37406578616d706c652e636f6d'",
             "password_hash" => "x'61'",
             "status" | "state" => "'active'",
+            "purpose" => "'first_administrator'",
             _ if last == "id" || last.ends_with("_id") => "x'00000000000000000000000000000007'",
             _ if !micros && (last == "at" || last.ends_with("_at") || last.ends_with("_time")) => {
                 "TIMESTAMP'2026-01-01 00:10:00'"
