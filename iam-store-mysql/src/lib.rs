@@ -31,7 +31,7 @@
 //!
 //! Every wait has an end: three seconds for a read or one statement, with the wait for a connection in it; ten for a
 //! unit. A connection that did not answer in time, that died, or that leads to a server which can't write any more is
-//! closed and replaced. Reads, and the beginning of a unit, are then tried once more. When the answer to a commit is
+//! closed and replaced. Reads, and the beginning of a unit, are then tried again at once. When the answer to a commit is
 //! lost, nobody knows whether it took place: the unit fails, and who asks again finds out, since what may happen once
 //! is decided by the database.
 //!

@@ -11,17 +11,21 @@ mod unpacked;
 mod version;
 
 use std::env;
+use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 
 use crate::place;
 use crate::report::Outcome;
-use crate::trouble::{Result, Trouble};
+use crate::trouble::{Result, Trouble, Trying as _};
 use server::Server;
 use source::{Program, Source};
 
-/// Set to `1` when a test that finds no server must fail instead of being skipped.
+/// Names the program that a test calls for a server of its own ([`own`]): this one.
+const OWN_SERVER: &str = "IAM_TEST_OWN_SERVER";
+
+/// Has any value when a test that finds no server must fail instead of being skipped.
 const REQUIRED: &str = "IAM_TEST_REQUIRE_DATABASES";
 
 /// Which database it is.
@@ -127,6 +131,13 @@ impl Databases {
                 None => command.env_remove(kind.variable()),
             };
         }
+        // Where somebody named the servers there may be none to start.
+        match env::current_exe() {
+            Ok(this) if self.found.iter().all(|(kind, _)| can_start(*kind)) && !self.found.is_empty() => {
+                command.env(OWN_SERVER, this)
+            }
+            _ => command.env_remove(OWN_SERVER),
+        };
         if self.required {
             command.env(REQUIRED, "1");
         }
@@ -214,6 +225,32 @@ pub(crate) fn serve(kind: Kind) -> Result<()> {
     println!("Ctrl-C stops it. For `cargo run -p axum-app`, in the environment or in .env:\n");
     println!("IAM_DATABASE_URL={}", server.url());
     server.wait()
+}
+
+fn can_start(kind: Kind) -> bool {
+    matches!(source::program_on_machine_or_unpacked(kind), Ok(Source::Programs(_)))
+}
+
+/// A server for one test, which may kill it. Its address is the first line that is printed; after that a line is
+/// printed for each of the words `kill`, `start`, `pause` and `resume` that was read and obeyed. It is thrown away when there
+/// is nothing more to read.
+pub(crate) fn own(kind: Kind) -> Result<()> {
+    let Source::Programs(programs) = source::program_on_machine_or_unpacked(kind)? else {
+        return Err(Trouble::new(format!("There is no {} to start.", kind.name())));
+    };
+    let (_, mut server) = first_that_starts(&programs, Server::for_tests)?;
+    println!("{}", server.url());
+    for word in io::stdin().lines() {
+        match word.trying(|| "read what to do".to_owned())?.as_str() {
+            "kill" => server.crash()?,
+            "start" => server.start_again()?,
+            "pause" => server.signal("STOP")?,
+            "resume" => server.signal("CONT")?,
+            other => return Err(Trouble::new(format!("Nothing is known of `{other}`."))),
+        }
+        println!("done");
+    }
+    Ok(())
 }
 
 /// The folder of everything that has to do with databases.

@@ -1,10 +1,10 @@
 //! Connections that die, servers that can't write or don't answer, and units of work that lose against others.
 //!
-//! The tests at the end need a server that nobody else uses. `IAM_TEST_OWN_SERVER` names a program that is called
-//! with `start`, `kill` (as if the machine had died), `pause` and `resume`, and `IAM_TEST_OWN_SERVER_URL` is its
-//! administrator's URL.
+//! The test at the end needs servers that nobody else uses. `IAM_TEST_OWN_SERVER` names the program that starts and kills
+//! them; `cargo xtask test` sets it to itself.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,8 +18,9 @@ use iam_core::token::TokenHash;
 use iam_store_mysql::MySqlStore;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use tokio::runtime::Builder;
 
-use crate::common::{BOTH, Database, others_on, run_on};
+use crate::common::{BOTH, Database, Server, needed, others_on, run_on};
 use crate::rows::{account, sign_in};
 
 const TOKEN: TokenHash = TokenHash::from_bytes([1; 32]);
@@ -241,9 +242,41 @@ async fn a_caller_that_goes_away_costs_no_connection() {
 
 // -- a server of its own --
 
-fn own_server(verb: &str) {
-    let program = std::env::var("IAM_TEST_OWN_SERVER").unwrap();
-    assert!(Command::new(program).arg(verb).status().unwrap().success(), "{verb}");
+/// A server that nobody else uses, under a program that obeys us. It ends with its pipe.
+struct OwnServer {
+    url: String,
+    program: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl OwnServer {
+    fn start(program: &str, server: Server) -> Self {
+        let kind = match server {
+            Server::MySql => "mysql",
+            Server::MariaDb => "mariadb",
+        };
+        let mut program = Command::new(program)
+            .args(["own-server", kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = program.stdin.take().unwrap();
+        let mut answers = BufReader::new(program.stdout.take().unwrap()).lines();
+        let url = answers.next().unwrap().unwrap();
+        Self { url, program, orders, answers }
+    }
+
+    fn tell(&mut self, word: &str) {
+        writeln!(self.orders, "{word}").unwrap();
+        assert_eq!(self.answers.next().unwrap().unwrap(), "done", "{word}");
+    }
+
+    fn end(mut self) {
+        drop(self.orders);
+        assert!(self.program.wait().unwrap().success());
+    }
 }
 
 /// Reads and writes without end, and how often each way they ended.
@@ -263,11 +296,25 @@ async fn recovers(store: &MySqlStore) -> Duration {
     began.elapsed()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
-    let Ok(url) = std::env::var("IAM_TEST_OWN_SERVER_URL") else { return };
-    own_server("start");
-    let database = Database::of(&url).await;
+#[test]
+fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
+    let Some(program) = needed("IAM_TEST_OWN_SERVER") else { return };
+    // Both at once: most of it is waiting.
+    std::thread::scope(|scope| {
+        for server in BOTH {
+            let program = &program;
+            scope.spawn(move || {
+                let mut own = OwnServer::start(program, server);
+                let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                runtime.block_on(dies_and_hangs(server, &mut own));
+                own.end();
+            });
+        }
+    });
+}
+
+async fn dies_and_hangs(server: Server, own: &mut OwnServer) {
+    let database = Database::of(&own.url).await;
     let store = with_session(&database).await;
     for (down, up) in [("kill", "start"), ("pause", "resume")] {
         let mut running = tokio::task::JoinSet::new();
@@ -288,12 +335,12 @@ async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
             });
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        own_server(down);
+        own.tell(down);
         let began = Instant::now();
         assert!(store.session(&TOKEN).await.is_err(), "{down}");
         let answered = began.elapsed();
-        tokio::time::sleep(Duration::from_secs(8)).await;
-        own_server(up);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        own.tell(up);
         let recovered = recovers(&store).await;
         stop.store(1, Ordering::SeqCst);
         let (mut done, mut slowest) = (0, Duration::ZERO);
@@ -301,13 +348,11 @@ async fn a_server_that_dies_or_hangs_is_unavailable_in_time_and_found_again() {
             (done, slowest) = (done + one_done, slowest.max(one_slowest));
         }
         eprintln!(
-            "{down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}"
+            "{server:?} {down}: answered after {answered:?}, slowest of {done} {slowest:?}, back after {recovered:?}"
         );
         assert!(answered < Duration::from_secs(4), "{down}: {answered:?}");
         assert!(recovered < Duration::from_secs(5), "{up}: {recovered:?}");
         // A read and a unit, each of which may wait.
         assert!(slowest < Duration::from_secs(10), "{down}: {slowest:?}");
     }
-    drop(database);
-    own_server("kill");
 }

@@ -16,6 +16,7 @@ mod failover;
 mod flows;
 mod migrations;
 mod rows;
+mod runtimes;
 mod schema;
 mod sessions;
 mod sql;

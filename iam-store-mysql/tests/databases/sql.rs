@@ -33,10 +33,13 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 'x', 'ok',
             CASE WHEN n MOD 2 = 0 THEN UNHEX(LPAD(HEX(n), 64, '0')) END FROM m;
+    INSERT INTO iam_one_time_token (hash, purpose, account_id, issued_at, expires_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 64, '0')), 'first_administrator', NULL, '2026-01-01', TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
-    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_rate_limit";
+    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_one_time_token, iam_rate_limit";
 
 /// Tables of a few rows, read as a whole at the start of a program.
 const SMALL: [&str; 3] = ["iam_key_canary", "iam_schema", "iam_schema_migrations"];
@@ -69,13 +72,14 @@ fn with_values(sql: &str) -> String {
             "LIMIT" => "10",
             "id" if filled.contains("iam_auth_log") => "400",
             "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
-            "key" | "token_hash" | "coalesce_key" => {
+            "key" | "token_hash" | "hash" | "coalesce_key" => {
                 "x'0000000000000000000000000000000000000000000000000000000000000007'"
             }
             "username" | "name" => "x'757365722d37'",
             "verified_email" => "x'37406578616d706c652e636f6d'",
             "password_hash" => "x'61'",
             "status" | "state" => "'active'",
+            "purpose" => "'first_administrator'",
             _ if last == "id" || last.ends_with("_id") => "x'00000000000000000000000000000007'",
             _ if !micros && (last == "at" || last.ends_with("_at") || last.ends_with("_time")) => {
                 "TIMESTAMP'2026-01-01 00:10:00'"

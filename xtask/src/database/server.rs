@@ -54,6 +54,8 @@ pub(super) struct Server {
     folder: Folder,
     guard: Child,
     url: String,
+    program: Program,
+    port: u16,
 }
 
 /// The folder of a server, which is nobody else's.
@@ -90,7 +92,7 @@ impl Server {
             Purpose::Tests => format!("mysql://root:{password}@127.0.0.1:{port}"),
             Purpose::Developer => format!("mysql://iam:{password}@127.0.0.1:{port}/iam"),
         };
-        let mut server = Self { folder, guard, url };
+        let mut server = Self { folder, guard, url, program: program.clone(), port };
         server.wait_for_greeting(port)?;
         // The server has read it.
         fs::remove_file(&statements).trying(|| format!("remove {}", statements.display()))?;
@@ -105,6 +107,33 @@ impl Server {
     /// The folder of its data and log.
     pub(super) fn folder(&self) -> &Path {
         &self.folder.path
+    }
+
+    /// Ends it as if its machine had died, but for its files.
+    pub(super) fn crash(&mut self) -> Result<()> {
+        self.signal("KILL")?;
+        let start = Instant::now();
+        // Not `wait`, which closes the pipe: the guard would remove the folder.
+        while status(&mut self.guard)?.is_none() {
+            if start.elapsed() > PATIENCE {
+                return Err(Trouble::new("A server that was killed does not end."));
+            }
+            pause(LOOK_AGAIN);
+        }
+        Ok(())
+    }
+
+    /// Starts it again after it crashed, with what it had.
+    pub(super) fn start_again(&mut self) -> Result<()> {
+        self.guard = self.folder.guard(&self.program, serving(self.program.kind, self.port), None)?;
+        self.wait_for_greeting(self.port)
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(super) fn signal(&self, name: &str) -> Result<()> {
+        let file = self.folder.path.join(DATA).join("server.pid");
+        let pid = fs::read_to_string(&file).trying(|| format!("read {}", file.display()))?;
+        programs::read(Command::new("kill").arg(format!("-{name}")).arg(pid.trim())).map(drop)
     }
 
     /// Waits until it ends by itself.
