@@ -136,6 +136,19 @@ CREATE TABLE `iam_auth_session` (
   CONSTRAINT `iam_auth_session_state` CHECK ((`state` in ('pending','active')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_one_time_token` (
+  `hash` binary(32) NOT NULL,
+  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `account_id` binary(16) DEFAULT NULL,
+  `issued_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`hash`),
+  KEY `iam_one_time_token_account` (`account_id`,`purpose`),
+  KEY `iam_one_time_token_expiry` (`expires_at`),
+  CONSTRAINT `iam_one_time_token_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_user_role` (
   `account_id` binary(16) NOT NULL,
   `role_id` binary(16) NOT NULL,

@@ -31,8 +31,10 @@ impl Backend {
     /// with `IAM_TEST_REQUIRE_DATABASES` (as `--all` sets it) a missing one is a failure.
     pub fn is_there(self) -> bool {
         let Some(variable) = self.variable() else { return true };
-        let there = env::var_os(variable).is_some();
-        assert!(there || env::var_os("IAM_TEST_REQUIRE_DATABASES").is_none(), "{variable} is not set");
+        // An empty value is none.
+        let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let there = is_set(variable);
+        assert!(there || !is_set("IAM_TEST_REQUIRE_DATABASES"), "{variable} is not set");
         there
     }
 

@@ -163,8 +163,8 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// It can't be reached, or did not answer in time: later it may.
     Unavailable,
-    /// The unit of work lost against another one that was under way (a deadlock, a lock that did not come free): all of it is
-    /// undone, and may be tried again from its beginning.
+    /// The unit of work lost against another one that was under way (a deadlock, or a row that changed under it): all of it is
+    /// undone, and may be tried again from its beginning. A lock that did not come free in time is `Unavailable`.
     Conflict,
     /// It holds something that this program can't read.
     Corrupt,
