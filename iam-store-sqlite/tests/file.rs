@@ -178,6 +178,54 @@ async fn many_bring_an_older_schema_up_to_date_at_once() {
     }
 }
 
+/// The file of the first release, with people in it.
+#[tokio::test]
+async fn a_file_of_the_foundation_is_upgraded_in_place() {
+    let (_directory, file) = place();
+    let host = SqlitePoolOptions::new()
+        .connect_with(SqliteConnectOptions::new().filename(&file).create_if_missing(true))
+        .await
+        .unwrap();
+    let mut foundation = sqlx::migrate!("./migrations");
+    foundation.migrations = foundation.migrations.iter().take(1).cloned().collect();
+    foundation.dangerous_set_table_name("iam_schema_migrations");
+    foundation.run(&host).await.unwrap();
+    run(
+        &host,
+        "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+            VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, 5, 5);
+         INSERT INTO iam_auth_session (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at)
+            VALUES (x'02020202020202020202020202020202', x'01010101010101010101010101010101', zeroblob(32), 'active', 1, 'pwd', 7, 9);
+         INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
+            VALUES (x'0101010101010101010101010101010101010101010101010101010101010101', 5, 1, 1, 1000000, 2000000);
+         INSERT INTO iam_auth_log (at, last_at, event, outcome) VALUES (7, 7, 'authn_login_success', 'success')",
+    )
+    .await;
+    let store = SqliteStore::open(&file).await.unwrap();
+    assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+    store.migrate().await.unwrap();
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    let session = store.session(&TokenHash::from_bytes([0; 32])).await.unwrap().unwrap();
+    assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
+    assert_eq!(store.audit_entries(None, 9).await.unwrap().len(), 1);
+    let rule = Throttle {
+        free: 5,
+        first_delay: Duration::from_secs(1),
+        max_delay: Duration::from_mins(15),
+        forget_after: Duration::from_mins(5),
+    };
+    let mut unit = store.begin().await.unwrap();
+    let key = LimitKey::from_bytes([1; 32]);
+    let refused = unit.limits().reserve(&key, &rule, Timestamp::from_micros(999_999)).await.unwrap();
+    assert_eq!(refused, Reservation::Refused(Timestamp::from_micros(1_000_000)), "a block stays");
+    let Reservation::Granted(slot) =
+        unit.limits().reserve(&key, &rule, Timestamp::from_micros(1_000_000)).await.unwrap()
+    else {
+        panic!("the block is over")
+    };
+    assert_eq!(slot.count, 6, "and what was counted still counts");
+}
+
 #[tokio::test]
 async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
     let (_directory, file) = place();
