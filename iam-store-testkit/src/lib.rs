@@ -260,6 +260,7 @@ macro_rules! conformance {
             ]
             races: [
                 of_equal_grants_at_once_one_is_told_so
+                of_those_who_find_a_role_unheld_at_once_one_gives_it
             ]
         }
         $crate::port! { $alone, $twice, sessions,
@@ -290,6 +291,7 @@ macro_rules! conformance {
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
                 of_any_number_at_once_the_newest_are_kept
+                no_session_is_inserted_beside_a_change_of_its_account
                 a_sign_out_and_a_new_token_at_once_leave_nothing_alive
             ]
         }

@@ -2,6 +2,8 @@
 
 use iam_core::role::Grant;
 
+use iam_core::store::{StoreError, StoreErrorKind};
+
 use super::*;
 
 fn grant_of_role_1() -> Grant {
@@ -83,4 +85,40 @@ pub async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {
     add_role(stores[0].as_ref(), &role(1)).await;
     let done = race(stores, |store, _| async move { give(store.as_ref(), &grant_of_role_1()).await }).await;
     assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
+}
+
+pub async fn of_those_who_find_a_role_unheld_at_once_one_gives_it(stores: &Handles) {
+    add_role(stores[0].as_ref(), &role(1)).await;
+    for n in 1..=TASKS {
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+    }
+    let given = race(stores, |store, n| async move {
+        // A unit that loses against another one is tried again, as the ports say.
+        for _ in 0..20 {
+            match give_if_unheld(store.as_ref(), n + 1).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => tokio::task::yield_now().await,
+                done => return done.unwrap(),
+            }
+        }
+        panic!("lost twenty times");
+    })
+    .await;
+    assert_eq!(given.into_iter().filter(|given| *given).count(), 1);
+}
+
+async fn give_if_unheld(store: &dyn Store, n: u8) -> Result<bool, StoreError> {
+    let mut unit = store.begin().await?;
+    if unit.roles().is_held(role(1).id).await? {
+        return Ok(false);
+    }
+    let grant = Grant {
+        account: account_id(n),
+        role: role(1).id,
+        granted_by: None,
+        granted_at: NOW,
+        expires_at: None,
+    };
+    assert!(unit.roles().grant(&grant).await?);
+    unit.commit().await?;
+    Ok(true)
 }

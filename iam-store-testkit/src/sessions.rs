@@ -277,6 +277,31 @@ pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
     assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
 }
 
+pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Handles) {
+    for n in 1..=TASKS {
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+    }
+    // For each account a sign-in and, at the same time, somebody who switches it off and ends what there is.
+    let done = race(stores, |store, n| async move {
+        let account = n + 1;
+        let other = Arc::clone(&store);
+        let switching_off = tokio::spawn(async move {
+            let (id, active) = (account_id(account), AccountStatus::Active);
+            let mut unit = other.begin().await.unwrap();
+            assert!(unit.accounts().set_status(id, active, AccountStatus::Disabled, after(1)).await.unwrap());
+            unit.sessions().end_all(id, EndReason::Revoked, after(1)).await.unwrap();
+            unit.commit().await.unwrap();
+        });
+        let inserted = insert_session(store.as_ref(), &session(account, account)).await;
+        switching_off.await.unwrap();
+        let found = store.session(&token(account)).await.unwrap();
+        assert_eq!(found.is_some(), inserted == Insert::Inserted);
+        found.is_none_or(|found| found.ended.is_some())
+    })
+    .await;
+    assert!(done.into_iter().all(|dead| dead), "a session outlived the end of all");
+}
+
 async fn sign_in_and_keep_ten(store: &dyn Store, session: &NewSession) -> Result<(), StoreError> {
     let mut unit = store.begin().await?;
     assert_eq!(unit.sessions().insert(session).await?, Insert::Inserted);
