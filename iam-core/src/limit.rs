@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, micros};
 use crate::keys::MacKey;
 
 /// What is counted: a keyed hash of purpose and subject, so that the table tells nobody's address or name.
@@ -56,6 +56,34 @@ impl Throttle {
             }
         }
     }
+}
+
+/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the free
+/// ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// The delay after the last free try.
+    pub first: i64,
+    /// How often it is doubled at most.
+    pub doublings: i64,
+    /// The delay from then on.
+    pub longest: i64,
+}
+
+impl Delays {
+    /// The numbers of a throttle.
+    pub fn of(rule: &Throttle) -> Self {
+        let beyond_free = Throttle { free: 0, ..*rule };
+        let after = |extra| bounded_micros(beyond_free.delay_after(extra));
+        let longest = after(u32::MAX);
+        let doublings = (0..u32::MAX).find(|&extra| after(extra) >= longest).unwrap_or(0);
+        Self { first: bounded_micros(rule.first_delay), doublings: i64::from(doublings), longest }
+    }
+}
+
+/// A duration in microseconds that can be added to any time of the next 200 centuries within 64 bits.
+pub fn bounded_micros(duration: Duration) -> i64 {
+    micros(duration).min(1 << 60)
 }
 
 /// A limit on how many within a window; the window begins with the first.

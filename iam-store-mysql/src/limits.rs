@@ -5,40 +5,14 @@
 //! `SIMULTANEOUS_ASSIGNMENT`, which is refused), so a column that others are made from comes after them, and one that
 //! is made from others after those.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use iam_core::clock::{Timestamp, micros};
-use iam_core::limit::{LimitKey, Reservation, Slot, Throttle, Window};
+use iam_core::clock::Timestamp;
+use iam_core::limit::{Delays, LimitKey, Reservation, Slot, Throttle, Window, bounded_micros};
 use iam_core::store::{Limits, StoreError};
 
 use crate::connection::{execute, one, optional};
 use crate::rows::Column;
 use crate::unit::Work;
-
-/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try
-/// beyond the free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`,
-/// so it can't overflow.
-struct Delays {
-    first: i64,
-    doublings: i64,
-    longest: i64,
-}
-
-impl Delays {
-    fn of(rule: &Throttle) -> Self {
-        let beyond_free = Throttle { free: 0, ..*rule };
-        let after = |extra| stored(beyond_free.delay_after(extra));
-        let longest = after(u32::MAX);
-        let doublings = (0..u32::MAX).find(|&extra| after(extra) >= longest).unwrap_or(0);
-        Self { first: stored(rule.first_delay), doublings: i64::from(doublings), longest }
-    }
-}
-
-/// A duration that can be added to any time of the next 200 centuries within 64 bits.
-fn stored(duration: Duration) -> i64 {
-    micros(duration).min(1 << 60)
-}
 
 #[async_trait]
 impl Limits for Work {
@@ -231,7 +205,7 @@ impl Work {
                 now,
                 delays.longest,
                 now,
-                stored(rule.forget_after),
+                bounded_micros(rule.forget_after),
                 &key.as_bytes()[..],
                 now
             ))
@@ -242,7 +216,7 @@ impl Work {
     /// Counts one in a window if the key is there and the window is not full. A window is over at its `expires_at`,
     /// and nothing else ever blocks it.
     async fn count_one(&mut self, key: &LimitKey, rule: &Window, now: Timestamp) -> Result<bool, StoreError> {
-        let (now, length) = (now.as_micros(), stored(rule.length));
+        let (now, length) = (now.as_micros(), bounded_micros(rule.length));
         let count = || {
             execute(sqlx::query!(
                 "UPDATE iam_rate_limit SET

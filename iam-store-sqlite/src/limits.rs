@@ -1,10 +1,8 @@
 //! `iam_rate_limit`: each decision is one statement.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use iam_core::clock::{Timestamp, micros};
-use iam_core::limit::{LimitKey, Reservation, Slot, Throttle, Window};
+use iam_core::clock::Timestamp;
+use iam_core::limit::{Delays, LimitKey, Reservation, Slot, Throttle, Window, bounded_micros};
 use iam_core::store::{Limits, StoreError};
 use sqlx::sqlite::SqliteRow;
 
@@ -68,29 +66,6 @@ const RESERVE_IN_WINDOW: &str = "
     WHERE ?2 >= expires_at OR count < ?3
     RETURNING count, since, number";
 
-/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the
-/// free ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
-struct Delays {
-    first: i64,
-    doublings: i64,
-    longest: i64,
-}
-
-impl Delays {
-    fn of(rule: &Throttle) -> Self {
-        let beyond_free = Throttle { free: 0, ..*rule };
-        let after = |extra| stored(beyond_free.delay_after(extra));
-        let longest = after(u32::MAX);
-        let doublings = (0..u32::MAX).find(|&extra| after(extra) >= longest).unwrap_or(0);
-        Self { first: stored(rule.first_delay), doublings: i64::from(doublings), longest }
-    }
-}
-
-/// A duration that can be added to any time of the next 200 centuries within 64 bits.
-fn stored(duration: Duration) -> i64 {
-    micros(duration).min(1 << 60)
-}
-
 #[async_trait]
 impl Limits for Work {
     async fn reserve(
@@ -107,7 +82,7 @@ impl Limits for Work {
             .bind(delays.first)
             .bind(delays.doublings)
             .bind(delays.longest)
-            .bind(stored(rule.forget_after))
+            .bind(bounded_micros(rule.forget_after))
             .fetch_optional(self.connection())
             .await
             .map_err(failed)?;
@@ -210,7 +185,7 @@ impl Work {
             .bind(&key.as_bytes()[..])
             .bind(now.as_micros())
             .bind(i64::from(rule.limit))
-            .bind(stored(rule.length))
+            .bind(bounded_micros(rule.length))
             .fetch_optional(self.connection())
             .await
             .map_err(failed)

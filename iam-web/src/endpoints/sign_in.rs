@@ -1,0 +1,400 @@
+//! Signing in and out, as pages and as JSON; and what scripts ask of who is signed in.
+
+use std::collections::BTreeMap;
+
+use iam_core::Error;
+use iam_core::account::LoginIdentifier;
+use iam_core::device::DeviceToken;
+use iam_core::error::{Invalid, Problem};
+use iam_core::flow::{Login, SignedIn};
+use iam_core::password::PlainPassword;
+use iam_core::token::Carrier;
+use minijinja::context;
+use serde_json::json;
+
+use super::{loggable_path, query_of};
+use crate::context::{Caller, RequestContext};
+use crate::cookies::CookieKind;
+use crate::csrf::{self, Binding, Site};
+use crate::fields::FieldError;
+use crate::form::{Form, parse_query};
+use crate::json::StrictObject;
+use crate::message::{WebRequest, WebResponse};
+use crate::next::LocalTarget;
+use crate::problem::{Case, retry_after, whole_seconds};
+use crate::respond::with_retry_after;
+
+impl RequestContext {
+    // -- pages --
+
+    pub(super) fn show_login(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let notice = if query.get("signed_out").is_some() {
+            Some("login.signed_out")
+        } else {
+            query.get("set_up").is_some().then_some("login.set_up")
+        };
+        let page = LoginPage { next: query.get("next"), notice, ..LoginPage::default() };
+        self.login_page(request, caller, 200, &page)
+    }
+
+    pub(super) async fn submit_login(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let form = match Form::parse(&request.header_values("content-type"), &request.body) {
+            Ok(form) => form,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let username = form.get("username").unwrap_or_default();
+        let page = LoginPage { next: form.get("next"), username, ..LoginPage::default() };
+        if !self.form_is_ours(request, caller, &form).await {
+            let page = LoginPage { error: Some("login.form_expired".into()), ..page };
+            return self.login_page(request, caller, 403, &page);
+        }
+        let credentials = Credentials::parse(username, form.get("password").unwrap_or_default());
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            Err(invalid) => {
+                return self.login_page(request, caller, 422, &LoginPage { invalid: &invalid, ..page });
+            }
+        };
+        match self.sign_in(request, caller, credentials).await {
+            Ok(_) => {
+                let next = page.next.and_then(LocalTarget::parse);
+                let next = next.as_ref().map_or("/", LocalTarget::as_str);
+                self.own(request, WebResponse::redirect(303, next))
+            }
+            Err(error) => self.login_failed(request, caller, &page, &error),
+        }
+    }
+
+    fn login_failed(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        page: &LoginPage<'_>,
+        error: &Error,
+    ) -> WebResponse {
+        let case = Case::of(error);
+        if case.status() >= 500 {
+            self.log(request, error);
+        }
+        let key = match case {
+            Case::InvalidCredentials => "login.failed",
+            Case::Throttled => "login.throttled",
+            Case::Busy => "login.busy",
+            _ => "login.unavailable",
+        };
+        let wait = retry_after(error);
+        let pages = &self.inner().pages;
+        let wait_text = pages.wait_text(wait.map_or(1, whole_seconds).max(1));
+        let text = pages.text_with(key, &[("wait", &wait_text)]);
+        let page = LoginPage { error: Some(Message::Text(text)), ..LoginPage::again(page) };
+        with_retry_after(self.login_page(request, caller, case.status(), &page), wait)
+    }
+
+    fn login_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        status: u16,
+        page: &LoginPage<'_>,
+    ) -> WebResponse {
+        let csrf_token = match self.csrf_token(request, caller) {
+            Ok(token) => token,
+            Err(error) => return self.failed(request, &error),
+        };
+        let pages = &self.inner().pages;
+        let auth = &self.inner().auth_path;
+        let next = page.next.and_then(LocalTarget::parse);
+        let next = next.as_ref().map_or("", LocalTarget::as_str);
+        let error = page.error.as_ref().map(|message| match message {
+            Message::Key(key) => pages.text(key),
+            Message::Text(text) => text.clone(),
+        });
+        let fields: BTreeMap<&str, String> =
+            page.invalid.iter().map(|invalid| (invalid.field, pages.text(&field_text(invalid)))).collect();
+        let values = context! {
+            action => format!("{auth}/login"),
+            logout_action => format!("{auth}/logout"),
+            csrf_token => csrf_token,
+            next => next,
+            continue_to => if next.is_empty() { "/" } else { next },
+            username => page.username,
+            signed_in_as => caller.principal().map(iam_core::guard::Principal::username),
+            notice => page.notice.map(|key| pages.text(key)),
+            error => error,
+            fields => fields,
+        };
+        let response = self.page(request, status, "login.html", &values);
+        if status == 401 { response.header("www-authenticate", "Bearer") } else { response }
+    }
+
+    pub(super) async fn submit_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let form = match Form::parse(&request.header_values("content-type"), &request.body) {
+            Ok(form) => form,
+            Err(error) => return self.bad_body(request, error),
+        };
+        if caller.principal().is_some() && !self.form_is_ours(request, caller, &form).await {
+            return self.refusal(request, Case::Csrf);
+        }
+        match self.sign_out(request, caller).await {
+            Ok(()) => {
+                let location = format!("{}/login?signed_out=1", self.inner().auth_path);
+                self.own(request, WebResponse::redirect(303, &location))
+            }
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    /// A form of ours carries a token, and no other site sent it.
+    pub(super) async fn form_is_ours(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
+        let has_token =
+            form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
+        let ours = has_token && self.site(request) != Site::Foreign;
+        if !ours {
+            self.note_csrf(request, caller).await;
+        }
+        ours
+    }
+
+    // -- JSON --
+
+    pub(super) async fn api_login(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let object = match StrictObject::parse(&request.header_values("content-type"), &request.body) {
+            Ok(object) => object,
+            Err(error) => return self.bad_api_body(request, error),
+        };
+        let mut fields = object.fields();
+        let (username, password) = (fields.required_string("username"), fields.required_string("password"));
+        let by_token = fields.optional_bool("token").unwrap_or(false);
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        // A sign-in that sets no cookie signs no browser in: there is nothing to forge.
+        if !by_token && self.csrf_by_browser(request, caller) != Some(true) {
+            self.note_csrf(request, caller).await;
+            return self.problem(request, Case::Csrf, &[]);
+        }
+        let credentials =
+            match Credentials::parse(&username.unwrap_or_default(), &password.unwrap_or_default()) {
+                Ok(credentials) => credentials,
+                Err(invalid) => {
+                    let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
+                    return self.problem(request, Case::Invalid, &errors);
+                }
+            };
+        if by_token {
+            return self.api_login_by_token(request, caller, credentials).await;
+        }
+        match self.sign_in(request, caller, credentials).await {
+            Ok((signed_in, csrf_token)) => self.json(
+                request,
+                200,
+                &json!({
+                    "status": "authenticated",
+                    "account": { "id": signed_in.account.to_string() },
+                    "csrf_token": csrf_token,
+                }),
+            ),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    /// For native clients: the token is in the answer, and no cookie is set.
+    async fn api_login_by_token(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        credentials: Credentials,
+    ) -> WebResponse {
+        let login = Login {
+            identifier: &credentials.identifier,
+            password: credentials.password,
+            device: None,
+            carrier: Carrier::Bearer,
+            replaces: None,
+            client: &caller.client,
+        };
+        match self.iam().login(login).await {
+            Ok(signed_in) => self.json(
+                request,
+                200,
+                &json!({
+                    "status": "authenticated",
+                    "account": { "id": signed_in.account.to_string() },
+                    "token_type": "Bearer",
+                    "session_token": *signed_in.token.expose(),
+                    "expires_in": self.iam().session_policy().absolute.as_secs(),
+                    "idle_timeout": self.iam().session_policy().idle.as_secs(),
+                }),
+            ),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        if caller.principal().is_some() && self.csrf_by_headers(request, caller) != Some(true) {
+            self.note_csrf(request, caller).await;
+            return self.problem(request, Case::Csrf, &[]);
+        }
+        match self.sign_out(request, caller).await {
+            Ok(()) => self.own(request, WebResponse::new(204)),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) fn api_csrf(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        match self.csrf_token(request, caller) {
+            Ok(token) => self.json(request, 200, &json!({ "csrf_token": token })),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) fn api_me(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else {
+            return self.problem(request, Case::Unauthenticated, &[]);
+        };
+        self.json(
+            request,
+            200,
+            &json!({
+                "account": {
+                    "id": principal.account().to_string(),
+                    "username": principal.username(),
+                    "parent": principal.parent_key(),
+                    "roles": principal.roles().collect::<Vec<_>>(),
+                },
+                "session": {
+                    "id": principal.session().to_string(),
+                    "signed_in_at": principal.signed_in_at().to_string(),
+                    "amr": principal.amr().collect::<Vec<_>>(),
+                },
+            }),
+        )
+    }
+
+    /// Under the JSON interface a problem is a document, whatever the request accepts.
+    pub(super) fn bad_api_body(&self, request: &WebRequest, error: crate::fields::BodyError) -> WebResponse {
+        use crate::fields::BodyError;
+        match error {
+            BodyError::UnsupportedMediaType => self.problem(request, Case::UnsupportedMediaType, &[]),
+            BodyError::Malformed(_) => self.problem(request, Case::BadRequest, &[]),
+            BodyError::Fields(errors) => self.problem(request, Case::Invalid, &errors),
+        }
+    }
+
+    pub(super) fn api_failed(&self, request: &WebRequest, error: &Error) -> WebResponse {
+        let case = Case::of(error);
+        if case.status() >= 500 {
+            self.log(request, error);
+        }
+        let errors: Vec<FieldError> = match error {
+            Error::Invalid(invalid) => vec![invalid.into()],
+            _ => Vec::new(),
+        };
+        with_retry_after(self.problem(request, case, &errors), retry_after(error))
+    }
+
+    // -- both --
+
+    pub(super) async fn note_csrf(&self, request: &WebRequest, caller: &Caller) {
+        let path = loggable_path(request.target.split('?').next().unwrap_or_default());
+        self.iam().note_csrf(caller.principal(), &path, &caller.client).await;
+    }
+
+    /// Signs in and sets the cookies; gives a CSRF token of the new session, too.
+    async fn sign_in(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        credentials: Credentials,
+    ) -> Result<(SignedIn, String), Error> {
+        let cookies = &self.inner().cookies;
+        let device = cookies.read(request, CookieKind::Device).and_then(|text| DeviceToken::parse(&text));
+        let signed_in = self
+            .iam()
+            .login(Login {
+                identifier: &credentials.identifier,
+                password: credentials.password,
+                device: device.as_ref(),
+                carrier: Carrier::Cookie,
+                replaces: caller.token.as_ref().filter(|_| caller.carrier == Carrier::Cookie),
+                client: &caller.client,
+            })
+            .await?;
+        let binding = signed_in.token.hash();
+        let csrf_token =
+            csrf::issue(&self.inner().csrf_key, Binding::Session(&binding), self.iam().randomness())?;
+        self.add_cookie(cookies.set(CookieKind::Session, &signed_in.token.expose(), None));
+        let lifetime = Some(DeviceToken::LIFETIME);
+        self.add_cookie(cookies.set(CookieKind::Device, &signed_in.device.expose(), lifetime));
+        self.add_cookie(cookies.clear(CookieKind::Pre));
+        Ok((signed_in, csrf_token))
+    }
+
+    async fn sign_out(&self, request: &WebRequest, caller: &Caller) -> Result<(), Error> {
+        if let Some(token) = &caller.token {
+            self.iam().logout(token, &caller.client).await?;
+        }
+        let cookies = &self.inner().cookies;
+        // Who came with a bearer token signs that out, and not the browser.
+        if caller.carrier == Carrier::Cookie && !request.header_values("cookie").is_empty() {
+            self.add_cookie(cookies.clear(CookieKind::Session));
+        }
+        Ok(())
+    }
+}
+
+/// The login page's contents.
+#[derive(Default)]
+struct LoginPage<'a> {
+    next: Option<&'a str>,
+    username: &'a str,
+    notice: Option<&'static str>,
+    error: Option<Message>,
+    invalid: &'a [Invalid],
+}
+
+impl<'a> LoginPage<'a> {
+    /// The same page with nothing said: what the person typed stays.
+    fn again(page: &LoginPage<'a>) -> Self {
+        Self { next: page.next, username: page.username, ..Self::default() }
+    }
+}
+
+enum Message {
+    Key(&'static str),
+    Text(String),
+}
+
+impl From<&'static str> for Message {
+    fn from(key: &'static str) -> Self {
+        Self::Key(key)
+    }
+}
+
+struct Credentials {
+    identifier: LoginIdentifier,
+    password: PlainPassword,
+}
+
+impl Credentials {
+    /// All that is wrong, at once.
+    fn parse(username: &str, password: &str) -> Result<Self, Vec<Invalid>> {
+        match (LoginIdentifier::parse(username), PlainPassword::new(password)) {
+            (Ok(identifier), Ok(password)) => Ok(Self { identifier, password }),
+            (identifier, password) => Err([identifier.err(), password.err()].into_iter().flatten().collect()),
+        }
+    }
+}
+
+fn field_text(invalid: &Invalid) -> String {
+    let problem = match invalid.problem {
+        Problem::Required => "required",
+        Problem::TooLong { .. } => "too_long",
+        _ => "invalid",
+    };
+    format!("login.field.{}.{problem}", invalid.field)
+}
