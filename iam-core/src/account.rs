@@ -33,7 +33,7 @@ pub struct Account {
     /// See [`AuthVersion`].
     pub auth_version: AuthVersion,
     /// The host's own key for this person, unique.
-    pub external_id: Option<String>,
+    pub external_id: Option<ExternalId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -153,6 +153,52 @@ impl fmt::Display for Username {
 impl fmt::Debug for Username {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Username({:?})", self.0)
+    }
+}
+
+/// The longest key of a host, in bytes: what every store can keep unique.
+pub const MAX_EXTERNAL_ID_BYTES: usize = 255;
+
+/// A host's own key for an account, such as the primary key of its table of customers. Kept and compared byte by byte.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExternalId(String);
+
+impl ExternalId {
+    /// Checks a key: 1 to 255 bytes, no control characters.
+    pub fn parse(text: impl Into<String>) -> Result<Self, Invalid> {
+        let text = text.into();
+        let problem = if text.is_empty() {
+            Problem::Required
+        } else if text.len() > MAX_EXTERNAL_ID_BYTES {
+            Problem::TooLong { max: MAX_EXTERNAL_ID_BYTES }
+        } else if text.chars().any(char::is_control) {
+            Problem::Malformed
+        } else {
+            return Ok(Self(text));
+        };
+        Err(Invalid::new("external_id", problem))
+    }
+
+    /// A key as a store holds it.
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The key.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ExternalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExternalId({:?})", self.0)
     }
 }
 

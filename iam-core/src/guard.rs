@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::account::Username;
+use crate::account::{ExternalId, Username};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
 use crate::parent::ParentKey;
@@ -15,6 +15,7 @@ use crate::role::{PLATFORM_ADMIN, RoleName};
 pub struct Principal {
     pub(crate) account: AccountId,
     pub(crate) username: Username,
+    pub(crate) external_id: Option<ExternalId>,
     pub(crate) parent: Option<(ParentId, ParentKey)>,
     pub(crate) roles: Vec<RoleName>,
     pub(crate) session: SessionId,
@@ -32,6 +33,11 @@ impl Principal {
     /// Its name.
     pub fn username(&self) -> &str {
         self.username.as_str()
+    }
+
+    /// The host's own key for it.
+    pub fn external_id(&self) -> Option<&str> {
+        self.external_id.as_ref().map(ExternalId::as_str)
     }
 
     /// Its parent.
@@ -240,6 +246,7 @@ mod tests {
     fn principal(parent: Option<u8>, roles: &[&str]) -> Principal {
         Principal {
             account: AccountId::from_bytes([1; 16]),
+            external_id: None,
             username: Username::parse("alice").unwrap(),
             parent: parent.map(|n| (ParentId::from_bytes([n; 16]), ParentKey::parse("acme").unwrap())),
             roles: roles.iter().map(|name| RoleName::parse(name).unwrap()).collect(),

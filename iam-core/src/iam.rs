@@ -19,7 +19,7 @@ use crate::password::{
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
 use crate::session::SessionPolicy;
-use crate::store::{Readiness, Store, StoreError, StoreErrorKind, UnitOfWork};
+use crate::store::{Ports, Readiness, Store, StoreError, StoreErrorKind, UnitOfWork};
 use crate::worker::Worker;
 
 /// The identity and access layer of a service. Cheap to clone: all clones are the same one.
@@ -37,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
+    pub(crate) service: String,
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
     pub(crate) most_sessions: u32,
@@ -77,6 +78,7 @@ impl Iam {
             login_limits: LoginLimits::default(),
             audit_retention: Duration::from_hours(24 * 400),
             most_sessions: 10,
+            service: "IAM".to_owned(),
             base_url: None,
         }
     }
@@ -94,6 +96,11 @@ impl Iam {
     /// A key for a purpose of the caller's, from the deployment's secret. Take a purpose that nobody else has.
     pub fn derive_key(&self, purpose: &'static str) -> MacKey {
         self.inner.keys.secret.derive(purpose)
+    }
+
+    /// The service's name, as people know it.
+    pub fn service(&self) -> &str {
+        &self.inner.service
     }
 
     /// Where the service lives, if it was told.
@@ -147,7 +154,7 @@ impl Iam {
     /// Writes an event into a unit of work.
     pub(crate) async fn audit(
         &self,
-        unit: &mut dyn UnitOfWork,
+        unit: &mut dyn Ports,
         event: &Event,
         subject: Subject,
         client: &Client,
@@ -258,10 +265,17 @@ pub struct IamBuilder {
     login_limits: LoginLimits,
     audit_retention: Duration,
     most_sessions: u32,
+    service: String,
     base_url: Option<BaseUrl>,
 }
 
 impl IamBuilder {
+    /// The service's name: above every page, in messages, and nothing to make a password of. Default `IAM`.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = name.into();
+        self
+    }
+
     /// Where the service lives, as browsers see it.
     pub fn base_url(mut self, base_url: BaseUrl) -> Self {
         self.base_url = Some(base_url);
@@ -384,7 +398,7 @@ impl IamBuilder {
             clock: self.clock,
             random: self.random,
             hashing,
-            password_policy: self.password_policy,
+            password_policy: self.password_policy.service(&self.service),
             breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
             login_limits: self.login_limits,
@@ -392,6 +406,7 @@ impl IamBuilder {
             most_sessions: self.most_sessions,
             tally: Tally::default(),
             flushes: Flushes::default(),
+            service: self.service,
             base_url: self.base_url,
             keys: self.keys,
         };

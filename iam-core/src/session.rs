@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::account::{AccountStatus, AuthVersion, Username};
+use crate::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
 use crate::guard::Principal;
 use crate::id::{AccountId, ParentId, SessionId};
@@ -203,6 +203,8 @@ pub struct SessionRecord {
     pub account: AccountId,
     /// The account's name.
     pub username: Username,
+    /// The host's own key for the account.
+    pub external_id: Option<ExternalId>,
     /// Whether the account may sign in.
     pub account_status: AccountStatus,
     /// The account's version now.
@@ -272,6 +274,7 @@ impl SessionRecord {
         let principal = Principal {
             account: self.account,
             username: self.username,
+            external_id: self.external_id,
             parent: self.parent.map(|parent| (parent.id, parent.key)),
             roles,
             session: self.id,
@@ -306,6 +309,7 @@ mod tests {
             ended: None,
             account: AccountId::from_bytes([2; 16]),
             username: Username::parse("alice").unwrap(),
+            external_id: None,
             account_status: AccountStatus::Active,
             account_auth_version: AuthVersion::FIRST,
             parent: None,

@@ -1,7 +1,9 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::account::{Account, AccountStatus, AuthVersion, EmailAddress, LoginIdentifier, Username};
+use iam_core::account::{
+    Account, AccountStatus, AuthVersion, EmailAddress, ExternalId, LoginIdentifier, Username,
+};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId};
 use iam_core::parent::ParentStatus;
@@ -9,7 +11,7 @@ use iam_core::password::PasswordHash;
 use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Statement, execute, optional};
+use crate::connection::{Connections, Link, Statement, execute, optional};
 use crate::error::{failed, is_duplicate_key};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
@@ -118,6 +120,22 @@ pub(crate) async fn by_username(
     connections.read(find).await?.map(account).transpose()
 }
 
+pub(crate) async fn by_external_id(
+    connections: &Connections,
+    external_id: &ExternalId,
+) -> Result<Option<Account>, StoreError> {
+    let find = || {
+        optional(sqlx::query_as!(
+            AccountRow,
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                created_at, updated_at
+            FROM iam_user_account WHERE external_id = ?",
+            external_id.as_str().as_bytes()
+        ))
+    };
+    connections.read(find).await?.map(account).transpose()
+}
+
 fn account(row: AccountRow) -> Result<Account, StoreError> {
     let id = AccountId::from_bytes(column("id").id(&row.id)?);
     let username = Username::from_stored(column("username").text(row.username)?);
@@ -128,13 +146,14 @@ fn account(row: AccountRow) -> Result<Account, StoreError> {
     account.status = column("status").parsed(row.status, AccountStatus::parse)?;
     account.parent = column("parent_id").maybe_id(row.parent_id.as_deref())?.map(ParentId::from_bytes);
     account.auth_version = AuthVersion::from_i64(row.auth_version);
-    account.external_id = row.external_id.map(|bytes| column("external_id").text(bytes)).transpose()?;
+    let external_id = row.external_id.map(|bytes| column("external_id").text(bytes)).transpose()?;
+    account.external_id = external_id.map(ExternalId::from_stored);
     account.updated_at = timestamp(row.updated_at);
     Ok(account)
 }
 
 #[async_trait]
-impl Accounts for Work {
+impl<L: Link> Accounts for Work<L> {
     async fn insert(
         &mut self,
         account: &Account,
@@ -153,12 +172,29 @@ impl Accounts for Work {
                 account.status.as_str(),
                 account.parent.map(|id| id.as_bytes().to_vec()),
                 account.auth_version.as_i64(),
-                account.external_id.as_ref().map(String::as_bytes),
+                account.external_id.as_ref().map(|id| id.as_str().as_bytes()),
                 utc(account.created_at),
                 utc(account.updated_at)
             ))
         };
         self.insert_unless_taken(insert).await
+    }
+
+    async fn set_external_id(
+        &mut self,
+        id: AccountId,
+        external_id: Option<&ExternalId>,
+        now: Timestamp,
+    ) -> Result<Insert, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?",
+                external_id.map(|id| id.as_str().as_bytes()),
+                utc(now),
+                &id.as_bytes()[..]
+            ))
+        };
+        self.insert_unless_taken(set).await
     }
 
     async fn set_status(
@@ -239,7 +275,7 @@ impl Accounts for Work {
     }
 }
 
-impl Work {
+impl<L: Link> Work<L> {
     /// Any unique key in the way is [`Insert::Taken`]. The server then undoes the one statement, and the transaction
     /// goes on.
     pub(crate) async fn insert_unless_taken(

@@ -8,7 +8,7 @@ use iam_core::meta::Client;
 use iam_core::store::{AuditLog, StoreError};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, all, execute};
+use crate::connection::{Connections, Link, all, execute};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -74,7 +74,7 @@ fn entry(row: EntryRow) -> Result<Entry, StoreError> {
 }
 
 #[async_trait]
-impl AuditLog for Work {
+impl<L: Link> AuditLog for Work<L> {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         if let Some(key) = &record.coalesce {
             // A row that is there is met by its key alone, with no lock on the gap beside it, and no id is used up.

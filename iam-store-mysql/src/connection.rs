@@ -197,43 +197,6 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    /// Asks for something that takes no lock: nothing is lost when the transaction is begun anew after it.
-    pub(crate) async fn read<T: Send + 'static>(
-        &mut self,
-        statement: impl Fn() -> Statement<T> + Send,
-    ) -> Result<T, StoreError> {
-        self.ask(statement).await.map_err(failed)
-    }
-
-    /// Asks for something that writes. Says how many rows it met.
-    pub(crate) async fn write(
-        &mut self,
-        statement: impl Fn() -> Statement<u64> + Send,
-    ) -> Result<u64, StoreError> {
-        self.try_write(statement).await.map_err(failed)
-    }
-
-    /// The same, for who wants to know the error.
-    pub(crate) async fn try_write(
-        &mut self,
-        statement: impl Fn() -> Statement<u64> + Send,
-    ) -> Result<u64, sqlx::Error> {
-        let answer = self.ask(statement).await;
-        // What met no row left nothing behind that anyone relies on; what failed may have.
-        self.bound |= !matches!(answer, Ok(0));
-        answer
-    }
-
-    /// Asks for something that locks what it reads.
-    pub(crate) async fn lock<T: Send + 'static>(
-        &mut self,
-        statement: impl Fn() -> Statement<T> + Send,
-    ) -> Result<T, StoreError> {
-        let answer = self.ask(statement).await;
-        self.bound = true;
-        answer.map_err(failed)
-    }
-
     /// What lost against another transaction before it held anything is tried again, in the same transaction begun
     /// anew. Later the server has undone what the owner believes written, so nothing can go on.
     async fn ask<T: Send + 'static>(
@@ -273,6 +236,94 @@ impl Open {
             lease.open = false;
         }
         Ok(())
+    }
+}
+
+/// What leads to a transaction.
+pub(crate) trait Link: Send {
+    /// Asks for something that takes no lock: nothing is lost when a transaction of our own is begun anew after it.
+    fn try_read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> impl Future<Output = Result<T, sqlx::Error>> + Send;
+
+    /// Asks for something that writes. Says how many rows it met.
+    fn try_write(
+        &mut self,
+        statement: impl Fn() -> Statement<u64> + Send,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+
+    /// Asks for something that locks what it reads.
+    fn try_lock<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> impl Future<Output = Result<T, sqlx::Error>> + Send;
+
+    fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        async { self.try_read(statement).await.map_err(failed) }
+    }
+
+    fn write(
+        &mut self,
+        statement: impl Fn() -> Statement<u64> + Send,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async { self.try_write(statement).await.map_err(failed) }
+    }
+
+    fn lock<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        async { self.try_lock(statement).await.map_err(failed) }
+    }
+}
+
+impl Link for Open {
+    async fn try_read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        self.ask(statement).await
+    }
+
+    async fn try_write(&mut self, statement: impl Fn() -> Statement<u64> + Send) -> Result<u64, sqlx::Error> {
+        let answer = self.ask(statement).await;
+        // What met no row left nothing behind that anyone relies on; what failed may have.
+        self.bound |= !matches!(answer, Ok(0));
+        answer
+    }
+
+    async fn try_lock<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        let answer = self.ask(statement).await;
+        self.bound = true;
+        answer
+    }
+}
+
+/// The host's own: it is asked where the host is, waits as long as the host lets it, and is never begun anew.
+impl Link for &mut MySqlConnection {
+    async fn try_read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        statement()(self).await
+    }
+
+    async fn try_write(&mut self, statement: impl Fn() -> Statement<u64> + Send) -> Result<u64, sqlx::Error> {
+        statement()(self).await
+    }
+
+    async fn try_lock<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, sqlx::Error> {
+        statement()(self).await
     }
 }
 

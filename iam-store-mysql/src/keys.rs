@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use iam_core::store::{KeyCanaries, StoreError};
 
-use crate::connection::{all, execute};
+use crate::connection::{Link, all, execute};
 use crate::unit::Work;
 
 #[async_trait]
-impl KeyCanaries for Work {
+impl<L: Link> KeyCanaries for Work<L> {
     async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         let find = || all(sqlx::query!("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id"));
         Ok(self.0.read(find).await?.into_iter().map(|row| (row.key_id, row.sealed)).collect())

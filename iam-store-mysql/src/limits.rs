@@ -10,12 +10,12 @@ use iam_core::clock::Timestamp;
 use iam_core::limit::{Delays, LimitKey, Reservation, Slot, Throttle, Window, bounded_micros};
 use iam_core::store::{Limits, StoreError};
 
-use crate::connection::{execute, one, optional};
+use crate::connection::{Link, execute, one, optional};
 use crate::rows::Column;
 use crate::unit::Work;
 
 #[async_trait]
-impl Limits for Work {
+impl<L: Link> Limits for Work<L> {
     async fn reserve(
         &mut self,
         key: &LimitKey,
@@ -159,7 +159,7 @@ impl Limits for Work {
     }
 }
 
-impl Work {
+impl<L: Link> Work<L> {
     /// Counts a try of a throttle if the key is there and no block stands.
     ///
     /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting

@@ -5,12 +5,12 @@ use iam_core::clock::Timestamp;
 use iam_core::store::{OneTimeTokens, StoreError};
 use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
 
-use crate::connection::{execute, optional};
+use crate::connection::{Link, execute, optional};
 use crate::rows::utc;
 use crate::unit::Work;
 
 #[async_trait]
-impl OneTimeTokens for Work {
+impl<L: Link> OneTimeTokens for Work<L> {
     async fn issue(&mut self, token: &NewOneTimeToken, now: Timestamp) -> Result<(), StoreError> {
         let account = token.account.map(|id| id.as_bytes().to_vec());
         let void = || {

@@ -6,7 +6,7 @@ use iam_core::id::ParentId;
 use iam_core::parent::{Parent, ParentKey, ParentStatus};
 use iam_core::store::{Insert, Parents, StoreError};
 
-use crate::connection::{Connections, execute, optional};
+use crate::connection::{Connections, Link, execute, optional};
 use crate::rows::{Column, utc};
 use crate::unit::Work;
 
@@ -32,7 +32,7 @@ pub(crate) async fn by_key(connections: &Connections, key: &ParentKey) -> Result
 }
 
 #[async_trait]
-impl Parents for Work {
+impl<L: Link> Parents for Work<L> {
     async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
         let insert = || {
             execute(sqlx::query!(

@@ -6,7 +6,7 @@ use iam_core::id::{AccountId, RoleId};
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::store::{Insert, Roles, StoreError};
 
-use crate::connection::{Connections, execute, optional};
+use crate::connection::{Connections, Link, execute, optional};
 use crate::rows::{Column, utc};
 use crate::unit::Work;
 
@@ -20,7 +20,7 @@ pub(crate) async fn by_name(connections: &Connections, name: &RoleName) -> Resul
 }
 
 #[async_trait]
-impl Roles for Work {
+impl<L: Link> Roles for Work<L> {
     async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
         let insert = || {
             execute(sqlx::query!(

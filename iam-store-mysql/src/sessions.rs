@@ -1,7 +1,7 @@
 //! `iam_auth_session`.
 
 use async_trait::async_trait;
-use iam_core::account::{AccountStatus, AuthVersion, Username};
+use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::meta::Client;
@@ -14,7 +14,7 @@ use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, all, execute};
+use crate::connection::{Connections, Link, all, execute};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -34,6 +34,7 @@ struct SessionRow {
     end_reason: Option<String>,
     account_id: Vec<u8>,
     username: Vec<u8>,
+    external_id: Option<Vec<u8>>,
     account_status: String,
     account_auth_version: i64,
     parent_id: Option<Vec<u8>>,
@@ -52,7 +53,7 @@ pub(crate) async fn by_token(
         all(sqlx::query_as!(
             SessionRow,
             r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at, s.end_reason,
-                s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
+                s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
                 p.`key` AS "parent_key?", p.status AS "parent_status?", r.name AS "role?",
                 g.expires_at AS "role_expires_at?"
             FROM iam_auth_session s
@@ -93,6 +94,10 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
             .map(|at| (timestamp(at), EndReason::parse(row.end_reason.as_deref().unwrap_or_default()))),
         account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
         username: Username::from_stored(account("username").text(row.username)?),
+        external_id: row
+            .external_id
+            .map(|bytes| account("external_id").text(bytes).map(ExternalId::from_stored))
+            .transpose()?,
         account_status: account("status").parsed(row.account_status, AccountStatus::parse)?,
         account_auth_version: AuthVersion::from_i64(row.account_auth_version),
         parent,
@@ -185,7 +190,7 @@ pub(crate) async fn touch(
 }
 
 #[async_trait]
-impl Sessions for Work {
+impl<L: Link> Sessions for Work<L> {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
         // What the session is conditional on is locked until the unit is over: whoever changes it at this moment
         // comes before or after, as a whole. For update, since a lock that is shared could not be raised later

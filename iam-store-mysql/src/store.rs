@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
-use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
+use iam_core::store::{LoginCandidate, Ports, Readiness, Store, StoreError, UnitOfWork};
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
-use sqlx::{Connection, Executor};
+use sqlx::{Connection, Executor, MySqlConnection};
 
 use crate::connection::{Connections, STATEMENT};
 use crate::unit::Work;
@@ -101,6 +101,13 @@ impl MySqlStore {
     /// the store.
     pub fn from_pool(pool: MySqlPool) -> Self {
         Self { connections: Connections::new(pool), checked: Arc::default() }
+    }
+
+    /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
+    /// [`Iam::create_account_in`](iam_core::Iam::create_account_in). It must be a transaction on the database that holds the family's
+    /// tables, and its session must be as [`from_pool`](Self::from_pool) asks. How long it waits is the host's own setting.
+    pub fn within(connection: &mut MySqlConnection) -> impl Ports {
+        Work(connection)
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
@@ -195,6 +202,10 @@ impl Store for MySqlStore {
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         accounts::by_id(&self.connections, id).await
+    }
+
+    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        accounts::by_external_id(&self.connections, id).await
     }
 
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {

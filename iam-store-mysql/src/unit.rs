@@ -1,17 +1,17 @@
-//! The unit of work: one transaction behind every port.
+//! One transaction behind every port: a unit of work of our own, or the host's.
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Roles, Sessions, StoreError, UnitOfWork,
+    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Ports, Roles, Sessions, StoreError,
+    UnitOfWork,
 };
 
-use crate::connection::Open;
+use crate::connection::{Link, Open};
 
-/// Dropping it rolls back.
-pub(crate) struct Work(pub(crate) Open);
+/// A transaction of our own, which dropping it rolls back; or a borrowed connection, whose owner does as they like.
+pub(crate) struct Work<L>(pub(crate) L);
 
-#[async_trait]
-impl UnitOfWork for Work {
+impl<L: Link> Ports for Work<L> {
     fn accounts(&mut self) -> &mut dyn Accounts {
         self
     }
@@ -43,7 +43,10 @@ impl UnitOfWork for Work {
     fn keys(&mut self) -> &mut dyn KeyCanaries {
         self
     }
+}
 
+#[async_trait]
+impl UnitOfWork for Work<Open> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.0.commit().await
     }

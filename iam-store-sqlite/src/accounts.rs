@@ -1,7 +1,9 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::account::{Account, AccountStatus, AuthVersion, EmailAddress, LoginIdentifier, Username};
+use iam_core::account::{
+    Account, AccountStatus, AuthVersion, EmailAddress, ExternalId, LoginIdentifier, Username,
+};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId};
 use iam_core::parent::ParentStatus;
@@ -12,7 +14,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 pub(crate) async fn login_candidate(
     pool: &SqlitePool,
@@ -74,6 +76,19 @@ pub(crate) async fn by_username(
     row.as_ref().map(account).transpose()
 }
 
+pub(crate) async fn by_external_id(
+    pool: &SqlitePool,
+    external_id: &ExternalId,
+) -> Result<Option<Account>, StoreError> {
+    const SQL: &str =
+        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+            created_at, updated_at
+        FROM iam_user_account WHERE external_id = ?";
+    let query = sqlx::query(SQL).bind(external_id.as_str());
+    let row = query.fetch_optional(pool).await.map_err(failed)?;
+    row.as_ref().map(account).transpose()
+}
+
 fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     let columns = Columns { table: "iam_user_account", row };
     let id = AccountId::from_bytes(columns.id("id")?);
@@ -84,13 +99,13 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     account.status = columns.parsed("status", AccountStatus::parse)?;
     account.parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
     account.auth_version = AuthVersion::from_i64(columns.number("auth_version")?);
-    account.external_id = columns.maybe_text("external_id")?;
+    account.external_id = columns.maybe_text("external_id")?.map(ExternalId::from_stored);
     account.updated_at = columns.time("updated_at")?;
     Ok(account)
 }
 
 #[async_trait]
-impl Accounts for Work {
+impl<C: Link> Accounts for Work<C> {
     async fn insert(
         &mut self,
         account: &Account,
@@ -111,12 +126,29 @@ impl Accounts for Work {
         .bind(account.status.as_str())
         .bind(parent)
         .bind(account.auth_version.as_i64())
-        .bind(account.external_id.as_deref())
+        .bind(account.external_id.as_ref().map(ExternalId::as_str))
         .bind(account.created_at.as_micros())
         .bind(account.updated_at.as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    }
+
+    async fn set_external_id(
+        &mut self,
+        id: AccountId,
+        external_id: Option<&ExternalId>,
+        now: Timestamp,
+    ) -> Result<Insert, StoreError> {
+        let done =
+            sqlx::query("UPDATE OR IGNORE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?")
+                .bind(external_id.map(ExternalId::as_str))
+                .bind(now.as_micros())
+                .bind(&id.as_bytes()[..])
+                .execute(self.connection())
+                .await
+                .map_err(failed)?;
         Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 pub(crate) async fn entries(
     pool: &SqlitePool,
@@ -54,7 +54,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
 }
 
 #[async_trait]
-impl AuditLog for Work {
+impl<C: Link> AuditLog for Work<C> {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         let client = &record.client;
         sqlx::query(

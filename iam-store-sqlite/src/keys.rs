@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use iam_core::store::{KeyCanaries, StoreError};
 
 use crate::error::failed;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 #[async_trait]
-impl KeyCanaries for Work {
+impl<C: Link> KeyCanaries for Work<C> {
     async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         sqlx::query_as("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id")
             .fetch_all(self.connection())

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 /// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets.
 ///
@@ -67,7 +67,7 @@ const RESERVE_IN_WINDOW: &str = "
     RETURNING count, since, number";
 
 #[async_trait]
-impl Limits for Work {
+impl<C: Link> Limits for Work<C> {
     async fn reserve(
         &mut self,
         key: &LimitKey,
@@ -174,7 +174,7 @@ impl Limits for Work {
     }
 }
 
-impl Work {
+impl<C: Link> Work<C> {
     async fn count_one(
         &mut self,
         key: &LimitKey,

@@ -6,10 +6,10 @@ use iam_core::store::{OneTimeTokens, StoreError};
 use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
 
 use crate::error::failed;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 #[async_trait]
-impl OneTimeTokens for Work {
+impl<C: Link> OneTimeTokens for Work<C> {
     async fn issue(&mut self, token: &NewOneTimeToken, now: Timestamp) -> Result<(), StoreError> {
         let account = token.account.map(|id| id.as_bytes().to_vec());
         sqlx::query(

@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 pub(crate) async fn by_id(pool: &SqlitePool, id: ParentId) -> Result<Option<Parent>, StoreError> {
     let query = sqlx::query("SELECT key, name, status FROM iam_parent WHERE id = ?").bind(&id.as_bytes()[..]);
@@ -32,7 +32,7 @@ pub(crate) async fn by_key(pool: &SqlitePool, key: &ParentKey) -> Result<Option<
 }
 
 #[async_trait]
-impl Parents for Work {
+impl<C: Link> Parents for Work<C> {
     async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_parent (id, key, name, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)

@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option<Role>, StoreError> {
     let query = sqlx::query("SELECT id, description FROM iam_role WHERE name = ?").bind(name.as_str());
@@ -21,7 +21,7 @@ pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option
 }
 
 #[async_trait]
-impl Roles for Work {
+impl<C: Link> Roles for Work<C> {
     async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",

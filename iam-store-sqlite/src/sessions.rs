@@ -1,7 +1,7 @@
 //! `iam_auth_session`.
 
 use async_trait::async_trait;
-use iam_core::account::{AccountStatus, AuthVersion, Username};
+use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::meta::Client;
@@ -17,11 +17,11 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::Work;
+use crate::unit::{Link, Work};
 
 /// The guard's read: one statement, a row for each role.
 pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at,
-        s.end_reason, s.account_id, a.username, a.status AS account_status, a.auth_version AS account_auth_version,
+        s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version,
         a.parent_id, p.key AS parent_key, p.status AS parent_status, r.name AS role, g.expires_at AS role_expires_at
     FROM iam_auth_session s
     JOIN iam_user_account a ON a.id = s.account_id
@@ -69,6 +69,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
         username: Username::from_stored(account.text("username")?),
+        external_id: account.maybe_text("external_id")?.map(ExternalId::from_stored),
         account_status: account.parsed("account_status", AccountStatus::parse)?,
         account_auth_version: AuthVersion::from_i64(account.number("account_auth_version")?),
         parent: parent(row)?,
@@ -156,7 +157,7 @@ pub(crate) async fn touch(
 }
 
 #[async_trait]
-impl Sessions for Work {
+impl<C: Link> Sessions for Work<C> {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_auth_session

@@ -7,18 +7,18 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
-use iam_core::store::{LoginCandidate, Readiness, Store, StoreError, UnitOfWork};
+use iam_core::store::{LoginCandidate, Ports, Readiness, Store, StoreError, UnitOfWork};
 use iam_core::token::TokenHash;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
@@ -74,6 +74,13 @@ impl SqliteStore {
     /// sqlx. It needs two connections or more if the host reads while it holds a unit of work.
     pub fn from_pool(pool: SqlitePool) -> Self {
         Self { write: pool.clone(), read: pool, scratch: None }
+    }
+
+    /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
+    /// [`Iam::create_account_in`](iam_core::Iam::create_account_in). It must be a transaction on the database that holds the family's
+    /// tables; begin it with `BEGIN IMMEDIATE`, or it may fail half way because another one wrote first.
+    pub fn within(connection: &mut SqliteConnection) -> impl Ports {
+        Work(connection)
     }
 
     /// Brings the schema up to date. What was applied is recorded in `iam_schema_migrations`, apart from a host's own
@@ -252,6 +259,10 @@ impl Store for SqliteStore {
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         accounts::by_id(&self.read, id).await
+    }
+
+    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        accounts::by_external_id(&self.read, id).await
     }
 
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {

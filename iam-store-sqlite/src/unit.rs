@@ -1,24 +1,32 @@
-//! The unit of work: one transaction behind every port.
+//! One transaction behind every port: a unit of work of our own, or the host's.
+
+use std::ops::DerefMut;
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Roles, Sessions, StoreError, UnitOfWork,
+    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Ports, Roles, Sessions, StoreError,
+    UnitOfWork,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use crate::error::failed;
 
-/// Dropping it rolls back.
-pub(crate) struct Work(pub(crate) Transaction<'static, Sqlite>);
+/// A transaction of our own, which dropping it rolls back; or a borrowed connection, whose owner does as they like.
+pub(crate) struct Work<C>(pub(crate) C);
 
-impl Work {
+/// What leads to the connection of a transaction.
+pub(crate) trait Link: DerefMut<Target = SqliteConnection> + Send {}
+
+impl Link for Transaction<'static, Sqlite> {}
+impl Link for &mut SqliteConnection {}
+
+impl<C: Link> Work<C> {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.0
     }
 }
 
-#[async_trait]
-impl UnitOfWork for Work {
+impl<C: Link> Ports for Work<C> {
     fn accounts(&mut self) -> &mut dyn Accounts {
         self
     }
@@ -50,7 +58,10 @@ impl UnitOfWork for Work {
     fn keys(&mut self) -> &mut dyn KeyCanaries {
         self
     }
+}
 
+#[async_trait]
+impl UnitOfWork for Work<Transaction<'static, Sqlite>> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.0.commit().await.map_err(failed)
     }

@@ -1,6 +1,6 @@
 //! Accounts.
 
-use iam_core::account::{EmailAddress, LoginIdentifier};
+use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier};
 use iam_core::parent::ParentStatus;
 use iam_core::store::LoginCandidate;
 
@@ -27,7 +27,7 @@ pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
     full.status = AccountStatus::Locked;
     full.parent = Some(parent(1).id);
     full.auth_version = AuthVersion::from_i64(7);
-    full.external_id = Some("key".to_owned());
+    full.external_id = Some(ExternalId::from_stored("key"));
     full.updated_at = after(1);
     for account in [full, account(2)] {
         assert_eq!(insert_account(store, &account).await, Insert::Inserted);
@@ -38,7 +38,7 @@ pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
 
 pub async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dyn Store) {
     let mut first = verified(1, "a@example.com");
-    first.external_id = Some("key".to_owned());
+    first.external_id = Some(ExternalId::from_stored("key"));
     assert_eq!(insert_account(store, &first).await, Insert::Inserted);
     let same_name = Account::new(account_id(2), first.username.clone(), NOW);
     let same_address = verified(2, "a@example.com");
@@ -49,6 +49,36 @@ pub async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dy
         assert!(store.account(account_id(2)).await.unwrap().is_none());
     }
     assert_eq!(store.account(account_id(1)).await.unwrap(), Some(first));
+}
+
+async fn set_external_id(store: &dyn Store, n: u8, key: Option<&str>) -> Insert {
+    let mut unit = store.begin().await.unwrap();
+    let key = key.map(ExternalId::from_stored);
+    let done = unit.accounts().set_external_id(account_id(n), key.as_ref(), after(1)).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+async fn owner_of(store: &dyn Store, key: &str) -> Option<AccountId> {
+    let found = store.account_by_external_id(&ExternalId::from_stored(key)).await.unwrap();
+    found.map(|account| account.id)
+}
+
+pub async fn an_external_id_is_set_taken_away_and_found_by(store: &dyn Store) {
+    for n in [1, 2] {
+        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+    }
+    assert_eq!(owner_of(store, "key").await, None);
+    assert_eq!(set_external_id(store, 1, Some("key")).await, Insert::Inserted);
+    assert_eq!(set_external_id(store, 1, Some("key")).await, Insert::Inserted, "the same again");
+    assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Taken);
+    assert_eq!((owner_of(store, "key").await, owner_of(store, "KEY").await), (Some(account_id(1)), None));
+    let found = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!((found.updated_at, found.auth_version), (after(1), AuthVersion::FIRST));
+    assert_eq!(set_external_id(store, 1, None).await, Insert::Inserted);
+    assert_eq!(set_external_id(store, 2, None).await, Insert::Inserted, "any number have none");
+    assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Inserted);
+    assert_eq!(owner_of(store, "key").await, Some(account_id(2)));
 }
 
 pub async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
@@ -156,7 +186,7 @@ pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
         |n| verified(n, "same@example.com"),
         |n| {
             let mut account = account(n);
-            account.external_id = Some("same".to_owned());
+            account.external_id = Some(ExternalId::from_stored("same"));
             account
         },
     ];
@@ -172,6 +202,16 @@ pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
         let inserted = done.iter().filter(|done| **done == Insert::Inserted).count();
         assert_eq!(inserted, 1, "kind {kind}");
     }
+}
+
+pub async fn of_equal_external_ids_set_at_once_one_is_kept(stores: &Handles) {
+    for n in 0..TASKS {
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+    }
+    let done = race(stores, |store, n| async move { set_external_id(store.as_ref(), n, Some("same")).await });
+    let set = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    assert_eq!(set, 1);
+    assert!(owner_of(stores[1].as_ref(), "same").await.is_some());
 }
 
 pub async fn a_status_changes_once(stores: &Handles) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use iam_core::account::{Account, LoginIdentifier, Username};
+use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
@@ -12,7 +12,7 @@ use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Readiness, Roles,
+    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports, Readiness, Roles,
     Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
@@ -146,6 +146,11 @@ impl Store for FaultyStore {
         self.inner.account(id).await
     }
 
+    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        self.faults.check()?;
+        self.inner.account_by_external_id(id).await
+    }
+
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
         self.faults.read()?;
         self.inner.account_by_username(username).await
@@ -172,8 +177,7 @@ impl Store for FaultyStore {
     }
 }
 
-#[async_trait]
-impl UnitOfWork for FaultyUnit {
+impl Ports for FaultyUnit {
     fn accounts(&mut self) -> &mut dyn Accounts {
         self.inner.accounts()
     }
@@ -198,6 +202,10 @@ impl UnitOfWork for FaultyUnit {
     fn keys(&mut self) -> &mut dyn KeyCanaries {
         self.inner.keys()
     }
+}
+
+#[async_trait]
+impl UnitOfWork for FaultyUnit {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.faults.check()?;
         let lose_one = |left: usize| left.checked_sub(1);

@@ -227,6 +227,7 @@ macro_rules! conformance {
             duties: [
                 an_account_comes_back_as_it_was_added
                 insert_gives_taken_for_a_username_address_or_external_id
+                an_external_id_is_set_taken_away_and_found_by
                 after_taken_the_unit_can_go_on
                 an_address_is_unique_and_signs_in_only_once_verified
                 a_login_candidate_has_what_a_sign_in_needs
@@ -237,6 +238,7 @@ macro_rules! conformance {
             ]
             races: [
                 of_equal_accounts_added_at_once_one_is_inserted
+                of_equal_external_ids_set_at_once_one_is_kept
                 a_status_changes_once
             ]
         }

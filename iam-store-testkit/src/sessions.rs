@@ -1,5 +1,6 @@
 //! Sessions.
 
+use iam_core::account::ExternalId;
 use iam_core::parent::ParentStatus;
 use iam_core::session::{EndReason, ParentOfAccount, Renewal};
 use iam_core::store::{StoreError, StoreErrorKind};
@@ -39,6 +40,7 @@ pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
+    member.external_id = Some(ExternalId::from_stored("key"));
     assert_eq!(insert_account(store, &member).await, Insert::Inserted);
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(1, 1) };
     assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
@@ -49,6 +51,7 @@ pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
     assert_eq!((found.login_at, found.last_seen_at), (NOW, NOW));
     assert_eq!((found.auth_version, found.account_auth_version), (AuthVersion::FIRST, AuthVersion::FIRST));
     assert_eq!((found.username, found.account_status), (member.username, AccountStatus::Active));
+    assert_eq!(found.external_id, member.external_id);
     let Parent { id, key, status, .. } = parent(1);
     assert_eq!(found.parent, Some(ParentOfAccount { id, key, status }));
     assert!(found.ended.is_none() && found.roles.is_empty());

@@ -1,6 +1,6 @@
 //! Units of work, and what holds for every method.
 
-use iam_core::account::{AccountStatus, AuthVersion, LoginIdentifier};
+use iam_core::account::{AccountStatus, AuthVersion, ExternalId, LoginIdentifier};
 use iam_core::limit::{LimitKey, Slot, Throttle, Window};
 use iam_core::parent::ParentStatus;
 use iam_core::role::RoleName;
@@ -142,7 +142,7 @@ async fn absent_limits(unit: &mut dyn UnitOfWork) {
 pub async fn ids_hashes_and_names_compare_byte_by_byte(store: &dyn Store) {
     for (n, external_id) in [(1, "Key"), (2, "key"), (3, "key "), (4, "ke\u{301}y"), (5, "k\u{e9}y")] {
         let mut account = account(n);
-        account.external_id = Some(external_id.to_owned());
+        account.external_id = Some(ExternalId::from_stored(external_id));
         assert_eq!(insert_account(store, &account).await, Insert::Inserted, "{external_id:?}");
     }
     for (n, name) in [(1, "Admin"), (2, "admin")] {

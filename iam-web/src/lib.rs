@@ -30,6 +30,7 @@ mod problem;
 mod respond;
 mod rule;
 pub mod settings;
+mod theme;
 mod web;
 
 pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, guard_missing, layer_missing, read_body};
@@ -41,4 +42,5 @@ pub use inventory::{Access, Inventory, InventoryRoute, join};
 pub use message::{Body, RequestView, WebRequest, WebResponse};
 pub use respond::BodyProblem;
 pub use rule::{Policy, Rule};
+pub use theme::{InvalidTheme, Theme, ThemeBuilder};
 pub use web::{WebIam, WebIamBuilder};

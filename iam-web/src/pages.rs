@@ -1,14 +1,16 @@
-//! Pages: templates and texts, both embedded.
+//! Pages: templates and texts, both embedded, or a host's own ([`crate::Theme`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use minijinja::value::{Kwargs, Value};
-use minijinja::{AutoEscape, Environment, context};
+use minijinja::{AutoEscape, Environment, ErrorKind, context};
 
 /// The template engine with everything it renders.
 pub(crate) struct Pages {
     environment: Environment<'static>,
+    /// For when a host's own template fails.
+    built_in: Option<Environment<'static>>,
     texts: Arc<Texts>,
 }
 
@@ -17,7 +19,7 @@ pub(crate) struct Pages {
 #[error("a template failed")]
 pub(crate) struct PageError(#[from] minijinja::Error);
 
-const TEMPLATES: [(&str, &str); 7] = [
+pub(crate) const TEMPLATES: [(&str, &str); 7] = [
     ("layout.html", include_str!("pages/templates/layout.html")),
     ("style.css", include_str!("pages/templates/style.css")),
     ("login.html", include_str!("pages/templates/login.html")),
@@ -27,34 +29,61 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("reauthenticate.html", include_str!("pages/templates/reauthenticate.html")),
 ];
 
+/// The templates that are whole pages.
+fn page_names() -> impl Iterator<Item = &'static str> {
+    TEMPLATES.iter().map(|(name, _)| *name).filter(|name| !matches!(*name, "layout.html" | "style.css"))
+}
+
+/// Stands for a form's token when pages are tried out.
+const TOKEN_ON_TRIAL: &str = "csrf-token-on-trial";
+
+impl Default for Pages {
+    fn default() -> Self {
+        let texts = Arc::new(Texts::new(Texts::english()));
+        Self { environment: built_in(&texts), built_in: None, texts }
+    }
+}
+
 impl Pages {
-    pub(crate) fn new() -> Self {
-        let texts = Arc::new(Texts::english());
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|name| {
-            if name == "style.css" { AutoEscape::None } else { AutoEscape::Html }
-        });
-        for (name, source) in TEMPLATES {
-            if let Err(error) = environment.add_template(name, source) {
-                // Rendering it will say so again, to the request that needs it. The tests parse them all.
-                tracing::error!(name, error = &error as &dyn std::error::Error, "a template can't be read");
+    /// With texts and templates of a host's.
+    pub(crate) fn themed(texts: Texts, sources: Vec<(String, String)>, problems: &mut Vec<String>) -> Self {
+        let texts = Arc::new(texts);
+        let mut environment = environment(&texts);
+        for (name, source) in sources {
+            if let Err(error) = environment.add_template_owned(name.clone(), source) {
+                problems.push(format!("the template `{name}` can't be read: {error}"));
             }
         }
-        let known = Arc::clone(&texts);
-        environment.add_function("t", move |key: &str, values: Kwargs| -> Result<String, minijinja::Error> {
-            let mut text = known.get(key).to_owned();
-            for name in values.args() {
-                let value: Value = values.get(name)?;
-                text = text.replace(&format!("{{{name}}}"), &value.to_string());
-            }
-            Ok(text)
+        Self { environment, built_in: Some(built_in(&texts)), texts }
+    }
+
+    /// What is wrong with the pages, found by rendering each as it is at its fullest.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        page_names().filter_map(|name| self.problem_of(name)).collect()
+    }
+
+    fn problem_of(&self, name: &str) -> Option<String> {
+        let html = match render(&self.environment, name, "nonce", on_trial()) {
+            Ok(html) => html,
+            Err(error) => return Some(format!("the page `{name}` can't be rendered: {error:#}")),
+        };
+        let lacks_token = html.split("<form").skip(1).any(|rest| {
+            let form = rest.split("</form>").next().unwrap_or_default();
+            let by_post = form.split('>').next().unwrap_or_default().to_ascii_lowercase().contains("post");
+            by_post && !form.contains(TOKEN_ON_TRIAL)
         });
-        Self { environment, texts }
+        lacks_token.then(|| format!("a form in `{name}` does not send `csrf_token`: it would be refused"))
     }
 
     pub(crate) fn render(&self, template: &str, nonce: &str, values: Value) -> Result<String, PageError> {
-        let values = context! { nonce => nonce, ..values };
-        Ok(self.environment.get_template(template)?.render(values)?)
+        let error = match (render(&self.environment, template, nonce, values.clone()), &self.built_in) {
+            (Ok(html), _) => return Ok(html),
+            (Err(error), None) => return Err(error.into()),
+            (Err(error), Some(_)) => error,
+        };
+        tracing::error!(template, error = &error as &dyn std::error::Error, "a host's template failed");
+        let built_in = self.built_in.as_ref().unwrap_or(&self.environment);
+        Ok(render(built_in, template, nonce, values)?)
     }
 
     /// A text of the catalogue.
@@ -76,16 +105,82 @@ impl Pages {
     }
 }
 
+fn render(
+    environment: &Environment<'_>,
+    template: &str,
+    nonce: &str,
+    values: Value,
+) -> Result<String, minijinja::Error> {
+    environment.get_template(template)?.render(context! { nonce => nonce, ..values })
+}
+
+fn built_in(texts: &Arc<Texts>) -> Environment<'static> {
+    let mut environment = environment(texts);
+    for (name, source) in TEMPLATES {
+        if let Err(error) = environment.add_template(name, source) {
+            // Rendering it will say so again, to the request that needs it. The tests parse them all.
+            tracing::error!(name, error = &error as &dyn std::error::Error, "a template can't be read");
+        }
+    }
+    environment
+}
+
+fn environment(texts: &Arc<Texts>) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|name| {
+        if name == "style.css" { AutoEscape::None } else { AutoEscape::Html }
+    });
+    let known = Arc::clone(texts);
+    environment.add_function("t", move |key: &str, values: Kwargs| -> Result<String, minijinja::Error> {
+        let Some(text) = known.0.get(key) else {
+            return Err(minijinja::Error::new(
+                ErrorKind::InvalidOperation,
+                format!("there is no text `{key}`"),
+            ));
+        };
+        let mut text = text.clone();
+        for name in values.args() {
+            let value: Value = values.get(name)?;
+            text = text.replace(&format!("{{{name}}}"), &value.to_string());
+        }
+        Ok(text)
+    });
+    environment
+}
+
+/// Values for every page at its fullest.
+fn on_trial() -> Value {
+    let session = |current| {
+        context! {
+            id => "id", current => current, device => "device", address => "address", signed_in_at => "t", signed_in => "t",
+            last_seen_at => "t", last_seen => "t",
+        }
+    };
+    context! {
+        service => "service", csrf_token => TOKEN_ON_TRIAL, action => "/", logout_action => "/", next => "/", continue_to => "/",
+        username => "username", signed_in_as => "username", notice => "notice", error => "error",
+        fields => context! { username => "x", password => "x", current_password => "x", new_password => "x" },
+        status => 403, title => "title", message => "message", request_id => "id",
+        link => context! { href => "/", label => "label" }, cancel => "/", parent => "acme", roles => ["role"],
+        sessions => [session(true), session(false)], others => true, fresh => false, password_action => "/",
+        end_action => "/", end_others_action => "/",
+    }
+}
+
 /// The catalogue.
-struct Texts(HashMap<String, String>);
+pub(crate) struct Texts(HashMap<String, String>);
 
 impl Texts {
-    fn english() -> Self {
+    pub(crate) fn english() -> HashMap<String, String> {
         let parsed = serde_json::from_str(include_str!("pages/en.json"));
-        Self(parsed.unwrap_or_else(|error| {
+        parsed.unwrap_or_else(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "the catalogue of texts can't be read");
             HashMap::new()
-        }))
+        })
+    }
+
+    pub(crate) fn new(texts: HashMap<String, String>) -> Self {
+        Self(texts)
     }
 
     /// A key without a text shows itself: ugly, and found.
@@ -106,7 +201,7 @@ mod tests {
 
     #[test]
     fn every_text_that_is_asked_for_is_there() {
-        let texts = Texts::english();
+        let texts = Texts::new(Texts::english());
         for (name, source) in TEMPLATES {
             // `t("` of `t("key")`, not of `default("")`.
             for asked in source.split(" t(\"").skip(1) {
@@ -118,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_page_renders_and_escapes() {
-        let pages = Pages::new();
+        let pages = Pages::default();
         let hostile = "<script>alert('x')</script>";
         let values = context! {
             service => hostile, action => "/auth/login", logout_action => "/auth/logout", csrf_token => hostile,
@@ -137,8 +232,13 @@ mod tests {
     }
 
     #[test]
+    fn our_own_pages_pass_the_trial_that_others_must() {
+        assert_eq!(Pages::default().problems(), Vec::<String>::new());
+    }
+
+    #[test]
     fn waits_are_words() {
-        let pages = Pages::new();
+        let pages = Pages::default();
         let words: Vec<_> = [1, 90, 91, 900].iter().map(|seconds| pages.wait_text(*seconds)).collect();
         assert_eq!(words, ["1 second", "90 seconds", "2 minutes", "15 minutes"]);
     }

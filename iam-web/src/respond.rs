@@ -135,7 +135,7 @@ impl RequestContext {
         values: &Value,
     ) -> WebResponse {
         let nonce = self.random_text::<18>();
-        let values = context! { service => self.inner().service.as_str(), ..values.clone() };
+        let values = context! { service => self.iam().service(), ..values.clone() };
         let response = match self.inner().pages.render(template, &nonce, values) {
             Ok(html) => WebResponse::new(status).html(html),
             Err(error) => {

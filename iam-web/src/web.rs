@@ -11,6 +11,7 @@ use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;
 use crate::cookies::CookieConfig;
 use crate::pages::Pages;
+use crate::theme::Theme;
 
 /// An [`Iam`] with its HTTP surface. Cheap to clone; an adapter's layer and routes take it, or a plain [`Iam`] for the
 /// defaults.
@@ -21,12 +22,11 @@ pub struct WebIam {
 
 pub(crate) struct Inner {
     pub(crate) iam: Iam,
-    pub(crate) pages: Pages,
+    pub(crate) pages: Arc<Pages>,
     pub(crate) csrf_key: MacKey,
     pub(crate) cookies: CookieConfig,
     pub(crate) proxies: ProxyConfig,
     pub(crate) allowed_origins: Vec<String>,
-    pub(crate) service: String,
     pub(crate) auth_path: String,
     pub(crate) api_path: String,
 }
@@ -40,7 +40,7 @@ impl WebIam {
             secure: base.is_none_or(iam_core::origin::BaseUrl::is_https),
             allowed_origins: base.map(iam_core::origin::BaseUrl::origin).into_iter().collect(),
             proxies: ProxyConfig::default(),
-            service: "IAM".to_owned(),
+            theme: Theme::default(),
             auth_path: "/auth".to_owned(),
             api_path: "/api/v1".to_owned(),
             iam,
@@ -91,15 +91,15 @@ pub struct WebIamBuilder {
     secure: bool,
     allowed_origins: Vec<String>,
     proxies: ProxyConfig,
-    service: String,
+    theme: Theme,
     auth_path: String,
     api_path: String,
 }
 
 impl WebIamBuilder {
-    /// The service's name, above every page.
-    pub fn service(mut self, name: impl Into<String>) -> Self {
-        self.service = name.into();
+    /// A look of the host's own.
+    pub fn theme(mut self, theme: Theme) -> Self {
+        self.theme = theme;
         self
     }
 
@@ -133,11 +133,10 @@ impl WebIamBuilder {
             inner: Arc::new(Inner {
                 csrf_key: self.iam.derive_key("csrf"),
                 iam: self.iam,
-                pages: Pages::new(),
+                pages: self.theme.pages,
                 cookies: CookieConfig { secure: self.secure },
                 proxies: self.proxies,
                 allowed_origins: self.allowed_origins,
-                service: self.service,
                 auth_path: self.auth_path,
                 api_path: self.api_path,
             }),

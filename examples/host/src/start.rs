@@ -96,7 +96,7 @@ where
     let settings = IamSettings::from_env()?;
     let iam = open(&settings).await?;
     settings.bootstrap(&iam).await?;
-    let web = settings.web(iam.clone()).service("Example").build();
+    let web = settings.web(iam.clone()).build();
     let asked = std::env::args().any(|argument| argument == "create-admin");
     if asked || settings.mode == Mode::Development {
         offer_setup(&iam, &web, asked).await?;
@@ -170,7 +170,7 @@ async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
         }
         other => return Err(format!("IAM_DATABASE_URL: {other:?} is not supported by this example").into()),
     };
-    Ok(builder.build().await?)
+    Ok(builder.service("Example").build().await?)
 }
 
 /// Ctrl-C, or what a service manager sends.

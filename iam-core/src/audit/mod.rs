@@ -7,6 +7,7 @@ mod tally;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::account::ExternalId;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
 use crate::meta::Client;
@@ -85,6 +86,8 @@ pub enum Event {
     AccountCreated(String),
     /// An account's status changed; from, to.
     AccountStatusChanged(&'static str, &'static str),
+    /// The host's key of an account was set or taken away; from, to.
+    ExternalIdChanged(Option<ExternalId>, Option<ExternalId>),
     /// Somebody proved again who they are.
     Reauthenticated,
     /// Somebody tried to, and did not.
@@ -129,7 +132,7 @@ impl Event {
             Self::CsrfRefused(_) => "malicious_csrf",
             Self::AccessDenied(_) => "authz_fail",
             Self::AccountCreated(_) => "user_created",
-            Self::AccountStatusChanged(..) => "user_updated",
+            Self::AccountStatusChanged(..) | Self::ExternalIdChanged(..) => "user_updated",
             Self::Reauthenticated => "authn_reauth_success",
             Self::ReauthenticationFailed => "authn_reauth_fail",
             Self::PasswordChanged => "authn_password_change",
@@ -182,6 +185,11 @@ impl Event {
             }
             Self::AccountStatusChanged(from, to) | Self::ParentStatusChanged(from, to) => {
                 Some(format!("{from} -> {to}"))
+            }
+            Self::ExternalIdChanged(from, to) => {
+                let text =
+                    |id: &Option<ExternalId>| id.as_ref().map_or("none".to_owned(), ToString::to_string);
+                Some(format!("external_id {} -> {}", text(from), text(to)))
             }
             Self::RoleGranted(role) => Some(format!("granted {role}")),
             Self::RoleRevoked(role) => Some(format!("revoked {role}")),

@@ -1,17 +1,16 @@
 //! What the service and its administrators do to accounts, parents and roles. Each change comes with its audit record.
 
-use crate::account::{Account, AccountStatus, EmailAddress, Username};
+use crate::account::{Account, AccountStatus, ExternalId, Username};
 use crate::audit::{Event, Subject};
 use crate::error::Error;
-use crate::flow::new_password::NewPassword;
 use crate::iam::Iam;
 use crate::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::meta::Client;
 use crate::parent::{Parent, ParentKey, ParentStatus};
 use crate::password::PlainPassword;
-use crate::role::{Grant, PLATFORM_ADMIN, Role, RoleName};
+use crate::role::{Grant, Role, RoleName};
 use crate::session::EndReason;
-use crate::store::{Insert, UnitOfWork};
+use crate::store::{Insert, Ports};
 
 /// Who does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Actor {
         Subject { actor: self.account, ..Subject::default() }
     }
 
-    fn on(&self, account: AccountId) -> Subject {
+    pub(super) fn on(&self, account: AccountId) -> Subject {
         Subject { actor: self.account, account: Some(account), ..Subject::default() }
     }
 
@@ -47,83 +46,7 @@ impl Actor {
     }
 }
 
-/// An account to be made.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct NewAccount {
-    /// Its name.
-    pub username: Username,
-    /// Its password; none for one that signs in by other means.
-    pub password: Option<PlainPassword>,
-    /// Its address, and whether that is known to be theirs.
-    pub email: Option<(EmailAddress, bool)>,
-    /// Its parent.
-    pub parent: Option<ParentId>,
-    /// The host's own key for it.
-    pub external_id: Option<String>,
-}
-
-impl NewAccount {
-    /// An account with a name, and nothing else yet.
-    pub fn new(username: Username) -> Self {
-        Self { username, password: None, email: None, parent: None, external_id: None }
-    }
-
-    /// With a password.
-    #[must_use]
-    pub fn password(mut self, password: PlainPassword) -> Self {
-        self.password = Some(password);
-        self
-    }
-
-    /// With an address that somebody has verified.
-    #[must_use]
-    pub fn verified_email(mut self, email: EmailAddress) -> Self {
-        self.email = Some((email, true));
-        self
-    }
-
-    /// In a parent.
-    #[must_use]
-    pub fn parent(mut self, parent: ParentId) -> Self {
-        self.parent = Some(parent);
-        self
-    }
-}
-
 impl Iam {
-    /// Makes an account.
-    pub async fn create_account(&self, new: NewAccount, actor: &Actor) -> Result<AccountId, Error> {
-        let password = self.password_of(&new).await?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            let id = self.insert_account(unit.as_mut(), &new, password.as_ref(), actor).await?;
-            unit.commit().await?;
-            Ok(id)
-        })
-        .await
-    }
-
-    /// Makes the first platform administrator, unless there is one. Says whether it did.
-    pub async fn create_first_administrator(&self, new: NewAccount, actor: &Actor) -> Result<bool, Error> {
-        let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
-        if self.is_role_held(role).await? {
-            return Ok(false);
-        }
-        let password = self.password_of(&new).await?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if unit.roles().is_held(role).await? {
-                return Ok(false);
-            }
-            let account = self.insert_account(unit.as_mut(), &new, password.as_ref(), actor).await?;
-            self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
-            unit.commit().await?;
-            Ok(true)
-        })
-        .await
-    }
-
     /// Sets a password. All sessions of the account end with it.
     pub async fn set_password(
         &self,
@@ -195,6 +118,37 @@ impl Iam {
             self.audit(unit.as_mut(), &event, actor.in_parent(parent.id), &actor.client).await?;
             unit.commit().await?;
             Ok(parent.id)
+        })
+        .await
+    }
+
+    /// An account by the host's own key.
+    pub async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, Error> {
+        Ok(self.inner.store.account_by_external_id(id).await?)
+    }
+
+    /// Ties an account to the host's own key for it, or unties it.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when another account has that key.
+    pub async fn set_external_id(
+        &self,
+        account: AccountId,
+        external_id: Option<&ExternalId>,
+        actor: &Actor,
+    ) -> Result<(), Error> {
+        let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        if known.external_id.as_ref() == external_id {
+            return Ok(());
+        }
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.accounts().set_external_id(account, external_id, self.now()).await? == Insert::Taken {
+                return Err(Error::Conflict("external_id"));
+            }
+            let event = Event::ExternalIdChanged(known.external_id.clone(), external_id.cloned());
+            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            Ok(unit.commit().await?)
         })
         .await
     }
@@ -304,44 +258,9 @@ impl Iam {
         .await
     }
 
-    async fn password_of(&self, new: &NewAccount) -> Result<Option<NewPassword>, Error> {
-        let Some(password) = &new.password else { return Ok(None) };
-        let email = new.email.as_ref().map(|(address, _)| address);
-        let context = self.password_context(&new.username, email, new.parent).await?;
-        Ok(Some(self.new_password(password, &context).await?))
-    }
-
-    pub(crate) async fn insert_account(
-        &self,
-        unit: &mut dyn UnitOfWork,
-        new: &NewAccount,
-        password: Option<&NewPassword>,
-        actor: &Actor,
-    ) -> Result<AccountId, Error> {
-        let now = self.now();
-        let id = AccountId::generate(now, self.randomness())?;
-        let account = Account {
-            email: new.email.as_ref().map(|(address, _)| address.clone()),
-            email_verified_at: new.email.as_ref().and_then(|(_, verified)| verified.then_some(now)),
-            parent: new.parent,
-            external_id: new.external_id.clone(),
-            ..Account::new(id, new.username.clone(), now)
-        };
-        if unit.accounts().insert(&account, password.map(|new| &new.hash)).await? == Insert::Taken {
-            return Err(Error::Conflict("account"));
-        }
-        let subject = Subject { parent: new.parent, ..actor.on(id) };
-        let event = Event::AccountCreated(new.username.to_string());
-        self.audit(unit, &event, subject.clone(), &actor.client).await?;
-        if let Some(password) = password {
-            password.audit(self, unit, subject, &actor.client).await?;
-        }
-        Ok(id)
-    }
-
     pub(crate) async fn grant_in(
         &self,
-        unit: &mut dyn UnitOfWork,
+        unit: &mut dyn Ports,
         account: AccountId,
         role: RoleId,
         name: &str,
@@ -358,7 +277,7 @@ impl Iam {
 
     async fn end_sessions_in(
         &self,
-        unit: &mut dyn UnitOfWork,
+        unit: &mut dyn Ports,
         account: AccountId,
         actor: &Actor,
     ) -> Result<(), Error> {
@@ -367,10 +286,5 @@ impl Iam {
             self.audit(unit, &Event::SessionsEnded(ended), actor.on(account), &actor.client).await?;
         }
         Ok(())
-    }
-
-    async fn is_role_held(&self, role: RoleId) -> Result<bool, Error> {
-        let mut unit = self.begin().await?;
-        Ok(unit.roles().is_held(role).await?)
     }
 }

@@ -16,7 +16,7 @@ use crate::meta::Client;
 use crate::parent::ParentStatus;
 use crate::password::{Checked, PasswordHash, PlainPassword};
 use crate::session::{EndReason, NewSession, SessionState};
-use crate::store::{Insert, LoginCandidate, UnitOfWork};
+use crate::store::{Insert, LoginCandidate, Ports};
 use crate::token::{Carrier, SessionToken};
 
 /// A sign-in as it was sent.
@@ -313,7 +313,7 @@ impl Iam {
     }
 
     /// A success gives back its own try and nobody else's.
-    async fn release(&self, unit: &mut dyn UnitOfWork, reserved: &Reserved) -> Result<(), Error> {
+    async fn release(&self, unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
         // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
         if let Some((key, slot)) = &reserved.devices {
             unit.limits().give_back_in_window(key, slot).await?;
@@ -363,7 +363,7 @@ fn why_not(candidate: &LoginCandidate) -> Option<LoginFailure> {
     }
 }
 
-async fn release_in_flight(unit: &mut dyn UnitOfWork, reserved: &Reserved) -> Result<(), Error> {
+async fn release_in_flight(unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
     if let Some((key, slot)) = &reserved.in_flight {
         unit.limits().give_back_in_window(key, slot).await?;
     }

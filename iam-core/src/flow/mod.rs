@@ -4,13 +4,15 @@ mod administer;
 mod authenticate;
 mod login;
 mod logout;
+mod new_account;
 mod new_password;
 mod own_account;
 mod setup;
 mod upkeep;
 
-pub use administer::{Actor, NewAccount};
+pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
 pub use login::{Login, SignedIn};
+pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;
 pub use upkeep::Upkeep;

@@ -7,20 +7,26 @@ use crate::iam::Iam;
 use crate::id::ParentId;
 use crate::meta::Client;
 use crate::password::{self, Breach, PasswordContext, PasswordHash, PlainPassword};
-use crate::store::{StoreError, UnitOfWork};
+use crate::store::{Ports, StoreError};
 
 /// A password that was accepted.
+#[derive(Debug)]
 pub(crate) struct NewPassword {
     pub(crate) hash: PasswordHash,
     breach_check_skipped: Option<&'static str>,
 }
 
 impl NewPassword {
+    /// One that nobody but its owner knows: nothing was checked.
+    pub(crate) fn brought_over(hash: PasswordHash) -> Self {
+        Self { hash, breach_check_skipped: None }
+    }
+
     /// Notes, in the unit that keeps the hash, what could not be checked about it.
     pub(crate) async fn audit(
         &self,
         iam: &Iam,
-        unit: &mut dyn UnitOfWork,
+        unit: &mut dyn Ports,
         subject: Subject,
         client: &Client,
     ) -> Result<(), StoreError> {

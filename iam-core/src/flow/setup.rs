@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::account::Username;
 use crate::audit::Event;
 use crate::error::{Error, Invalid, Problem};
-use crate::flow::administer::{Actor, NewAccount};
+use crate::flow::{Actor, NewAccount};
 use crate::iam::Iam;
 use crate::id::AccountId;
 use crate::password::PlainPassword;
@@ -64,9 +64,8 @@ impl Iam {
             return Err(GONE);
         }
         let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
-        let context = self.password_context(username, None, None).await?;
-        let hashed = self.new_password(password, &context).await?;
-        let new = NewAccount::new(username.clone());
+        let new = NewAccount::new(username.clone()).password(password.clone());
+        let prepared = self.prepare_account(new).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if unit.roles().is_held(role).await?
@@ -74,7 +73,7 @@ impl Iam {
             {
                 return Err(GONE);
             }
-            let account = match self.insert_account(unit.as_mut(), &new, Some(&hashed), actor).await {
+            let account = match self.create_account_in(unit.as_mut(), &prepared, actor).await {
                 Err(Error::Conflict(_)) => return Err(Invalid::new("username", Problem::Taken).into()),
                 done => done?,
             };

@@ -164,15 +164,8 @@ impl Argon2id {
     }
 
     fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
-        let stored = phc::PasswordHash::new(stored).ok()?;
-        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
-        let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
-        let params = Params::try_from(&stored).ok()?;
+        let Stored { algorithm, version, params, salt, tag } = Stored::parse(stored)?;
         let cost = Argon2Params::of(&params);
-        if !cost.is_bounded() {
-            return None;
-        }
-        let (salt, tag) = (stored.salt?, stored.hash?);
         let computed =
             self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
         if !bool::from(computed.ct_eq(tag.as_bytes())) {
@@ -184,9 +177,37 @@ impl Argon2id {
     }
 }
 
+/// A stored hash that may be computed.
+struct Stored {
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    salt: phc::Salt,
+    tag: phc::Output,
+}
+
+impl Stored {
+    fn parse(text: &str) -> Option<Self> {
+        let stored = phc::PasswordHash::new(text).ok()?;
+        let params = Params::try_from(&stored).ok()?;
+        Argon2Params::of(&params).is_bounded().then_some(())?;
+        Some(Self {
+            algorithm: Algorithm::try_from(stored.algorithm.as_str()).ok()?,
+            version: stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?,
+            params,
+            salt: stored.salt?,
+            tag: stored.hash?,
+        })
+    }
+}
+
 impl PasswordScheme for Argon2id {
     fn prefixes(&self) -> &[&'static str] {
         &["$argon2id$", "$argon2i$", "$argon2d$"]
+    }
+
+    fn can_verify(&self, stored: &str) -> bool {
+        Stored::parse(stored).is_some()
     }
 
     fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict {
@@ -237,6 +258,7 @@ mod tests {
         let stored = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         assert_eq!(verify(&Argon2id::default(), b"password", stored), Verdict::Match { outdated: true });
         assert_eq!(verify(&Argon2id::default(), b"passwore", stored), Verdict::Mismatch);
+        assert!(Argon2id::default().can_verify(stored));
     }
 
     #[test]
@@ -254,6 +276,7 @@ mod tests {
             "$argon2id$\u{0}\u{ffff}".into(),
         ] {
             assert_eq!(verify(&Argon2id::default(), b"password", &stored), Verdict::Unusable, "{stored}");
+            assert!(!Argon2id::default().can_verify(&stored), "{stored}");
         }
     }
 

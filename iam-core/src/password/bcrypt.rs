@@ -39,6 +39,10 @@ impl PasswordScheme for Bcrypt {
         &["$2a$", "$2b$", "$2y$"]
     }
 
+    fn can_verify(&self, stored: &str) -> bool {
+        Stored::parse(stored).is_some()
+    }
+
     fn verify(&self, password: &[u8], stored: &str, _: &mut HashMemory) -> Verdict {
         let Some(stored) = Stored::parse(stored) else { return Verdict::Unusable };
         let key = Zeroizing::new(c_string(password));

@@ -121,10 +121,15 @@ impl Peppered {
         self.ring.as_ref()?.0.first()
     }
 
-    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
+    /// The key that a hash names, and the hash without that name.
+    fn open<'s>(&self, stored: &'s str) -> Option<(&Key, &'s str)> {
         let (id, _) = stored.strip_prefix(PREFIX)?.strip_prefix("k=")?.split_once('$')?;
         let inner = stored.get(PREFIX.len() + "k=".len() + id.len()..)?;
-        let key = self.ring.as_ref()?.find(id.parse().ok()?)?;
+        Some((self.ring.as_ref()?.find(id.parse().ok()?)?, inner))
+    }
+
+    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
+        let (key, inner) = self.open(stored)?;
         let verdict = self.argon2.verify(key.peppered(password).as_slice(), inner, memory);
         let is_current = self.current().is_some_and(|current| current.id == key.id);
         Some(match verdict {
@@ -138,6 +143,10 @@ impl Peppered {
 impl PasswordScheme for Peppered {
     fn prefixes(&self) -> &[&'static str] {
         &[PREFIX]
+    }
+
+    fn can_verify(&self, stored: &str) -> bool {
+        self.open(stored).is_some_and(|(_, inner)| self.argon2.can_verify(inner))
     }
 
     fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict {

@@ -106,6 +106,11 @@ impl HashingThreads {
         answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())
     }
 
+    /// Whether a hash is one that passwords could be compared with; nothing is computed.
+    pub(crate) fn can_verify(&self, stored: &PasswordHash) -> bool {
+        self.shared.registry.can_verify(stored)
+    }
+
     /// Makes a hash at today's cost.
     pub(crate) async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, Error> {
         let (reply, answer) = oneshot::channel();

@@ -17,6 +17,13 @@ pub trait PasswordScheme: Send + Sync + fmt::Debug + 'static {
     /// The beginnings of the hashes that it verifies, such as `$2b$`.
     fn prefixes(&self) -> &[&'static str];
 
+    /// Whether a hash could be verified, without doing it: asked when a hash is brought over from elsewhere. By default whatever
+    /// begins right.
+    fn can_verify(&self, stored: &str) -> bool {
+        let _ = stored;
+        true
+    }
+
     /// Compares a password with a stored hash, in constant time where they are compared.
     fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict;
 }
@@ -120,9 +127,7 @@ impl Registry {
             return Checked::NoHash;
         };
         let stored = stored.expose();
-        let scheme =
-            self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)));
-        match scheme.map(|scheme| scheme.verify(password, stored, memory)) {
+        match self.scheme_of(stored).map(|scheme| scheme.verify(password, stored, memory)) {
             Some(Verdict::Match { outdated }) => {
                 // Of our own hashes without a pepper; what a foreign scheme would not have renewed stays as it is.
                 let lacks_pepper = self.peppered.is_on() && stored.starts_with("$argon2");
@@ -134,6 +139,15 @@ impl Registry {
                 Checked::Unusable
             }
         }
+    }
+
+    /// Whether a hash is one that could be compared with.
+    pub(super) fn can_verify(&self, stored: &PasswordHash) -> bool {
+        self.scheme_of(stored.expose()).is_some_and(|scheme| scheme.can_verify(stored.expose()))
+    }
+
+    fn scheme_of(&self, stored: &str) -> Option<&dyn PasswordScheme> {
+        self.schemes().find(|scheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix)))
     }
 
     /// Added schemes come first, so that one of them can take over a prefix.

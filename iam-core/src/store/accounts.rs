@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::account::{Account, AccountStatus, AuthVersion};
+use crate::account::{Account, AccountStatus, AuthVersion, ExternalId};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId};
 use crate::parent::ParentStatus;
@@ -31,6 +31,15 @@ pub trait Accounts: Send {
         &mut self,
         account: &Account,
         password: Option<&PasswordHash>,
+    ) -> Result<Insert, StoreError>;
+
+    /// Sets or takes away the host's key of an account. [`Insert::Taken`] when another account has it, also when both are set at the
+    /// same time; nothing is changed then. An account that is not there is as one that was changed.
+    async fn set_external_id(
+        &mut self,
+        id: AccountId,
+        external_id: Option<&ExternalId>,
+        now: Timestamp,
     ) -> Result<Insert, StoreError>;
 
     /// Sets the status and raises the version, if the status is `from`. Says whether it did.

@@ -37,7 +37,7 @@ pub use parents::Parents;
 pub use roles::Roles;
 pub use sessions::Sessions;
 
-use crate::account::{Account, LoginIdentifier, Username};
+use crate::account::{Account, ExternalId, LoginIdentifier, Username};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
@@ -88,6 +88,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// An account by id.
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
 
+    /// An account by the host's own key.
+    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError>;
+
     /// An account by name.
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError>;
 
@@ -104,10 +107,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError>;
 }
 
-/// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when
-/// the task that held it was cancelled at any point.
-#[async_trait]
-pub trait UnitOfWork: Send {
+/// What one transaction can write, whoever's it is: a [`UnitOfWork`] of this library's, or one of the host's that a store lends
+/// itself to.
+pub trait Ports: Send {
     /// Accounts.
     fn accounts(&mut self) -> &mut dyn Accounts;
     /// Parents.
@@ -124,6 +126,12 @@ pub trait UnitOfWork: Send {
     fn audit(&mut self) -> &mut dyn AuditLog;
     /// Proofs that the keys are the right ones.
     fn keys(&mut self) -> &mut dyn KeyCanaries;
+}
+
+/// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when
+/// the task that held it was cancelled at any point.
+#[async_trait]
+pub trait UnitOfWork: Ports {
     /// Keeps what was written.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }

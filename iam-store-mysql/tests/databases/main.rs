@@ -14,6 +14,7 @@ mod common;
 mod conforms;
 mod failover;
 mod flows;
+mod host;
 mod migrations;
 mod rows;
 mod runtimes;
