@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::account::{ExternalId, Username};
+use crate::account::{AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
 use crate::parent::ParentKey;
@@ -20,7 +20,9 @@ pub struct Principal {
     pub(crate) roles: Vec<RoleName>,
     pub(crate) session: SessionId,
     pub(crate) signed_in_at: Timestamp,
+    pub(crate) auth_version: AuthVersion,
     pub(crate) authenticated_at: Timestamp,
+    pub(crate) second_factor_at: Option<Timestamp>,
     pub(crate) amr: String,
 }
 
@@ -73,6 +75,11 @@ impl Principal {
     /// When they last proved who they are: at sign-in, or after that by re-authentication.
     pub fn authenticated_at(&self) -> Timestamp {
         self.authenticated_at
+    }
+
+    /// When they last proved a second factor.
+    pub fn second_factor_at(&self) -> Option<Timestamp> {
+        self.second_factor_at
     }
 
     /// How they proved who they are (RFC 8176).
@@ -247,6 +254,8 @@ mod tests {
         Principal {
             account: AccountId::from_bytes([1; 16]),
             external_id: None,
+            auth_version: AuthVersion::FIRST,
+            second_factor_at: None,
             username: Username::parse("alice").unwrap(),
             parent: parent.map(|n| (ParentId::from_bytes([n; 16]), ParentKey::parse("acme").unwrap())),
             roles: roles.iter().map(|name| RoleName::parse(name).unwrap()).collect(),

@@ -11,7 +11,9 @@ use crate::error::Error;
 use crate::keys::{Keys, MacKey};
 use crate::limit::LoginLimits;
 use crate::meta::Client;
+use crate::mfa::{Factor, FactorLimits};
 use crate::origin::BaseUrl;
+use crate::outbox::OtpSender;
 use crate::password::{
     Argon2Params, Argon2id, BreachedPasswords, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme,
     PepperRing, Registry,
@@ -37,15 +39,19 @@ pub(crate) struct Inner {
     pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
+    pub(crate) factor_limits: FactorLimits,
+    pub(crate) factors: Vec<Box<dyn Factor>>,
+    pub(crate) senders: Vec<Box<dyn OtpSender>>,
     pub(crate) service: String,
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
     pub(crate) most_sessions: u32,
     tally: Tally,
     flushes: Flushes,
-    keys: Keys,
+    pub(crate) keys: Keys,
     pub(crate) limit_key: MacKey,
     pub(crate) device_key: MacKey,
+    pub(crate) code_key: MacKey,
     pub(crate) identifier_key: MacKey,
 }
 
@@ -76,6 +82,9 @@ impl Iam {
             breached_passwords: None,
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
+            factor_limits: FactorLimits::default(),
+            factors: Vec::new(),
+            senders: Vec::new(),
             audit_retention: Duration::from_hours(24 * 400),
             most_sessions: 10,
             service: "IAM".to_owned(),
@@ -263,6 +272,9 @@ pub struct IamBuilder {
     breached_passwords: Option<Box<dyn BreachedPasswords>>,
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
+    factor_limits: FactorLimits,
+    factors: Vec<Box<dyn Factor>>,
+    senders: Vec<Box<dyn OtpSender>>,
     audit_retention: Duration,
     most_sessions: u32,
     service: String,
@@ -342,6 +354,31 @@ impl IamBuilder {
         self
     }
 
+    /// Offers a second factor: `iam-mfa` has those that there are.
+    pub fn factor(mut self, factor: impl Factor) -> Self {
+        self.factors.push(Box::new(factor));
+        self
+    }
+
+    /// Offers several.
+    pub fn factors(mut self, factors: impl IntoIterator<Item = Box<dyn Factor>>) -> Self {
+        self.factors.extend(factors);
+        self
+    }
+
+    /// How often second factors may be tried, and how long they are good.
+    pub fn factor_limits(mut self, limits: FactorLimits) -> Self {
+        self.factor_limits = limits;
+        self
+    }
+
+    /// Sends codes and notices by a channel: `iam-mfa` has senders. Without one for a channel its factors can't be used; without one
+    /// for e-mail nobody is told of changes to their account.
+    pub fn sender(mut self, sender: impl OtpSender) -> Self {
+        self.senders.push(Box::new(sender));
+        self
+    }
+
     /// How many sessions an account may have at once; a further sign-in ends the oldest. Default 10, at least one.
     pub fn most_sessions(mut self, most: u32) -> Self {
         self.most_sessions = most.max(1);
@@ -393,6 +430,7 @@ impl IamBuilder {
         let inner = Inner {
             limit_key: secret.derive("limit"),
             device_key: secret.derive("device"),
+            code_key: secret.derive("code"),
             identifier_key: secret.derive("identifier"),
             store: self.store,
             clock: self.clock,
@@ -402,6 +440,9 @@ impl IamBuilder {
             breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
             login_limits: self.login_limits,
+            factor_limits: self.factor_limits,
+            factors: self.factors,
+            senders: self.senders,
             audit_retention: self.audit_retention,
             most_sessions: self.most_sessions,
             tally: Tally::default(),
@@ -437,6 +478,19 @@ impl IamBuilder {
         ];
         if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
             return Err(misconfigured("a login limit of zero would let nobody in"));
+        }
+        if let Some(problem) = self.factor_limits.problem() {
+            return Err(misconfigured(problem));
+        }
+        for (n, factor) in self.factors.iter().enumerate() {
+            if self.factors.iter().skip(n + 1).any(|other| other.kind() == factor.kind()) {
+                return Err(misconfigured(format!("the factor {} is offered twice", factor.kind())));
+            }
+        }
+        for (n, sender) in self.senders.iter().enumerate() {
+            if self.senders.iter().skip(n + 1).any(|other| other.channel() == sender.channel()) {
+                return Err(misconfigured(format!("there are two senders for {}", sender.channel())));
+            }
         }
         if self.audit_retention < Duration::from_hours(24) {
             return Err(misconfigured("the audit trail must be kept for a day at least"));

@@ -70,6 +70,12 @@ ids! {
     RoleId
     /// A session. Public: it is shown and logged; it opens nothing, only its token does.
     SessionId
+    /// A factor that somebody has set up.
+    MethodId
+    /// A challenge.
+    ChallengeId
+    /// A message to be sent.
+    MessageId
 }
 
 #[cfg(test)]

@@ -149,13 +149,21 @@ pub struct NewSession {
 pub struct Renewal {
     /// The new token's hash.
     pub token: TokenHash,
-    /// How far the sign-in has come with it.
+    /// How far the sign-in must have come ...
+    pub from_state: SessionState,
+    /// ... and how far it has come with this.
     pub state: SessionState,
+    /// How the person has proved who they are by now (RFC 8176), separated by spaces.
+    pub amr: String,
     /// The account's version that the session must have been made under ...
     pub from_version: AuthVersion,
     /// ... and the one that it has from now on: the same, or the one that the owner's own change of password made.
     pub to_version: AuthVersion,
-    /// When.
+    /// When the password was proved, if that is what was: the session's age counts from there.
+    pub authenticated_at: Option<Timestamp>,
+    /// When a second factor was proved, if that is what was.
+    pub second_factor_at: Option<Timestamp>,
+    /// When. It is noted as the session's use.
     pub at: Timestamp,
 }
 
@@ -166,6 +174,8 @@ pub struct SessionSummary {
     pub id: SessionId,
     /// When it was made.
     pub login_at: Timestamp,
+    /// When its owner last proved who they are.
+    pub authenticated_at: Timestamp,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// From where it was made: the address, and what the browser called itself.
@@ -175,7 +185,7 @@ pub struct SessionSummary {
 impl SessionSummary {
     /// Whether it still counts, though nobody may have ended it yet.
     pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
-        now < self.login_at.plus(policy.absolute)
+        now < self.authenticated_at.plus(policy.absolute)
             && now < policy.idle_deadline(self.login_at, self.last_seen_at)
     }
 }
@@ -195,6 +205,8 @@ pub struct SessionRecord {
     pub login_at: Timestamp,
     /// When its owner last proved who they are: at sign-in, or after that by re-authentication.
     pub authenticated_at: Timestamp,
+    /// When its owner last proved a second factor.
+    pub second_factor_at: Option<Timestamp>,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// When and why it ended.
@@ -226,13 +238,36 @@ pub struct ParentOfAccount {
     pub status: ParentStatus,
 }
 
+/// Somebody whose password was right and whose second factor is due. They are nobody yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub(crate) account: AccountId,
+    pub(crate) username: Username,
+    pub(crate) parent: Option<ParentId>,
+    pub(crate) session: SessionId,
+    pub(crate) auth_version: AuthVersion,
+    pub(crate) amr: String,
+}
+
+impl Pending {
+    /// The account that they say they are.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Its name.
+    pub fn username(&self) -> &str {
+        self.username.as_str()
+    }
+}
+
 /// What a session is worth at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Standing {
     /// Signed in. `touch`: its use should be written down now.
     Active { principal: Principal, touch: bool },
     /// The second factor is still due.
-    Pending,
+    Pending(Pending),
     /// It has just run out; nobody has written that down yet.
     RanOut(EndReason),
     /// It had ended before.
@@ -243,11 +278,20 @@ pub(crate) enum Standing {
 
 impl SessionRecord {
     /// The one place that says whether a session counts.
-    pub(crate) fn standing(self, policy: &SessionPolicy, now: Timestamp) -> Standing {
+    pub(crate) fn standing(
+        self,
+        policy: &SessionPolicy,
+        pending_lifetime: Duration,
+        now: Timestamp,
+    ) -> Standing {
         if self.ended.is_some() {
             return Standing::Ended;
         }
-        if now >= self.login_at.plus(policy.absolute) {
+        if self.state == SessionState::PendingSecondFactor && now >= self.login_at.plus(pending_lifetime) {
+            return Standing::RanOut(EndReason::Expired);
+        }
+        // Whoever proves again who they are begins anew (NIST SP 800-63B-4, 5.2).
+        if now >= self.authenticated_at.plus(policy.absolute) {
             return Standing::RanOut(EndReason::Expired);
         }
         if now >= policy.idle_deadline(self.login_at, self.last_seen_at) {
@@ -260,8 +304,18 @@ impl SessionRecord {
         {
             return Standing::Void;
         }
-        if self.state != SessionState::Active {
-            return Standing::Pending;
+        match self.state {
+            SessionState::Active => {}
+            SessionState::PendingSecondFactor => {
+                return Standing::Pending(Pending {
+                    account: self.account,
+                    username: self.username,
+                    parent: self.parent.map(|parent| parent.id),
+                    session: self.id,
+                    auth_version: self.auth_version,
+                    amr: self.amr,
+                });
+            }
         }
         let due = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
         let touch = due && now > self.last_seen_at;
@@ -279,7 +333,9 @@ impl SessionRecord {
             roles,
             session: self.id,
             signed_in_at: self.login_at,
+            auth_version: self.auth_version,
             authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
             amr: self.amr,
         };
         Standing::Active { principal, touch }
@@ -297,6 +353,8 @@ mod tests {
 
     const LOGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
+    const PENDING: Duration = Duration::from_mins(10);
+
     fn record() -> SessionRecord {
         SessionRecord {
             id: SessionId::from_bytes([1; 16]),
@@ -305,6 +363,7 @@ mod tests {
             amr: "pwd".into(),
             login_at: LOGIN,
             authenticated_at: LOGIN,
+            second_factor_at: None,
             last_seen_at: LOGIN,
             ended: None,
             account: AccountId::from_bytes([2; 16]),
@@ -318,7 +377,7 @@ mod tests {
     }
 
     fn is_active(record: SessionRecord, now: Timestamp) -> bool {
-        matches!(record.standing(&SessionPolicy::default(), now), Standing::Active { .. })
+        matches!(record.standing(&SessionPolicy::default(), PENDING, now), Standing::Active { .. })
     }
 
     fn after(secs: u64) -> Timestamp {
@@ -332,9 +391,26 @@ mod tests {
         let busy = |secs| SessionRecord { last_seen_at: after(secs), ..record() };
         assert!(is_active(busy(43_190), after(43_199)));
         assert!(matches!(
-            busy(43_190).standing(&SessionPolicy::default(), after(43_200)),
+            busy(43_190).standing(&SessionPolicy::default(), PENDING, after(43_200)),
             Standing::RanOut(EndReason::Expired)
         ));
+    }
+
+    #[test]
+    fn a_second_factor_is_due_for_ten_minutes_and_accepted_by_no_guard() {
+        let pending = || SessionRecord { state: SessionState::PendingSecondFactor, ..record() };
+        let standing = |secs| pending().standing(&SessionPolicy::default(), PENDING, after(secs));
+        assert!(matches!(standing(0), Standing::Pending(_)));
+        assert!(matches!(standing(599), Standing::Pending(_)));
+        assert!(matches!(standing(600), Standing::RanOut(EndReason::Expired)));
+    }
+
+    #[test]
+    fn who_proves_again_who_they_are_begins_anew() {
+        let renewed =
+            SessionRecord { authenticated_at: after(43_000), last_seen_at: after(86_000), ..record() };
+        assert!(is_active(renewed.clone(), after(86_199)));
+        assert!(!is_active(renewed, after(86_200)));
     }
 
     #[test]
@@ -365,7 +441,7 @@ mod tests {
             SessionRecord { roles: vec![(RoleName::parse("admin").unwrap(), Some(after(60)))], ..record() };
         for (secs, held) in [(59, 1), (60, 0)] {
             let Standing::Active { principal, .. } =
-                record.clone().standing(&SessionPolicy::default(), after(secs))
+                record.clone().standing(&SessionPolicy::default(), PENDING, after(secs))
             else {
                 panic!("not active")
             };
@@ -384,7 +460,7 @@ mod tests {
             for gap in gaps {
                 now = now.plus(Duration::from_secs(gap));
                 let idle = now.since(last_use);
-                match stored.clone().standing(&policy, now) {
+                match stored.clone().standing(&policy, PENDING, now) {
                     Standing::Active { touch, .. } => {
                         prop_assert!(idle < policy.idle + policy.touch_interval());
                         prop_assert!(now.since(LOGIN) < policy.absolute);

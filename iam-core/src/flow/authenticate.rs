@@ -6,7 +6,7 @@ use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
-use crate::session::{EndReason, Standing};
+use crate::session::{EndReason, Pending, Standing};
 use crate::token::SessionToken;
 
 /// Whether a request shows that a person is there.
@@ -25,7 +25,7 @@ pub enum Authentication {
     /// Somebody is signed in.
     SignedIn(Principal),
     /// The second factor is still due: no guard accepts that.
-    PendingSecondFactor,
+    PendingSecondFactor(Pending),
     /// Nobody.
     Anonymous,
 }
@@ -44,7 +44,7 @@ impl Iam {
         let (session, account, last_seen_at) = (record.id, record.account, record.last_seen_at);
         let policy = &self.inner.session_policy;
         let now = self.now();
-        match record.standing(policy, now) {
+        match record.standing(policy, self.inner.factor_limits.pending_lifetime, now) {
             Standing::Active { principal, touch } => {
                 if touch && activity == Activity::Active {
                     let unless_after = last_seen_at;
@@ -58,7 +58,7 @@ impl Iam {
                 }
                 Ok(Authentication::SignedIn(principal))
             }
-            Standing::Pending => Ok(Authentication::PendingSecondFactor),
+            Standing::Pending(pending) => Ok(Authentication::PendingSecondFactor(pending)),
             Standing::RanOut(reason) => {
                 self.note_end(session, account, reason, client).await;
                 Ok(Authentication::Anonymous)

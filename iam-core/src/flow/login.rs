@@ -278,8 +278,10 @@ impl Iam {
             self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
         }
         let most = self.inner.most_sessions;
-        let evicted =
-            unit.sessions().end_oldest_beyond(candidate.account, most, EndReason::Evicted, now).await?;
+        let evicted = unit
+            .sessions()
+            .end_oldest_beyond(candidate.account, session.state, session.id, most, EndReason::Evicted, now)
+            .await?;
         for id in evicted {
             let event = Event::SessionEnded(id, EndReason::Evicted);
             self.audit(unit.as_mut(), &event, Subject::own(candidate.account), login.client).await?;

@@ -88,7 +88,7 @@ impl Iam {
     ) -> Result<SessionToken, Error> {
         let (candidate, tried) = self.prove(principal, password, client).await?;
         self.retried(|| async {
-            let (new, renewal) = self.renewal(token, &candidate, false)?;
+            let (new, renewal) = self.renewal(token, principal, &candidate, false)?;
             let mut unit = self.begin().await?;
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
@@ -136,7 +136,7 @@ impl Iam {
         };
         self.retried(|| async {
             let now = self.now();
-            let (renewed, renewal) = self.renewal(token, &candidate, true)?;
+            let (renewed, renewal) = self.renewal(token, principal, &candidate, true)?;
             let (account, kept) = (principal.account(), principal.session());
             let mut unit = self.begin().await?;
             let changed =
@@ -242,6 +242,7 @@ impl Iam {
     fn renewal(
         &self,
         old: &SessionToken,
+        principal: &Principal,
         candidate: &LoginCandidate,
         password_changes: bool,
     ) -> Result<(SessionToken, Renewal), Error> {
@@ -249,9 +250,13 @@ impl Iam {
         let version = candidate.auth_version;
         let renewal = Renewal {
             token: token.hash(),
+            from_state: SessionState::Active,
             state: SessionState::Active,
+            amr: principal.amr.clone(),
             from_version: version,
             to_version: if password_changes { version.next() } else { version },
+            authenticated_at: Some(self.now()),
+            second_factor_at: None,
             at: self.now(),
         };
         Ok((token, renewal))

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::account::{Account, AccountStatus, AuthVersion, ExternalId};
+use crate::account::{Account, AccountStatus, AuthVersion, EmailAddress, ExternalId};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId};
 use crate::parent::ParentStatus;
@@ -20,6 +20,8 @@ pub struct LoginCandidate {
     pub password: Option<PasswordHash>,
     /// Its parent.
     pub parent: Option<(ParentId, ParentStatus)>,
+    /// Whether it has a confirmed method, so that a second factor is due.
+    pub second_factor: bool,
 }
 
 /// Accounts, in a unit of work.
@@ -77,4 +79,22 @@ pub trait Accounts: Send {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
+
+    /// Raises the version by one, if it is still `expected` and the account is active: whatever was made under it dies. Says whether
+    /// it did.
+    async fn raise_version(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Sets the address, as one that was verified now. [`Insert::Taken`] when another account has verified it, also when both do so at
+    /// the same time; nothing is changed then.
+    async fn verify_email(
+        &mut self,
+        id: AccountId,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Insert, StoreError>;
 }

@@ -59,6 +59,9 @@ pub trait Limits: Send {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Forgets a key: its counting begins anew, with a `since` that no counting of it had before.
+    async fn forget(&mut self, key: &LimitKey) -> Result<(), StoreError>;
+
     /// Removes up to `most` keys that are forgotten, and not blocked, at `now`. Says how many.
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError>;
 }

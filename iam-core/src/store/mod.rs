@@ -16,9 +16,11 @@
 
 mod accounts;
 mod audit;
+mod factors;
 mod keys;
 mod limits;
 mod one_time;
+mod outbox;
 mod parents;
 mod roles;
 mod sessions;
@@ -30,9 +32,11 @@ use async_trait::async_trait;
 
 pub use accounts::{Accounts, LoginCandidate};
 pub use audit::AuditLog;
+pub use factors::{Challenges, Methods, RecoveryCodes};
 pub use keys::KeyCanaries;
 pub use limits::Limits;
 pub use one_time::OneTimeTokens;
+pub use outbox::Outbox;
 pub use parents::Parents;
 pub use roles::Roles;
 pub use sessions::Sessions;
@@ -41,6 +45,8 @@ use crate::account::{Account, ExternalId, LoginIdentifier, Username};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
+use crate::mfa::{Challenge, ChallengePurpose, Method};
+use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
 use crate::session::{SessionRecord, SessionSummary};
@@ -69,8 +75,26 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         unless_after: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// The sessions of an account that have not ended, newest first.
+    /// The active sessions of an account that have not ended, newest first. Those whose second factor is due are none of its owner's
+    /// business yet.
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError>;
+
+    /// The methods of an account, confirmed or not, in the order in which they were made.
+    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError>;
+
+    /// How many recovery codes of an account were not used.
+    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError>;
+
+    /// The challenges of a session and purpose that were not answered and not replaced, whatever their age, each with how far the
+    /// message that carries its code has come.
+    async fn open_challenges(
+        &self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
+
+    /// When the oldest message was made that is due at `now` and that nobody has taken yet.
+    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.
     async fn sessions_unseen_since(
@@ -120,6 +144,14 @@ pub trait Ports: Send {
     fn sessions(&mut self) -> &mut dyn Sessions;
     /// Links that work once.
     fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens;
+    /// Factors that were set up.
+    fn methods(&mut self) -> &mut dyn Methods;
+    /// Recovery codes.
+    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes;
+    /// Challenges.
+    fn challenges(&mut self) -> &mut dyn Challenges;
+    /// Messages to be sent.
+    fn outbox(&mut self) -> &mut dyn Outbox;
     /// Limits.
     fn limits(&mut self) -> &mut dyn Limits;
     /// The audit log.

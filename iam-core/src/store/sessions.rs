@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, SessionId};
-use crate::session::{EndReason, NewSession, Renewal};
+use crate::session::{EndReason, NewSession, Renewal, SessionState};
 use crate::token::TokenHash;
 
 /// Sessions, in a unit of work. Insert, renew and end are separate on purpose: a store that saves whole sessions brings
@@ -15,8 +15,11 @@ pub trait Sessions: Send {
     /// an error.
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
 
-    /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and was made
-    /// under the version that the renewal names. The old token MUST be dead with it. The renewal's time is kept as that of the
+    /// Holds a session against all other units until this one is over, if it has this token and has not ended. Says whether it does.
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError>;
+
+    /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and is in the state
+    /// and was made under the version that the renewal names. The old token MUST be dead with it. The renewal's time is kept as that of the
     /// owner's last proof, and as that of the session's last use if it is later. Says whether it did; at most one caller is ever
     /// told so for the same old token.
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
@@ -41,11 +44,14 @@ pub trait Sessions: Send {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// Ends the sessions of an account beyond the `keep` newest. Says which. Whatever other units do at the same time, once they
+    /// Ends the sessions of an account that are in this state beyond the `keep` newest, of which `new` is one whatever the clock says.
+    /// Says which. Whatever other units do at the same time, once they
     /// and this one are committed there MUST be no more than `keep`, if each of them inserted its session before it called this.
     async fn end_oldest_beyond(
         &mut self,
         account: AccountId,
+        state: SessionState,
+        new: SessionId,
         keep: u32,
         reason: EndReason,
         now: Timestamp,

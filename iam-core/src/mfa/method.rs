@@ -1,0 +1,142 @@
+use std::fmt;
+
+use super::FactorKind;
+use crate::clock::Timestamp;
+use crate::error::{Invalid, Problem};
+use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
+
+/// A factor that somebody has set up, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Which one.
+    pub id: MethodId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it is. Recovery codes are none: they are kept apart.
+    pub kind: FactorKind,
+    /// What its owner calls it.
+    pub name: MethodName,
+    /// Its secret, or the address that it is about; sealed.
+    pub secret: Option<Vec<u8>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was confirmed. Before that it counts for nothing.
+    pub confirmed_at: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// The last time step of which it accepted a code.
+    pub last_step: Option<i64>,
+}
+
+/// The longest name of a method, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
+/// What somebody calls a factor of theirs, such as `phone`: 1 to 100 bytes, no control characters, no spaces around it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MethodName(String);
+
+impl MethodName {
+    /// Checks a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let problem = if text.is_empty() {
+            Problem::Required
+        } else if text.len() > MAX_NAME_BYTES {
+            Problem::TooLong { max: MAX_NAME_BYTES }
+        } else if text.chars().any(char::is_control) {
+            Problem::Malformed
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(Invalid::new("name", problem))
+    }
+
+    /// A name as a store holds it.
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MethodName({:?})", self.0)
+    }
+}
+
+/// What a challenge is for. An answer to one is worth nothing for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChallengePurpose {
+    /// Signing in.
+    SignIn,
+    /// Proving again who one is.
+    Reauthenticate,
+    /// Setting up a factor.
+    Enrol,
+}
+
+impl ChallengePurpose {
+    /// The name that stores use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign_in",
+            Self::Reauthenticate => "reauthenticate",
+            Self::Enrol => "enrol",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::SignIn, Self::Reauthenticate, Self::Enrol].into_iter().find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// A challenge to be kept. It belongs to one session and one purpose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewChallenge {
+    /// Which one.
+    pub id: ChallengeId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The session, signed in or about to be.
+    pub session: SessionId,
+    /// What it is for.
+    pub purpose: ChallengePurpose,
+    /// What is asked for.
+    pub kind: FactorKind,
+    /// The method that is being set up; for a challenge of any other purpose none, since every method of the kind will do.
+    pub method: Option<MethodId>,
+    /// What the answer is compared with; see [`Start::answer`](super::Start::answer).
+    pub answer: Option<[u8; 32]>,
+    /// How many codes were sent for this purpose in this session, this one included.
+    pub sends: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops to be good.
+    pub expires_at: Timestamp,
+}
+
+/// A challenge as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// What it began as.
+    pub new: NewChallenge,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was answered.
+    pub consumed_at: Option<Timestamp>,
+    /// When another one took its place.
+    pub replaced_at: Option<Timestamp>,
+}
+
+impl Challenge {
+    /// Whether it waits for an answer.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.consumed_at.is_none() && self.replaced_at.is_none() && now < self.new.expires_at
+    }
+}

@@ -1,0 +1,335 @@
+//! Second factors: what they are, and the one life cycle of their challenges.
+//!
+//! A [`Factor`] is a pair without input and output of its own: [`start`](Factor::start) says what to send and what to store,
+//! [`finish`](Factor::finish) compares what was stored with what somebody typed. Everything else is the same for all of them and
+//! written once, in [`flow`](crate::flow): a try is counted before anything is compared, a challenge is good for five tries and some
+//! minutes, and is used up by the right answer (NIST SP 800-63B-4, OWASP ASVS 6.5 and 6.6).
+
+mod code;
+mod method;
+
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+pub use code::Code;
+pub use method::{Challenge, ChallengePurpose, Method, MethodName, NewChallenge};
+
+use crate::clock::Timestamp;
+use crate::id::{AccountId, ChallengeId};
+use crate::keys::MacKey;
+use crate::limit::Window;
+use crate::random::{Randomness, RandomnessUnavailable};
+
+/// How often one challenge may be tried. The next try is refused even with the right answer.
+pub const TRIES: u32 = 5;
+
+/// A kind of factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FactorKind {
+    /// Codes that a device computes from a secret and the time (RFC 6238).
+    Totp,
+    /// Codes that are sent to a verified address.
+    EmailOtp,
+    /// Codes that are sent to a verified telephone number.
+    SmsOtp,
+    /// The same by WhatsApp.
+    WhatsappOtp,
+    /// A code of a list that was handed out for the day when all else is lost.
+    RecoveryCode,
+}
+
+impl FactorKind {
+    /// In the order in which they are offered.
+    pub const ALL: [Self; 5] =
+        [Self::Totp, Self::EmailOtp, Self::SmsOtp, Self::WhatsappOtp, Self::RecoveryCode];
+
+    /// The name in forms, JSON and stores.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::EmailOtp => "email_otp",
+            Self::SmsOtp => "sms_otp",
+            Self::WhatsappOtp => "whatsapp_otp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values).
+    pub const fn amr(self) -> &'static [&'static str] {
+        match self {
+            Self::Totp => &["otp"],
+            Self::EmailOtp => &["otp", "email"],
+            Self::SmsOtp => &["otp", "sms"],
+            Self::WhatsappOtp => &["otp", "whatsapp"],
+            Self::RecoveryCode => &["recovery"],
+        }
+    }
+
+    /// Whether its codes are sent, and by what.
+    pub const fn channel(self) -> Option<crate::outbox::Channel> {
+        use crate::outbox::Channel;
+        match self {
+            Self::EmailOtp => Some(Channel::Email),
+            Self::SmsOtp => Some(Channel::Sms),
+            Self::WhatsappOtp => Some(Channel::Whatsapp),
+            Self::Totp | Self::RecoveryCode => None,
+        }
+    }
+}
+
+impl fmt::Display for FactorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A way to prove that one has something, or is reached somewhere. Without input and output: time, chance and keys are given.
+///
+/// An implementation MUST NOT panic whatever was stored or typed, and MUST compare secrets in constant time.
+pub trait Factor: Send + Sync + fmt::Debug + 'static {
+    /// Which kind it is. A service has one of each at most.
+    fn kind(&self) -> FactorKind;
+
+    /// Begins to set it up for an account.
+    fn enrol(&self, label: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable>;
+
+    /// Begins a challenge.
+    fn start(&self, digest: &Digest<'_>, random: &dyn Randomness) -> Result<Start, RandomnessUnavailable>;
+
+    /// Compares.
+    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict;
+}
+
+/// Whose device it is, for the device to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Label<'a> {
+    /// The service's name.
+    pub service: &'a str,
+    /// The account's name.
+    pub account: &'a str,
+}
+
+/// What setting up a factor takes.
+pub enum Enrolment {
+    /// A secret for a device. It counts once the device has shown a right code.
+    Secret {
+        /// The secret, to be sealed and stored.
+        secret: Zeroizing<Vec<u8>>,
+        /// What the person types into a device that can't scan (base32).
+        typed: Zeroizing<String>,
+        /// The same for scanning: an `otpauth:` URI.
+        uri: Zeroizing<String>,
+    },
+    /// Codes to be kept. They count at once, in place of all that were given before.
+    Codes(Vec<Code>),
+    /// Nothing but an address. It counts once a code that was sent there comes back.
+    Address,
+}
+
+/// The secrets do not show.
+impl fmt::Debug for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret { .. } => "Secret { .. }",
+            Self::Codes(_) => "Codes(..)",
+            Self::Address => "Address",
+        })
+    }
+}
+
+/// The beginning of a challenge.
+#[derive(Debug)]
+pub struct Start {
+    /// The code to send, if any; its [`Digest::of`] is what the challenge keeps.
+    pub send: Option<Code>,
+    /// What to keep.
+    pub answer: Option<[u8; 32]>,
+}
+
+/// What a response is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// The secret of the method, opened.
+    pub secret: Option<&'a [u8]>,
+    /// The last time step of which the method has accepted a code: only later ones count.
+    pub last_step: Option<i64>,
+    /// What the challenge has kept.
+    pub answer: Option<&'a [u8; 32]>,
+    /// To digest a response with.
+    pub digest: &'a Digest<'a>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What came of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// It is wrong.
+    Rejected,
+    /// It is right.
+    Verified,
+    /// It is the code of this time step: right, if no code of this or a later step was accepted before.
+    AtStep(i64),
+    /// It is right if it is one of the account's codes that was not used yet.
+    IfUnused([u8; 32]),
+}
+
+/// Digests of codes: keyed, and bound to what they belong to, so that a copy of the table tells nothing (OWASP ASVS 6.5.2).
+#[derive(Clone, Copy)]
+pub struct Digest<'a> {
+    pub(crate) key: &'a MacKey,
+    pub(crate) account: AccountId,
+    pub(crate) challenge: Option<ChallengeId>,
+}
+
+impl Digest<'_> {
+    /// Of a code that belongs to this challenge.
+    pub fn of(&self, code: &str) -> [u8; 32] {
+        let challenge = self.challenge.map_or([0; 16], |id| *id.as_bytes());
+        self.key.tag(&[b"challenge", self.account.as_bytes(), &challenge, code.as_bytes()])
+    }
+
+    /// Of a code that belongs to the account.
+    pub fn of_account(&self, code: &str) -> [u8; 32] {
+        self.key.tag(&[b"account", self.account.as_bytes(), code.as_bytes()])
+    }
+
+    /// Whether a code has this digest, in constant time.
+    pub fn matches(&self, code: &str, answer: &[u8; 32]) -> bool {
+        use subtle::ConstantTimeEq;
+        self.of(code).ct_eq(answer).into()
+    }
+}
+
+impl fmt::Debug for Digest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(..)")
+    }
+}
+
+/// The limits on second factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FactorLimits {
+    /// Wrong codes of one account, whatever the factor, challenge or sign-in. Nothing but time, or
+    /// [`Iam::reset_factors`](crate::Iam::reset_factors), takes one back.
+    pub failures: Window,
+    /// Wrong codes in a row, until a right one; over it only [`Iam::reset_factors`](crate::Iam::reset_factors) helps. At most 100 (NIST
+    /// SP 800-63B-4, 3.2.2).
+    pub in_a_row: u32,
+    /// How long a code that was sent is good. At most ten minutes.
+    pub code_lifetime: Duration,
+    /// How long the second factor may be due after the first. At most ten minutes.
+    pub pending_lifetime: Duration,
+    /// Codes to one destination, in the short run ...
+    pub sends: Window,
+    /// ... and in the long run.
+    pub sends_long: Window,
+    /// Codes asked for from one address (/64 for IPv6).
+    pub sends_of_address: Window,
+}
+
+impl Default for FactorLimits {
+    fn default() -> Self {
+        let window = |limit, length| Window { limit, length };
+        Self {
+            failures: window(20, Duration::from_hours(24)),
+            in_a_row: 100,
+            code_lifetime: Duration::from_mins(5),
+            pending_lifetime: Duration::from_mins(10),
+            sends: window(5, Duration::from_hours(1)),
+            sends_long: window(10, Duration::from_hours(24)),
+            sends_of_address: window(20, Duration::from_hours(1)),
+        }
+    }
+}
+
+impl FactorLimits {
+    /// What is wrong with the limits, in words, or nothing.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        let ten_minutes = Duration::from_mins(10);
+        let windows = [self.failures, self.sends, self.sends_long, self.sends_of_address];
+        if windows.iter().any(|window| window.limit == 0 || window.length.is_zero()) {
+            Some("a limit of zero on second factors would let nobody in")
+        } else if self.in_a_row == 0 || self.in_a_row > 100 || self.failures.limit > 100 {
+            Some("second factors may be tried at most 100 times in a row")
+        } else if self.code_lifetime.is_zero() || self.code_lifetime > ten_minutes {
+            Some("a code that is sent must be good for at most ten minutes")
+        } else if self.pending_lifetime.is_zero() || self.pending_lifetime > ten_minutes {
+            Some("a second factor must be due for at most ten minutes")
+        } else {
+            None
+        }
+    }
+
+    /// How long until a code may be sent again, after so many in this challenge: 30, 60, then 120 seconds.
+    pub(crate) fn cool_down(sends: u32) -> Duration {
+        match sends {
+            0 | 1 => Duration::from_secs(30),
+            2 => Duration::from_mins(1),
+            _ => Duration::from_mins(2),
+        }
+    }
+}
+
+/// Whether these values of `amr` hold a second factor.
+pub(crate) fn has_second_factor(amr: &str) -> bool {
+    amr.split(' ').any(|value| matches!(value, "otp" | "recovery"))
+}
+
+/// `amr` with what a factor adds, each value once.
+pub(crate) fn amr_with(amr: &str, kind: FactorKind) -> String {
+    let mut values: Vec<&str> = amr.split(' ').filter(|value| !value.is_empty()).collect();
+    for value in kind.amr() {
+        if !values.contains(value) {
+            values.push(value);
+        }
+    }
+    values.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amr_grows_by_each_factor_once() {
+        assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp");
+        assert_eq!(amr_with("pwd otp", FactorKind::EmailOtp), "pwd otp email");
+        assert_eq!(amr_with("pwd otp", FactorKind::Totp), "pwd otp");
+        assert!(has_second_factor("pwd recovery") && !has_second_factor("pwd"));
+    }
+
+    #[test]
+    fn limits_have_bounds() {
+        assert_eq!(FactorLimits::default().problem(), None);
+        for broken in [
+            FactorLimits { in_a_row: 101, ..FactorLimits::default() },
+            FactorLimits { code_lifetime: Duration::from_mins(11), ..FactorLimits::default() },
+            FactorLimits { pending_lifetime: Duration::ZERO, ..FactorLimits::default() },
+            FactorLimits {
+                failures: Window { limit: 0, length: Duration::from_secs(1) },
+                ..FactorLimits::default()
+            },
+        ] {
+            assert!(broken.problem().is_some());
+        }
+    }
+
+    #[test]
+    fn kinds_have_names() {
+        for kind in FactorKind::ALL {
+            assert_eq!(FactorKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(FactorKind::parse("push"), None);
+    }
+}

@@ -1,0 +1,99 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
+use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+
+/// The factors that people have set up, in a unit of work.
+#[async_trait]
+pub trait Methods: Send {
+    /// Adds a method.
+    async fn insert(&mut self, method: &Method) -> Result<(), StoreError>;
+
+    /// Confirms a method of this account that is not confirmed and was made after `made_after`, with the time step of the code that
+    /// did it. Says whether it did; at most one caller is ever told so.
+    async fn confirm(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        made_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Notes the use of a confirmed method of this account. With a time step: only if no such step or a later one was noted before,
+    /// decided by one conditional statement, so that of any number of callers with one code at most one is told that it did.
+    async fn note_use(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Gives a method of this account another name. Says whether there is one.
+    async fn rename(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        name: &MethodName,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes a method of this account. Says whether there was one.
+    async fn remove(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError>;
+
+    /// Removes all methods of an account. Says how many.
+    async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError>;
+
+    /// Removes up to `most` methods that were made before a time and never confirmed. Says how many.
+    async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}
+
+/// Recovery codes, in a unit of work.
+#[async_trait]
+pub trait RecoveryCodes: Send {
+    /// Puts these digests in place of all codes of an account.
+    async fn replace(
+        &mut self,
+        account: AccountId,
+        digests: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Uses up a code of this account that was not used. Says whether it did; at most one caller is ever told so.
+    async fn consume(
+        &mut self,
+        account: AccountId,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+}
+
+/// Challenges (`iam_mfa_challenge`), in a unit of work.
+#[async_trait]
+pub trait Challenges: Send {
+    /// Adds a challenge in place of those of the same session, purpose and kind (and method, if it names one) that were not answered:
+    /// they are marked as replaced. Whoever calls it holds the session.
+    async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError>;
+
+    /// The challenge of a session, purpose and kind (and method, if one is named) that was not answered and not replaced, whatever its
+    /// age.
+    async fn open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+        kind: FactorKind,
+        method: Option<MethodId>,
+    ) -> Result<Option<Challenge>, StoreError>;
+
+    /// Counts a try, if there were fewer than `most`, and the challenge was not answered, not replaced, and has not expired. It MUST
+    /// be one conditional statement: of any number of callers at once no more than `most` are ever told that they may go on.
+    async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Marks a challenge as answered, if it was not and was not replaced. Says whether it did; at most one caller is ever told so.
+    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Removes up to `most` challenges that expired before a time. Says how many.
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}

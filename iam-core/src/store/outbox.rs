@@ -1,0 +1,43 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::id::{ChallengeId, MessageId};
+use crate::outbox::{Claimed, NewMessage, Settled};
+
+/// Messages to be sent, in a unit of work.
+#[async_trait]
+pub trait Outbox: Send {
+    /// Keeps a message. It is due at once.
+    async fn put(&mut self, message: &NewMessage) -> Result<(), StoreError>;
+
+    /// Takes up to `most` messages to send them: those that wait and are due, and those that were taken before `stale_before` and of
+    /// which nobody has written down what came of it (that counts as one more [`lost`](Claimed::lost)). Not those that have expired.
+    /// Each call of it raises the attempt of what it takes. Of any number of callers at once each message MUST go to one at most;
+    /// none waits for another.
+    async fn claim(
+        &mut self,
+        now: Timestamp,
+        stale_before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Writes down what came of an attempt, if it is still the latest and the message was not replaced meanwhile. What is over MUST
+    /// lose its sealed message with it. Says whether it did.
+    async fn settle(
+        &mut self,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Marks the messages of a challenge that are not over as replaced, and takes their sealed messages away. Says how many.
+    async fn replace(&mut self, challenge: ChallengeId, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Marks up to `most` messages that have expired and are not over as expired, and takes their sealed messages away. Says which.
+    async fn expire(&mut self, now: Timestamp, most: u32) -> Result<Vec<NewMessage>, StoreError>;
+
+    /// Removes up to `most` messages that were made before a time and are over. Says how many.
+    async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}
