@@ -18,9 +18,14 @@ pub enum Error {
     /// They last proved who they are too long ago for this: to be done again after re-authentication (RFC 9470).
     #[error("re-authentication is required")]
     Stale {
+        /// What is to be proved again.
+        proof: Proof,
         /// How old a proof may be.
         max_age: Duration,
     },
+    /// The second factor was not accepted.
+    #[error(transparent)]
+    SecondFactor(#[from] SecondFactorRefusal),
     /// Too many tries. Nothing was checked, so a right password would have been refused too.
     #[error("too many tries")]
     Throttled {
@@ -48,6 +53,43 @@ pub enum Error {
     /// No random bytes could be had.
     #[error(transparent)]
     Randomness(#[from] RandomnessUnavailable),
+}
+
+/// Something that shows who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Proof {
+    /// Their password.
+    Password,
+    /// A second factor.
+    SecondFactor,
+}
+
+/// Why a second factor was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecondFactorRefusal {
+    /// The code is wrong, or was used before.
+    #[error("the code was not accepted")]
+    Rejected {
+        /// How many tries this challenge has left.
+        tries_left: u32,
+    },
+    /// No challenge waits for this answer: it was tried too often, has expired, or another took its place.
+    #[error("no challenge waits for this code")]
+    Spent,
+    /// There is no such method to be asked for.
+    #[error("this method can't be used")]
+    NoMethod,
+    /// The sign-in that it belongs to is over.
+    #[error("the sign-in is over")]
+    Gone,
+    /// Too many wrong codes for this account. Right ones are refused as well.
+    #[error("too many codes were wrong")]
+    Locked {
+        /// How long that lasts; without it, until an administrator resets the factors.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Whose fault an [`Error`] is.
@@ -79,7 +121,8 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(_) => Fault::Input,
-            Self::Credentials => Fault::Credentials,
+            Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
+            Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
             Self::Stale { .. } => Fault::Freshness,
             Self::Throttled { .. } => Fault::Limit,
             Self::Conflict(_) => Fault::Conflict,

@@ -46,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
     pub(crate) most_sessions: u32,
+    /// Something was put into the outbox.
+    pub(crate) outbox_wake: tokio::sync::Notify,
     tally: Tally,
     flushes: Flushes,
     pub(crate) keys: Keys,
@@ -61,6 +63,9 @@ struct Flushes {
     turn: tokio::sync::Mutex<()>,
     begun: AtomicU64,
 }
+
+/// How long a message may lie there before its first attempt, until that shows: no worker runs.
+const UNDELIVERED: Duration = Duration::from_secs(30);
 
 /// The most refusals in one unit of work.
 const MOST_REFUSALS: usize = 500;
@@ -122,9 +127,17 @@ impl Iam {
         self.inner.session_policy
     }
 
-    /// Whether the store can be reached and has the schema that this program needs.
+    /// Whether the store can be reached and has the schema that this program needs, and messages are being delivered.
     pub async fn readiness(&self) -> Result<Readiness, Error> {
-        Ok(self.inner.store.readiness().await?)
+        let readiness = self.inner.store.readiness().await?;
+        let now = self.now();
+        if readiness == Readiness::Ready
+            && let Some(made_at) = self.inner.store.oldest_due_message(now).await?
+            && now.since(made_at) >= UNDELIVERED
+        {
+            return Ok(Readiness::MessagesWait);
+        }
+        Ok(readiness)
     }
 
     /// Notes in the audit log that the service stops, and what was not yet written. Call it after the last request was answered.
@@ -421,6 +434,8 @@ impl IamBuilder {
                     "a newer program has changed the store's schema: this program is too old for it",
                 ));
             }
+            // No matter of the store's.
+            Readiness::MessagesWait => {}
         }
         let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes);
         let config = self.hashing.unwrap_or_else(|| HashingConfig::for_params(&self.argon2));
@@ -445,6 +460,7 @@ impl IamBuilder {
             senders: self.senders,
             audit_retention: self.audit_retention,
             most_sessions: self.most_sessions,
+            outbox_wake: tokio::sync::Notify::new(),
             tally: Tally::default(),
             flushes: Flushes::default(),
             service: self.service,

@@ -54,6 +54,10 @@ pub enum EndReason {
     Evicted,
     /// Its account's password was changed.
     PasswordChanged,
+    /// Its account's factors were changed.
+    FactorsChanged,
+    /// Its second factor was tried too often.
+    SecondFactorLocked,
     /// A reason that a newer program knows.
     Other,
 }
@@ -69,17 +73,32 @@ impl EndReason {
             Self::Replaced => "replaced",
             Self::Evicted => "evicted",
             Self::PasswordChanged => "password_changed",
+            Self::FactorsChanged => "factors_changed",
+            Self::SecondFactorLocked => "second_factor_locked",
             Self::Other => "other",
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
-        use EndReason::{Evicted, Expired, Idle, Logout, PasswordChanged, Replaced, Revoked};
-        [Logout, Idle, Expired, Revoked, Replaced, Evicted, PasswordChanged]
-            .into_iter()
-            .find(|reason| reason.as_str() == name)
-            .unwrap_or(Self::Other)
+        use EndReason::{
+            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Revoked,
+            SecondFactorLocked,
+        };
+        [
+            Logout,
+            Idle,
+            Expired,
+            Revoked,
+            Replaced,
+            Evicted,
+            PasswordChanged,
+            FactorsChanged,
+            SecondFactorLocked,
+        ]
+        .into_iter()
+        .find(|reason| reason.as_str() == name)
+        .unwrap_or(Self::Other)
     }
 }
 

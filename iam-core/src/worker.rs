@@ -3,8 +3,10 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::flow::AT_ONCE;
 use crate::iam::{Iam, Inner};
 
 /// How long repeated refusals wait to be written together.
@@ -16,7 +18,7 @@ const TICKS_BETWEEN_UPKEEP: u32 = 60;
 /// The most batches of one round, so that a backlog of years is worked off in the course of a day.
 const MOST_BATCHES: u32 = 100;
 
-/// Writes down what was counted, ends what ran out, and removes what nobody needs any more, for as long as the [`Iam`] that
+/// Sends messages, writes down what was counted, ends what ran out, and removes what nobody needs any more, for as long as the [`Iam`] that
 /// it belongs to lives. Any number of processes may do so on one store.
 #[derive(Debug)]
 #[must_use = "nothing is done until it runs"]
@@ -31,19 +33,67 @@ impl Worker {
 
     /// Works until the last clone of its [`Iam`] is gone. Needs a tokio runtime with timers.
     pub async fn run(self) {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut until_upkeep = TICKS_BETWEEN_UPKEEP;
-        loop {
-            ticks.tick().await;
-            let Some(inner) = self.inner.upgrade() else { return };
-            let iam = Iam { inner };
-            // What went wrong is logged there, and tried again.
-            let _ = iam.flush_refusals().await;
-            until_upkeep = until_upkeep.saturating_sub(1);
-            if until_upkeep == 0 {
-                until_upkeep = TICKS_BETWEEN_UPKEEP;
-                upkeep(&iam).await;
+        // Side by side: a provider that hangs holds no upkeep up, and no upkeep a code.
+        tokio::join!(keep_house(Weak::clone(&self.inner)), deliver(self.inner));
+    }
+}
+
+async fn keep_house(inner: Weak<Inner>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut until_upkeep = TICKS_BETWEEN_UPKEEP;
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        let iam = Iam { inner };
+        // What went wrong is logged there, and tried again.
+        let _ = iam.flush_refusals().await;
+        until_upkeep = until_upkeep.saturating_sub(1);
+        if until_upkeep == 0 {
+            until_upkeep = TICKS_BETWEEN_UPKEEP;
+            upkeep(&iam).await;
+        }
+    }
+}
+
+/// Sends messages as they come: at once when they were put there by this process, within a second when by another one.
+async fn deliver(inner: Weak<Inner>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut attempts = JoinSet::new();
+    loop {
+        {
+            let Some(inner) = inner.upgrade() else { return };
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = inner.outbox_wake.notified() => {}
+            }
+        }
+        while attempts.try_join_next().is_some() {}
+        let Some(inner) = inner.upgrade() else { return };
+        let iam = Iam { inner };
+        let free = AT_ONCE.saturating_sub(u32::try_from(attempts.len()).unwrap_or(AT_ONCE));
+        match iam.claim_messages(free).await {
+            Ok(claimed) => {
+                for claimed in claimed {
+                    let iam = iam.clone();
+                    attempts.spawn(async move {
+                        if let Err(error) = iam.attempt(claimed).await {
+                            tracing::error!(
+                                error = &error as &dyn std::error::Error,
+                                "what came of a message was not written down"
+                            );
+                        }
+                        // There may be more that waited for a place.
+                        iam.inner.outbox_wake.notify_one();
+                    });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "messages can't be taken; tried again"
+                );
             }
         }
     }

@@ -11,6 +11,8 @@ use crate::account::ExternalId;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
 use crate::meta::Client;
+use crate::mfa::{ChallengePurpose, FactorKind};
+use crate::outbox::{Channel, Delivery};
 use crate::session::EndReason;
 
 pub(crate) use tally::Tally;
@@ -66,6 +68,35 @@ pub enum Event {
         /// Tries within the limit's memory, this one included.
         tries: u32,
     },
+    /// Somebody's password was right, and their second factor is due.
+    FirstFactorAccepted {
+        /// The session that is to be.
+        session: SessionId,
+        /// Tries within the limit's memory, this one included.
+        tries: u32,
+    },
+    /// A second factor was right; which, and what for.
+    SecondFactorAccepted(FactorKind, ChallengePurpose),
+    /// A second factor was wrong; which, and what for.
+    SecondFactorRefused(FactorKind, ChallengePurpose),
+    /// Second factors of an account were wrong so often that none is taken any more.
+    SecondFactorLocked,
+    /// A code was made, to be sent; by what.
+    CodeIssued(FactorKind),
+    /// A message was not delivered; by what, and how it ended.
+    DeliveryFailed(Channel, Delivery),
+    /// A factor counts from now on; which, and its name.
+    FactorAdded(FactorKind, String),
+    /// A factor was given another name; from, to.
+    FactorRenamed(String, String),
+    /// A factor counts no more; which, and its name.
+    FactorRemoved(FactorKind, String),
+    /// New recovery codes were made; how many.
+    RecoveryCodesMade(usize),
+    /// All factors of an account were taken away; how many.
+    FactorsReset(u64),
+    /// An address was verified.
+    EmailVerified,
     /// Somebody did not sign in.
     LoginFailed(LoginFailure),
     /// A session was made.
@@ -122,6 +153,18 @@ impl Event {
         match self {
             Self::LoginSucceeded { tries: 0 | 1, .. } => "authn_login_success",
             Self::LoginSucceeded { .. } => "authn_login_successafterfail",
+            Self::FirstFactorAccepted { .. } => "authn_first_factor_success",
+            Self::SecondFactorAccepted(..) => "authn_mfa_success",
+            Self::SecondFactorRefused(..) => "authn_mfa_fail",
+            Self::SecondFactorLocked => "authn_mfa_lock",
+            Self::CodeIssued(_) => "otp_issued",
+            Self::DeliveryFailed(..) => "delivery_fail",
+            Self::FactorAdded(..) => "mfa_factor_added",
+            Self::FactorRenamed(..) => "mfa_factor_renamed",
+            Self::FactorRemoved(..) => "mfa_factor_removed",
+            Self::RecoveryCodesMade(_) => "mfa_recovery_codes_made",
+            Self::FactorsReset(_) => "mfa_factors_reset",
+            Self::EmailVerified => "user_email_verified",
             Self::LoginFailed(_) => "authn_login_fail",
             Self::SessionCreated(_) => "session_created",
             Self::SessionEnded(_, EndReason::Logout) => "authn_logout",
@@ -151,8 +194,12 @@ impl Event {
     /// Whether what was tried came about.
     pub const fn outcome(&self) -> Outcome {
         match self {
-            Self::LoginFailed(_) | Self::ReauthenticationFailed => Outcome::Failure,
-            Self::SessionUsedAfterEnd(_)
+            Self::LoginFailed(_)
+            | Self::ReauthenticationFailed
+            | Self::SecondFactorRefused(..)
+            | Self::DeliveryFailed(..) => Outcome::Failure,
+            Self::SecondFactorLocked
+            | Self::SessionUsedAfterEnd(_)
             | Self::LimitExceeded(_)
             | Self::CsrfRefused(_)
             | Self::AccessDenied(_) => Outcome::Denied,
@@ -171,9 +218,22 @@ impl Event {
             | Self::PasswordChanged
             | Self::PasswordRehashed
             | Self::SetupOffered
+            | Self::EmailVerified
+            | Self::SecondFactorLocked
             | Self::Started
             | Self::Stopped => None,
-            Self::LoginSucceeded { tries, .. } => Some(format!("tries={tries}")),
+            Self::LoginSucceeded { tries, .. } | Self::FirstFactorAccepted { tries, .. } => {
+                Some(format!("tries={tries}"))
+            }
+            Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
+                Some(format!("{kind} for {}", purpose.as_str()))
+            }
+            Self::CodeIssued(kind) => Some(kind.to_string()),
+            Self::DeliveryFailed(channel, delivery) => Some(format!("{channel} {}", delivery.as_str())),
+            Self::FactorAdded(kind, name) | Self::FactorRemoved(kind, name) => Some(format!("{kind} {name}")),
+            Self::FactorRenamed(from, to) => Some(format!("{from} -> {to}")),
+            Self::RecoveryCodesMade(count) => Some(format!("count={count}")),
+            Self::FactorsReset(count) => Some(format!("count={count}")),
             Self::LoginFailed(failure) => Some(failure.as_str().to_owned()),
             Self::SessionEnded(_, reason) => Some(reason.as_str().to_owned()),
             Self::SessionsEnded(count) => Some(format!("count={count}")),
@@ -199,6 +259,7 @@ impl Event {
     const fn session(&self) -> Option<SessionId> {
         match self {
             Self::LoginSucceeded { session, .. }
+            | Self::FirstFactorAccepted { session, .. }
             | Self::SessionCreated(session)
             | Self::SessionEnded(session, _)
             | Self::SessionUsedAfterEnd(session) => Some(*session),

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::iam::Iam;
 use crate::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::meta::Client;
+use crate::outbox::Notice;
 use crate::parent::{Parent, ParentKey, ParentStatus};
 use crate::password::PlainPassword;
 use crate::role::{Grant, Role, RoleName};
@@ -64,9 +65,12 @@ impl Iam {
                 return Err(Error::NotFound("account"));
             }
             self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
+            self.notify(unit.as_mut(), &known, Notice::PasswordChanged, &actor.client).await?;
             new.audit(self, unit.as_mut(), actor.on(account), &actor.client).await?;
             self.end_sessions_in(unit.as_mut(), account, actor).await?;
-            Ok(unit.commit().await?)
+            unit.commit().await?;
+            self.inner.outbox_wake.notify_one();
+            Ok(())
         })
         .await
     }
@@ -275,7 +279,7 @@ impl Iam {
         Ok(())
     }
 
-    async fn end_sessions_in(
+    pub(super) async fn end_sessions_in(
         &self,
         unit: &mut dyn Ports,
         account: AccountId,

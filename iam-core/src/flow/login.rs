@@ -43,12 +43,12 @@ pub struct SignedIn {
     pub account: AccountId,
     /// The session.
     pub session: SessionId,
-    /// How far it has come.
+    /// How far it has come. While the second factor is due the token opens nothing but that.
     pub state: SessionState,
     /// What opens it. It is nowhere else.
     pub token: SessionToken,
-    /// To be kept on this device.
-    pub device: DeviceToken,
+    /// To be kept on this device, once the sign-in is complete.
+    pub device: Option<DeviceToken>,
 }
 
 /// What was reserved before hashing.
@@ -243,12 +243,19 @@ impl Iam {
             account: candidate.account,
             auth_version: candidate.auth_version,
             token: token.hash(),
-            state: SessionState::Active,
+            state: if candidate.second_factor {
+                SessionState::PendingSecondFactor
+            } else {
+                SessionState::Active
+            },
             amr: "pwd".to_owned(),
             login_at: now,
             client: login.client.clone(),
         };
-        let device = self.device_token(counted, candidate, now)?;
+        let device = match session.state {
+            SessionState::Active => Some(self.device_token(counted, candidate, now)?),
+            SessionState::PendingSecondFactor => None,
+        };
         let replaced = match login.replaces {
             Some(token) => {
                 self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
@@ -277,21 +284,36 @@ impl Iam {
             let event = Event::SessionEnded(id, EndReason::Replaced);
             self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
         }
-        let most = self.inner.most_sessions;
-        let evicted = unit
-            .sessions()
-            .end_oldest_beyond(candidate.account, session.state, session.id, most, EndReason::Evicted, now)
-            .await?;
-        for id in evicted {
-            let event = Event::SessionEnded(id, EndReason::Evicted);
-            self.audit(unit.as_mut(), &event, Subject::own(candidate.account), login.client).await?;
-        }
+        self.evict(unit.as_mut(), candidate.account, session.state, session.id, login.client).await?;
         self.release(unit.as_mut(), reserved).await?;
-        let event = Event::LoginSucceeded { session: session.id, tries: reserved.account.1.count };
+        let tries = reserved.account.1.count;
+        let event = match session.state {
+            SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
+            SessionState::PendingSecondFactor => Event::FirstFactorAccepted { session: session.id, tries },
+        };
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
         self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
         unit.commit().await?;
         Ok(SignedIn { account: candidate.account, session: session.id, state: session.state, token, device })
+    }
+
+    /// A session more than there may be ends the oldest of its state. The caller holds the account.
+    pub(super) async fn evict(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+        state: SessionState,
+        new: SessionId,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let (most, now) = (self.inner.most_sessions, self.now());
+        let evicted =
+            unit.sessions().end_oldest_beyond(account, state, new, most, EndReason::Evicted, now).await?;
+        for id in evicted {
+            let event = Event::SessionEnded(id, EndReason::Evicted);
+            self.audit(unit, &event, Subject::own(account), client).await?;
+        }
+        Ok(())
     }
 
     fn device_token(

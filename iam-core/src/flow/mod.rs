@@ -2,17 +2,23 @@
 
 mod administer;
 mod authenticate;
+mod delivery;
+mod factors;
 mod login;
 mod logout;
 mod new_account;
 mod new_password;
 mod own_account;
+mod second_factor;
 mod setup;
 mod upkeep;
 
 pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
+pub(crate) use delivery::AT_ONCE;
+pub use factors::{Enrolled, FactorSummary};
 pub use login::{Login, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;
+pub use second_factor::{Asked, Claimant, Offer};
 pub use upkeep::Upkeep;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::account::{AccountStatus, LoginIdentifier};
 use crate::audit::{Event, Subject};
-use crate::error::Error;
+use crate::error::{Error, Proof};
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::SessionId;
 use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
+use crate::outbox::Notice;
 use crate::password::{Checked, PlainPassword};
 use crate::session::{EndReason, Renewal, SessionState, SessionSummary};
 use crate::store::LoginCandidate;
@@ -151,11 +152,13 @@ impl Iam {
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
             self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
+            self.notify(unit.as_mut(), &known, Notice::PasswordChanged, client).await?;
             new.audit(self, unit.as_mut(), of(principal), client).await?;
             if ended > 0 {
                 self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
             }
             unit.commit().await?;
+            self.inner.outbox_wake.notify_one();
             Ok(renewed)
         })
         .await
@@ -167,7 +170,11 @@ impl Iam {
     }
 
     fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
-        if self.is_fresh(principal) { Ok(()) } else { Err(Error::Stale { max_age: FRESH_FOR }) }
+        if self.is_fresh(principal) {
+            Ok(())
+        } else {
+            Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
+        }
     }
 
     /// Checks the person's own password. What was reserved for the try is to be given back by the unit of work that the success
@@ -263,7 +270,7 @@ impl Iam {
     }
 }
 
-fn of(principal: &Principal) -> Subject {
+pub(super) fn of(principal: &Principal) -> Subject {
     Subject {
         parent: principal.parent(),
         session: Some(principal.session()),

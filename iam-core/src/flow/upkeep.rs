@@ -17,6 +17,12 @@ const ENDED_AT_ONCE: u32 = 20;
 /// How long the token of an ended session is remembered, so that its use after the end can be told from a made-up one.
 const ENDED_TOKENS: Duration = Duration::from_hours(24);
 
+/// How long a factor that nobody confirmed is kept. It can be confirmed for ten minutes.
+const UNCONFIRMED: Duration = Duration::from_hours(1);
+
+/// How long it is remembered what became of a message.
+const MESSAGES: Duration = Duration::from_hours(24 * 30);
+
 /// What one batch of upkeep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,6 +39,12 @@ pub struct Upkeep {
     pub limits_purged: u64,
     /// Links that have expired.
     pub links_purged: u64,
+    /// Challenges that expired longer ago than the audit retention, and methods that nobody confirmed.
+    pub challenges_purged: u64,
+    /// Messages that were not delivered in time.
+    pub messages_expired: u64,
+    /// Messages that are long over.
+    pub messages_purged: u64,
 }
 
 impl Upkeep {
@@ -44,6 +56,9 @@ impl Upkeep {
             self.records_deleted,
             self.limits_purged,
             self.links_purged,
+            self.challenges_purged,
+            self.messages_expired,
+            self.messages_purged,
         ];
         self.sessions_ended >= u64::from(ENDED_AT_ONCE)
             || done.into_iter().any(|count| count >= u64::from(BATCH))
@@ -106,6 +121,26 @@ impl Iam {
                 self.retried(|| async {
                     let mut unit = self.begin().await?;
                     let count = unit.one_time_tokens().purge(now, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(count)
+                })
+                .await,
+            ),
+            challenges_purged: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let unconfirmed = unit.methods().purge_unconfirmed(now.minus(UNCONFIRMED), BATCH).await?;
+                    let count = unit.challenges().purge(kept_since, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(unconfirmed.max(count))
+                })
+                .await,
+            ),
+            messages_expired: done(self.retried(|| self.expire_messages()).await),
+            messages_purged: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let count = unit.outbox().purge(now.minus(MESSAGES), BATCH).await?;
                     unit.commit().await?;
                     Ok(count)
                 })

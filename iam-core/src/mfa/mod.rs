@@ -281,10 +281,6 @@ impl FactorLimits {
     }
 }
 
-/// Whether these values of `amr` hold a second factor.
-pub(crate) fn has_second_factor(amr: &str) -> bool {
-    amr.split(' ').any(|value| matches!(value, "otp" | "recovery"))
-}
 
 /// `amr` with what a factor adds, each value once.
 pub(crate) fn amr_with(amr: &str, kind: FactorKind) -> String {
@@ -306,7 +302,6 @@ mod tests {
         assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp");
         assert_eq!(amr_with("pwd otp", FactorKind::EmailOtp), "pwd otp email");
         assert_eq!(amr_with("pwd otp", FactorKind::Totp), "pwd otp");
-        assert!(has_second_factor("pwd recovery") && !has_second_factor("pwd"));
     }
 
     #[test]

@@ -80,6 +80,10 @@ pub trait Accounts: Send {
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
 
+    /// Holds an account against all other units until this one is over, if it is active and its version is `expected`. Says whether
+    /// it does.
+    async fn hold(&mut self, id: AccountId, expected: AuthVersion) -> Result<bool, StoreError>;
+
     /// Raises the version by one, if it is still `expected` and the account is active: whatever was made under it dies. Says whether
     /// it did.
     async fn raise_version(

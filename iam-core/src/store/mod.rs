@@ -188,6 +188,8 @@ pub enum Readiness {
     SchemaTooOld,
     /// A newer program took away what this one needs.
     ProgramTooOld,
+    /// Messages lie there that no worker takes. A store never says so; [`Iam::readiness`](crate::Iam::readiness) does.
+    MessagesWait,
 }
 
 /// A store failed.

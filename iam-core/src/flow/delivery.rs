@@ -1,0 +1,186 @@
+//! Sending codes and notices. They are kept with the change that they belong to, and sent by whoever runs the worker.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::account::Account;
+use crate::audit::{Event, Subject};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::iam::Iam;
+use crate::id::{AccountId, ChallengeId, MessageId};
+use crate::meta::Client;
+use crate::outbox::{Channel, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled};
+use crate::seal::Place;
+use crate::store::Ports;
+
+/// How many messages one process sends at once.
+pub(crate) const AT_ONCE: u32 = 8;
+
+/// After this long an attempt of which nothing was written down counts as lost: its worker died.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// What a sender may take in all, whatever it promised.
+const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long there is a point in sending news.
+const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
+
+/// The most rows of one statement of upkeep.
+const BATCH: u32 = 200;
+
+impl Iam {
+    /// Tells an account's owner what happened to it, at their verified address, if they have one and mail can be sent.
+    pub(super) async fn notify(
+        &self,
+        unit: &mut dyn Ports,
+        account: &Account,
+        notice: Notice,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let Some(address) = account.email.as_ref().filter(|_| account.email_verified_at.is_some()) else {
+            return Ok(());
+        };
+        if self.sender(Channel::Email).is_none() {
+            return Ok(());
+        }
+        let now = self.now();
+        let message = Message::notice(address, &account.username, notice, now, client.address);
+        self.put(unit, account.id, None, Channel::Email, &message, now.plus(NOTICE_LIFETIME)).await
+    }
+
+    /// Keeps a message for the worker. Whoever commits the unit wakes that.
+    pub(super) async fn put(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+        challenge: Option<ChallengeId>,
+        channel: Channel,
+        message: &Message,
+        expires_at: Timestamp,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let id = MessageId::generate(now, self.randomness())?;
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(message).unwrap_or_default());
+        let sealed = self.inner.keys.ring.seal(place(&account, &id), &plain, self.randomness())?;
+        let new = NewMessage { id, account, challenge, channel, sealed, created_at: now, expires_at };
+        Ok(unit.outbox().put(&new).await?)
+    }
+
+    pub(super) fn sender(&self, channel: Channel) -> Option<&dyn OtpSender> {
+        self.inner.senders.iter().map(AsRef::as_ref).find(|sender| sender.channel() == channel)
+    }
+
+    /// Sends what is due, and writes down what came of it. The [`Worker`](crate::Worker) does so by itself; a host that runs none calls
+    /// this from a task of its own, again and again while it gives more than zero. Says how many messages were tried.
+    pub async fn deliver(&self) -> Result<usize, Error> {
+        let mut attempts = JoinSet::new();
+        for claimed in self.claim_messages(AT_ONCE).await? {
+            let iam = self.clone();
+            attempts.spawn(async move { iam.attempt(claimed).await });
+        }
+        let tried = attempts.len();
+        attempts.join_all().await.into_iter().collect::<Result<(), Error>>()?;
+        Ok(tried)
+    }
+
+    /// Takes up to so many messages that are due.
+    pub(crate) async fn claim_messages(&self, most: u32) -> Result<Vec<Claimed>, Error> {
+        if self.inner.senders.is_empty() || most == 0 {
+            return Ok(Vec::new());
+        }
+        self.retried(|| async {
+            let now = self.now();
+            let mut unit = self.begin().await?;
+            let claimed = unit.outbox().claim(now, now.minus(LOST_AFTER), most).await?;
+            if !claimed.is_empty() {
+                unit.commit().await?;
+            }
+            Ok(claimed)
+        })
+        .await
+    }
+
+    /// Tries to send a message that was taken, and writes down what came of it.
+    pub(crate) async fn attempt(&self, claimed: Claimed) -> Result<(), Error> {
+        let settled = self.send(&claimed).await;
+        let Claimed { message, attempt, .. } = claimed;
+        self.retried(|| async {
+            let now = self.now();
+            let mut unit = self.begin().await?;
+            if !unit.outbox().settle(message.id, attempt, settled, now).await? {
+                return Ok(());
+            }
+            if let Settled::Over(delivery) = settled
+                && delivery.has_failed()
+            {
+                self.note_failure(unit.as_mut(), &message, delivery).await?;
+            }
+            Ok(unit.commit().await?)
+        })
+        .await
+    }
+
+    async fn send(&self, claimed: &Claimed) -> Settled {
+        let Claimed { message: kept, attempt, lost } = claimed;
+        // The worker of an attempt died, and that of the next one too: perhaps both had sent it.
+        if *lost > 1 {
+            return Settled::Over(Delivery::Unknown);
+        }
+        let Some(sender) = self.sender(kept.channel) else { return self.again(kept, *attempt) };
+        let opened = self.inner.keys.ring.open(place(&kept.account, &kept.id), &kept.sealed);
+        let message = opened.ok().and_then(|plain| serde_json::from_slice::<Message>(&plain).ok());
+        let Some(message) = message else {
+            tracing::error!(id = %kept.id, "a message does not open: it was changed or moved");
+            return Settled::Over(Delivery::Refused);
+        };
+        let sent = timeout(SEND_TIMEOUT, sender.send(self.service(), &message)).await;
+        match sent.unwrap_or_else(|_| Err(SendError::Unknown("the sender did not end in time".into()))) {
+            Ok(()) => Settled::Over(Delivery::Accepted),
+            Err(error) => {
+                tracing::warn!(id = %kept.id, channel = %kept.channel, attempt, "a message was not sent: {error}");
+                match error {
+                    SendError::NotNow(_) => self.again(kept, *attempt),
+                    SendError::Refused(_) => Settled::Over(Delivery::Refused),
+                    SendError::Unknown(_) => Settled::Over(Delivery::Unknown),
+                }
+            }
+        }
+    }
+
+    /// Later each time, and never after it has expired.
+    fn again(&self, message: &NewMessage, attempt: u32) -> Settled {
+        let wait =
+            Duration::from_secs(2).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1).min(6)));
+        let at = self.now().plus(wait.min(Duration::from_mins(10)));
+        if at < message.expires_at { Settled::Again(at) } else { Settled::Over(Delivery::Expired) }
+    }
+
+    /// Ends what was not delivered in time. Says how many.
+    pub(super) async fn expire_messages(&self) -> Result<u64, Error> {
+        let mut unit = self.begin().await?;
+        let expired = unit.outbox().expire(self.now(), BATCH).await?;
+        for message in &expired {
+            self.note_failure(unit.as_mut(), message, Delivery::Expired).await?;
+        }
+        unit.commit().await?;
+        Ok(expired.len() as u64)
+    }
+
+    async fn note_failure(
+        &self,
+        unit: &mut dyn Ports,
+        message: &NewMessage,
+        delivery: Delivery,
+    ) -> Result<(), Error> {
+        let subject = Subject { account: Some(message.account), ..Subject::default() };
+        let event = Event::DeliveryFailed(message.channel, delivery);
+        Ok(self.audit(unit, &event, subject, &Client::default()).await?)
+    }
+}
+
+fn place<'a>(account: &'a AccountId, id: &'a MessageId) -> Place<'a> {
+    Place { table: "iam_outbox", column: "sealed", owner: account.as_bytes(), row: id.as_bytes() }
+}

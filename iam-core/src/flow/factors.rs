@@ -1,0 +1,469 @@
+//! What people do to their own factors: set one up, name it, take it away, draw new recovery codes. And what an administrator does for
+//! somebody who has lost all of them.
+//!
+//! All of it asks for a fresh proof of what the account has (OWASP ASVS 7.5.1). A change of factors raises the account's version:
+//! every other session ends, and this one gets a new token.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::account::{Account, EmailAddress};
+use crate::audit::Event;
+use crate::clock::Timestamp;
+use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
+use crate::flow::Actor;
+use crate::flow::own_account::of;
+use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place};
+use crate::guard::Principal;
+use crate::iam::Iam;
+use crate::id::{AccountId, MethodId};
+use crate::meta::Client;
+use crate::mfa::{
+    ChallengePurpose, Code, Enrolment, FactorKind, Label, Method, MethodName, TRIES, Verdict, amr_with,
+};
+use crate::outbox::Notice;
+use crate::session::{EndReason, Renewal, SessionState};
+use crate::store::{Insert, Ports};
+use crate::token::SessionToken;
+
+/// How fresh a proof must be for a change of factors.
+const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
+
+/// How long a factor may be confirmed after it was begun.
+const CONFIRM_WITHIN: Duration = Duration::from_mins(10);
+
+/// How many methods an account may have, those that are not confirmed included.
+const MOST_METHODS: usize = 20;
+
+/// A factor of somebody's, as they see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FactorSummary {
+    /// Which one.
+    pub id: MethodId,
+    /// What it is.
+    pub kind: FactorKind,
+    /// What they call it.
+    pub name: MethodName,
+    /// When it was confirmed.
+    pub confirmed_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A factor that was begun. It counts for nothing until it is confirmed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Enrolled {
+    /// Which one.
+    pub id: MethodId,
+    /// What a device needs; it is shown once.
+    pub secret: Option<EnrolledSecret>,
+    /// Where a code was sent.
+    pub asked: Option<Asked>,
+}
+
+/// What a device needs.
+pub struct EnrolledSecret {
+    /// For typing (base32).
+    pub typed: Zeroizing<String>,
+    /// For scanning (`otpauth:` URI).
+    pub uri: Zeroizing<String>,
+}
+
+/// The secret does not show.
+impl std::fmt::Debug for EnrolledSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EnrolledSecret(..)")
+    }
+}
+
+impl Iam {
+    /// The kinds of factors that this service offers, and that can be set up.
+    pub fn offered_factors(&self) -> Vec<FactorKind> {
+        FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some()).collect()
+    }
+
+    /// The person's confirmed factors, oldest first, and how many recovery codes they have left.
+    pub async fn own_factors(&self, principal: &Principal) -> Result<(Vec<FactorSummary>, u32), Error> {
+        let methods = self.inner.store.methods_of(principal.account).await?;
+        let factors = methods
+            .into_iter()
+            .filter_map(|method| {
+                Some(FactorSummary {
+                    id: method.id,
+                    kind: method.kind,
+                    name: method.name,
+                    confirmed_at: method.confirmed_at?,
+                    last_used_at: method.last_used_at,
+                })
+            })
+            .collect();
+        Ok((factors, self.inner.store.recovery_codes_left(principal.account).await?))
+    }
+
+    /// Whether the person may change their factors now, or what they have to prove again before.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] names it.
+    pub async fn may_change_factors(&self, principal: &Principal) -> Result<(), Error> {
+        let now = self.now();
+        let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
+        if now >= principal.authenticated_at.plus(FRESH_FOR_FACTORS) {
+            return stale(Proof::Password);
+        }
+        let methods = self.inner.store.methods_of(principal.account).await?;
+        let fresh = |at: Timestamp| now < at.plus(FRESH_FOR_FACTORS);
+        if methods.iter().any(is_confirmed) && !principal.second_factor_at.is_some_and(fresh) {
+            return stale(Proof::SecondFactor);
+        }
+        Ok(())
+    }
+
+    /// Begins to set up a factor. An address is the account's own; without one, `email` says which, and confirming it verifies it.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::SecondFactor`] for a kind that this service does
+    /// not offer; [`Error::Invalid`] for a missing or a second address.
+    pub async fn enrol_factor(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        kind: FactorKind,
+        name: &MethodName,
+        email: Option<&EmailAddress>,
+        client: &Client,
+    ) -> Result<Enrolled, Error> {
+        self.may_change_factors(principal).await?;
+        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let known = self.inner.store.account(principal.account).await?.ok_or(Error::Credentials)?;
+        let methods = self.inner.store.methods_of(principal.account).await?;
+        if methods.len() >= MOST_METHODS {
+            return Err(Error::Conflict("factor"));
+        }
+        let (now, account) = (self.now(), principal.account);
+        let id = MethodId::generate(now, self.randomness())?;
+        let label = Label { service: self.service(), account: principal.username() };
+        let (secret, shown, destination) = match factor.enrol(&label, self.randomness())? {
+            Enrolment::Secret { secret, typed, uri } => {
+                (secret, Some(EnrolledSecret { typed, uri }), Destination::None)
+            }
+            Enrolment::Address => {
+                if methods.iter().any(|method| method.kind == kind && is_confirmed(method)) {
+                    return Err(Error::Conflict("factor"));
+                }
+                let address = address_of(&known, email)?;
+                let kept = Zeroizing::new(address.as_str().as_bytes().to_vec());
+                (kept, None, Destination::email(address.as_str()))
+            }
+            Enrolment::Codes(_) => return Err(SecondFactorRefusal::NoMethod.into()),
+        };
+        let sealed = self.inner.keys.ring.seal(secret_place(&account, &id), &secret, self.randomness())?;
+        let method = Method {
+            id,
+            account,
+            kind,
+            name: name.clone(),
+            secret: Some(sealed),
+            created_at: now,
+            confirmed_at: None,
+            last_used_at: None,
+            last_step: None,
+        };
+        let claimant = enrolling(principal);
+        let asked = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                self.hold(unit.as_mut(), &claimant, token).await?;
+                unit.methods().insert(&method).await?;
+                let asked =
+                    self.ask(unit.as_mut(), &claimant, factor, Some(id), &destination, client).await?;
+                unit.commit().await?;
+                Ok(asked)
+            })
+            .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
+    }
+
+    /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] when the code is wrong, or it is too late.
+    pub async fn confirm_factor(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        id: MethodId,
+        response: &str,
+        client: &Client,
+    ) -> Result<SessionToken, Error> {
+        let account = principal.account;
+        let methods = self.inner.store.methods_of(account).await?;
+        let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
+        let method = found.ok_or(Error::NotFound("factor"))?;
+        let factor = self.factor(method.kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let claimant = enrolling(principal);
+        let renewed = self
+            .retried(|| async {
+                let now = self.now();
+                let mut unit = self.begin().await?;
+                self.hold(unit.as_mut(), &claimant, token).await?;
+                let purpose = ChallengePurpose::Enrol;
+                let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
+                let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
+                if !unit.challenges().count_try(challenge.new.id, TRIES, now).await? {
+                    return Err(SecondFactorRefusal::Spent.into());
+                }
+                let stored = if method.kind.channel().is_some() { None } else { Some(method) };
+                let step = match self.verdict(account, factor, stored, &challenge.new, response) {
+                    Verdict::Verified => None,
+                    Verdict::AtStep(step) => Some(step),
+                    Verdict::Rejected | Verdict::IfUnused(_) => {
+                        let event = Event::SecondFactorRefused(method.kind, purpose);
+                        self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                        unit.commit().await?;
+                        let tries_left = TRIES.saturating_sub(challenge.tries + 1);
+                        return Err(SecondFactorRefusal::Rejected { tries_left }.into());
+                    }
+                };
+                let confirmed = unit.challenges().consume(challenge.new.id, now).await?
+                    && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
+                if !confirmed {
+                    return Err(SecondFactorRefusal::Spent.into());
+                }
+                self.verify_address(unit.as_mut(), &known, method, principal, client).await?;
+                let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
+                self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                self.notify(unit.as_mut(), &known, Notice::FactorAdded, client).await?;
+                let amr = amr_with(&principal.amr, method.kind);
+                let renewed =
+                    self.renew_after_change(unit.as_mut(), token, principal, amr, Some(now), client).await?;
+                unit.commit().await?;
+                Ok(renewed)
+            })
+            .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(renewed)
+    }
+
+    /// An address that a code came back from is its owner's.
+    async fn verify_address(
+        &self,
+        unit: &mut dyn Ports,
+        known: &Account,
+        method: &Method,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<(), Error> {
+        if method.kind != FactorKind::EmailOtp {
+            return Ok(());
+        }
+        let place = secret_place(&known.id, &method.id);
+        let kept = method.secret.as_ref().and_then(|sealed| self.inner.keys.ring.open(place, sealed).ok());
+        let address = kept.as_ref().and_then(|kept| std::str::from_utf8(kept).ok());
+        let address = address.and_then(|address| EmailAddress::parse(address).ok());
+        let address = address.ok_or(SecondFactorRefusal::NoMethod)?;
+        if known.email_verified_at.is_some() && known.email.as_ref() == Some(&address) {
+            return Ok(());
+        }
+        // Changed by somebody else meanwhile: what was confirmed is not the account's address any more.
+        if known.email_verified_at.is_some() {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        if unit.accounts().verify_email(known.id, &address, self.now()).await? == Insert::Taken {
+            return Err(Invalid::new("email", Problem::Taken).into());
+        }
+        Ok(self.audit(unit, &Event::EmailVerified, of(principal), client).await?)
+    }
+
+    /// Gives a factor another name. Says whether there is one.
+    pub async fn rename_factor(
+        &self,
+        principal: &Principal,
+        id: MethodId,
+        name: &MethodName,
+        client: &Client,
+    ) -> Result<bool, Error> {
+        let methods = self.inner.store.methods_of(principal.account).await?;
+        let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if !unit.methods().rename(principal.account, id, name).await? {
+                return Ok(false);
+            }
+            let event = Event::FactorRenamed(method.name.as_str().to_owned(), name.as_str().to_owned());
+            self.audit(unit.as_mut(), &event, of(principal), client).await?;
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::NotFound`] when there is no such factor.
+    pub async fn remove_factor(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        id: MethodId,
+        client: &Client,
+    ) -> Result<SessionToken, Error> {
+        self.may_change_factors(principal).await?;
+        let account = principal.account;
+        let methods = self.inner.store.methods_of(account).await?;
+        let method = methods.iter().find(|method| method.id == id).ok_or(Error::NotFound("factor"))?;
+        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let is_last = !methods.iter().any(|other| other.id != id && is_confirmed(other));
+        let renewed = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+                if !unit.methods().remove(account, id).await? {
+                    return Err(Error::NotFound("factor"));
+                }
+                if is_last {
+                    unit.recovery_codes().replace(account, &[], self.now()).await?;
+                }
+                let event = Event::FactorRemoved(method.kind, method.name.as_str().to_owned());
+                self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                self.notify(unit.as_mut(), &known, Notice::FactorRemoved, client).await?;
+                let amr = if is_last { "pwd".to_owned() } else { principal.amr.clone() };
+                let renewed =
+                    self.renew_after_change(unit.as_mut(), token, principal, amr, None, client).await?;
+                unit.commit().await?;
+                Ok(renewed)
+            })
+            .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(renewed)
+    }
+
+    /// Draws new recovery codes. All earlier ones are void; these are shown once.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::SecondFactor`] without another factor, for
+    /// which they would stand in.
+    pub async fn new_recovery_codes(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<Vec<Code>, Error> {
+        self.may_change_factors(principal).await?;
+        let account = principal.account;
+        let factor = self.factor(FactorKind::RecoveryCode).ok_or(SecondFactorRefusal::NoMethod)?;
+        if !self.inner.store.methods_of(account).await?.iter().any(is_confirmed) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let label = Label { service: self.service(), account: principal.username() };
+        let Enrolment::Codes(codes) = factor.enrol(&label, self.randomness())? else {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        };
+        let digest = self.digest(account, None);
+        let digests: Vec<[u8; 32]> = codes.iter().map(|code| digest.of_account(code.expose())).collect();
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+            unit.recovery_codes().replace(account, &digests, self.now()).await?;
+            let event = Event::RecoveryCodesMade(digests.len());
+            self.audit(unit.as_mut(), &event, of(principal), client).await?;
+            self.notify(unit.as_mut(), &known, Notice::RecoveryCodesMade, client).await?;
+            Ok(unit.commit().await?)
+        })
+        .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(codes)
+    }
+
+    /// Takes all factors of an account away, for somebody who has lost them: after that the password alone signs in. All sessions end,
+    /// failures are forgotten. Whoever calls it has made sure whom they do it for. Says how many factors there were.
+    pub async fn reset_factors(&self, account: AccountId, actor: &Actor) -> Result<u64, Error> {
+        let (recent, in_a_row) = self.failure_keys(account);
+        let removed = self
+            .retried(|| async {
+                let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+                let mut unit = self.begin().await?;
+                // Also of an account that is locked; a version that has changed meanwhile is a matter for another try.
+                let raised = unit.accounts().raise_version(account, known.auth_version, self.now()).await?;
+                if !raised && known.status == crate::account::AccountStatus::Active {
+                    return Err(Error::Conflict("account"));
+                }
+                let ended = unit.sessions().end_all(account, EndReason::FactorsChanged, self.now()).await?;
+                unit.limits().forget(&recent).await?;
+                unit.limits().forget(&in_a_row).await?;
+                let removed = unit.methods().remove_all(account).await?;
+                unit.recovery_codes().replace(account, &[], self.now()).await?;
+                let subject = actor.on(account);
+                self.audit(unit.as_mut(), &Event::FactorsReset(removed), subject.clone(), &actor.client)
+                    .await?;
+                if ended > 0 {
+                    self.audit(unit.as_mut(), &Event::SessionsEnded(ended), subject, &actor.client).await?;
+                }
+                self.notify(unit.as_mut(), &known, Notice::FactorsReset, &actor.client).await?;
+                unit.commit().await?;
+                Ok(removed)
+            })
+            .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(removed)
+    }
+
+    /// Raises the account's version, takes this session along under a new token, and ends all others.
+    async fn renew_after_change(
+        &self,
+        unit: &mut dyn Ports,
+        token: &SessionToken,
+        principal: &Principal,
+        amr: String,
+        second_factor_at: Option<Timestamp>,
+        client: &Client,
+    ) -> Result<SessionToken, Error> {
+        let (now, account, version) = (self.now(), principal.account, principal.auth_version);
+        let new = SessionToken::generate(token.carrier(), self.randomness())?;
+        let renewal = Renewal {
+            token: new.hash(),
+            from_state: SessionState::Active,
+            state: SessionState::Active,
+            amr,
+            from_version: version,
+            to_version: version.next(),
+            authenticated_at: None,
+            second_factor_at,
+            at: now,
+        };
+        let changed = unit.accounts().raise_version(account, version, now).await?
+            && unit.sessions().renew(principal.session, &token.hash(), &renewal).await?;
+        if !changed {
+            return Err(SecondFactorRefusal::Gone.into());
+        }
+        let ended =
+            unit.sessions().end_others(account, principal.session, EndReason::FactorsChanged, now).await?;
+        if ended > 0 {
+            self.audit(unit, &Event::SessionsEnded(ended), of(principal), client).await?;
+        }
+        Ok(new)
+    }
+}
+
+fn enrolling(principal: &Principal) -> Claimant {
+    Claimant { purpose: ChallengePurpose::Enrol, ..Claimant::from(principal) }
+}
+
+/// The account's own address; when it has none, the one that was typed.
+fn address_of(account: &Account, typed: Option<&EmailAddress>) -> Result<EmailAddress, Error> {
+    let verified = account.email.as_ref().filter(|_| account.email_verified_at.is_some());
+    match (verified, typed) {
+        (Some(own), None) => Ok(own.clone()),
+        (Some(own), Some(typed)) if own == typed => Ok(own.clone()),
+        // Another address would be a change of address, which has rules of its own.
+        (Some(_), Some(_)) => Err(Invalid::new("email", Problem::Malformed).into()),
+        (None, Some(typed)) => Ok(typed.clone()),
+        (None, None) => account.email.clone().ok_or(Invalid::new("email", Problem::Required).into()),
+    }
+}

@@ -1,0 +1,672 @@
+//! The second factor: what is offered, what is asked, and whether the answer is right.
+//!
+//! Everything that decides happens in one unit of work that holds the account and the session: the try is counted before anything is
+//! compared, and what the right answer leads to comes with it or not at all.
+
+use std::time::Duration;
+
+use crate::account::{Account, AuthVersion, Username};
+use crate::audit::{Event, Subject};
+use crate::clock::Timestamp;
+use crate::device::DeviceToken;
+use crate::error::{Error, SecondFactorRefusal};
+use crate::flow::SignedIn;
+use crate::guard::Principal;
+use crate::iam::Iam;
+use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
+use crate::limit::{LimitKey, Reservation, Slot, Window};
+use crate::meta::Client;
+use crate::mfa::{
+    Challenge, ChallengePurpose, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored,
+    TRIES, Verdict, amr_with,
+};
+use crate::outbox::{Message, Notice};
+use crate::seal::Place;
+use crate::session::{EndReason, Pending, Renewal, SessionState};
+use crate::store::Ports;
+use crate::token::SessionToken;
+
+/// How many codes are sent for one purpose in one session.
+const MOST_SENDS: u32 = 5;
+
+/// Failures in a row are never forgotten by time alone.
+const FOR_GOOD: Duration = Duration::from_hours(24 * 365 * 100);
+
+/// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    pub(super) account: AccountId,
+    pub(super) username: Username,
+    pub(super) parent: Option<ParentId>,
+    pub(super) session: SessionId,
+    pub(super) auth_version: AuthVersion,
+    pub(super) amr: String,
+    pub(super) purpose: ChallengePurpose,
+}
+
+impl From<&Pending> for Claimant {
+    fn from(pending: &Pending) -> Self {
+        Self {
+            account: pending.account,
+            username: pending.username.clone(),
+            parent: pending.parent,
+            session: pending.session,
+            auth_version: pending.auth_version,
+            amr: pending.amr.clone(),
+            purpose: ChallengePurpose::SignIn,
+        }
+    }
+}
+
+impl From<&Principal> for Claimant {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            account: principal.account,
+            username: principal.username.clone(),
+            parent: principal.parent(),
+            session: principal.session,
+            auth_version: principal.auth_version,
+            amr: principal.amr.clone(),
+            purpose: ChallengePurpose::Reauthenticate,
+        }
+    }
+}
+
+impl Claimant {
+    /// The account's name.
+    pub fn username(&self) -> &str {
+        self.username.as_str()
+    }
+
+    /// Whether they are signing in, and not signed in already.
+    pub fn is_signing_in(&self) -> bool {
+        self.purpose == ChallengePurpose::SignIn
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            parent: self.parent,
+            session: Some(self.session),
+            amr: Some(self.amr.clone()),
+            ..Subject::own(self.account)
+        }
+    }
+}
+
+/// A factor that somebody may be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Offer {
+    /// Which.
+    pub kind: FactorKind,
+    /// Where its codes are sent, for showing: `a***@example.com`.
+    pub destination: Option<String>,
+    /// What was asked for last and waits for an answer.
+    pub asked: Option<Asked>,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Asked {
+    /// Which factor.
+    pub kind: FactorKind,
+    /// Where its code was sent, for showing.
+    pub destination: Option<String>,
+    /// How long until another code may be asked for; without it, none is ever sent for this factor.
+    pub resend_after: Option<Duration>,
+    /// How long the answer is waited for.
+    pub expires_after: Duration,
+    /// The code could not be delivered: another way is needed.
+    pub undelivered: bool,
+}
+
+/// What a response is compared with, read before anything is held.
+pub(super) struct Known<'f> {
+    pub(super) factor: &'f dyn Factor,
+    pub(super) methods: Vec<Method>,
+}
+
+/// What a right answer was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Right {
+    Method,
+    Recovery,
+}
+
+impl Iam {
+    /// The factors that somebody may be asked for, in the order in which to offer them.
+    pub async fn offers(&self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
+        let store = &self.inner.store;
+        let methods = store.methods_of(claimant.account).await?;
+        let open = store.open_challenges(claimant.session, claimant.purpose).await?;
+        let now = self.now();
+        let mut offers = Vec::new();
+        for kind in FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some()) {
+            let usable = match kind {
+                FactorKind::RecoveryCode => {
+                    methods.iter().any(is_confirmed) && store.recovery_codes_left(claimant.account).await? > 0
+                }
+                _ => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
+            };
+            if !usable {
+                continue;
+            }
+            let destination = match self.destination(claimant.account, kind).await? {
+                Destination::None => None,
+                Destination::Masked { shown, .. } => Some(shown),
+                Destination::Missing => continue,
+            };
+            let asked =
+                open.iter().find(|(challenge, _)| challenge.new.kind == kind && challenge.is_open(now));
+            let asked = asked.map(|(challenge, delivery)| {
+                let undelivered = delivery.is_some_and(crate::outbox::Delivery::has_failed);
+                Asked { undelivered, ..self.asked(&challenge.new, destination.clone()) }
+            });
+            offers.push(Offer { kind, destination, asked });
+        }
+        Ok(offers)
+    }
+
+    /// Asks for a factor; a code that is to be sent is on its way then, and one that was sent before is worth nothing.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] for a method that they don't have, a sign-in that is over, or too many failures; [`Error::Throttled`]
+    /// when a code was asked for too often.
+    pub async fn challenge(
+        &self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        kind: FactorKind,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        if !self.offers(claimant).await?.iter().any(|offer| offer.kind == kind) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let destination = self.destination(claimant.account, kind).await?;
+        let asked = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                self.hold(unit.as_mut(), claimant, token).await?;
+                if let Some(locked) = self.locked(unit.as_mut(), claimant.account).await? {
+                    return Err(locked.into());
+                }
+                let asked = self.ask(unit.as_mut(), claimant, factor, None, &destination, client).await?;
+                unit.commit().await?;
+                Ok(asked)
+            })
+            .await;
+        if matches!(asked, Err(Error::Throttled { .. })) {
+            let event = Event::LimitExceeded("otp.send");
+            self.record_refusal(&event, claimant.subject(), client).await;
+        }
+        self.inner.outbox_wake.notify_one();
+        asked
+    }
+
+    /// Puts a challenge into a unit of work that holds the session.
+    pub(super) async fn ask(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        factor: &dyn Factor,
+        method: Option<MethodId>,
+        destination: &Destination,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let (now, kind, limits) = (self.now(), factor.kind(), &self.inner.factor_limits);
+        let open = unit.challenges().open(claimant.session, claimant.purpose, kind, method).await?;
+        let shown = match destination {
+            Destination::Masked { shown, .. } => Some(shown.clone()),
+            _ => None,
+        };
+        if kind.channel().is_none()
+            && let Some(open) = open.as_ref().filter(|open| open.is_open(now))
+        {
+            // Nothing is sent, so there is nothing to begin anew; and a try that was counted stays counted.
+            return Ok(self.asked(&open.new, shown));
+        }
+        if let Some(open) = &open {
+            self.may_send_again(open, now)?;
+        }
+        let id = ChallengeId::generate(now, self.randomness())?;
+        let digest = self.digest(claimant.account, Some(id));
+        let start = factor.start(&digest, self.randomness())?;
+        let lifetime = if start.send.is_some() { limits.code_lifetime } else { limits.pending_lifetime };
+        let new = NewChallenge {
+            id,
+            account: claimant.account,
+            session: claimant.session,
+            purpose: claimant.purpose,
+            kind,
+            method,
+            answer: start.answer,
+            sends: open.as_ref().map_or(0, |open| open.new.sends) + u32::from(start.send.is_some()),
+            created_at: now,
+            expires_at: now.plus(lifetime),
+        };
+        if let Some(open) = &open {
+            unit.outbox().replace(open.new.id, now).await?;
+        }
+        unit.challenges().issue(&new).await?;
+        if let Some(code) = start.send {
+            let (Destination::Masked { address, .. }, Some(channel)) = (destination, kind.channel()) else {
+                return Err(SecondFactorRefusal::NoMethod.into());
+            };
+            self.count_send(unit, address, client).await?;
+            let minutes = lifetime.as_secs().div_ceil(60);
+            let message = Message::code(address, &claimant.username, &code, minutes);
+            self.put(unit, claimant.account, Some(id), channel, &message, new.expires_at).await?;
+            self.audit(unit, &Event::CodeIssued(kind), claimant.subject(), client).await?;
+        }
+        Ok(self.asked(&new, shown))
+    }
+
+    /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] for everything that is not right.
+    pub async fn verify_second_factor(
+        &self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        kind: FactorKind,
+        response: &str,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let methods = self.inner.store.methods_of(claimant.account).await?;
+        if !methods.iter().any(is_confirmed) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let account = self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
+        let known = Known { factor, methods };
+        let done = self
+            .retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
+            .await;
+        if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &done {
+            self.lock_out(claimant, &account, client).await?;
+        }
+        self.inner.outbox_wake.notify_one();
+        done
+    }
+
+    async fn verify_in_one_unit(
+        &self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        known: &Known<'_>,
+        account: &Account,
+        response: &str,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let (now, kind) = (self.now(), known.factor.kind());
+        let mut unit = self.begin().await?;
+        self.hold(unit.as_mut(), claimant, token).await?;
+        let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+        let challenge = match open {
+            Some(challenge) if challenge.is_open(now) => challenge.new,
+            // What a device shows needs no asking.
+            _ if kind.channel().is_none() => {
+                self.ask(unit.as_mut(), claimant, known.factor, None, &Destination::None, client).await?;
+                let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+                open.ok_or(SecondFactorRefusal::Spent)?.new
+            }
+            _ => return Err(SecondFactorRefusal::Spent.into()),
+        };
+        // Counted before anything is compared: for this challenge, for a day, and in a row.
+        if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        let reserved = match self.reserve_failure(unit.as_mut(), claimant.account).await? {
+            Ok(reserved) => reserved,
+            Err(locked) => return Err(locked.into()),
+        };
+        let right = self.compare(unit.as_mut(), claimant.account, known, &challenge, response).await?;
+        let right = match right {
+            Compared::Right(right) => right,
+            compared => {
+                if compared == Compared::Used {
+                    // A right code that came second is no guess.
+                    self.give_back_failure(unit.as_mut(), &reserved, false).await?;
+                }
+                let event = Event::SecondFactorRefused(kind, claimant.purpose);
+                self.audit(unit.as_mut(), &event, claimant.subject(), client).await?;
+                let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+                unit.commit().await?;
+                let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
+                return Err(SecondFactorRefusal::Rejected { tries_left }.into());
+            }
+        };
+        if !unit.challenges().consume(challenge.id, now).await? {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        self.give_back_failure(unit.as_mut(), &reserved, true).await?;
+        let done = self.complete(unit.as_mut(), claimant, token, kind, client).await?;
+        if right == Right::Recovery {
+            self.notify(unit.as_mut(), account, Notice::RecoveryCodeUsed, client).await?;
+        }
+        unit.commit().await?;
+        Ok(done)
+    }
+
+    /// The session goes on with what was proved.
+    async fn complete(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        token: &SessionToken,
+        kind: FactorKind,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let now = self.now();
+        let new = SessionToken::generate(token.carrier(), self.randomness())?;
+        let from_state = match claimant.purpose {
+            ChallengePurpose::SignIn => SessionState::PendingSecondFactor,
+            _ => SessionState::Active,
+        };
+        let renewal = Renewal {
+            token: new.hash(),
+            from_state,
+            state: SessionState::Active,
+            amr: amr_with(&claimant.amr, kind),
+            from_version: claimant.auth_version,
+            to_version: claimant.auth_version,
+            authenticated_at: None,
+            second_factor_at: Some(now),
+            at: now,
+        };
+        if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
+            return Err(SecondFactorRefusal::Gone.into());
+        }
+        let subject = Subject { amr: Some(renewal.amr), ..claimant.subject() };
+        let event = Event::SecondFactorAccepted(kind, claimant.purpose);
+        self.audit(unit, &event, subject.clone(), client).await?;
+        let mut device = None;
+        if claimant.is_signing_in() {
+            self.evict(unit, claimant.account, SessionState::Active, claimant.session, client).await?;
+            let event = Event::LoginSucceeded { session: claimant.session, tries: 1 };
+            self.audit(unit, &event, subject, client).await?;
+            let key = &self.inner.device_key;
+            device = Some(DeviceToken::issue(
+                key,
+                claimant.account,
+                claimant.auth_version,
+                now,
+                self.randomness(),
+            )?);
+        }
+        Ok(SignedIn {
+            account: claimant.account,
+            session: claimant.session,
+            state: SessionState::Active,
+            token: new,
+            device,
+        })
+    }
+
+    /// Holds account and session, in this order, and knows that they are what the caller believes.
+    pub(super) async fn hold(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        token: &SessionToken,
+    ) -> Result<(), Error> {
+        let held = unit.accounts().hold(claimant.account, claimant.auth_version).await?
+            && unit.sessions().hold(claimant.session, &token.hash()).await?;
+        if held { Ok(()) } else { Err(SecondFactorRefusal::Gone.into()) }
+    }
+
+    /// Compares with every method of the kind, and uses up what was right.
+    async fn compare(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+        known: &Known<'_>,
+        challenge: &NewChallenge,
+        response: &str,
+    ) -> Result<Compared, Error> {
+        let kind = known.factor.kind();
+        if kind == FactorKind::RecoveryCode {
+            let verdict = self.verdict(account, known.factor, None, challenge, response);
+            let Verdict::IfUnused(digest) = verdict else { return Ok(Compared::Wrong) };
+            let used = unit.recovery_codes().consume(account, &digest, self.now()).await?;
+            return Ok(if used { Compared::Right(Right::Recovery) } else { Compared::Wrong });
+        }
+        let mut was_used = false;
+        for method in known.methods.iter().filter(|method| method.kind == kind && is_confirmed(method)) {
+            let step = match self.verdict(account, known.factor, Some(method), challenge, response) {
+                Verdict::Rejected | Verdict::IfUnused(_) => continue,
+                Verdict::Verified => None,
+                Verdict::AtStep(step) => Some(step),
+            };
+            if unit.methods().note_use(account, method.id, step, self.now()).await? {
+                return Ok(Compared::Right(Right::Method));
+            }
+            was_used = true;
+        }
+        Ok(if was_used { Compared::Used } else { Compared::Wrong })
+    }
+
+    pub(super) fn verdict(
+        &self,
+        account: AccountId,
+        factor: &dyn Factor,
+        method: Option<&Method>,
+        challenge: &NewChallenge,
+        response: &str,
+    ) -> Verdict {
+        let secret = match method.and_then(|method| Some((method, method.secret.as_ref()?))) {
+            None => None,
+            Some((method, sealed)) => {
+                match self.inner.keys.ring.open(secret_place(&account, &method.id), sealed) {
+                    Ok(secret) => Some(secret),
+                    Err(error) => {
+                        tracing::error!(id = %method.id, error = &error as &dyn std::error::Error, "a factor can't be used");
+                        return Verdict::Rejected;
+                    }
+                }
+            }
+        };
+        let stored = Stored {
+            secret: secret.as_ref().map(|secret| secret.as_slice()),
+            last_step: method.and_then(|method| method.last_step),
+            answer: challenge.answer.as_ref(),
+            digest: &self.digest(account, Some(challenge.id)),
+            now: self.now(),
+        };
+        factor.finish(&stored, response)
+    }
+
+    // -- limits --
+
+    async fn reserve_failure(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+    ) -> Result<Result<(LimitKey, Slot, LimitKey), SecondFactorRefusal>, Error> {
+        let now = self.now();
+        let (recent, in_a_row) = self.failure_keys(account);
+        let limits = &self.inner.factor_limits;
+        let slot = match unit.limits().reserve_in_window(&recent, &limits.failures, now).await? {
+            Reservation::Granted(slot) => slot,
+            Reservation::Refused(until) => {
+                return Ok(Err(SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }));
+            }
+        };
+        let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
+        Ok(match unit.limits().reserve_in_window(&in_a_row, &ever, now).await? {
+            Reservation::Granted(_) => Ok((recent, slot, in_a_row)),
+            Reservation::Refused(_) => Err(SecondFactorRefusal::Locked { retry_after: None }),
+        })
+    }
+
+    /// A right answer takes its own try back; if it was the one that counts, those in a row are over.
+    async fn give_back_failure(
+        &self,
+        unit: &mut dyn Ports,
+        (recent, slot, in_a_row): &(LimitKey, Slot, LimitKey),
+        accepted: bool,
+    ) -> Result<(), Error> {
+        unit.limits().give_back_in_window(recent, slot).await?;
+        if accepted {
+            unit.limits().forget(in_a_row).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether right answers would be refused, too.
+    async fn locked(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+    ) -> Result<Option<SecondFactorRefusal>, Error> {
+        let now = self.now();
+        let (recent, in_a_row) = self.failure_keys(account);
+        let limits = &self.inner.factor_limits;
+        let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
+        if unit.limits().full_until(&in_a_row, &ever, now).await?.is_some() {
+            return Ok(Some(SecondFactorRefusal::Locked { retry_after: None }));
+        }
+        let until = unit.limits().full_until(&recent, &limits.failures, now).await?;
+        Ok(until.map(|until| SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }))
+    }
+
+    pub(super) fn failure_keys(&self, account: AccountId) -> (LimitKey, LimitKey) {
+        let key = |purpose| LimitKey::new(&self.inner.limit_key, purpose, account.as_bytes());
+        (key("mfa.failures"), key("mfa.in_a_row"))
+    }
+
+    /// The sign-in dies, and its owner is told.
+    async fn lock_out(&self, claimant: &Claimant, account: &Account, client: &Client) -> Result<(), Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if claimant.is_signing_in()
+                && !unit.sessions().end(claimant.session, EndReason::SecondFactorLocked, self.now()).await?
+            {
+                return Ok(());
+            }
+            self.audit(unit.as_mut(), &Event::SecondFactorLocked, claimant.subject(), client).await?;
+            if self.may_tell_of_lock(unit.as_mut(), claimant.account).await? {
+                self.notify(unit.as_mut(), account, Notice::SecondFactorLocked, client).await?;
+            }
+            Ok(unit.commit().await?)
+        })
+        .await
+    }
+
+    /// Once a day: who knows the password could fill its owner's mailbox otherwise.
+    async fn may_tell_of_lock(&self, unit: &mut dyn Ports, account: AccountId) -> Result<bool, Error> {
+        let key = LimitKey::new(&self.inner.limit_key, "mfa.lock_notice", account.as_bytes());
+        let daily = Window { limit: 1, length: Duration::from_hours(24) };
+        let reserved = unit.limits().reserve_in_window(&key, &daily, self.now()).await?;
+        Ok(matches!(reserved, Reservation::Granted(_)))
+    }
+
+    fn may_send_again(&self, open: &Challenge, now: Timestamp) -> Result<(), Error> {
+        let until = open.new.created_at.plus(FactorLimits::cool_down(open.new.sends));
+        if now < until {
+            return Err(Error::Throttled { retry_after: until.since(now) });
+        }
+        if open.new.sends >= MOST_SENDS {
+            let until = open.new.created_at.plus(self.inner.factor_limits.pending_lifetime);
+            if now < until {
+                return Err(Error::Throttled { retry_after: until.since(now) });
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_send(&self, unit: &mut dyn Ports, address: &str, client: &Client) -> Result<(), Error> {
+        let (now, limits) = (self.now(), &self.inner.factor_limits);
+        let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
+        let network = client.network().map(|network| network.to_string());
+        let mut windows = Vec::new();
+        if let Some(network) = &network {
+            windows.push((key("otp.network", network.as_bytes()), limits.sends_of_address));
+        }
+        windows.push((key("otp.destination", address.as_bytes()), limits.sends));
+        windows.push((key("otp.destination.long", address.as_bytes()), limits.sends_long));
+        for (key, window) in windows {
+            if let Reservation::Refused(until) = unit.limits().reserve_in_window(&key, &window, now).await? {
+                return Err(Error::Throttled { retry_after: until.since(now) });
+            }
+        }
+        Ok(())
+    }
+
+    // -- look-ups --
+
+    pub(super) fn factor(&self, kind: FactorKind) -> Option<&dyn Factor> {
+        let factor = self.inner.factors.iter().map(AsRef::as_ref).find(|factor| factor.kind() == kind)?;
+        // Codes that nobody can send are no factor.
+        let sent = kind.channel().is_none_or(|channel| self.sender(channel).is_some());
+        sent.then_some(factor)
+    }
+
+    pub(super) fn digest(&self, account: AccountId, challenge: Option<ChallengeId>) -> Digest<'_> {
+        Digest { key: &self.inner.code_key, account, challenge }
+    }
+
+    /// Where codes of a kind go. Always the stored, verified address, never what somebody typed.
+    async fn destination(&self, account: AccountId, kind: FactorKind) -> Result<Destination, Error> {
+        if kind.channel().is_none() {
+            return Ok(Destination::None);
+        }
+        if kind != FactorKind::EmailOtp {
+            return Ok(Destination::Missing);
+        }
+        let account = self.inner.store.account(account).await?;
+        let address =
+            account.filter(|account| account.email_verified_at.is_some()).and_then(|account| account.email);
+        Ok(address.map_or(Destination::Missing, |address| Destination::email(address.as_str())))
+    }
+
+    fn asked(&self, challenge: &NewChallenge, destination: Option<String>) -> Asked {
+        let now = self.now();
+        let again = challenge.created_at.plus(FactorLimits::cool_down(challenge.sends));
+        Asked {
+            kind: challenge.kind,
+            destination,
+            resend_after: challenge.kind.channel().map(|_| again.since(now)),
+            expires_after: challenge.expires_at.since(now),
+            undelivered: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Right(Right),
+    Wrong,
+    /// Right, and used before.
+    Used,
+}
+
+/// Where codes go.
+pub(super) enum Destination {
+    /// Nowhere: a device makes them.
+    None,
+    /// To an address, which is shown only in part.
+    Masked { address: String, shown: String },
+    /// There is no verified address.
+    Missing,
+}
+
+impl Destination {
+    /// The first character and the domain (OWASP ASVS 6.6.1).
+    pub(super) fn email(address: &str) -> Self {
+        let (local, domain) = address.split_once('@').unwrap_or((address, ""));
+        let first: String = local.chars().take(1).collect();
+        Self::Masked { address: address.to_owned(), shown: format!("{first}***@{domain}") }
+    }
+}
+
+pub(super) fn is_confirmed(method: &Method) -> bool {
+    method.confirmed_at.is_some()
+}
+
+pub(super) fn secret_place<'a>(account: &'a AccountId, method: &'a MethodId) -> Place<'a> {
+    Place { table: "iam_mfa_method", column: "secret", owner: account.as_bytes(), row: method.as_bytes() }
+}
