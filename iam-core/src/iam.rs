@@ -127,6 +127,11 @@ impl Iam {
         self.inner.session_policy
     }
 
+    /// The limits on second factors.
+    pub fn factor_limits(&self) -> FactorLimits {
+        self.inner.factor_limits
+    }
+
     /// Whether the store can be reached and has the schema that this program needs, and messages are being delivered.
     pub async fn readiness(&self) -> Result<Readiness, Error> {
         let readiness = self.inner.store.readiness().await?;

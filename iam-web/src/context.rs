@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use iam_core::flow::{Activity, Authentication};
+use iam_core::flow::{Activity, Authentication, Claimant};
 use iam_core::guard::Principal;
 use iam_core::meta::Client;
 use iam_core::token::{Carrier, SessionToken};
@@ -51,6 +51,24 @@ impl Caller {
             Authentication::SignedIn(principal) => Some(principal),
             _ => None,
         }
+    }
+
+    /// Whose second factor may be asked for: to sign in, or to prove again who they are.
+    pub(crate) fn claimant(&self) -> Option<Claimant> {
+        match &self.authentication {
+            Authentication::SignedIn(principal) => Some(principal.into()),
+            Authentication::PendingSecondFactor(pending) => Some(pending.into()),
+            _ => None,
+        }
+    }
+
+    /// Whether the token belongs to a session that lives, however far its sign-in has come.
+    pub(crate) fn has_session(&self) -> bool {
+        matches!(self.authentication, Authentication::SignedIn(_) | Authentication::PendingSecondFactor(_))
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.authentication, Authentication::PendingSecondFactor(_))
     }
 }
 
@@ -164,8 +182,8 @@ impl RequestContext {
     pub(crate) fn csrf_token(&self, view: &dyn RequestView, caller: &Caller) -> Result<String, Error> {
         let key = &self.inner().csrf_key;
         let random = self.iam().randomness();
-        Ok(match (&caller.token, caller.principal()) {
-            (Some(token), Some(_)) => csrf::issue(key, Binding::Session(&token.hash()), random)?,
+        Ok(match &caller.token {
+            Some(token) if caller.has_session() => csrf::issue(key, Binding::Session(&token.hash()), random)?,
             _ => csrf::issue(key, Binding::Visitor(self.visitor(view)?), random)?,
         })
     }
@@ -196,7 +214,7 @@ impl RequestContext {
         let key = &self.inner().csrf_key;
         let by_session =
             caller.token.as_ref().is_some_and(|own| csrf::verify(key, Binding::Session(&own.hash()), token));
-        if by_session || caller.principal().is_some() {
+        if by_session || caller.has_session() {
             return by_session;
         }
         let visitor = self.inner().cookies.read(view, CookieKind::Pre);
@@ -206,7 +224,7 @@ impl RequestContext {
     /// What the request's headers alone say about where it comes from: `Some(true)`, it is fine.
     pub(crate) fn csrf_by_headers(&self, view: &dyn RequestView, caller: &Caller) -> Option<bool> {
         // No browser sends a bearer token by itself. (It does send Basic and Negotiate: those are nobody's session.)
-        if caller.carrier == Carrier::Bearer && caller.principal().is_some() {
+        if caller.carrier == Carrier::Bearer && caller.has_session() {
             return Some(true);
         }
         self.csrf_by_browser(view, caller)

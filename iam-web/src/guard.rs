@@ -85,7 +85,7 @@ impl RequestContext {
             Err(error) => return refuse(self.cannot_tell(view, &error)),
         };
         let step = requirement.decide(caller.principal(), &evidence.facts);
-        let Some(principal) = caller.principal() else { return refuse(self.unauthenticated(view)) };
+        let Some(principal) = caller.principal() else { return refuse(self.not_signed_in(view, caller)) };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}
             SameSite::AskForm => return Progress::NeedForm,
@@ -101,7 +101,7 @@ impl RequestContext {
                 facts: evidence.facts.clone(),
             })),
             Step::NeedObjectParent(question) => Progress::NeedObjectParent(question),
-            Step::Done(Decision::Unauthenticated) => refuse(self.unauthenticated(view)),
+            Step::Done(Decision::Unauthenticated) => refuse(self.not_signed_in(view, caller)),
             // Whatever else a requirement may come to say is no allowance.
             _ => {
                 self.iam().note_denial(principal, requirement, &caller.client).await;
@@ -182,6 +182,17 @@ impl RequestContext {
         if passed { SameSite::Yes } else { SameSite::No }
     }
 
+    /// Who is on the way goes on from where they are; everybody else signs in.
+    pub(crate) fn not_signed_in(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
+        if !caller.is_pending() {
+            return self.unauthenticated(view);
+        }
+        if csrf::is_safe(view.method()) && crate::accept::wants_page(view) {
+            return self.own(view, WebResponse::redirect(303, &self.verify_url(Some(view.target()))));
+        }
+        self.refusal(view, Case::SecondFactorRequired)
+    }
+
     pub(crate) fn unauthenticated(&self, view: &dyn RequestView) -> WebResponse {
         let safe = csrf::is_safe(view.method());
         if safe && crate::accept::wants_page(view) {
@@ -193,7 +204,16 @@ impl RequestContext {
 
     /// The login page's address, with the place to come back to.
     pub(crate) fn login_url(&self, next: Option<&str>) -> String {
-        let login = format!("{}/login", self.inner().auth_path);
+        self.url_with_next("login", next)
+    }
+
+    /// The address of the page that asks for a second factor, likewise.
+    pub(crate) fn verify_url(&self, next: Option<&str>) -> String {
+        self.url_with_next("mfa/verify", next)
+    }
+
+    pub(crate) fn url_with_next(&self, page: &str, next: Option<&str>) -> String {
+        let login = format!("{}/{page}", self.inner().auth_path);
         match next.filter(|next| *next != "/" && crate::next::LocalTarget::parse(next).is_some()) {
             Some(next) => format!("{login}?next={}", percent_encode(next)),
             None => login,

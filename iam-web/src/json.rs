@@ -71,6 +71,11 @@ impl Fields {
         }
     }
 
+    /// A text, if it is there.
+    pub(crate) fn optional_string(&mut self, name: &str) -> Option<Zeroizing<String>> {
+        if self.members.iter().any(|(known, _)| known == name) { self.required_string(name) } else { None }
+    }
+
     /// Yes or no, if it is there.
     pub(crate) fn optional_bool(&mut self, name: &str) -> Option<bool> {
         let at = self.members.iter().position(|(known, _)| known == name)?;

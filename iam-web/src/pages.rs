@@ -19,7 +19,7 @@ pub(crate) struct Pages {
 #[error("a template failed")]
 pub(crate) struct PageError(#[from] minijinja::Error);
 
-pub(crate) const TEMPLATES: [(&str, &str); 7] = [
+pub(crate) const TEMPLATES: [(&str, &str); 11] = [
     ("layout.html", include_str!("pages/templates/layout.html")),
     ("style.css", include_str!("pages/templates/style.css")),
     ("login.html", include_str!("pages/templates/login.html")),
@@ -27,6 +27,10 @@ pub(crate) const TEMPLATES: [(&str, &str); 7] = [
     ("account.html", include_str!("pages/templates/account.html")),
     ("setup.html", include_str!("pages/templates/setup.html")),
     ("reauthenticate.html", include_str!("pages/templates/reauthenticate.html")),
+    ("verify.html", include_str!("pages/templates/verify.html")),
+    ("factor.html", include_str!("pages/templates/factor.html")),
+    ("confirm.html", include_str!("pages/templates/confirm.html")),
+    ("codes.html", include_str!("pages/templates/codes.html")),
 ];
 
 /// The templates that are whole pages.
@@ -162,8 +166,16 @@ fn on_trial() -> Value {
         fields => context! { username => "x", password => "x", current_password => "x", new_password => "x" },
         status => 403, title => "title", message => "message", request_id => "id",
         link => context! { href => "/", label => "label" }, cancel => "/", parent => "acme", roles => ["role"],
-        sessions => [session(true), session(false)], others => true, fresh => false, password_action => "/",
-        end_action => "/", end_others_action => "/",
+        sessions => [session(true), session(false)], fresh => false, password_action => "/",
+        end_action => "/", end_others_action => "/", resend_action => "/", signing_in => true, method => "email_otp",
+        destination => "a***@example.com", sent => true, code_error => "x", kind => "totp", name => "phone", email => "a@example.com",
+        factor => "id", typed => "ABCD EFGH", qr => "qr", codes => ["ABCDEF-GHJKMN"], download => "data:,", account_href => "/",
+        others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
+        factors => context! {
+            offered => true, listed => [context! { id => "id", kind => "kind", name => "phone", confirmed => "t", last_used => "t" }],
+            addable => [context! { href => "/", label => "label" }], codes => true, codes_left => 3, codes_action => "/",
+            remove_action => "/", rename_action => "/",
+        },
     }
 }
 
@@ -221,7 +233,7 @@ mod tests {
             continue_to => "/", fields => context! { username => hostile }, status => 403, title => hostile,
             message => hostile, request_id => hostile, link => context! { href => "/", label => hostile },
         };
-        for template in ["login.html", "message.html", "account.html", "reauthenticate.html", "setup.html"] {
+        for template in page_names() {
             let html = pages.render(template, "nonce123", values.clone()).unwrap();
             assert!(!html.contains("<script"), "{template}");
             assert!(html.contains("nonce=\"nonce123\""), "{template}");

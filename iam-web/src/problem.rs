@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use iam_core::Error;
+use iam_core::error::SecondFactorRefusal;
 use serde_json::{Map, Value, json};
 
 use crate::fields::FieldError;
@@ -15,8 +16,20 @@ pub(crate) enum Case {
     /// The same for something that would have changed something.
     UnauthenticatedUnsafe,
     InvalidCredentials,
+    /// Their password was right, their second factor is due.
+    SecondFactorRequired,
+    /// A code was wrong.
+    InvalidCode,
+    /// No challenge waits for this code.
+    ChallengeSpent,
+    /// They can't use this method.
+    NoMethod,
+    /// Too many codes were wrong.
+    SecondFactorLocked,
     /// They proved who they are too long ago.
     ReauthenticationRequired,
+    /// They proved a second factor too long ago.
+    SecondFactorStale,
     Forbidden,
     Csrf,
     NotFound,
@@ -35,7 +48,20 @@ pub(crate) enum Case {
 impl Case {
     /// The one mapping from a fault to an answer.
     pub(crate) fn of(error: &Error) -> Self {
-        use iam_core::error::Fault;
+        use iam_core::error::{Fault, Proof};
+        match error {
+            Error::Stale { proof: Proof::SecondFactor, .. } => return Self::SecondFactorStale,
+            Error::SecondFactor(refusal) => {
+                return match refusal {
+                    SecondFactorRefusal::Spent => Self::ChallengeSpent,
+                    SecondFactorRefusal::NoMethod => Self::NoMethod,
+                    SecondFactorRefusal::Gone => Self::Unauthenticated,
+                    SecondFactorRefusal::Locked { .. } => Self::SecondFactorLocked,
+                    _ => Self::InvalidCode,
+                };
+            }
+            _ => {}
+        }
         match error.fault() {
             Fault::Input => Self::Invalid,
             Fault::Credentials => Self::InvalidCredentials,
@@ -57,7 +83,11 @@ impl Case {
             Self::Unauthenticated
             | Self::UnauthenticatedUnsafe
             | Self::InvalidCredentials
-            | Self::ReauthenticationRequired => 401,
+            | Self::SecondFactorRequired
+            | Self::InvalidCode
+            | Self::ChallengeSpent
+            | Self::ReauthenticationRequired
+            | Self::SecondFactorStale => 401,
             Self::Forbidden | Self::Csrf => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -65,8 +95,8 @@ impl Case {
             Self::Conflict => 409,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
-            Self::Invalid => 422,
-            Self::Throttled => 429,
+            Self::Invalid | Self::NoMethod => 422,
+            Self::Throttled | Self::SecondFactorLocked => 429,
             Self::Internal => 500,
             Self::Busy | Self::Unavailable => 503,
         }
@@ -78,7 +108,13 @@ impl Case {
             Self::BadRequest => "bad_request",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "unauthenticated",
             Self::InvalidCredentials => "invalid_credentials",
+            Self::SecondFactorRequired => "mfa_required",
+            Self::InvalidCode => "invalid_code",
+            Self::ChallengeSpent => "challenge_spent",
+            Self::NoMethod => "no_method",
+            Self::SecondFactorLocked => "mfa_locked",
             Self::ReauthenticationRequired => "reauthentication_required",
+            Self::SecondFactorStale => "mfa_reauthentication_required",
             Self::Forbidden => "forbidden",
             Self::Csrf => "csrf",
             Self::NotFound => "not_found",
@@ -99,8 +135,14 @@ impl Case {
     pub(crate) const fn text_key(self) -> &'static str {
         match self {
             Self::UnauthenticatedUnsafe => "unauthenticated_unsafe",
-            Self::InvalidCredentials | Self::ReauthenticationRequired => "unauthenticated",
-            Self::Conflict => "invalid",
+            Self::InvalidCredentials
+            | Self::SecondFactorRequired
+            | Self::InvalidCode
+            | Self::ChallengeSpent
+            | Self::ReauthenticationRequired
+            | Self::SecondFactorStale => "unauthenticated",
+            Self::SecondFactorLocked => "throttled",
+            Self::Conflict | Self::NoMethod => "invalid",
             Self::Busy => "unavailable",
             other => other.code(),
         }
@@ -111,7 +153,12 @@ impl Case {
             Self::BadRequest => "The request can't be read",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Not signed in",
             Self::InvalidCredentials => "Name or password is not right",
-            Self::ReauthenticationRequired => "Prove again who you are",
+            Self::SecondFactorRequired => "A second factor is due",
+            Self::InvalidCode => "The code is not right",
+            Self::ChallengeSpent => "No code is waited for",
+            Self::NoMethod => "This method can't be used",
+            Self::SecondFactorLocked => "Too many wrong codes",
+            Self::ReauthenticationRequired | Self::SecondFactorStale => "Prove again who you are",
             Self::Forbidden => "Not allowed",
             Self::Csrf => "The request may come from another site",
             Self::NotFound => "Not found",
@@ -136,6 +183,18 @@ impl Case {
             Self::ReauthenticationRequired => {
                 "Send the password to auth/reauthenticate, then send the request again."
             }
+            Self::SecondFactorRequired => {
+                "Send a code to auth/mfa/verify; auth/mfa/challenge asks for one to be sent."
+            }
+            Self::InvalidCode => "Check the code, or wait for the next one. A code works once.",
+            Self::ChallengeSpent => {
+                "It was tried too often, or too late. Ask for another one at auth/mfa/challenge, or sign in again."
+            }
+            Self::NoMethod => "Choose one of the methods that the sign-in listed.",
+            Self::SecondFactorLocked => {
+                "Right codes are refused as well. Wait as long as Retry-After says; without it, ask an administrator."
+            }
+            Self::SecondFactorStale => "Send a code to auth/mfa/verify, then send the request again.",
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."
@@ -177,6 +236,7 @@ pub(crate) fn document(case: Case, request_id: &str, errors: &[FieldError]) -> V
 pub(crate) fn retry_after(error: &Error) -> Option<Duration> {
     match error {
         Error::Throttled { retry_after } | Error::Busy { retry_after } => Some(*retry_after),
+        Error::SecondFactor(SecondFactorRefusal::Locked { retry_after }) => *retry_after,
         Error::Store(_) | Error::Randomness(_) => Some(Duration::from_secs(5)),
         _ => None,
     }

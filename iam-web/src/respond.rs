@@ -205,11 +205,12 @@ pub(crate) fn with_retry_after(response: WebResponse, wait: Option<Duration>) ->
 /// A 401 says how one may authenticate (RFC 9110), and what was wrong with a token that was shown (RFC 6750, RFC 9470).
 fn challenge(view: &dyn RequestView, response: WebResponse, case: Case) -> WebResponse {
     let challenge = match case {
-        Case::ReauthenticationRequired => {
+        Case::ReauthenticationRequired | Case::SecondFactorStale => {
             format!("Bearer error=\"insufficient_user_authentication\", max_age={}", FRESH_FOR.as_secs())
         }
         _ if case.status() != 401 => return response,
-        Case::InvalidCredentials => "Bearer".to_owned(),
+        Case::InvalidCredentials | Case::InvalidCode | Case::ChallengeSpent => "Bearer".to_owned(),
+        Case::SecondFactorRequired => "Bearer error=\"insufficient_user_authentication\"".to_owned(),
         _ if view.header("authorization").is_empty() => "Bearer".to_owned(),
         _ => "Bearer error=\"invalid_token\"".to_owned(),
     };

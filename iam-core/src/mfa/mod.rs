@@ -281,7 +281,6 @@ impl FactorLimits {
     }
 }
 
-
 /// `amr` with what a factor adds, each value once.
 pub(crate) fn amr_with(amr: &str, kind: FactorKind) -> String {
     let mut values: Vec<&str> = amr.split(' ').filter(|value| !value.is_empty()).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iam_core::Error;
 use iam_core::clock::Timestamp;
-use iam_core::error::{Invalid, Problem};
+use iam_core::error::{Invalid, Problem, Proof};
 use iam_core::guard::Principal;
 use iam_core::id::SessionId;
 use iam_core::password::PlainPassword;
@@ -24,21 +24,23 @@ use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::pages::Pages;
 use crate::problem::{Case, retry_after, whole_seconds};
-use crate::respond::{percent_encode, with_retry_after};
+use crate::respond::with_retry_after;
 
 /// What the account page says above its forms.
 #[derive(Default)]
-struct Said<'a> {
-    notice: Option<&'a str>,
-    error: Option<String>,
-    invalid: &'a [Invalid],
+pub(super) struct Said<'a> {
+    pub(super) notice: Option<&'a str>,
+    pub(super) error: Option<String>,
+    /// The error is about factors, and not about the form for the password.
+    pub(super) about_factors: bool,
+    pub(super) invalid: &'a [Invalid],
 }
 
 impl RequestContext {
     // -- pages --
 
     pub(super) async fn show_account(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.unauthenticated(request) };
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -48,9 +50,19 @@ impl RequestContext {
             Some("session") => Some("account.sessions.ended_one"),
             Some("sessions") => Some("account.sessions.ended_all"),
             Some("gone") => Some("account.sessions.gone"),
+            Some("factor_added") => Some("factors.added"),
+            Some("factor_removed") => Some("factors.removed"),
+            Some("factor_renamed") => Some("factors.renamed"),
             _ => None,
         };
-        let said = Said { notice, ..Said::default() };
+        let error = match query.get("done") {
+            Some("factor_late") => Some("factors.late"),
+            Some("factor_taken") => Some("factors.taken"),
+            Some("factor_name") => Some("factors.bad_name"),
+            _ => None,
+        };
+        let error = error.map(|key| self.inner().pages.text(key));
+        let said = Said { notice, error, about_factors: true, ..Said::default() };
         self.account_page(request, caller, principal, 200, &said).await
     }
 
@@ -123,7 +135,7 @@ impl RequestContext {
     }
 
     pub(super) fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.unauthenticated(request) };
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -177,6 +189,10 @@ impl RequestContext {
             Ok(sessions) => sessions,
             Err(error) => return self.failed(request, &error),
         };
+        let factors = match self.factors_values(principal).await {
+            Ok(factors) => factors,
+            Err(error) => return self.failed(request, &error),
+        };
         let own = |session: &SessionSummary| session.id == principal.session();
         let listed: Vec<Value> = sessions
             .iter()
@@ -201,6 +217,8 @@ impl RequestContext {
             sessions => listed,
             others => sessions.iter().any(|session| !own(session)),
             fresh => self.iam().is_fresh(principal),
+            factors => factors,
+            about_factors => said.about_factors,
             password_action => format!("{account}/password"),
             end_action => format!("{account}/sessions/end"),
             end_others_action => format!("{account}/sessions/end-others"),
@@ -229,7 +247,7 @@ impl RequestContext {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one page: what it is, and what it says")]
-    fn personal_page(
+    pub(super) fn personal_page(
         &self,
         request: &WebRequest,
         caller: &Caller,
@@ -258,7 +276,7 @@ impl RequestContext {
     }
 
     /// Who sends a form of ours, and the form; or the answer to whoever does not.
-    async fn form_of_somebody<'c>(
+    pub(super) async fn form_of_somebody<'c>(
         &self,
         request: &WebRequest,
         caller: &'c Caller,
@@ -276,20 +294,24 @@ impl RequestContext {
         Ok((principal, form))
     }
 
-    fn to_account(&self, request: &WebRequest, done: &str) -> WebResponse {
+    pub(super) fn to_account(&self, request: &WebRequest, done: &str) -> WebResponse {
         self.own(request, WebResponse::redirect(303, &format!("{}?done={done}", self.account_path())))
     }
 
     /// Who did not prove lately who they are does so now, and comes back to the page that they were on.
     fn not_fresh_or(&self, request: &WebRequest, error: &Error) -> WebResponse {
-        match error {
-            Error::Stale { .. } => {
-                let next = percent_encode(&self.account_path());
-                let location = format!("{}/reauthenticate?next={next}", self.inner().auth_path);
-                self.own(request, WebResponse::redirect(303, &location))
-            }
-            error => self.failed(request, error),
-        }
+        self.prove_first(request, error, &self.account_path())
+    }
+
+    /// The same, with a page to come back to.
+    pub(super) fn prove_first(&self, request: &WebRequest, error: &Error, next: &str) -> WebResponse {
+        let page = match error {
+            Error::Stale { proof: Proof::Password, .. } => "reauthenticate",
+            Error::Stale { .. } => "mfa/verify",
+            error => return self.failed(request, error),
+        };
+        let location = self.url_with_next(page, Some(next));
+        self.own(request, WebResponse::redirect(303, &location))
     }
 
     fn why_not_proved(&self, error: &Error, texts: &str) -> String {
@@ -303,7 +325,7 @@ impl RequestContext {
         pages.text_with(&key, &[("wait", &wait)])
     }
 
-    fn account_path(&self) -> String {
+    pub(super) fn account_path(&self) -> String {
         format!("{}/account", self.inner().auth_path)
     }
 
@@ -409,7 +431,7 @@ impl RequestContext {
     }
 
     /// Who is signed in and sends this from our own site.
-    async fn api_caller<'c>(
+    pub(super) async fn api_caller<'c>(
         &self,
         request: &WebRequest,
         caller: &'c Caller,
@@ -424,7 +446,7 @@ impl RequestContext {
         Ok(principal)
     }
 
-    async fn object_of_somebody<'c>(
+    pub(super) async fn object_of_somebody<'c>(
         &self,
         request: &WebRequest,
         caller: &'c Caller,
@@ -436,7 +458,7 @@ impl RequestContext {
     }
 
     /// The session goes on under a new token: in the cookie, or in the answer for who came with a bearer token.
-    fn renewed(&self, request: &WebRequest, caller: &Caller, token: &SessionToken) -> WebResponse {
+    pub(super) fn renewed(&self, request: &WebRequest, caller: &Caller, token: &SessionToken) -> WebResponse {
         if caller.carrier == Carrier::Bearer {
             let token = token.expose();
             return self.json(request, 200, &json!({ "status": "authenticated", "session_token": *token }));
@@ -452,7 +474,7 @@ impl RequestContext {
     // -- both --
 
     /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
-    fn keep(&self, token: &SessionToken) -> Result<String, Error> {
+    pub(super) fn keep(&self, token: &SessionToken) -> Result<String, Error> {
         let inner = self.inner();
         self.add_cookie(inner.cookies.set(CookieKind::Session, &token.expose(), None));
         let binding = token.hash();
@@ -506,7 +528,7 @@ fn passwords(current: &str, new: &str) -> Result<(PlainPassword, PlainPassword),
 }
 
 /// To the minute, for people.
-fn minute(at: Timestamp) -> String {
+pub(super) fn minute(at: Timestamp) -> String {
     let text = at.to_string();
     match text.get(..16) {
         Some(start) => format!("{} UTC", start.replace('T', " ")),

@@ -1,6 +1,8 @@
 //! The addresses of this family and what answers there.
 
 mod account;
+mod factors;
+mod second_factor;
 mod setup;
 mod sign_in;
 
@@ -52,6 +54,32 @@ pub enum Endpoint {
     ApiSessions,
     /// Ending one of the own sessions, by JSON.
     ApiSession,
+    /// The second factor: the page that asks for a code, and its form.
+    VerifyPage,
+    /// Having a code sent, or choosing another method, from a form.
+    ResendPage,
+    /// Setting up a factor: the page and its form.
+    NewFactorPage,
+    /// Confirming a factor, from a form.
+    ConfirmFactor,
+    /// Giving a factor another name, from a form.
+    RenameFactor,
+    /// Taking a factor away, from a form.
+    RemoveFactor,
+    /// Drawing new recovery codes, from a form.
+    RecoveryCodes,
+    /// Asking for a second factor, by JSON.
+    ApiChallenge,
+    /// Answering, by JSON.
+    ApiVerify,
+    /// The own factors, and setting up another one.
+    ApiFactors,
+    /// Naming or taking away one of the own factors.
+    ApiFactor,
+    /// Confirming a factor, by JSON.
+    ApiConfirmFactor,
+    /// Drawing new recovery codes, by JSON.
+    ApiRecoveryCodes,
 }
 
 impl WebIam {
@@ -76,6 +104,19 @@ impl WebIam {
             (format!("{api}/account/password"), Endpoint::ApiPassword),
             (format!("{api}/account/sessions"), Endpoint::ApiSessions),
             (format!("{api}/account/sessions/{{id}}"), Endpoint::ApiSession),
+            (format!("{auth}/mfa/verify"), Endpoint::VerifyPage),
+            (format!("{auth}/mfa/resend"), Endpoint::ResendPage),
+            (format!("{auth}/account/factors/new"), Endpoint::NewFactorPage),
+            (format!("{auth}/account/factors/confirm"), Endpoint::ConfirmFactor),
+            (format!("{auth}/account/factors/rename"), Endpoint::RenameFactor),
+            (format!("{auth}/account/factors/remove"), Endpoint::RemoveFactor),
+            (format!("{auth}/account/recovery-codes"), Endpoint::RecoveryCodes),
+            (format!("{api}/auth/mfa/challenge"), Endpoint::ApiChallenge),
+            (format!("{api}/auth/mfa/verify"), Endpoint::ApiVerify),
+            (format!("{api}/account/factors"), Endpoint::ApiFactors),
+            (format!("{api}/account/factors/{{id}}"), Endpoint::ApiFactor),
+            (format!("{api}/account/factors/{{id}}/confirm"), Endpoint::ApiConfirmFactor),
+            (format!("{api}/account/recovery-codes"), Endpoint::ApiRecoveryCodes),
         ]
     }
 }
@@ -119,7 +160,12 @@ impl Endpoint {
     /// The methods that it takes, `HEAD` aside.
     pub(crate) const fn methods(self) -> &'static [&'static str] {
         match self {
-            Self::LoginPage | Self::ReauthenticatePage | Self::SetupPage => &["GET", "POST"],
+            Self::LoginPage
+            | Self::ReauthenticatePage
+            | Self::SetupPage
+            | Self::VerifyPage
+            | Self::NewFactorPage
+            | Self::ApiFactors => &["GET", "POST"],
             Self::LogoutPage
             | Self::ApiLogin
             | Self::ApiLogout
@@ -127,10 +173,20 @@ impl Endpoint {
             | Self::AccountEndSession
             | Self::AccountEndSessions
             | Self::ApiReauthenticate
-            | Self::ApiPassword => &["POST"],
+            | Self::ApiPassword
+            | Self::ResendPage
+            | Self::ConfirmFactor
+            | Self::RenameFactor
+            | Self::RemoveFactor
+            | Self::RecoveryCodes
+            | Self::ApiChallenge
+            | Self::ApiVerify
+            | Self::ApiConfirmFactor
+            | Self::ApiRecoveryCodes => &["POST"],
             Self::ApiCsrf | Self::ApiMe | Self::AccountPage => &["GET"],
             Self::ApiSessions => &["GET", "DELETE"],
             Self::ApiSession => &["DELETE"],
+            Self::ApiFactor => &["PATCH", "DELETE"],
         }
     }
 }
@@ -171,6 +227,23 @@ impl RequestContext {
             (Endpoint::ApiSessions, "GET") => self.api_sessions(request, caller).await,
             (Endpoint::ApiSessions, _) => self.api_end_sessions(request, caller).await,
             (Endpoint::ApiSession, _) => self.api_end_session(request, caller).await,
+            (Endpoint::VerifyPage, "GET") => self.show_verify(request, caller).await,
+            (Endpoint::VerifyPage, _) => self.submit_verify(request, caller).await,
+            (Endpoint::ResendPage, _) => self.submit_resend(request, caller).await,
+            (Endpoint::NewFactorPage, "GET") => self.show_new_factor(request, caller).await,
+            (Endpoint::NewFactorPage, _) => self.submit_new_factor(request, caller).await,
+            (Endpoint::ConfirmFactor, _) => self.submit_confirm_factor(request, caller).await,
+            (Endpoint::RenameFactor, _) => self.submit_rename_factor(request, caller).await,
+            (Endpoint::RemoveFactor, _) => self.submit_remove_factor(request, caller).await,
+            (Endpoint::RecoveryCodes, _) => self.submit_recovery_codes(request, caller).await,
+            (Endpoint::ApiChallenge, _) => self.api_challenge(request, caller).await,
+            (Endpoint::ApiVerify, _) => self.api_verify(request, caller).await,
+            (Endpoint::ApiFactors, "GET") => self.api_factors(request, caller).await,
+            (Endpoint::ApiFactors, _) => self.api_new_factor(request, caller).await,
+            (Endpoint::ApiFactor, "DELETE") => self.api_remove_factor(request, caller).await,
+            (Endpoint::ApiFactor, _) => self.api_rename_factor(request, caller).await,
+            (Endpoint::ApiConfirmFactor, _) => self.api_confirm_factor(request, caller).await,
+            (Endpoint::ApiRecoveryCodes, _) => self.api_recovery_codes(request, caller).await,
         }
     }
 }

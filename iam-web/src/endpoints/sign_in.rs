@@ -6,11 +6,13 @@ use iam_core::Error;
 use iam_core::account::LoginIdentifier;
 use iam_core::device::DeviceToken;
 use iam_core::error::{Invalid, Problem};
-use iam_core::flow::{Login, SignedIn};
+use iam_core::flow::{Activity, Authentication, Login, SignedIn};
+use iam_core::meta::Client;
 use iam_core::password::PlainPassword;
+use iam_core::session::SessionState;
 use iam_core::token::Carrier;
 use minijinja::context;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{loggable_path, query_of};
 use crate::context::{Caller, RequestContext};
@@ -60,11 +62,15 @@ impl RequestContext {
             }
         };
         match self.sign_in(request, caller, credentials).await {
-            Ok(_) => {
-                let next = page.next.and_then(LocalTarget::parse);
-                let next = next.as_ref().map_or("/", LocalTarget::as_str);
-                self.own(request, WebResponse::redirect(303, next))
-            }
+            Ok((signed_in, _)) => match signed_in.state {
+                SessionState::Active => {
+                    let next = page.next.and_then(LocalTarget::parse);
+                    let next = next.as_ref().map_or("/", LocalTarget::as_str);
+                    self.own(request, WebResponse::redirect(303, next))
+                }
+                // Whatever else a sign-in may lack is asked for there.
+                _ => self.begin_second_factor(request, caller, &signed_in, page.next).await,
+            },
             Err(error) => self.login_failed(request, caller, &page, &error),
         }
     }
@@ -136,7 +142,7 @@ impl RequestContext {
             Ok(form) => form,
             Err(error) => return self.bad_body(request, error),
         };
-        if caller.principal().is_some() && !self.form_is_ours(request, caller, &form).await {
+        if caller.has_session() && !self.form_is_ours(request, caller, &form).await {
             return self.refusal(request, Case::Csrf);
         }
         match self.sign_out(request, caller).await {
@@ -189,15 +195,13 @@ impl RequestContext {
             return self.api_login_by_token(request, caller, credentials).await;
         }
         match self.sign_in(request, caller, credentials).await {
-            Ok((signed_in, csrf_token)) => self.json(
-                request,
-                200,
-                &json!({
-                    "status": "authenticated",
-                    "account": { "id": signed_in.account.to_string() },
-                    "csrf_token": csrf_token,
-                }),
-            ),
+            Ok((signed_in, csrf_token)) => match self.signed_in_json(&signed_in, &caller.client).await {
+                Ok(mut answer) => {
+                    answer.insert("csrf_token".to_owned(), csrf_token.into());
+                    self.json(request, 200, &answer.into())
+                }
+                Err(error) => self.api_failed(request, &error),
+            },
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -218,24 +222,16 @@ impl RequestContext {
             client: &caller.client,
         };
         match self.iam().login(login).await {
-            Ok(signed_in) => self.json(
-                request,
-                200,
-                &json!({
-                    "status": "authenticated",
-                    "account": { "id": signed_in.account.to_string() },
-                    "token_type": "Bearer",
-                    "session_token": *signed_in.token.expose(),
-                    "expires_in": self.iam().session_policy().absolute.as_secs(),
-                    "idle_timeout": self.iam().session_policy().idle.as_secs(),
-                }),
-            ),
+            Ok(signed_in) => match self.signed_in_json(&signed_in, &caller.client).await {
+                Ok(answer) => self.json(request, 200, &self.with_token(answer, &signed_in).into()),
+                Err(error) => self.api_failed(request, &error),
+            },
             Err(error) => self.api_failed(request, &error),
         }
     }
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        if caller.principal().is_some() && self.csrf_by_headers(request, caller) != Some(true) {
+        if caller.has_session() && self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
@@ -328,10 +324,62 @@ impl RequestContext {
         let csrf_token =
             csrf::issue(&self.inner().csrf_key, Binding::Session(&binding), self.iam().randomness())?;
         self.add_cookie(cookies.set(CookieKind::Session, &signed_in.token.expose(), None));
-        let lifetime = Some(DeviceToken::LIFETIME);
-        self.add_cookie(cookies.set(CookieKind::Device, &signed_in.device.expose(), lifetime));
+        self.keep_device(&signed_in);
         self.add_cookie(cookies.clear(CookieKind::Pre));
         Ok((signed_in, csrf_token))
+    }
+
+    /// The note of a complete sign-in stays on the device.
+    pub(super) fn keep_device(&self, signed_in: &SignedIn) {
+        if let Some(device) = &signed_in.device {
+            let lifetime = Some(DeviceToken::LIFETIME);
+            self.add_cookie(self.inner().cookies.set(CookieKind::Device, &device.expose(), lifetime));
+        }
+    }
+
+    /// How far a sign-in has come, for programs. What is still due names the methods.
+    pub(super) async fn signed_in_json(
+        &self,
+        signed_in: &SignedIn,
+        client: &Client,
+    ) -> Result<Map<String, Value>, Error> {
+        let mut answer = Map::new();
+        if signed_in.state == SessionState::Active {
+            answer.insert("status".to_owned(), "authenticated".into());
+            answer.insert("account".to_owned(), json!({ "id": signed_in.account.to_string() }));
+            return Ok(answer);
+        }
+        let offers = match self.iam().authenticate(&signed_in.token, Activity::Background, client).await? {
+            Authentication::PendingSecondFactor(pending) => self.iam().offers(&(&pending).into()).await?,
+            _ => Vec::new(),
+        };
+        let methods: Vec<Value> = offers.iter().map(|offer| offer.kind.as_str().into()).collect();
+        answer.insert("status".to_owned(), "mfa_required".into());
+        answer.insert("methods".to_owned(), methods.into());
+        Ok(answer)
+    }
+
+    /// With the token itself, for who carries it themselves: one that opens everything, or the second factor only.
+    pub(super) fn with_token(
+        &self,
+        mut answer: Map<String, Value>,
+        signed_in: &SignedIn,
+    ) -> Map<String, Value> {
+        let policy = self.iam().session_policy();
+        let token = signed_in.token.expose();
+        answer.insert("token_type".to_owned(), "Bearer".into());
+        if signed_in.state == SessionState::Active {
+            answer.insert("session_token".to_owned(), token.as_str().into());
+            answer.insert("expires_in".to_owned(), policy.absolute.as_secs().into());
+            answer.insert("idle_timeout".to_owned(), policy.idle.as_secs().into());
+        } else {
+            answer.insert("mfa_token".to_owned(), token.as_str().into());
+            answer.insert(
+                "expires_in".to_owned(),
+                self.iam().factor_limits().pending_lifetime.as_secs().into(),
+            );
+        }
+        answer
     }
 
     async fn sign_out(&self, request: &WebRequest, caller: &Caller) -> Result<(), Error> {

@@ -1,0 +1,515 @@
+//! The own factors: set one up, name it, take it away, draw recovery codes. As pages and as JSON.
+
+use std::collections::BTreeMap;
+
+use iam_core::Error;
+use iam_core::account::EmailAddress;
+use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
+use iam_core::flow::{Enrolled, FactorSummary};
+use iam_core::guard::Principal;
+use iam_core::id::MethodId;
+use iam_core::mfa::{Code, FactorKind, MethodName};
+use iam_core::token::SessionToken;
+use minijinja::{Value, context};
+use serde_json::json;
+
+use super::account::{Said, field_text, minute};
+use super::query_of;
+use super::second_factor::asked_json;
+use crate::context::{Caller, RequestContext};
+use crate::fields::FieldError;
+use crate::form::{Form, parse_query};
+use crate::message::{WebRequest, WebResponse};
+use crate::problem::{Case, retry_after, whole_seconds};
+use crate::qr;
+
+/// What a person types to set up a factor.
+struct NewFactor {
+    kind: FactorKind,
+    name: MethodName,
+    email: Option<EmailAddress>,
+}
+
+impl RequestContext {
+    // -- pages --
+
+    /// Asks for a name, or an address. Whoever has to prove first who they are does so before they type anything.
+    pub(super) async fn show_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let Some(kind) = query.get("kind").and_then(FactorKind::parse) else {
+            return self.refusal(request, Case::NotFound);
+        };
+        if let Err(error) = self.iam().may_change_factors(principal).await {
+            return self.prove_first(request, &error, &request.target);
+        }
+        self.new_factor_page(request, caller, principal, kind, "", "", 200, &Said::default())
+    }
+
+    pub(super) async fn submit_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let Some(kind) = form.get("kind").and_then(FactorKind::parse) else {
+            return self.refusal(request, Case::BadRequest);
+        };
+        let (name, email) = (form.get("name").unwrap_or_default(), form.get("email").unwrap_or_default());
+        let again = |status, said: &Said<'_>| {
+            self.new_factor_page(request, caller, principal, kind, name, email, status, said)
+        };
+        let new = match NewFactor::parse(kind, name, email) {
+            Ok(new) => new,
+            Err(invalid) => return again(422, &Said { invalid: &invalid, ..Said::default() }),
+        };
+        match self.enrol(caller, principal, &new).await {
+            Ok(enrolled) => {
+                self.confirm_page(request, caller, principal, &Confirming::of(&enrolled, kind), 200, None)
+            }
+            Err(Error::Invalid(invalid)) => again(422, &Said { invalid: &[invalid], ..Said::default() }),
+            Err(error @ (Error::Stale { .. } | Error::SecondFactor(SecondFactorRefusal::Gone))) => {
+                let next = format!("{}/factors/new?kind={kind}", self.account_path());
+                self.prove_first(request, &error, &next)
+            }
+            Err(error @ (Error::Throttled { .. } | Error::Conflict(_))) => {
+                let text = self.why_no_factor(&error);
+                again(Case::of(&error).status(), &Said { error: Some(text), ..Said::default() })
+            }
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    pub(super) async fn submit_confirm_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let id = form.get("factor").and_then(|id| id.parse::<MethodId>().ok());
+        let kind = form.get("kind").and_then(FactorKind::parse);
+        let (Some(id), Some(kind)) = (id, kind) else { return self.refusal(request, Case::BadRequest) };
+        let code = form.get("code").unwrap_or_default();
+        match self.confirm(caller, principal, id, code).await {
+            Ok(token) => {
+                if let Err(error) = self.keep(&token) {
+                    return self.failed(request, &error);
+                }
+                self.to_account(request, "factor_added")
+            }
+            Err(error @ Error::SecondFactor(SecondFactorRefusal::Rejected { .. })) => {
+                // The secret is shown once: who has not scanned it begins again.
+                let confirming = Confirming { id, kind, secret: None, destination: None };
+                let text = self.inner().pages.text("verify.rejected");
+                self.confirm_page(
+                    request,
+                    caller,
+                    principal,
+                    &confirming,
+                    Case::of(&error).status(),
+                    Some(text),
+                )
+            }
+            Err(Error::SecondFactor(_) | Error::NotFound(_)) => self.to_account(request, "factor_late"),
+            Err(Error::Invalid(_)) => self.to_account(request, "factor_taken"),
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    pub(super) async fn submit_rename_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let Some(id) = form.get("factor").and_then(|id| id.parse::<MethodId>().ok()) else {
+            return self.refusal(request, Case::BadRequest);
+        };
+        let Ok(name) = MethodName::parse(form.get("name").unwrap_or_default()) else {
+            return self.to_account(request, "factor_name");
+        };
+        match self.iam().rename_factor(principal, id, &name, &caller.client).await {
+            Ok(renamed) => self.to_account(request, if renamed { "factor_renamed" } else { "factor_late" }),
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    pub(super) async fn submit_remove_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, form) = match self.form_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let Some(id) = form.get("factor").and_then(|id| id.parse::<MethodId>().ok()) else {
+            return self.refusal(request, Case::BadRequest);
+        };
+        match self.remove(caller, principal, id).await {
+            Ok(token) => {
+                if let Err(error) = self.keep(&token) {
+                    return self.failed(request, &error);
+                }
+                self.to_account(request, "factor_removed")
+            }
+            Err(Error::NotFound(_)) => self.to_account(request, "factor_late"),
+            Err(error) => self.prove_first(request, &error, &self.account_path()),
+        }
+    }
+
+    pub(super) async fn submit_recovery_codes(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let principal = match self.form_of_somebody(request, caller).await {
+            Ok((principal, _)) => principal,
+            Err(response) => return *response,
+        };
+        match self.recovery_codes(caller, principal).await {
+            Ok(codes) => {
+                let codes: Vec<String> = codes.iter().map(grouped).collect();
+                let text = codes.join("\r\n");
+                let values = context! {
+                    codes => codes,
+                    download => format!("data:text/plain;charset=utf-8,{}", crate::respond::percent_encode(&text)),
+                    username => principal.username(),
+                    account_href => self.account_path(),
+                };
+                self.personal_page(request, caller, 200, "codes.html", "factors", values, &Said::default())
+            }
+            Err(error) => self.prove_first(request, &error, &self.account_path()),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one page: what was typed, and what it says")]
+    fn new_factor_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        principal: &Principal,
+        kind: FactorKind,
+        name: &str,
+        email: &str,
+        status: u16,
+        said: &Said<'_>,
+    ) -> WebResponse {
+        if !self.iam().offered_factors().contains(&kind) || kind == FactorKind::RecoveryCode {
+            return self.refusal(request, Case::NotFound);
+        }
+        let values = context! {
+            kind => kind.as_str(),
+            name => name,
+            email => email,
+            username => principal.username(),
+            action => format!("{}/factors/new", self.account_path()),
+            cancel => self.account_path(),
+        };
+        self.personal_page(request, caller, status, "factor.html", "factors", values, said)
+    }
+
+    fn confirm_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        principal: &Principal,
+        confirming: &Confirming,
+        status: u16,
+        code_error: Option<String>,
+    ) -> WebResponse {
+        let (typed, svg) = match &confirming.secret {
+            Some((typed, uri)) => (Some(grouped_secret(typed)), qr::svg(uri).map(Value::from_safe_string)),
+            None => (None, None),
+        };
+        let values = context! {
+            factor => confirming.id.to_string(),
+            kind => confirming.kind.as_str(),
+            typed => typed,
+            qr => svg,
+            destination => confirming.destination,
+            code_error => code_error,
+            username => principal.username(),
+            action => format!("{}/factors/confirm", self.account_path()),
+            cancel => self.account_path(),
+        };
+        self.personal_page(request, caller, status, "confirm.html", "factors", values, &Said::default())
+    }
+
+    /// The factors' part of the account page.
+    pub(super) async fn factors_values(&self, principal: &Principal) -> Result<Value, Error> {
+        let (factors, codes_left) = self.iam().own_factors(principal).await?;
+        let pages = &self.inner().pages;
+        let account = self.account_path();
+        let offered = self.iam().offered_factors();
+        let has = |kind| factors.iter().any(|factor| factor.kind == kind);
+        let listed: Vec<Value> = factors
+            .iter()
+            .map(|factor| {
+                context! {
+                    id => factor.id.to_string(),
+                    kind => pages.text(&format!("factors.kind.{}", factor.kind)),
+                    name => factor.name.as_str(),
+                    confirmed => minute(factor.confirmed_at),
+                    last_used => factor.last_used_at.map(minute),
+                }
+            })
+            .collect();
+        let addable: Vec<Value> = offered
+            .iter()
+            .filter(|kind| **kind == FactorKind::Totp || (kind.channel().is_some() && !has(**kind)))
+            .map(|kind| {
+                context! {
+                    href => format!("{account}/factors/new?kind={kind}"),
+                    label => pages.text(&format!("factors.add.{kind}")),
+                }
+            })
+            .collect();
+        Ok(context! {
+            offered => !offered.is_empty(),
+            listed => listed,
+            addable => addable,
+            codes => offered.contains(&FactorKind::RecoveryCode) && !factors.is_empty(),
+            codes_left => codes_left,
+            codes_action => format!("{account}/recovery-codes"),
+            remove_action => format!("{account}/factors/remove"),
+            rename_action => format!("{account}/factors/rename"),
+        })
+    }
+
+    fn why_no_factor(&self, error: &Error) -> String {
+        let pages = &self.inner().pages;
+        match error {
+            Error::Throttled { .. } => {
+                let wait = pages.wait_text(retry_after(error).map_or(1, whole_seconds).max(1));
+                pages.text_with("verify.throttled", &[("wait", &wait)])
+            }
+            _ => pages.text("factors.too_many"),
+        }
+    }
+
+    // -- JSON --
+
+    pub(super) async fn api_factors(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else {
+            return self.problem(request, Case::Unauthenticated, &[]);
+        };
+        match self.iam().own_factors(principal).await {
+            Ok((factors, codes_left)) => {
+                let factors: Vec<_> = factors.iter().map(factor_json).collect();
+                self.json(request, 200, &json!({ "factors": factors, "recovery_codes_left": codes_left }))
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let kind = fields.required_string("kind");
+        let (name, email) = (fields.optional_string("name"), fields.optional_string("email"));
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let kind = kind.and_then(|kind| FactorKind::parse(&kind));
+        let Some(kind) = kind.filter(|kind| *kind != FactorKind::RecoveryCode) else {
+            let invalid = Invalid { field: "kind", problem: Problem::Malformed };
+            return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]);
+        };
+        let text = |value: &Option<zeroize::Zeroizing<String>>| {
+            value.as_ref().map_or("", |text| text.as_str()).to_owned()
+        };
+        let new = match NewFactor::parse(kind, &text(&name), &text(&email)) {
+            Ok(new) => new,
+            Err(invalid) => {
+                let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
+                return self.problem(request, Case::Invalid, &errors);
+            }
+        };
+        match self.enrol(caller, principal, &new).await {
+            Ok(enrolled) => {
+                let mut answer = json!({ "id": enrolled.id.to_string(), "kind": kind.as_str() });
+                if let Some(secret) = &enrolled.secret {
+                    answer["secret"] = secret.typed.as_str().into();
+                    answer["otpauth_uri"] = secret.uri.as_str().into();
+                }
+                if let Some(asked) = &enrolled.asked {
+                    answer["challenge"] = asked_json(asked);
+                }
+                self.json(request, 201, &answer)
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_confirm_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let code = fields.required_string("code");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let Some(id) = method_in_path(request, 1) else { return self.problem(request, Case::NotFound, &[]) };
+        match self.confirm(caller, principal, id, &code.unwrap_or_default()).await {
+            Ok(token) => self.renewed(request, caller, &token),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_rename_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_somebody(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let name = fields.required_string("name");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let name = match MethodName::parse(&name.unwrap_or_default()) {
+            Ok(name) => name,
+            Err(invalid) => return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]),
+        };
+        let Some(id) = method_in_path(request, 0) else { return self.problem(request, Case::NotFound, &[]) };
+        match self.iam().rename_factor(principal, id, &name, &caller.client).await {
+            Ok(true) => self.own(request, WebResponse::new(204)),
+            Ok(false) => self.problem(request, Case::NotFound, &[]),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_remove_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let principal = match self.api_caller(request, caller).await {
+            Ok(principal) => principal,
+            Err(response) => return *response,
+        };
+        let Some(id) = method_in_path(request, 0) else { return self.problem(request, Case::NotFound, &[]) };
+        match self.remove(caller, principal, id).await {
+            Ok(token) => self.renewed(request, caller, &token),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_recovery_codes(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let principal = match self.api_caller(request, caller).await {
+            Ok(principal) => principal,
+            Err(response) => return *response,
+        };
+        match self.recovery_codes(caller, principal).await {
+            Ok(codes) => {
+                let codes: Vec<String> = codes.iter().map(grouped).collect();
+                self.json(request, 201, &json!({ "recovery_codes": codes }))
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    // -- both --
+
+    async fn enrol(
+        &self,
+        caller: &Caller,
+        principal: &Principal,
+        new: &NewFactor,
+    ) -> Result<Enrolled, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        let NewFactor { kind, name, email } = new;
+        self.iam().enrol_factor(token, principal, *kind, name, email.as_ref(), &caller.client).await
+    }
+
+    async fn confirm(
+        &self,
+        caller: &Caller,
+        principal: &Principal,
+        id: MethodId,
+        code: &str,
+    ) -> Result<SessionToken, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        self.iam().confirm_factor(token, principal, id, code, &caller.client).await
+    }
+
+    async fn remove(
+        &self,
+        caller: &Caller,
+        principal: &Principal,
+        id: MethodId,
+    ) -> Result<SessionToken, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        self.iam().remove_factor(token, principal, id, &caller.client).await
+    }
+
+    async fn recovery_codes(&self, caller: &Caller, principal: &Principal) -> Result<Vec<Code>, Error> {
+        let token = caller.token.as_ref().ok_or(Error::Credentials)?;
+        self.iam().new_recovery_codes(token, principal, &caller.client).await
+    }
+}
+
+impl NewFactor {
+    /// All that is wrong, at once. What needs no name of its own has that of its kind.
+    fn parse(kind: FactorKind, name: &str, email: &str) -> Result<Self, Vec<Invalid>> {
+        let name = if name.trim().is_empty() { kind.as_str() } else { name };
+        let name = MethodName::parse(name);
+        let email = (!email.trim().is_empty()).then(|| EmailAddress::parse(email.trim())).transpose();
+        match (name, email) {
+            (Ok(name), Ok(email)) => Ok(Self { kind, name, email }),
+            (name, email) => Err([name.err(), email.err()].into_iter().flatten().collect()),
+        }
+    }
+}
+
+/// A factor that waits to be confirmed.
+struct Confirming {
+    id: MethodId,
+    kind: FactorKind,
+    secret: Option<(String, String)>,
+    destination: Option<String>,
+}
+
+impl Confirming {
+    fn of(enrolled: &Enrolled, kind: FactorKind) -> Self {
+        let secret =
+            enrolled.secret.as_ref().map(|secret| (secret.typed.to_string(), secret.uri.to_string()));
+        let destination = enrolled.asked.as_ref().and_then(|asked| asked.destination.clone());
+        Self { id: enrolled.id, kind, secret, destination }
+    }
+}
+
+fn factor_json(factor: &FactorSummary) -> serde_json::Value {
+    json!({
+        "id": factor.id.to_string(),
+        "kind": factor.kind.as_str(),
+        "name": factor.name.as_str(),
+        "confirmed_at": factor.confirmed_at.to_string(),
+        "last_used_at": factor.last_used_at.map(|at| at.to_string()),
+    })
+}
+
+/// The id in `.../factors/{id}`, or so many parts before the end.
+fn method_in_path(request: &WebRequest, from_end: usize) -> Option<MethodId> {
+    let path = request.target.split('?').next().unwrap_or_default();
+    path.rsplit('/').nth(from_end).and_then(|id| id.parse().ok())
+}
+
+/// In groups of six, for copying by hand.
+fn grouped(code: &Code) -> String {
+    in_groups(code.expose(), 6, "-")
+}
+
+fn grouped_secret(secret: &str) -> String {
+    in_groups(secret, 4, " ")
+}
+
+fn in_groups(text: &str, size: usize, between: &str) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    let groups: Vec<String> = characters.chunks(size).map(|group| group.iter().collect()).collect();
+    groups.join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_shown_in_groups() {
+        assert_eq!(grouped(&Code::new("ABCDEFGHJKMN")), "ABCDEF-GHJKMN");
+        assert_eq!(grouped_secret("ABCDEFG"), "ABCD EFG");
+    }
+}

@@ -1,0 +1,372 @@
+//! The second factor: to sign in, and to prove again who one is. As pages and as JSON.
+
+use std::collections::BTreeMap;
+
+use iam_core::Error;
+use iam_core::error::SecondFactorRefusal;
+use iam_core::flow::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
+use iam_core::mfa::FactorKind;
+use iam_core::token::{Carrier, SessionToken};
+use minijinja::{Value, context};
+use serde_json::json;
+
+use super::query_of;
+use crate::context::{Caller, RequestContext};
+use crate::cookies::CookieKind;
+use crate::fields::{BodyError, FieldError};
+use crate::form::{Form, parse_query};
+use crate::json::StrictObject;
+use crate::message::{WebRequest, WebResponse};
+use crate::next::LocalTarget;
+use crate::problem::{Case, retry_after, whole_seconds};
+use crate::respond::with_retry_after;
+
+/// The page that asks for a code.
+#[derive(Default)]
+struct VerifyPage<'a> {
+    next: Option<&'a str>,
+    /// What the person chose, or was asked for.
+    method: Option<FactorKind>,
+    notice: Option<String>,
+    error: Option<String>,
+    code_error: Option<String>,
+}
+
+impl RequestContext {
+    // -- pages --
+
+    /// After the password: on to the page that asks for the second factor. If that is a code which has to be sent, it is sent.
+    pub(super) async fn begin_second_factor(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        signed_in: &SignedIn,
+        next: Option<&str>,
+    ) -> WebResponse {
+        let begun = async {
+            let shown =
+                self.iam().authenticate(&signed_in.token, Activity::Background, &caller.client).await?;
+            let Authentication::PendingSecondFactor(pending) = shown else { return Ok(()) };
+            let claimant = Claimant::from(&pending);
+            let offers = self.iam().offers(&claimant).await?;
+            if let Some(first) = offers.first().filter(|offer| offer.destination.is_some()) {
+                self.iam().challenge(&claimant, &signed_in.token, first.kind, &caller.client).await?;
+            }
+            Ok(())
+        };
+        match begun.await {
+            // The page says what can't be done, and offers other ways.
+            Ok(()) | Err(Error::SecondFactor(_) | Error::Throttled { .. }) => {
+                self.own(request, WebResponse::redirect(303, &self.verify_url(next)))
+            }
+            Err(error) => self.failed(request, &error),
+        }
+    }
+
+    pub(super) async fn show_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let Some(claimant) = caller.claimant() else {
+            return self.own(request, WebResponse::redirect(303, &self.login_url(query.get("next"))));
+        };
+        let method = query.get("method").and_then(FactorKind::parse);
+        let page = VerifyPage { next: query.get("next"), method, ..VerifyPage::default() };
+        self.verify_page(request, caller, &claimant, 200, page).await
+    }
+
+    pub(super) async fn submit_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (claimant, token, form) = match self.form_of_claimant(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let next = form.get("next");
+        let method = match form.get("method").map(FactorKind::parse) {
+            Some(None) => return self.refusal(request, Case::BadRequest),
+            Some(method) => method,
+            None => None,
+        };
+        let page = VerifyPage { next, method, ..VerifyPage::default() };
+        let code = form.get("code").unwrap_or_default();
+        if code.trim().is_empty() {
+            let code_error = Some(self.inner().pages.text("verify.field.code.required"));
+            return self
+                .verify_page(request, caller, &claimant, 422, VerifyPage { code_error, ..page })
+                .await;
+        }
+        let kind = match self.kind_or_first(&claimant, method).await {
+            Ok(kind) => kind,
+            Err(error) => return self.verify_failed(request, caller, &claimant, page, &error).await,
+        };
+        match self.iam().verify_second_factor(&claimant, token, kind, code, &caller.client).await {
+            Ok(signed_in) => {
+                if let Err(error) = self.keep(&signed_in.token) {
+                    return self.failed(request, &error);
+                }
+                self.keep_device(&signed_in);
+                let next = next.and_then(LocalTarget::parse);
+                let elsewhere = if claimant.is_signing_in() { "/".to_owned() } else { self.account_path() };
+                let location = next.as_ref().map_or(elsewhere.as_str(), LocalTarget::as_str);
+                self.own(request, WebResponse::redirect(303, location))
+            }
+            Err(error) => {
+                let page = VerifyPage { method: Some(kind), ..page };
+                self.verify_failed(request, caller, &claimant, page, &error).await
+            }
+        }
+    }
+
+    pub(super) async fn submit_resend(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (claimant, token, form) = match self.form_of_claimant(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let next = form.get("next");
+        let Some(kind) = form.get("method").and_then(FactorKind::parse) else {
+            return self.refusal(request, Case::BadRequest);
+        };
+        let page = VerifyPage { next, method: Some(kind), ..VerifyPage::default() };
+        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
+            Ok(asked) => {
+                let notice = asked.destination.map(|destination| {
+                    self.inner().pages.text_with("verify.sent", &[("destination", &destination)])
+                });
+                self.verify_page(request, caller, &claimant, 200, VerifyPage { notice, ..page }).await
+            }
+            Err(error) => self.verify_failed(request, caller, &claimant, page, &error).await,
+        }
+    }
+
+    async fn verify_failed(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        claimant: &Claimant,
+        page: VerifyPage<'_>,
+        error: &Error,
+    ) -> WebResponse {
+        let case = Case::of(error);
+        let pages = &self.inner().pages;
+        let wait = retry_after(error);
+        let wait_text = pages.wait_text(wait.map_or(1, whole_seconds).max(1));
+        let key = match error {
+            Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => "verify.rejected",
+            Error::SecondFactor(SecondFactorRefusal::Spent) => "verify.spent",
+            Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
+            Error::SecondFactor(SecondFactorRefusal::Locked { retry_after: Some(_) }) => "verify.locked_for",
+            Error::SecondFactor(SecondFactorRefusal::Locked { .. }) => "verify.locked",
+            Error::Throttled { .. } => "verify.throttled",
+            Error::SecondFactor(SecondFactorRefusal::Gone) => {
+                // Over, or completed in another tab: the next page tells which.
+                return self.own(request, WebResponse::redirect(303, &self.login_url(page.next)));
+            }
+            error => return self.failed(request, error),
+        };
+        let text = pages.text_with(key, &[("wait", &wait_text)]);
+        let wrong_code = key == "verify.rejected";
+        let page = VerifyPage {
+            code_error: wrong_code.then(|| text.clone()),
+            error: (!wrong_code).then_some(text),
+            ..page
+        };
+        // The sign-in may have ended with it; then nothing is left to ask.
+        let response = self.verify_page(request, caller, claimant, case.status(), page).await;
+        with_retry_after(response, wait)
+    }
+
+    async fn verify_page(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        claimant: &Claimant,
+        status: u16,
+        page: VerifyPage<'_>,
+    ) -> WebResponse {
+        let offers = match self.iam().offers(claimant).await {
+            Ok(offers) => offers,
+            Err(error) => return self.failed(request, &error),
+        };
+        let csrf_token = match self.csrf_token(request, caller) {
+            Ok(token) => token,
+            Err(error) => return self.failed(request, &error),
+        };
+        let pages = &self.inner().pages;
+        let auth = &self.inner().auth_path;
+        let next = page.next.and_then(LocalTarget::parse);
+        let next = next.as_ref().map_or("", LocalTarget::as_str);
+        let chosen = offers.iter().find(|offer| Some(offer.kind) == page.method);
+        // What was asked for last comes first; then what needs nothing to be sent.
+        let chosen = chosen.or_else(|| offers.iter().find(|offer| offer.asked.is_some())).or(offers.first());
+        let others: Vec<Value> = offers
+            .iter()
+            .filter(|offer| Some(offer.kind) != chosen.map(|chosen| chosen.kind))
+            .map(|offer| {
+                let query = format!("mfa/verify?method={}", offer.kind);
+                context! {
+                    method => offer.kind.as_str(),
+                    label => method_label(pages, offer),
+                    sends => offer.destination.is_some() && offer.asked.is_none(),
+                    href => format!("{auth}/{query}{}", if next.is_empty() { String::new() } else {
+                        format!("&next={}", crate::respond::percent_encode(next))
+                    }),
+                }
+            })
+            .collect();
+        let asked = chosen.and_then(|offer| offer.asked.as_ref());
+        let undelivered = asked.is_some_and(|asked| asked.undelivered);
+        let resend_after = asked.and_then(|asked| asked.resend_after).map_or(0, whole_seconds);
+        let fields: BTreeMap<&str, &str> =
+            page.code_error.as_deref().map(|error| ("code", error)).into_iter().collect();
+        let values = context! {
+            action => format!("{auth}/mfa/verify"),
+            resend_action => format!("{auth}/mfa/resend"),
+            logout_action => format!("{auth}/logout"),
+            csrf_token => csrf_token,
+            next => next,
+            username => claimant.username(),
+            signing_in => claimant.is_signing_in(),
+            method => chosen.map(|offer| offer.kind.as_str()),
+            destination => chosen.and_then(|offer| offer.destination.clone()),
+            sent => asked.is_some(),
+            resend_wait => (resend_after > 0).then(|| pages.wait_text(resend_after)),
+            others => others,
+            notice => page.notice,
+            error => page.error.or_else(|| undelivered.then(|| pages.text("verify.undelivered"))),
+            fields => fields,
+        };
+        let response = self.page(request, status, "verify.html", &values);
+        if status == 401 { response.header("www-authenticate", "Bearer") } else { response }
+    }
+
+    /// Whose second factor is due, by the cookie, and the form; or the answer to whoever else sends it.
+    async fn form_of_claimant<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(Claimant, &'c SessionToken, Form), Box<WebResponse>> {
+        let form = Form::parse(&request.header_values("content-type"), &request.body)
+            .map_err(|error| Box::new(self.bad_body(request, error)))?;
+        let (Some(claimant), Some(token)) = (caller.claimant(), &caller.token) else {
+            return Err(Box::new(self.unauthenticated(request)));
+        };
+        // As for the account page: what comes of it goes into a cookie.
+        if caller.carrier == Carrier::Bearer || !self.form_is_ours(request, caller, &form).await {
+            return Err(Box::new(self.refusal(request, Case::Csrf)));
+        }
+        Ok((claimant, token, form))
+    }
+
+    /// Without a choice: what was asked for last, else what is offered first.
+    async fn kind_or_first(
+        &self,
+        claimant: &Claimant,
+        chosen: Option<FactorKind>,
+    ) -> Result<FactorKind, Error> {
+        if let Some(kind) = chosen {
+            return Ok(kind);
+        }
+        let offers = self.iam().offers(claimant).await?;
+        let asked = offers.iter().find(|offer| offer.asked.is_some()).or(offers.first());
+        asked.map(|offer| offer.kind).ok_or(SecondFactorRefusal::NoMethod.into())
+    }
+
+    // -- JSON --
+
+    pub(super) async fn api_challenge(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (claimant, token, object) = match self.object_of_claimant(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let method = fields.required_string("method");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let Some(kind) = method.and_then(|method| FactorKind::parse(&method)) else {
+            return self.unknown_method(request);
+        };
+        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
+            Ok(asked) => self.json(request, 200, &asked_json(&asked)),
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    pub(super) async fn api_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (claimant, token, object) = match self.object_of_claimant(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let (code, method) = (fields.required_string("code"), fields.optional_string("method"));
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let chosen = match method.map(|method| FactorKind::parse(&method)) {
+            Some(None) => return self.unknown_method(request),
+            Some(kind) => kind,
+            None => None,
+        };
+        let done = async {
+            let kind = self.kind_or_first(&claimant, chosen).await?;
+            let code = code.unwrap_or_default();
+            let signed_in =
+                self.iam().verify_second_factor(&claimant, token, kind, &code, &caller.client).await?;
+            let answer = self.signed_in_json(&signed_in, &caller.client).await?;
+            Ok((signed_in, answer))
+        };
+        let (signed_in, mut answer) = match done.await {
+            Ok(done) => done,
+            Err(error) => return self.api_failed(request, &error),
+        };
+        if caller.carrier == Carrier::Bearer {
+            return self.json(request, 200, &self.with_token(answer, &signed_in).into());
+        }
+        match self.keep(&signed_in.token) {
+            Ok(csrf_token) => {
+                self.keep_device(&signed_in);
+                self.add_cookie(self.inner().cookies.clear(CookieKind::Pre));
+                answer.insert("csrf_token".to_owned(), csrf_token.into());
+                self.json(request, 200, &answer.into())
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    async fn object_of_claimant<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(Claimant, &'c SessionToken, StrictObject), Box<WebResponse>> {
+        let (Some(claimant), Some(token)) = (caller.claimant(), &caller.token) else {
+            return Err(Box::new(self.problem(request, Case::Unauthenticated, &[])));
+        };
+        if self.csrf_by_headers(request, caller) != Some(true) {
+            self.note_csrf(request, caller).await;
+            return Err(Box::new(self.problem(request, Case::Csrf, &[])));
+        }
+        let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
+            .map_err(|error| Box::new(self.bad_api_body(request, error)))?;
+        Ok((claimant, token, object))
+    }
+
+    pub(super) fn unknown_method(&self, request: &WebRequest) -> WebResponse {
+        let detail = "is none of totp, email_otp, sms_otp, whatsapp_otp, recovery_code".to_owned();
+        let error = FieldError { field: "method".to_owned(), code: "invalid", detail };
+        self.bad_api_body(request, BodyError::Fields(vec![error]))
+    }
+}
+
+pub(super) fn asked_json(asked: &Asked) -> serde_json::Value {
+    json!({
+        "method": asked.kind.as_str(),
+        "destination": asked.destination,
+        "resend_after": asked.resend_after.map(whole_seconds),
+        "expires_in": whole_seconds(asked.expires_after),
+    })
+}
+
+fn method_label(pages: &crate::pages::Pages, offer: &Offer) -> String {
+    let destination = offer.destination.as_deref().unwrap_or_default();
+    pages.text_with(&format!("verify.method.{}", offer.kind), &[("destination", destination)])
+}
