@@ -164,15 +164,8 @@ impl Argon2id {
     }
 
     fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
-        let stored = phc::PasswordHash::new(stored).ok()?;
-        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
-        let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
-        let params = Params::try_from(&stored).ok()?;
+        let Stored { algorithm, version, params, salt, tag } = Stored::parse(stored)?;
         let cost = Argon2Params::of(&params);
-        if !cost.is_bounded() {
-            return None;
-        }
-        let (salt, tag) = (stored.salt?, stored.hash?);
         let computed =
             self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
         if !bool::from(computed.ct_eq(tag.as_bytes())) {
@@ -181,6 +174,25 @@ impl Argon2id {
         let current = algorithm == Algorithm::Argon2id && version == Version::V0x13 && tag.len() == TAG_BYTES;
         let weaker = cost.memory_kib < self.params.memory_kib || cost.passes < self.params.passes;
         Some(Verdict::Match { outdated: !current || weaker })
+    }
+}
+
+/// A stored hash that may be computed.
+pub(crate) struct Stored {
+    algorithm: Algorithm,
+    version: Version,
+    pub(crate) params: Params,
+    salt: phc::Salt,
+    tag: phc::Output,
+}
+
+impl Stored {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let stored = phc::PasswordHash::new(text).ok()?;
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+        let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+        let params = Params::try_from(&stored).ok().filter(|params| Argon2Params::of(params).is_bounded())?;
+        Some(Self { algorithm, version, params, salt: stored.salt?, tag: stored.hash? })
     }
 }
 

@@ -122,9 +122,8 @@ impl Peppered {
     }
 
     fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
-        let (id, _) = stored.strip_prefix(PREFIX)?.strip_prefix("k=")?.split_once('$')?;
-        let inner = stored.get(PREFIX.len() + "k=".len() + id.len()..)?;
-        let key = self.ring.as_ref()?.find(id.parse().ok()?)?;
+        let (id, inner) = split(stored)?;
+        let key = self.ring.as_ref()?.find(id)?;
         let verdict = self.argon2.verify(key.peppered(password).as_slice(), inner, memory);
         let is_current = self.current().is_some_and(|current| current.id == key.id);
         Some(match verdict {
@@ -132,6 +131,13 @@ impl Peppered {
             other => other,
         })
     }
+}
+
+/// The id of the key that a stored hash needs, and the hash itself.
+pub(crate) fn split(stored: &str) -> Option<(u32, &str)> {
+    let (id, _) = stored.strip_prefix(PREFIX)?.strip_prefix("k=")?.split_once('$')?;
+    let inner = stored.get(PREFIX.len() + "k=".len() + id.len()..)?;
+    Some((id.parse().ok()?, inner))
 }
 
 /// A key that is not there makes a hash unusable, like any other that can't be computed.
