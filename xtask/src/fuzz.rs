@@ -12,6 +12,9 @@ use crate::{place, process};
 
 const TARGETS: &[&str] = &["cookies", "forwarded", "identifiers", "json", "next", "phc"];
 
+/// The longest input, in bytes: more than any of the targets needs to show each of its branches.
+const LONGEST: u32 = 512;
+
 /// As many as a target takes minutes for.
 const RUNS: u64 = 10_000_000;
 
@@ -86,7 +89,8 @@ fn fuzz(target: &str, runs: u64, arguments: &[String]) -> Result<Outcome> {
             .args([&corpus, &seeds])
             .arg(format!("-runs={runs}"))
             .arg(format!("-artifact_prefix={}", as_folder(&findings)))
-            .args(["-max_len=1024", "-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1"])
+            .arg(format!("-max_len={LONGEST}"))
+            .args(["-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1"])
             .args(arguments)
             .env("RUSTFLAGS", FLAGS)
             // It would win over the flags.

@@ -189,6 +189,12 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let stored = phc::PasswordHash::new(text).ok()?;
+        // What is there twice, others may read as the other one; what is missing would be somebody's default.
+        let times = |name: &str| stored.params.iter().filter(|(known, _)| known.as_str() == name).count();
+        if ["m", "t", "p"].map(times) != [1; 3] || ["keyid", "data"].map(times).iter().any(|times| *times > 1)
+        {
+            return None;
+        }
         let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
         let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
         let params = Params::try_from(&stored).ok().filter(|params| Argon2Params::of(params).is_bounded())?;
@@ -263,6 +269,10 @@ mod tests {
             format!("$argon2id$v=19$m=1024,t=2,p=17${tag}"),
             format!("$argon2id$v=99$m=256,t=2,p=1${tag}"),
             format!("$argon2id$v=19$m=-1,t=2,p=1${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,m=512,p=1${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1,p=1${tag}"),
+            format!("$argon2id$v=19$t=2,p=1${tag}"),
+            format!("$argon2id$v=19${tag}"),
             "$argon2id$\u{0}\u{ffff}".into(),
         ] {
             assert_eq!(verify(&Argon2id::default(), b"password", &stored), Verdict::Unusable, "{stored}");
