@@ -165,7 +165,7 @@ struct Session {
 const TOGETHER: &str = "together";
 
 struct Token {
-    token: SessionToken,
+    secret: SessionToken,
     session: usize,
     /// By the token of a renewal.
     replaced: bool,
@@ -287,7 +287,7 @@ impl World {
     /// Shows a token, and compares the answer with the model's.
     async fn show(&mut self, at: usize, activity: Activity) -> Option<Principal> {
         let worth = self.worth(at);
-        let answer = self.iam.authenticate(&self.tokens[at].token, activity, &client()).await.unwrap();
+        let answer = self.iam.authenticate(&self.tokens[at].secret, activity, &client()).await.unwrap();
         let now = self.now();
         let session = &mut self.sessions[self.tokens[at].session];
         match (worth, answer) {
@@ -311,9 +311,18 @@ impl World {
         }
     }
 
+    /// A cookie's token in a header, or the other way round, is worth nothing.
+    async fn show_as_the_other_kind(&self, at: usize) {
+        let token = &self.tokens[at].secret;
+        let other = if token.carrier() == Carrier::Cookie { Carrier::Bearer } else { Carrier::Cookie };
+        let token = SessionToken::parse(&token.expose(), other).unwrap();
+        let answer = self.iam.authenticate(&token, Activity::Active, &client()).await.unwrap();
+        assert!(matches!(answer, Authentication::Anonymous), "token {at} as a {other:?}: {answer:?}");
+    }
+
     async fn sign_in(&mut self, account: usize, browser: Option<usize>, wrong: bool) {
         let shown = browser.and_then(|browser| self.browsers[browser]);
-        let replaces = shown.map(|at| self.tokens[at].token.clone());
+        let replaces = shown.map(|at| self.tokens[at].secret.clone());
         let carrier = if browser.is_some() { Carrier::Cookie } else { Carrier::Bearer };
         let login = Login {
             identifier: &LoginIdentifier::parse(NAMES[account]).unwrap(),
@@ -349,7 +358,7 @@ impl World {
         open.sort_unstable_by_key(|session| std::cmp::Reverse((session.login_at, session.id)));
         let oldest: Vec<_> = open.iter().skip(MOST_SESSIONS).map(|session| session.id).collect();
         self.end("evicted", |_, session| oldest.contains(&session.id));
-        self.tokens.push(Token { token: done.token, session: self.sessions.len() - 1, replaced: false });
+        self.tokens.push(Token { secret: done.token, session: self.sessions.len() - 1, replaced: false });
         if let Some(browser) = browser {
             self.browsers[browser] = Some(self.tokens.len() - 1);
         }
@@ -359,7 +368,7 @@ impl World {
     fn renewed(&mut self, old: usize, token: SessionToken) {
         let (now, session) = (self.now(), self.tokens[old].session);
         self.tokens[old].replaced = true;
-        self.tokens.push(Token { token, session, replaced: false });
+        self.tokens.push(Token { secret: token, session, replaced: false });
         let new = self.tokens.len() - 1;
         for held in self.browsers.iter_mut().flatten().filter(|held| **held == old) {
             *held = new;
@@ -370,7 +379,7 @@ impl World {
 
     async fn reauthenticate(&mut self, at: usize, principal: &Principal, wrong: bool) {
         let password = self.password_at(at, wrong);
-        let token = self.tokens[at].token.clone();
+        let token = self.tokens[at].secret.clone();
         match self.iam.reauthenticate(&token, principal, &password, &client()).await {
             Ok(new) if !wrong => self.renewed(at, new),
             Err(Error::Credentials) if wrong => {}
@@ -380,7 +389,7 @@ impl World {
 
     async fn change_password(&mut self, at: usize, principal: &Principal, wrong: bool) {
         let (current, new) = (self.password_at(at, wrong), self.password_at(at, true));
-        let token = self.tokens[at].token.clone();
+        let token = self.tokens[at].secret.clone();
         match self.iam.change_own_password(&token, principal, &current, &new, &client()).await {
             Ok(new) if !wrong => {
                 let kept = self.tokens[at].session;
@@ -404,7 +413,7 @@ impl World {
             Meanwhile::AccountChanged => self.status_behind_our_back(account).await,
         }
         let (token, current, new) =
-            (&self.tokens[at].token, self.password_at(at, false), self.password_at(at, true));
+            (&self.tokens[at].secret, self.password_at(at, false), self.password_at(at, true));
         let late = self.iam.reauthenticate(token, principal, &current, &client()).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
         let late = self.iam.change_own_password(token, principal, &current, &new, &client()).await;
@@ -412,13 +421,37 @@ impl World {
     }
 
     async fn logout(&mut self, at: usize) {
-        let done = self.iam.logout(&self.tokens[at].token, &client()).await.unwrap();
+        let done = self.iam.logout(&self.tokens[at].secret, &client()).await.unwrap();
         let (token, mut ended) = (&self.tokens[at], 0);
         if !token.replaced {
             let session = token.session;
             ended = self.end("logout", |at, _| at == session);
         }
         assert_eq!(done, ended == 1);
+    }
+
+    async fn end_one(&mut self, at: usize, principal: &Principal, target: usize) {
+        let id = self.sessions[target].id;
+        let done = self.iam.end_own_session(principal, id, &client()).await;
+        if self.is_fresh(at) {
+            let account = self.sessions[self.tokens[at].session].account;
+            let ended = self.end("revoked", |at, session| at == target && session.account == account);
+            assert_eq!(done.unwrap(), ended == 1);
+        } else {
+            assert!(matches!(done, Err(Error::Stale { .. })), "{done:?}");
+        }
+    }
+
+    async fn end_others(&mut self, at: usize, principal: &Principal) {
+        let done = self.iam.end_own_other_sessions(principal, &client()).await;
+        if self.is_fresh(at) {
+            let kept = self.tokens[at].session;
+            let account = self.sessions[kept].account;
+            let ended = self.end(TOGETHER, |at, session| session.account == account && at != kept);
+            assert_eq!(done.unwrap(), ended);
+        } else {
+            assert!(matches!(done, Err(Error::Stale { .. })), "{done:?}");
+        }
     }
 
     async fn status_behind_our_back(&mut self, account: usize) {
@@ -482,28 +515,12 @@ impl World {
             Step::EndOne { token, session } => {
                 if let Some((at, principal)) = self.signed_in(pick(token, tokens)).await {
                     let target = session.index(self.sessions.len());
-                    let id = self.sessions[target].id;
-                    let done = self.iam.end_own_session(&principal, id, &client()).await;
-                    if self.is_fresh(at) {
-                        let account = self.sessions[self.tokens[at].session].account;
-                        let ended = self.end("revoked", |at, s| at == target && s.account == account);
-                        assert_eq!(done.unwrap(), ended == 1);
-                    } else {
-                        assert!(matches!(done, Err(Error::Stale { .. })), "{done:?}");
-                    }
+                    self.end_one(at, &principal, target).await;
                 }
             }
             Step::EndOthers { token } => {
                 if let Some((at, principal)) = self.signed_in(pick(token, tokens)).await {
-                    let done = self.iam.end_own_other_sessions(&principal, &client()).await;
-                    if self.is_fresh(at) {
-                        let kept = self.tokens[at].session;
-                        let account = self.sessions[kept].account;
-                        let ended = self.end(TOGETHER, |at, s| s.account == account && at != kept);
-                        assert_eq!(done.unwrap(), ended);
-                    } else {
-                        assert!(matches!(done, Err(Error::Stale { .. })), "{done:?}");
-                    }
+                    self.end_others(at, &principal).await;
                 }
             }
             Step::Revoke { session } => {
@@ -571,6 +588,7 @@ impl World {
         for at in 0..self.tokens.len() {
             if with_what_ran_out || !matches!(self.worth(at), Worth::RanOut(_)) {
                 self.show(at, Activity::Background).await;
+                self.show_as_the_other_kind(at).await;
             }
         }
         for (number, account) in self.accounts.iter().enumerate() {

@@ -1,7 +1,5 @@
 //! What must hold for any input, for `cargo xtask fuzz`; a plain test runs it on the inputs that are kept in `fuzz/corpus`.
 
-#![expect(clippy::missing_panics_doc, reason = "a broken property is a panic")]
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use iam_core::device::DeviceToken;
