@@ -76,7 +76,7 @@ fn fuzz(target: &str, runs: u64, arguments: &[String]) -> Result<Outcome> {
     process::run(
         process::cargo()?
             // For the machine itself, by name: so the flags are not for build scripts and macros.
-            .args(["run", "--release", "--locked", "--target", "host-tuple"])
+            .args(["run", "--release", "--target", "host-tuple"])
             .args([
                 "--manifest-path",
                 "fuzz/Cargo.toml",
