@@ -127,18 +127,28 @@ impl Database {
                 let file = folder.path().join("iam.db");
                 let store = SqliteStore::open(&file).await.unwrap();
                 store.migrate().await.unwrap();
-                let options = SqliteConnectOptions::new().filename(&file);
-                let raw = Raw::Sqlite(SqlitePool::connect_with(options).await.unwrap());
                 let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
-                Opened { store: Arc::new(store), faulty, raw }
+                Opened { store: Arc::new(store), faulty, raw: self.raw() }
             }
-            Place::Schema { server, name, .. } => {
+            Place::Schema { .. } => {
                 let store = MySqlStore::connect(&self.url()).await.unwrap();
                 store.migrate().await.unwrap();
-                let raw =
-                    MySqlPoolOptions::new().max_connections(1).connect_lazy(&direct(server, name)).unwrap();
                 let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
-                Opened { store: Arc::new(store), faulty, raw: Raw::MySql(raw) }
+                Opened { store: Arc::new(store), faulty, raw: self.raw() }
+            }
+        }
+    }
+
+    /// A way to it behind the store's back. It connects when it is first used.
+    pub fn raw(&self) -> Raw {
+        match &self.0 {
+            Place::File(folder) => {
+                let options = SqliteConnectOptions::new().filename(folder.path().join("iam.db"));
+                Raw::Sqlite(SqlitePool::connect_lazy_with(options))
+            }
+            Place::Schema { server, name, .. } => {
+                let pool = MySqlPoolOptions::new().max_connections(1).connect_lazy(&direct(server, name));
+                Raw::MySql(pool.unwrap())
             }
         }
     }
