@@ -25,7 +25,7 @@ pub mod storm;
 mod world;
 
 pub use client::{Answer, Browser};
-pub use database::{Backend, Database};
-pub use iam_store_testkit::faults::{Faults, FaultyStore};
+pub use database::{Backend, Database, LockedSessions};
+pub use iam_store_testkit::faults::{Faults, FaultyStore, Held, Point};
 pub use program::Program;
 pub use world::{Adapter, Entry, PASSWORD, World};

@@ -335,7 +335,10 @@ impl RequestContext {
     }
 
     async fn sign_out(&self, request: &WebRequest, caller: &Caller) -> Result<(), Error> {
-        if let Some(token) = &caller.token {
+        // By the session, not by its token: another request may renew that one at this moment.
+        if let Some(principal) = caller.principal() {
+            self.iam().logout_of(principal, &caller.client).await?;
+        } else if let Some(token) = &caller.token {
             self.iam().logout(token, &caller.client).await?;
         }
         let cookies = &self.inner().cookies;
