@@ -242,10 +242,10 @@ impl LockedSessions {
     pub async fn release(self) {
         match self {
             Self::Sqlite(mut connection) => {
-                drop(sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap());
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
             }
             Self::MySql(mut connection) => {
-                drop(sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap());
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
             }
         }
     }

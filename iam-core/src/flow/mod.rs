@@ -11,6 +11,6 @@ mod upkeep;
 
 pub use administer::{Actor, NewAccount};
 pub use authenticate::{Activity, Authentication};
-pub use login::{Login, SignedIn};
+pub use login::{Login, Replaced, SignedIn};
 pub use own_account::FRESH_FOR;
 pub use upkeep::Upkeep;

@@ -94,6 +94,7 @@ macro_rules! every_scenario {
             a_slow_note_of_use_brings_no_session_back
             a_slow_renewal_brings_no_session_back
             a_slow_change_of_password_brings_no_session_back
+            a_renewal_beside_a_sign_in_leaves_no_session_behind
             // trouble
             a_failing_store_is_nobodys_denial
             what_can_not_be_audited_does_not_happen

@@ -77,6 +77,26 @@ pub async fn a_slow_change_of_password_brings_no_session_back(adapter: Adapter, 
     all_meetings(adapter, backend, Slow::Password).await;
 }
 
+/// Signing in ends the session that the browser had, though another tab renews it at that moment.
+pub async fn a_renewal_beside_a_sign_in_leaves_no_session_behind(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let old = world.signed_in("amy").await;
+    world.later(120);
+    let mut held = world.faults.hold(Point::Touch);
+    let mut browser = old.clone();
+    let signing_in =
+        tokio::spawn(async move { (browser.api_sign_in("gus", PASSWORD).await.status, browser) });
+    held.reached().await;
+    let mut renewed = old.clone();
+    let proof = json!({"password": PASSWORD});
+    assert_eq!(renewed.post_json("/api/v1/auth/reauthenticate", &proof).await.status, 200);
+    assert_eq!(status(&renewed).await, 200);
+    drop(held);
+    let (signed_in, new) = signing_in.await.unwrap();
+    assert_eq!((signed_in, status(&new).await), (200, 200));
+    assert_eq!((status(&old).await, status(&renewed).await), (401, 401));
+}
+
 async fn all_meetings(adapter: Adapter, backend: Backend, slow: Slow) {
     let world = World::new(adapter, backend).await;
     let mut race = Race { world, slow, password: PASSWORD, other: OTHER_PASSWORD };
