@@ -12,7 +12,7 @@ mod upkeep;
 
 pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
-pub use login::{Login, SignedIn};
+pub use login::{Login, Replaced, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;
 pub use upkeep::Upkeep;
