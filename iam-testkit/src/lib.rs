@@ -159,8 +159,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let test = TestIam::builder()
-//!     .with(|iam| iam.most_sessions(1).base_url("https://app.example.com".parse().unwrap()))
-//!     .web(|web| web.service("Reports").auth_path("/account"))
+//!     .with(|iam| iam.service("Reports").base_url("https://app.example.com".parse().unwrap()))
+//!     .web(|web| web.auth_path("/account"))
 //!     .build()
 //!     .await;
 //! assert_eq!(test.origin(), "https://app.example.com");
@@ -203,3 +203,8 @@ fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Disp
         panic!("iam-testkit: {what}: {error}{causes}")
     })
 }
+
+/// Here because a crate's examples may use whatever its tests do: both adapters, both stores.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/CUSTOMISING.md")]
+mod customising {}
