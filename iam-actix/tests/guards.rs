@@ -1,6 +1,6 @@
 //! Guards that combine and hide, in the typed router and by `wrap`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what goes wrong fails the test")]
+#![expect(clippy::indexing_slicing, reason = "what goes wrong fails the test")]
 
 #[path = "../../tests/cases/guards.rs"]
 mod cases;

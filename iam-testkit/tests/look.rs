@@ -1,6 +1,6 @@
 //! A service with a look of its own, on both frameworks: its pages show it, their forms work, and nothing gets less strict by it.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what goes wrong fails the test")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 
 use actix_web::App;
 use actix_web::http::Method;
