@@ -12,8 +12,8 @@ use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, Insert, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports, Readiness,
-    Roles, Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
+    Accounts, AuditLog, Insert, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports,
+    Readiness, Roles, Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use iam_core::account::{AccountStatus, LoginIdentifier, Username};
 use iam_core::audit::Record;
 use iam_core::clock::{Clock, ManualClock, Timestamp};
-use iam_core::flow::{Activity, Actor, Authentication, FRESH_FOR, Login, NewAccount};
+use iam_core::flow::{Activity, Actor, Authentication, FRESH_FOR, Login, NewAccount, Replaced};
 use iam_core::guard::Principal;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::keys::{Keys, SecretKey};
@@ -329,7 +329,7 @@ impl World {
             password: password(self.accounts[account].password ^ usize::from(wrong)),
             device: None,
             carrier,
-            replaces: replaces.as_ref(),
+            replaces: replaces.as_ref().map(Replaced::By),
             client: &client(),
         };
         let done = self.iam.login(login).await;
