@@ -1,12 +1,11 @@
 //! Guards that combine and hide, in the typed router and by `wrap`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what goes wrong fails the test")]
+#![expect(clippy::indexing_slicing, reason = "what goes wrong fails the test")]
 
 #[path = "../../tests/cases/guards.rs"]
 mod cases;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
@@ -18,6 +17,7 @@ use iam_actix::{
     Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
 };
+use iam_testkit::PEER;
 
 type Found = Result<Option<ParentId>, Infallible>;
 
@@ -83,7 +83,7 @@ macro_rules! send {
         let (app, request): (_, Request) = ($app, $request);
         let mut test = TestRequest::with_uri(&request.path)
             .method(Method::from_bytes(request.method.as_bytes()).unwrap())
-            .peer_addr(SocketAddr::from(([192, 0, 2, 1], 4711)))
+            .peer_addr(PEER)
             .set_payload(request.body);
         for (name, value) in request.headers {
             test = test.insert_header((name, value));
@@ -100,13 +100,13 @@ macro_rules! send {
 
 #[tokio::test]
 async fn the_router_guards_as_the_table_says() {
-    let (iam, objects, _folder) = cases::world().await;
+    let (test, objects) = cases::world().await;
     let app = App::new()
         .app_data(Data::new(objects.clone()))
-        .configure(routes().auth_routes(&iam).into_config())
-        .wrap(IamLayer::new(&iam));
+        .configure(routes().auth_routes(test.web()).into_config())
+        .wrap(IamLayer::new(test.web()));
     let app = init_service(app).await;
-    cases::check(&objects, async |request| send!(&app, request)).await;
+    cases::check(&test, &objects, async |request| send!(&app, request)).await;
 }
 
 /// The same by hand: what the router spares.
@@ -130,19 +130,19 @@ fn wrapped(config: &mut ServiceConfig) {
 
 #[tokio::test]
 async fn wrapped_routes_are_guarded_as_the_table_says() {
-    let (iam, objects, _folder) = cases::world().await;
+    let (test, objects) = cases::world().await;
     let app = App::new()
         .app_data(Data::new(objects.clone()))
         .configure(wrapped)
-        .configure(auth_routes(&iam))
-        .wrap(IamLayer::new(&iam));
+        .configure(auth_routes(test.web()))
+        .wrap(IamLayer::new(test.web()));
     let app = init_service(app).await;
-    cases::check(&objects, async |request| send!(&app, request)).await;
+    cases::check(&test, &objects, async |request| send!(&app, request)).await;
 }
 
 #[tokio::test]
 async fn routers_nest_merge_and_know_what_they_have() {
-    let (iam, objects, _folder) = cases::world().await;
+    let (test, objects) = cases::world().await;
     let v1 = GuardedRouter::new()
         .get("/", requires_login().background(), ok)
         .put("/x/{id}", requires_role(["admin"]), ok)
@@ -158,7 +158,7 @@ async fn routers_nest_merge_and_know_what_they_have() {
         .unguarded_config("kept from before", |config| {
             config.route("/old", web::get().to(ok));
         })
-        .auth_routes(&iam);
+        .auth_routes(test.web());
     assert_eq!(cases::shown(&router.inventory()), INVENTORY);
     let twice = GuardedRouter::new().get("/twice", requires_login(), ok).merge(GuardedRouter::new().get(
         "twice",
@@ -169,7 +169,7 @@ async fn routers_nest_merge_and_know_what_they_have() {
     let app = App::new()
         .app_data(Data::new(objects))
         .configure(router.merge(twice).into_config())
-        .wrap(IamLayer::new(&iam));
+        .wrap(IamLayer::new(test.web()));
     let app = init_service(app).await;
     for (method, path, status) in [
         ("GET", "/v1", 401),

@@ -3,9 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,35 +14,11 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Form, Path};
 use actix_web::{App, Error, HttpRequest};
-use iam_actix::account::Username;
-use iam_actix::flow::{Actor, NewAccount};
-use iam_actix::parent::ParentKey;
-use iam_actix::password::PlainPassword;
 use iam_actix::{
-    CsrfToken, CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, RequestId, SecretKey, WebIam,
-    auth_routes, requires_login, requires_parent, requires_role,
+    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, auth_routes, requires_login,
+    requires_parent, requires_role,
 };
-use iam_store_sqlite::SqliteStore;
-use iam_store_testkit::faults::{Faults, FaultyStore};
-use tempfile::TempDir;
-
-const PASSWORD: &str = "correct horse battery";
-
-struct World {
-    iam: Iam,
-    faults: Arc<Faults>,
-    _folder: TempDir,
-}
-
-async fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("iam.db")).await.unwrap();
-    store.migrate().await.unwrap();
-    let faults = Arc::new(Faults::default());
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
-    let store = FaultyStore::new(store, Arc::clone(&faults));
-    World { iam: Iam::builder(store, keys).build().await.unwrap(), faults, _folder: folder }
-}
+use iam_testkit::{PEER, TestIam};
 
 fn all(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
@@ -86,7 +59,7 @@ impl Answer {
 /// Sends a request from somewhere. A macro, because actix-web does not say what the type of an application's request is.
 macro_rules! send {
     ($app:expr, $request:expr) => {
-        send_bare!($app, $request.peer_addr(SocketAddr::from(([192, 0, 2, 1], 4711))))
+        send_bare!($app, $request.peer_addr(PEER))
     };
 }
 
@@ -104,9 +77,7 @@ fn page(path: &str) -> TestRequest {
     TestRequest::with_uri(path).insert_header(("accept", "text/html"))
 }
 
-/// A request of somebody who seems to be signed in.
-fn known(path: &str) -> TestRequest {
-    let cookie = format!("__Host-iam_session={}", "A".repeat(43));
+fn with_cookie(path: &str, cookie: &str) -> TestRequest {
     TestRequest::with_uri(path).insert_header(("cookie", cookie))
 }
 
@@ -116,7 +87,7 @@ async fn ok() -> &'static str {
 
 #[tokio::test]
 async fn a_method_beside_a_guarded_one_is_not_guarded() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
             .service(
@@ -130,7 +101,7 @@ async fn a_method_beside_a_guarded_one_is_not_guarded() {
                     .route(web::post().to(ok))
                     .wrap(requires_login()),
             )
-            .wrap(IamLayer::new(world.iam)),
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     assert_eq!(send!(&app, at(Method::GET, "/method")).status, StatusCode::UNAUTHORIZED);
@@ -143,15 +114,15 @@ async fn a_method_beside_a_guarded_one_is_not_guarded() {
 
 #[tokio::test]
 async fn head_is_answered_where_it_is_asked_for_and_guarded_then() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let reads = || web::route().guard(Any(Get()).or(Head()));
     let app = init_service(
         App::new()
             .service(web::resource("/get").route(web::get().to(ok).wrap(requires_login())))
             .service(web::resource("/both").route(reads().to(ok).wrap(requires_login())))
             .service(web::resource("/open").route(reads().to(ok)))
-            .configure(auth_routes(&world.iam))
-            .wrap(IamLayer::new(world.iam)),
+            .configure(auth_routes(test.web()))
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     assert_eq!(send!(&app, at(Method::HEAD, "/get")).status, StatusCode::METHOD_NOT_ALLOWED);
@@ -162,12 +133,12 @@ async fn head_is_answered_where_it_is_asked_for_and_guarded_then() {
 
 #[tokio::test]
 async fn two_resources_at_one_path_open_nothing() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
             .service(web::resource("/x").route(web::get().to(ok).wrap(requires_login())))
             .service(web::resource("/x").route(web::post().to(ok)).route(web::get().to(ok)))
-            .wrap(IamLayer::new(world.iam)),
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     assert_eq!(send!(&app, at(Method::GET, "/x")).status, StatusCode::UNAUTHORIZED);
@@ -176,11 +147,11 @@ async fn two_resources_at_one_path_open_nothing() {
 
 #[tokio::test]
 async fn without_the_layer_everything_that_asks_answers_500() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
-            .service(web::scope("/in").configure(auth_routes(&world.iam)).wrap(IamLayer::new(&world.iam)))
-            .configure(auth_routes(&world.iam))
+            .service(web::scope("/in").configure(auth_routes(test.web())).wrap(IamLayer::new(test.web())))
+            .configure(auth_routes(test.web()))
             .route("/guarded", web::get().to(ok).wrap(requires_login()))
             .route("/current", web::get().to(|_: CurrentUser| ok()))
             .route("/maybe", web::get().to(|_: MaybeUser| ok()))
@@ -202,25 +173,25 @@ async fn without_the_layer_everything_that_asks_answers_500() {
 
     // What is wrapped after the layer is outside of it.
     let outside =
-        App::new().route("/x", web::get().to(ok)).wrap(IamLayer::new(&world.iam)).wrap(requires_login());
+        App::new().route("/x", web::get().to(ok)).wrap(IamLayer::new(test.web())).wrap(requires_login());
     let outside = init_service(outside).await;
     assert_eq!(send!(&outside, TestRequest::with_uri("/x")).status, StatusCode::INTERNAL_SERVER_ERROR);
     let inside =
-        App::new().route("/x", web::get().to(ok)).wrap(requires_login()).wrap(IamLayer::new(&world.iam));
+        App::new().route("/x", web::get().to(ok)).wrap(requires_login()).wrap(IamLayer::new(test.web()));
     let inside = init_service(inside).await;
     assert_eq!(send!(&inside, TestRequest::with_uri("/x")).status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn without_the_peers_address_nobody_is_let_in_by_mistake() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
             .route("/guarded", web::get().to(ok).wrap(requires_login()))
             .route("/optional", web::get().to(|_: Option<CurrentUser>| ok()))
             .route("/open", web::get().to(ok))
-            .configure(auth_routes(&world.iam))
-            .wrap(IamLayer::new(world.iam)),
+            .configure(auth_routes(test.web()))
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     for path in ["/guarded", "/auth/login"] {
@@ -233,9 +204,9 @@ async fn without_the_peers_address_nobody_is_let_in_by_mistake() {
 
 #[tokio::test]
 async fn scopes_keep_the_whole_address() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let scope = || web::scope("/v2").route("/reports", web::get().to(ok).wrap(requires_login()));
-    let app = init_service(App::new().service(scope()).wrap(IamLayer::new(&world.iam))).await;
+    let app = init_service(App::new().service(scope()).wrap(IamLayer::new(test.web()))).await;
     let answer = send!(&app, page("/v2/reports?a=b"));
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(answer.header("location"), "/auth/login?next=/v2/reports%3Fa%3Db");
@@ -246,20 +217,19 @@ async fn scopes_keep_the_whole_address() {
     let scoped = web::scope("/v2")
         .route("/reports", web::get().to(ok))
         .wrap(requires_login())
-        .wrap(IamLayer::new(&world.iam));
+        .wrap(IamLayer::new(test.web()));
     let app = init_service(App::new().service(scoped)).await;
     assert_eq!(send!(&app, page("/v2/reports")).header("location"), "/auth/login?next=/v2/reports");
 }
 
 #[tokio::test]
 async fn pages_can_be_mounted_elsewhere_and_are_there_exactly() {
-    let world = world().await;
-    let web = WebIam::builder(world.iam).auth_path("/konto").api_path("/dienst").build();
+    let test = TestIam::builder().web(|web| web.auth_path("/konto").api_path("/dienst")).build().await;
     let app = init_service(
         App::new()
             .route("/x", web::get().to(ok).wrap(requires_login()))
-            .configure(auth_routes(&web))
-            .wrap(IamLayer::new(web)),
+            .configure(auth_routes(test.web()))
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     assert_eq!(send!(&app, page("/x")).header("location"), "/konto/login?next=/x");
@@ -281,7 +251,7 @@ async fn greet(user: Option<CurrentUser>) -> &'static str {
 
 #[tokio::test]
 async fn nobody_is_signed_out_by_a_store_that_is_down() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
             .route("/optional", web::get().to(greet))
@@ -289,19 +259,26 @@ async fn nobody_is_signed_out_by_a_store_that_is_down() {
             .route("/maybe", web::get().to(|MaybeUser(user): MaybeUser| greet(user)))
             .route("/current", web::get().to(|user: CurrentUser| greet(Some(user))))
             .route("/guarded", web::get().to(ok).wrap(requires_login()))
-            .wrap(IamLayer::new(world.iam)),
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
+    let unknown = format!("iam_session={}", "A".repeat(43));
     for path in ["/optional", "/result", "/maybe"] {
-        assert_eq!(send!(&app, known(path)).body, "nobody", "a token that is worth nothing: {path}");
+        let answer = send!(&app, with_cookie(path, &unknown));
+        assert_eq!(answer.body, "nobody", "a token that is worth nothing: {path}");
     }
-    world.faults.down.store(true, Ordering::SeqCst);
-    for path in ["/optional", "/result", "/maybe", "/current", "/guarded"] {
-        let answer = send!(&app, known(path));
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
-        assert!(answer.headers("set-cookie").is_empty() && !answer.body.contains("nobody"), "{path}");
+    let alice = test.signed_in("alice").await.cookie();
+    test.store_fails(true);
+    for cookie in [&unknown, &alice] {
+        for path in ["/optional", "/result", "/maybe", "/current", "/guarded"] {
+            let answer = send!(&app, with_cookie(path, cookie));
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(answer.headers("set-cookie").is_empty() && !answer.body.contains("nobody"), "{path}");
+        }
     }
     assert_eq!(send!(&app, TestRequest::with_uri("/optional")).body, "nobody", "nothing to look up");
+    test.store_fails(false);
+    assert_eq!(send!(&app, with_cookie("/current", &alice)).body, "somebody");
 }
 
 /// A middleware of the host's that gives up, after it has asked for a token.
@@ -319,18 +296,18 @@ async fn fails(_: CsrfToken, _: HttpRequest) -> Result<&'static str, Error> {
 
 #[tokio::test]
 async fn errors_keep_their_cookies() {
-    let world = world().await;
+    let test = TestIam::new().await;
     let app = init_service(
         App::new()
             .route("/handler", web::get().to(fails))
             .service(web::resource("/middleware").route(web::get().to(ok)).wrap(from_fn(gives_up)))
-            .wrap(IamLayer::new(world.iam)),
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     for path in ["/handler", "/middleware"] {
         let answer = send!(&app, TestRequest::with_uri(path));
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
-        assert!(answer.header("set-cookie").starts_with("__Host-iam_pre="), "{path}: {answer:?}");
+        assert!(answer.header("set-cookie").starts_with("iam_pre="), "{path}: {answer:?}");
         assert_eq!(answer.headers("set-cookie").len(), 1, "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
     }
@@ -360,15 +337,11 @@ fn for_every_worker<T: Clone + Send + Sync + 'static>(guard: T) -> T {
 
 #[tokio::test]
 async fn parents_are_found_by_extractors_and_forms_are_handed_on() {
-    let world = world().await;
-    let service = Actor::service();
-    let acme = world.iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &service).await.unwrap();
-    let new = NewAccount::new(Username::parse("amy").unwrap())
-        .password(PlainPassword::new(PASSWORD).unwrap())
-        .parent(acme);
-    world.iam.create_account(new, &service).await.unwrap();
+    let test = TestIam::new().await;
+    let acme = test.parent("acme").await;
+    let amy = test.signed_in("amy").parent("acme").await;
     let guard = for_every_worker(requires_parent(parent_of));
-    for_every_worker(IamLayer::new(&world.iam));
+    for_every_worker(IamLayer::new(test.web()));
     let app = init_service(
         App::new()
             .app_data(web::Data::new(acme))
@@ -382,22 +355,16 @@ async fn parents_are_found_by_extractors_and_forms_are_handed_on() {
                 "/form",
                 web::post().to(|form: Form<Title>| async move { form.title.clone() }).wrap(requires_login()),
             )
-            .configure(auth_routes(&world.iam))
-            .wrap(IamLayer::new(&world.iam)),
+            .configure(auth_routes(test.web()))
+            .wrap(IamLayer::new(test.web())),
     )
     .await;
     assert_eq!(send!(&app, at(Method::POST, "/never")).status, StatusCode::UNAUTHORIZED);
 
-    let login = at(Method::POST, "/api/v1/auth/login")
-        .insert_header(("content-type", "application/json"))
-        .insert_header(("sec-fetch-site", "same-origin"))
-        .set_payload(format!(r#"{{"username":"amy","password":"{PASSWORD}"}}"#));
-    let answer = send!(&app, login);
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let session = answer.headers("set-cookie")[0].split(';').next().unwrap().to_owned();
+    let as_amy = |request: TestRequest| request.insert_header(("cookie", amy.cookie()));
+    let answer = send!(&app, as_amy(TestRequest::with_uri("/api/v1/auth/csrf")));
     let (_, token) = answer.body.split_once(r#""csrf_token":""#).unwrap();
     let token = token.split('"').next().unwrap().to_owned();
-    let as_amy = |request: TestRequest| request.insert_header(("cookie", session.clone()));
 
     for (path, status) in [
         ("/documents/1", StatusCode::OK),
@@ -419,7 +386,7 @@ async fn parents_are_found_by_extractors_and_forms_are_handed_on() {
     let everything = App::new()
         .route("/x/{id}", web::get().to(|_: CurrentUser, id: Path<u64>| async move { id.to_string() }))
         .wrap(requires_login())
-        .wrap(IamLayer::new(&world.iam));
+        .wrap(IamLayer::new(test.web()));
     let everything = init_service(everything).await;
     assert_eq!(send!(&everything, as_amy(TestRequest::with_uri("/x/7"))).body, "7");
 

@@ -6,7 +6,6 @@
 mod cases;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -18,6 +17,7 @@ use iam_axum::{
     Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
 };
+use iam_testkit::PEER;
 use tower::ServiceExt;
 
 type Found = Result<Option<ParentId>, Infallible>;
@@ -77,7 +77,7 @@ fn routes() -> GuardedRouter<Objects> {
 }
 
 async fn send(app: Router, request: Request) -> Answer {
-    let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4711)));
+    let peer = ConnectInfo(PEER);
     let mut builder = http::Request::builder().method(request.method).uri(request.path).extension(peer);
     for (name, value) in request.headers {
         builder = builder.header(name, value);
@@ -93,15 +93,18 @@ async fn send(app: Router, request: Request) -> Answer {
 
 #[tokio::test]
 async fn the_router_guards_as_the_table_says() {
-    let (iam, objects, _folder) = cases::world().await;
-    let app: Router =
-        routes().with_state(objects.clone()).auth_routes(&iam).layer(IamLayer::new(iam)).into_router();
-    cases::check(&objects, |request| send(app.clone(), request)).await;
+    let (test, objects) = cases::world().await;
+    let app: Router = routes()
+        .with_state(objects.clone())
+        .auth_routes(test.web())
+        .layer(IamLayer::new(test.web()))
+        .into_router();
+    cases::check(&test, &objects, |request| send(app.clone(), request)).await;
 }
 
 #[tokio::test]
 async fn layers_guard_as_the_table_says() {
-    let (iam, objects, _folder) = cases::world().await;
+    let (test, objects) = cases::world().await;
     let layer = |path: &str| guard(path).with_state::<()>(objects.clone());
     let app: Router = PATHS
         .iter()
@@ -110,9 +113,9 @@ async fn layers_guard_as_the_table_says() {
         .route("/proof/{id}", get(proof).route_layer(layer("/proof/{id}")))
         .route("/proofless", get(needs_proof))
         .with_state(objects.clone())
-        .merge(auth_routes(&iam))
-        .layer(IamLayer::new(iam));
-    cases::check(&objects, |request| send(app.clone(), request)).await;
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()));
+    cases::check(&test, &objects, |request| send(app.clone(), request)).await;
 }
 
 /// A state of the host's that has more in it.
@@ -129,7 +132,7 @@ impl FromRef<Everything> for Objects {
 
 #[tokio::test]
 async fn routers_nest_merge_and_know_what_they_have() {
-    let (iam, objects, _folder) = cases::world().await;
+    let (test, objects) = cases::world().await;
     let old = Router::new().route("/x/old", get(ok));
     let v1 = GuardedRouter::new()
         .get("/", requires_login().background(), ok)
@@ -142,8 +145,8 @@ async fn routers_nest_merge_and_know_what_they_have() {
         .nest("/v1", v1)
         .unguarded_router("kept from before", Router::new().route("/old", get(ok)))
         .with_state(objects.clone())
-        .auth_routes(&iam)
-        .layer(IamLayer::new(&iam));
+        .auth_routes(test.web())
+        .layer(IamLayer::new(test.web()));
     assert_eq!(cases::shown(&router.inventory()), INVENTORY);
     let app: Router = router.clone().into_router();
     for (method, path, status) in [

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
@@ -14,20 +12,11 @@ use iam_axum::{
     requires_parent,
 };
 use iam_store_sqlite::SqliteStore;
-use tempfile::TempDir;
+use iam_testkit::{PEER, TestIam};
 use tower::ServiceExt;
 
-async fn iam() -> (Iam, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("iam.db")).await.unwrap();
-    store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
-    (Iam::builder(store, keys).build().await.unwrap(), folder)
-}
-
 async fn send(app: &Router, request: http::request::Builder) -> (StatusCode, String) {
-    let peer = ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4711)));
-    send_bare(app, request.extension(peer)).await
+    send_bare(app, request.extension(ConnectInfo(PEER))).await
 }
 
 async fn send_bare(app: &Router, request: http::request::Builder) -> (StatusCode, String) {
@@ -46,11 +35,11 @@ async fn ok() -> &'static str {
 
 #[tokio::test]
 async fn a_method_added_after_the_guard_is_not_guarded() {
-    let (iam, _folder) = iam().await;
+    let test = TestIam::new().await;
     let app = Router::new()
         .route("/after", get(ok).route_layer(requires_login()).post(ok))
         .route("/before", get(ok).post(ok).route_layer(requires_login()))
-        .layer(IamLayer::new(iam));
+        .layer(IamLayer::new(test.web()));
     assert_eq!(send(&app, Request::get("/after")).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(send(&app, Request::post("/after")).await.0, StatusCode::OK, "as the documentation warns");
     assert_eq!(send(&app, Request::post("/before")).await.0, StatusCode::UNAUTHORIZED);
@@ -59,10 +48,10 @@ async fn a_method_added_after_the_guard_is_not_guarded() {
 
 #[tokio::test]
 async fn without_the_layer_everything_that_asks_answers_500() {
-    let (iam, _folder) = iam().await;
+    let test = TestIam::new().await;
     let app: Router = Router::new()
-        .merge(auth_routes(&iam))
-        .layer(IamLayer::new(iam.clone()))
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()))
         .route("/guarded", get(ok).route_layer(requires_login()))
         .route("/current", get(|_: CurrentUser| ok()))
         .route("/maybe", get(|_: MaybeUser| ok()))
@@ -72,18 +61,18 @@ async fn without_the_layer_everything_that_asks_answers_500() {
     }
     assert_eq!(send(&app, Request::get("/open")).await.0, StatusCode::OK);
     assert_eq!(send(&app, Request::get("/auth/login")).await.0, StatusCode::OK);
-    let bare: Router = auth_routes(&iam);
+    let bare: Router = auth_routes(test.web());
     assert_eq!(send(&bare, Request::get("/auth/login")).await.0, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]
 async fn without_the_peers_address_nobody_is_let_in_by_mistake() {
-    let (iam, _folder) = iam().await;
+    let test = TestIam::new().await;
     let app: Router = Router::new()
         .route("/guarded", get(ok).route_layer(requires_login()))
         .route("/open", get(ok))
-        .merge(auth_routes(&iam))
-        .layer(IamLayer::new(iam));
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()));
     for path in ["/guarded", "/auth/login"] {
         assert_eq!(send_bare(&app, Request::get(path)).await.0, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
     }
@@ -92,9 +81,9 @@ async fn without_the_peers_address_nobody_is_let_in_by_mistake() {
 
 #[tokio::test]
 async fn nesting_keeps_the_whole_address() {
-    let (iam, _folder) = iam().await;
+    let test = TestIam::new().await;
     let inner = Router::new().route("/reports", get(ok).route_layer(requires_login()));
-    let app: Router = Router::new().nest("/v2", inner).layer(IamLayer::new(iam));
+    let app: Router = Router::new().nest("/v2", inner).layer(IamLayer::new(test.web()));
     let (status, location) = send(&app, page("/v2/reports?a=b")).await;
     assert_eq!((status, location.as_str()), (StatusCode::SEE_OTHER, "/auth/login?next=/v2/reports%3Fa%3Db"));
     // An address that is no good to come back to is left out.
@@ -104,12 +93,11 @@ async fn nesting_keeps_the_whole_address() {
 
 #[tokio::test]
 async fn pages_can_be_mounted_elsewhere() {
-    let (iam, _folder) = iam().await;
-    let web = iam_axum::WebIam::builder(iam).auth_path("/konto").api_path("/dienst").build();
+    let test = TestIam::builder().web(|web| web.auth_path("/konto").api_path("/dienst")).build().await;
     let app: Router = Router::new()
         .route("/x", get(ok).route_layer(requires_login()))
-        .merge(auth_routes(&web))
-        .layer(IamLayer::new(web));
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()));
     assert_eq!(send(&app, page("/x")).await.1, "/konto/login?next=/x");
     assert_eq!(send(&app, page("/konto/login")).await.0, StatusCode::OK);
     assert_eq!(send(&app, Request::get("/dienst/me")).await.0, StatusCode::UNAUTHORIZED);
@@ -122,8 +110,42 @@ async fn never() -> Result<Option<ParentId>, std::io::Error> {
 
 #[tokio::test]
 async fn a_resolver_runs_for_nobody_who_is_refused_anyway() {
-    let (iam, _folder) = iam().await;
-    let app: Router =
-        Router::new().route("/x", post(ok).route_layer(requires_parent(never))).layer(IamLayer::new(iam));
+    let test = TestIam::new().await;
+    let app: Router = Router::new()
+        .route("/x", post(ok).route_layer(requires_parent(never)))
+        .layer(IamLayer::new(test.web()));
     assert_eq!(send(&app, Request::post("/x")).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn the_store_being_down_signs_nobody_out() {
+    let test = TestIam::new().await;
+    let app: Router = Router::new()
+        .route("/guarded", get(ok).route_layer(requires_login()))
+        .route("/current", get(|_: CurrentUser| ok()))
+        .route("/maybe", get(|_: MaybeUser| ok()))
+        .layer(IamLayer::new(test.web()));
+    let alice = test.signed_in("alice").await;
+    for (fails, status) in [(true, StatusCode::SERVICE_UNAVAILABLE), (false, StatusCode::OK)] {
+        test.store_fails(fails);
+        for path in ["/guarded", "/current", "/maybe"] {
+            let request = Request::get(path).header("cookie", alice.cookie());
+            assert_eq!(send(&app, request).await.0, status, "{path}");
+        }
+    }
+}
+
+/// Who says nothing of where the service lives is taken to live behind HTTPS. (`TestIam` always says so, so here is a layer made by
+/// hand.)
+#[tokio::test]
+async fn without_a_base_url_cookies_are_for_https() {
+    let store = SqliteStore::open_in_memory().await.unwrap();
+    store.migrate().await.unwrap();
+    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
+    let iam = Iam::builder(store, keys).build().await.unwrap();
+    let app: Router = Router::new().merge(auth_routes(&iam)).layer(IamLayer::new(iam));
+    let request = page("/auth/login").extension(ConnectInfo(PEER)).body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-iam_pre=") && cookie.contains("; Secure"), "{cookie}");
 }

@@ -22,6 +22,9 @@ pub mod clock;
 pub mod device;
 pub mod error;
 pub mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod guard;
 mod iam;
 pub mod id;

@@ -1,7 +1,7 @@
 //! A store that fails when it is told to, and that counts what is asked of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
@@ -10,12 +10,13 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::{SessionRecord, SessionSummary};
+use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports, Readiness, Roles,
-    Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
+    Accounts, AuditLog, Insert, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports,
+    Readiness, Roles, Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
+use tokio::sync::oneshot;
 
 /// Switches and counters.
 #[derive(Debug, Default)]
@@ -30,15 +31,75 @@ pub struct Faults {
     pub touch: AtomicBool,
     /// Reads outside units of work.
     pub reads: AtomicUsize,
+    /// Sessions looked up by their token, once that was answered.
+    pub sessions_found_out: AtomicUsize,
     /// Notes of a session's use.
     pub touches: AtomicUsize,
     /// Units of work begun.
     pub units: AtomicUsize,
     /// Units of work that are open now.
     pub open_units: AtomicUsize,
+    hold: Mutex<Option<Hold>>,
+}
+
+/// Where a call can be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// Before a session's use is noted.
+    Touch,
+    /// Before the account that somebody signs in to, or proves again to have, is looked up.
+    Candidate,
+    /// After a session got another token, in a unit of work that is still open.
+    Renewed,
+}
+
+/// A call that is to be held, seen from the call.
+#[derive(Debug)]
+struct Hold {
+    at: Point,
+    reached: oneshot::Sender<()>,
+    released: oneshot::Receiver<()>,
+}
+
+/// A call that is to be held, seen from the test. Dropped, it lets the call go on.
+#[derive(Debug)]
+pub struct Held {
+    reached: Option<oneshot::Receiver<()>>,
+    _release: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits until the call is there.
+    ///
+    /// # Panics
+    /// When another one was to be held instead.
+    pub async fn reached(&mut self) {
+        if let Some(reached) = self.reached.take() {
+            assert!(reached.await.is_ok(), "nothing is held any more");
+        }
+    }
 }
 
 impl Faults {
+    /// Holds the next call, and only that one, that comes to a point. One at a time.
+    pub fn hold(&self, at: Point) -> Held {
+        let (reached, is_reached) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        let hold = Hold { at, reached, released };
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold);
+        Held { reached: Some(is_reached), _release: release }
+    }
+
+    async fn pass(&self, point: Point) {
+        let hold = self.hold.lock().unwrap_or_else(PoisonError::into_inner).take_if(|hold| hold.at == point);
+        if let Some(hold) = hold
+            && hold.reached.send(()).is_ok()
+        {
+            // It ends when the test lets go, whichever way.
+            drop(hold.released.await);
+        }
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         fail_if(&self.down)
     }
@@ -104,7 +165,9 @@ impl Store for FaultyStore {
 
     async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
         self.faults.read()?;
-        self.inner.session(token).await
+        let found = self.inner.session(token).await;
+        self.faults.sessions_found_out.fetch_add(1, Ordering::SeqCst);
+        found
     }
 
     async fn touch_session(
@@ -115,6 +178,7 @@ impl Store for FaultyStore {
     ) -> Result<bool, StoreError> {
         self.faults.check()?;
         fail_if(&self.faults.touch)?;
+        self.faults.pass(Point::Touch).await;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
         self.inner.touch_session(id, now, unless).await
     }
@@ -138,6 +202,7 @@ impl Store for FaultyStore {
         identifier: &LoginIdentifier,
     ) -> Result<Option<LoginCandidate>, StoreError> {
         self.faults.read()?;
+        self.faults.pass(Point::Candidate).await;
         self.inner.login_candidate(identifier).await
     }
 
@@ -188,7 +253,7 @@ impl Ports for FaultyUnit {
         self.inner.roles()
     }
     fn sessions(&mut self) -> &mut dyn Sessions {
-        self.inner.sessions()
+        self
     }
     fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
         self.inner.one_time_tokens()
@@ -225,5 +290,59 @@ impl AuditLog for FaultyUnit {
 
     async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
         self.inner.audit().delete_before(before, most).await
+    }
+}
+
+#[async_trait]
+impl Sessions for FaultyUnit {
+    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+        self.inner.sessions().insert(session).await
+    }
+
+    async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
+        let renewed = self.inner.sessions().renew(id, old, renewal).await?;
+        self.faults.pass(Point::Renewed).await;
+        Ok(renewed)
+    }
+
+    async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
+        self.inner.sessions().end(id, reason, now).await
+    }
+
+    async fn end_all(
+        &mut self,
+        account: AccountId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.sessions().end_all(account, reason, now).await
+    }
+
+    async fn end_others(
+        &mut self,
+        account: AccountId,
+        kept: SessionId,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.sessions().end_others(account, kept, reason, now).await
+    }
+
+    async fn end_oldest_beyond(
+        &mut self,
+        account: AccountId,
+        keep: u32,
+        reason: EndReason,
+        now: Timestamp,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.sessions().end_oldest_beyond(account, keep, reason, now).await
+    }
+
+    async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        self.inner.sessions().forget_tokens(ended_before, most).await
+    }
+
+    async fn delete_ended(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        self.inner.sessions().delete_ended(ended_before, most).await
     }
 }

@@ -117,6 +117,38 @@
 //!
 //! An account belongs to at most one parent, for good: to ask for another one, or for one when it was made without, panics.
 //!
+//! # A table of the service's own
+//!
+//! A service that joins its own table of people by [`external_id`](SignIn::external_id) makes both in a line each; a handler then
+//! finds the key in its `CurrentUser`, by `user.external_id()`:
+//!
+//! ```
+//! # use iam_testkit::TestIam;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let test = TestIam::new().await;
+//! // now save customer 42
+//! let alice = test.signed_in("alice").external_id("42").await;
+//! # let _ = alice;
+//! # }
+//! ```
+//!
+//! # While the store is down
+//!
+//! [`TestIam::store_fails`] lets a test see what people are shown then:
+//!
+//! ```
+//! # use iam_testkit::TestIam;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let test = TestIam::new().await;
+//! let alice = test.signed_in("alice").await;
+//! test.store_fails(true); // guards answer 503 now, to alice as well
+//! test.store_fails(false); // and she is still signed in
+//! # let _ = alice;
+//! # }
+//! ```
+//!
 //! # Other rules than the default ones
 //!
 //! [`TestIam::builder`] takes what the service's own start says, to the identity layer and to its HTTP surface:
@@ -127,8 +159,8 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let test = TestIam::builder()
-//!     .with(|iam| iam.most_sessions(1).base_url("https://app.example.com".parse().unwrap()))
-//!     .web(|web| web.service("Reports").auth_path("/account"))
+//!     .with(|iam| iam.service("Reports").base_url("https://app.example.com".parse().unwrap()))
+//!     .web(|web| web.auth_path("/account"))
 //!     .build()
 //!     .await;
 //! assert_eq!(test.origin(), "https://app.example.com");
@@ -171,3 +203,8 @@ fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Disp
         panic!("iam-testkit: {what}: {error}{causes}")
     })
 }
+
+/// Here because a crate's examples may use whatever its tests do: both adapters, both stores.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/CUSTOMISING.md")]
+mod customising {}

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use iam_core::Error;
-use iam_core::account::{LoginIdentifier, Username};
+use iam_core::account::{ExternalId, LoginIdentifier, Username};
 use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
 use iam_core::id::{AccountId, SessionId};
 use iam_core::meta::Client;
@@ -28,11 +28,19 @@ pub struct Person {
     password: String,
     roles: Vec<String>,
     parent: Option<String>,
+    external_id: Option<String>,
 }
 
 impl Person {
     pub(crate) fn new(test: TestIam, name: &str) -> Self {
-        Self { test, name: name.to_owned(), password: PASSWORD.to_owned(), roles: Vec::new(), parent: None }
+        Self {
+            test,
+            name: name.to_owned(),
+            password: PASSWORD.to_owned(),
+            roles: Vec::new(),
+            parent: None,
+            external_id: None,
+        }
     }
 
     /// With a role, besides those that they hold already. The role is made, unless it is there.
@@ -54,6 +62,15 @@ impl Person {
         self
     }
 
+    /// With the service's own key for them, such as the primary key of its table of customers. An account that is there is given
+    /// it in place of the one that it has.
+    ///
+    /// Awaiting this panics if it is somebody else's already.
+    pub fn external_id(mut self, id: impl Into<String>) -> Self {
+        self.external_id = Some(id.into());
+        self
+    }
+
     /// With another password than [`PASSWORD`]: for a new account, and for one that has it already.
     pub fn password(mut self, password: &str) -> Self {
         password.clone_into(&mut self.password);
@@ -67,10 +84,24 @@ impl Person {
             Some(key) => Some(self.test.parent(key).await),
             None => None,
         };
+        let external_id = self
+            .external_id
+            .as_deref()
+            .map(|id| must(ExternalId::parse(id), format_args!("`{id}` can't be an external id")));
+        if let Some(id) = &external_id {
+            let holder = must(iam.account_by_external_id(id).await, "accounts can't be read");
+            if let Some(other) = holder.filter(|holder| holder.username != username) {
+                panic!(
+                    "iam-testkit: {name} can't have the external id `{id}`: it is that of {}",
+                    other.username
+                )
+            }
+        }
         let find = async || must(iam.account_by_username(&username).await, "accounts can't be read");
         if find().await.is_none() {
             let mut new = NewAccount::new(username.clone()).password(self.plain_password());
             new.parent = parent;
+            new.external_id = external_id.clone();
             match iam.create_account(new, &service).await {
                 // Another task of the test was faster.
                 Err(Error::Conflict(_)) => {}
@@ -86,6 +117,10 @@ impl Person {
                 "iam-testkit: {name} can't be put in `{key}`: the account is there, {now}, and keeps what it was \
                  made with; take another name"
             )
+        }
+        if external_id.is_some() {
+            let given = iam.set_external_id(account.id, external_id.as_ref(), &service).await;
+            must(given, format_args!("{name} can't be given another external id"));
         }
         for role in &self.roles {
             let parsed = must(RoleName::parse(role), format_args!("`{role}` can't be a role's name"));
@@ -153,6 +188,11 @@ impl SignIn {
     /// In a parent, as [`Person::parent`].
     pub fn parent(self, key: &str) -> Self {
         Self { person: self.person.parent(key) }
+    }
+
+    /// With the service's own key for them, as [`Person::external_id`].
+    pub fn external_id(self, id: impl Into<String>) -> Self {
+        Self { person: self.person.external_id(id) }
     }
 
     /// With another password than [`PASSWORD`], as [`Person::password`].

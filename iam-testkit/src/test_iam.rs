@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use iam_core::audit::Record;
@@ -17,6 +18,7 @@ use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
 use iam_store_sqlite::SqliteStore;
+use iam_store_testkit::faults::{Faults, FaultyStore};
 use iam_web::{WebIam, WebIamBuilder};
 
 use crate::must;
@@ -40,6 +42,7 @@ const PAGE: u32 = 1000;
 pub struct TestIam {
     web: WebIam,
     store: SqliteStore,
+    faults: Arc<Faults>,
     clock: Arc<ManualClock>,
 }
 
@@ -78,6 +81,15 @@ impl TestIam {
     /// Moves the clock forward. Nothing waits, nothing runs meanwhile.
     pub fn later(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    /// Makes the store fail from now on, or work again: what does the service show while its database is down? Guards answer 503,
+    /// and nobody is signed out by it.
+    ///
+    /// Nobody can be made or signed in meanwhile, and [`events`](Self::events) can't be read: do that before, or after
+    /// `store_fails(false)`.
+    pub fn store_fails(&self, fails: bool) {
+        self.faults.down.store(fails, Ordering::SeqCst);
     }
 
     /// The `Origin` that a browser sends from the service's own pages.
@@ -159,7 +171,8 @@ impl TestIamBuilder {
         let keys = Keys { secret, ring: KeyRing::single([8; 32]) };
         let clock = Arc::new(ManualClock::new(START));
         let cost = Argon2Params::danger_weak_for_tests();
-        let builder = Iam::builder(store.clone(), keys)
+        let faults = Arc::new(Faults::default());
+        let builder = Iam::builder(FaultyStore::new(store.clone(), Arc::clone(&faults)), keys)
             .argon2(cost)
             .hashing(HashingConfig { threads: 1, ..HashingConfig::for_params(&cost) })
             .clock(Arc::clone(&clock))
@@ -169,7 +182,7 @@ impl TestIamBuilder {
         let (iam, _worker) =
             must(builder.build_with_manual_worker().await, "the identity layer can't be built");
         let web = self.web.into_iter().fold(WebIam::builder(iam), |builder, change| change(builder));
-        TestIam { web: web.build(), store, clock }
+        TestIam { web: web.build(), store, faults, clock }
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use actix_web::App;
 use actix_web::http::StatusCode;
-use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::{self, Data, Path};
-use iam_actix::{IamLayer, ParentId, WebIam, auth_routes, requires_parent, requires_role};
+use iam_actix::{
+    CurrentUser, IamLayer, ParentId, WebIam, auth_routes, requires_login, requires_parent, requires_role,
+};
 use iam_testkit::{PEER, TestIam};
 
 type Documents = BTreeMap<u64, ParentId>;
@@ -21,11 +23,17 @@ async fn ok() -> &'static str {
     "ok"
 }
 
+/// Whose row of the service's own table it is.
+async fn customer(user: CurrentUser) -> String {
+    user.external_id().unwrap_or("nobody's").to_owned()
+}
+
 fn routes(web: WebIam, documents: Documents) -> impl FnOnce(&mut web::ServiceConfig) {
     let reports = web::resource("/reports").get(ok).post(ok).wrap(requires_role(["auditor"]));
     let document = web::resource("/documents/{id}").get(ok).wrap(requires_parent(document_parent));
     move |config| {
         let config = config.app_data(Data::new(documents)).service(reports).service(document);
+        config.route("/customer", web::get().to(customer).wrap(requires_login()));
         config.configure(auth_routes(&web));
     }
 }
@@ -66,6 +74,31 @@ async fn roles() {
     assert!(refused.iter().all(|event| event.actor == Some(bob.account())), "{refused:?}");
     test.account("bob").role("auditor").await;
     assert_eq!(send!(&app, reports().insert_header(("cookie", bob.cookie()))), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn keys_of_the_services_own() {
+    let test = TestIam::new().await;
+    let app = app!(test);
+    let alice = test.signed_in("alice").external_id("42").await;
+    let bob = test.signed_in("bob").await;
+    for (person, key) in [(&alice, "42"), (&bob, "nobody's")] {
+        let request = TestRequest::get().uri("/customer").insert_header(("cookie", person.cookie()));
+        let response = call_service(&app, request.peer_addr(PEER).to_request()).await;
+        assert_eq!(read_body(response).await, key);
+    }
+}
+
+#[tokio::test]
+async fn the_store_being_down() {
+    let test = TestIam::new().await;
+    let app = app!(test);
+    let alice = test.signed_in("alice").role("auditor").await;
+    let reports = || TestRequest::get().uri("/reports").insert_header(("cookie", alice.cookie()));
+    test.store_fails(true);
+    assert_eq!(send!(&app, reports()), StatusCode::SERVICE_UNAVAILABLE);
+    test.store_fails(false);
+    assert_eq!(send!(&app, reports()), StatusCode::OK);
 }
 
 #[tokio::test]

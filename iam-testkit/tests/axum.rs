@@ -7,13 +7,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
-use iam_axum::{IamLayer, ParentId, WebIam, auth_routes, requires_parent, requires_role};
+use iam_axum::{
+    CurrentUser, IamLayer, ParentId, WebIam, auth_routes, requires_login, requires_parent, requires_role,
+};
 use iam_testkit::{PEER, TestIam};
 use tower::ServiceExt;
 
@@ -30,11 +32,17 @@ async fn ok() -> &'static str {
     "ok"
 }
 
+/// Whose row of the service's own table it is.
+async fn customer(user: CurrentUser) -> String {
+    user.external_id().unwrap_or("nobody's").to_owned()
+}
+
 fn service(web: WebIam, documents: Documents) -> Router {
     let same_parent = requires_parent(document_parent).with_state(documents);
     Router::new()
         .route("/reports", get(ok).post(ok).route_layer(requires_role(["auditor"])))
         .route("/documents/{id}", get(ok).route_layer(same_parent))
+        .route("/customer", get(customer).route_layer(requires_login()))
         .merge(auth_routes(&web))
         .layer(IamLayer::new(web))
 }
@@ -68,6 +76,32 @@ async fn roles() {
     assert!(refused.iter().all(|event| event.actor == Some(bob.account())), "{refused:?}");
     test.account("bob").role("auditor").await;
     assert_eq!(send(&app, reports().header("cookie", bob.cookie())).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn keys_of_the_services_own() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").external_id("42").await;
+    let bob = test.signed_in("bob").await;
+    for (person, key) in [(&alice, "42"), (&bob, "nobody's")] {
+        let request =
+            Request::get("/customer").header("cookie", person.cookie()).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(to_bytes(response.into_body(), 1 << 10).await.unwrap(), key);
+    }
+}
+
+#[tokio::test]
+async fn the_store_being_down() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let reports = || Request::get("/reports").header("cookie", alice.cookie());
+    test.store_fails(true);
+    assert_eq!(send(&app, reports()).await, StatusCode::SERVICE_UNAVAILABLE);
+    test.store_fails(false);
+    assert_eq!(send(&app, reports()).await, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -129,6 +163,16 @@ async fn unsafe_requests() {
     assert_eq!(send(&app, foreign).await, StatusCode::FORBIDDEN);
     assert_eq!(test.logged("malicious_csrf").await, 2);
     assert_eq!(send(&app, post().header("origin", alice.origin())).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn origins_are_allowed_however_they_are_written() {
+    let test = TestIam::builder().web(|web| web.allow_origin("https://WWW.example.com:443/")).build().await;
+    let app = app(&test).await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let post = |origin| Request::post("/reports").header("cookie", alice.cookie()).header("origin", origin);
+    assert_eq!(send(&app, post("https://www.example.com")).await, StatusCode::OK);
+    assert_eq!(send(&app, post("https://example.com")).await, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

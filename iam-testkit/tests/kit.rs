@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iam_core::account::Username;
+use iam_core::account::{ExternalId, Username};
 use iam_core::role::RoleName;
 use iam_core::session::SessionPolicy;
 use iam_core::store::Readiness;
@@ -113,6 +113,54 @@ async fn the_rules_can_be_set() {
     test.signed_in("alice").await;
     let events = test.events().await;
     assert!(events.iter().any(|event| event.reason.as_deref() == Some("evicted")));
+}
+
+#[tokio::test]
+async fn people_have_keys_of_the_services_own() {
+    let test = TestIam::new().await;
+    let holder = async |id: &str| {
+        let account = test.iam().account_by_external_id(&ExternalId::parse(id).unwrap()).await.unwrap();
+        account.map(|account| account.id)
+    };
+    let alice = test.account("alice").external_id("42").await;
+    assert_eq!(holder("42").await, Some(alice));
+    assert_eq!(test.logged("user_updated").await, 0, "made with it");
+    test.signed_in("alice").external_id("42").await;
+    assert_eq!(test.logged("user_updated").await, 0);
+    test.signed_in("alice").external_id("43").await;
+    assert_eq!((holder("42").await, holder("43").await), (None, Some(alice)));
+    let (one, other) = tokio::join!(
+        test.signed_in("bob").external_id("7").into_future(),
+        test.signed_in("bob").external_id("7").into_future()
+    );
+    assert_eq!(one.account(), other.account());
+}
+
+#[tokio::test]
+#[should_panic(expected = "bob can't have the external id `42`: it is that of alice")]
+async fn a_key_of_somebody_else_is_refused() {
+    let test = TestIam::new().await;
+    test.account("alice").external_id("42").await;
+    test.account("bob").external_id("42").await;
+}
+
+#[tokio::test]
+async fn the_store_fails_when_it_is_told_to() {
+    let test = TestIam::new().await;
+    test.account("alice").await;
+    test.clone().store_fails(true);
+    assert!(test.iam().readiness().await.is_err());
+    test.store_fails(false);
+    assert_eq!(test.iam().readiness().await.unwrap(), Readiness::Ready);
+    assert_eq!(test.logged("user_created").await, 1, "what was there is there");
+}
+
+#[tokio::test]
+#[should_panic(expected = "as the test asked")]
+async fn nobody_is_made_while_the_store_fails() {
+    let test = TestIam::new().await;
+    test.store_fails(true);
+    test.account("alice").await;
 }
 
 #[tokio::test]

@@ -149,19 +149,17 @@ pub(crate) fn client_address(peer: IpAddr, view: &dyn RequestView, config: &Prox
 
 fn first_untrusted(view: &dyn RequestView, config: &ProxyConfig) -> Option<IpAddr> {
     let mut leftmost = None;
-    // A list may be spread over several lines (RFC 9110 section 5.3). Each is read by itself and bytes that are no text
-    // spoil their own hop only: what lies left of where the walk ends is the client's, and must not choose the result.
+    // A list may be spread over several lines (RFC 9110 section 5.3). All is read from the right, and bytes that are no text spoil
+    // their own hop only: what lies left of where the walk ends is the client's, and must not choose the result.
     for line in view.header(config.header.name()).into_iter().rev() {
         let line = String::from_utf8_lossy(line);
-        let hops = match config.header {
-            ForwardHeader::XForwardedFor => line.split(',').collect(),
-            ForwardHeader::Forwarded => split_quoted(&line, ',')?,
+        let address_of = |hop: Option<&str>| match config.header {
+            ForwardHeader::XForwardedFor => node(hop?.trim_matches([' ', '\t'])),
+            ForwardHeader::Forwarded => forwarded_for(hop?),
         };
-        for hop in hops.into_iter().rev() {
-            let address = match config.header {
-                ForwardHeader::XForwardedFor => node(hop.trim_matches([' ', '\t'])),
-                ForwardHeader::Forwarded => forwarded_for(hop),
-            }?;
+        let quotes = config.header == ForwardHeader::Forwarded;
+        for hop in (FromRight { rest: Some(&line), separator: ',', quotes }) {
+            let address = address_of(hop)?;
             if !config.trusts(address) {
                 return Some(address);
             }
@@ -192,15 +190,14 @@ fn is_port(text: &str) -> bool {
 
 /// The one `for` of an element.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let pairs = split_quoted(element, ';')?;
-    let mut values = pairs.into_iter().filter_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("for").then_some(value)
-    });
-    let (value, second) = (values.next()?, values.next());
-    if second.is_some() {
-        return None;
+    let mut found = None;
+    for pair in (FromRight { rest: Some(element), separator: ';', quotes: true }) {
+        let Some((name, value)) = pair?.trim().split_once('=') else { continue };
+        if name.eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+            return None;
+        }
     }
+    let value = found?;
     match value.strip_prefix('"') {
         // No address needs an escape.
         Some(quoted) => node(quoted.strip_suffix('"').filter(|text| !text.contains(['"', '\\']))?),
@@ -208,23 +205,33 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
     }
 }
 
-/// Splits outside quoted strings; a quote that never ends makes all of it unreadable.
-fn split_quoted(text: &str, separator: char) -> Option<Vec<&str>> {
-    let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            _ if c == separator && !quoted => {
-                parts.push(text.get(start..at)?);
-                start = at + c.len_utf8();
+/// The parts of a text from right to left, split outside quoted strings if there may be any. Each is found without a look at what
+/// stands left of it: a quote that a client opened and never closed does not reach what a proxy wrote behind it. A quoted string
+/// without a beginning makes all that is left unreadable.
+struct FromRight<'a> {
+    rest: Option<&'a str>,
+    separator: char,
+    quotes: bool,
+}
+
+impl<'a> Iterator for FromRight<'a> {
+    type Item = Option<&'a str>;
+
+    fn next(&mut self) -> Option<Option<&'a str>> {
+        let text = self.rest.take()?;
+        let mut quoted = false;
+        for (at, c) in text.char_indices().rev() {
+            if c == '"' && self.quotes {
+                let before = text.get(..at)?;
+                let escapes = before.len() - before.trim_end_matches('\\').len();
+                quoted = !quoted || escapes % 2 == 1;
+            } else if c == self.separator && !quoted {
+                self.rest = text.get(..at);
+                return Some(text.get(at + c.len_utf8()..));
             }
-            _ => {}
         }
+        Some((!quoted).then_some(text))
     }
-    parts.push(text.get(start..)?);
-    (!quoted).then_some(parts)
 }
 
 #[cfg(test)]
@@ -254,6 +261,12 @@ mod tests {
             (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff, 192.0.2.1".as_slice()][..]),
             (ForwardHeader::XForwardedFor, "x-forwarded-for", &[b"\xff", b"192.0.2.1"]),
             (ForwardHeader::Forwarded, "forwarded", &[b"for=\"", b"for=192.0.2.1"]),
+            (ForwardHeader::Forwarded, "forwarded", &[b"for=\", for=192.0.2.1"]),
+            (
+                ForwardHeader::Forwarded,
+                "forwarded",
+                &[b"x=\\, for=\"192.0.2.1:80\";by=\"a\\\",b\", for=10.0.0.7"],
+            ),
             (ForwardHeader::Forwarded, "forwarded", &[b"\xff", b"for=192.0.2.1, for=10.0.0.7"]),
         ] {
             let headers = lines.iter().map(|line| (name.to_owned(), line.to_vec())).collect();

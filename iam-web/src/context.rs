@@ -271,7 +271,7 @@ impl RequestContext {
 }
 
 /// `Bearer` and the token (RFC 6750), and nothing else.
-fn bearer_token(credentials: &[u8]) -> Option<SessionToken> {
+pub(crate) fn bearer_token(credentials: &[u8]) -> Option<SessionToken> {
     let (scheme, token) = std::str::from_utf8(credentials).ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") { SessionToken::parse(token, Carrier::Bearer) } else { None }
 }

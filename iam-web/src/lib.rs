@@ -20,6 +20,9 @@ mod csrf;
 mod endpoints;
 mod fields;
 mod form;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod inventory;
 mod json;

@@ -24,14 +24,15 @@ impl LocalTarget {
     }
 }
 
-/// Begins with exactly one slash, however often a server on the way decodes it.
+/// Begins with exactly one slash, and leads nowhere else, however often a server on the way decodes it.
 fn is_local(path: &str) -> bool {
     let mut path = path.to_owned();
     for _ in 0..4 {
         let plain = path.starts_with('/')
             && !path.starts_with("//")
             && !path.contains('\\')
-            && !path.chars().any(char::is_control);
+            && !path.chars().any(char::is_control)
+            && stays_here(&path);
         if !plain {
             return false;
         }
@@ -154,6 +155,10 @@ mod tests {
             "/a/..//e",
             "/%2e//e",
             "/./\\e",
+            "/%252e//e",
+            "/a/..%2fe/..%2f%2fe",
+            "/a/..%2f%2fe",
+            "/a/%252e%252e//e",
             "/é",
             "/\u{2028}",
             "／／e",

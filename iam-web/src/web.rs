@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iam_core::Iam;
 use iam_core::keys::MacKey;
+use iam_core::origin::BaseUrl;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;
@@ -37,8 +38,8 @@ impl WebIam {
         let base = iam.base_url();
         WebIamBuilder {
             // Without a base URL, as with one that is not on this machine, browsers come by HTTPS.
-            secure: base.is_none_or(iam_core::origin::BaseUrl::is_https),
-            allowed_origins: base.map(iam_core::origin::BaseUrl::origin).into_iter().collect(),
+            secure: base.is_none_or(BaseUrl::is_https),
+            allowed_origins: base.map(BaseUrl::origin).into_iter().collect(),
             proxies: ProxyConfig::default(),
             theme: Theme::default(),
             auth_path: "/auth".to_owned(),
@@ -105,7 +106,9 @@ impl WebIamBuilder {
 
     /// Another origin (`https://host[:port]`) whose pages may send requests, besides the base URL's.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        self.allowed_origins.push(origin.into());
+        let origin = origin.into();
+        // As browsers write it, which is what it is compared with.
+        self.allowed_origins.push(BaseUrl::parse(&origin).map_or(origin, |parsed| parsed.origin()));
         self
     }
 

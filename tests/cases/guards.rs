@@ -1,22 +1,11 @@
 //! What combined and hidden guards answer: one table for both adapters, which each build the same small application for it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iam_core::Iam;
-use iam_core::account::Username;
-use iam_core::flow::{Actor, NewAccount};
-use iam_core::id::ParentId;
-use iam_core::keys::{Keys, SecretKey};
-use iam_core::parent::ParentKey;
-use iam_core::password::PlainPassword;
-use iam_core::role::RoleName;
-use iam_core::seal::KeyRing;
-use iam_store_sqlite::SqliteStore;
-use tempfile::TempDir;
-
-const PASSWORD: &str = "correct horse battery";
+use iam_testkit::{ParentId, TestIam};
 
 const PEOPLE: [(&str, Option<&str>, &[&str]); 5] = [
     ("amy", Some("acme"), &["admin"]),
@@ -52,33 +41,11 @@ impl Objects {
     }
 }
 
-/// An identity layer with people in it.
-pub(crate) async fn world() -> (Iam, Objects, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(folder.path().join("iam.db")).await.unwrap();
-    store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
-    let iam = Iam::builder(store, keys).build().await.unwrap();
-    let service = Actor::service();
-    for (name, parent, roles) in PEOPLE {
-        let mut new =
-            NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
-        if let Some(key) = parent {
-            new = new.parent(iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap());
-        }
-        let account = iam.create_account(new, &service).await.unwrap();
-        for role in roles {
-            let role = RoleName::parse(role).unwrap();
-            iam.ensure_role(&role, &service).await.unwrap();
-            iam.grant_role(account, &role, &service).await.unwrap();
-        }
-    }
-    let mut parents = Vec::new();
-    for key in ["acme", "globex"] {
-        parents.push(iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap());
-    }
-    let objects = Objects { parents: [parents[0], parents[1]], asked: Arc::default() };
-    (iam, objects, folder)
+/// An identity layer, and the host's data.
+pub(crate) async fn world() -> (TestIam, Objects) {
+    let test = TestIam::new().await;
+    let parents = [test.parent("acme").await, test.parent("globex").await];
+    (test, Objects { parents, asked: Arc::default() })
 }
 
 /// What an adapter's test sends.
@@ -181,22 +148,35 @@ const CASES: &[Case] = &[
     ("nobody", "GET", "/proofless", 500, 0, "internal error"),
 ];
 
-/// Signs everybody in, and goes through the table.
-pub(crate) async fn check<F, Fut>(objects: &Objects, send: F)
+/// Signs everybody in, and goes through the table: how they show who they are makes no difference.
+pub(crate) async fn check<F, Fut>(test: &TestIam, objects: &Objects, send: F)
 where
     F: Fn(Request) -> Fut,
     Fut: Future<Output = Answer>,
 {
-    let mut cookies = vec![("nobody", String::new())];
-    for (name, ..) in PEOPLE {
-        cookies.push((name, sign_in(&send, name).await));
+    let (mut cookies, mut bearers) = (BTreeMap::new(), BTreeMap::new());
+    for (name, parent, roles) in PEOPLE {
+        let person = roles.iter().fold(test.signed_in(name), |person, role| person.role(role));
+        let person = match parent {
+            Some(key) => person.parent(key).await,
+            None => person.await,
+        };
+        bearers.insert(name, ("authorization", person.bearer().await));
+        cookies.insert(name, ("cookie", person.cookie()));
     }
+    for shown in [cookies, bearers] {
+        check_by(&shown, objects, &send).await;
+    }
+}
+
+async fn check_by<F, Fut>(shown: &BTreeMap<&str, (&'static str, String)>, objects: &Objects, send: &F)
+where
+    F: Fn(Request) -> Fut,
+    Fut: Future<Output = Answer>,
+{
     let ask = |who: &str, method, path: &str, accept: &str| {
-        let cookie = cookies.iter().find(|(name, _)| *name == who).unwrap().1.clone();
         let mut headers = vec![("accept", accept.to_owned()), ("sec-fetch-site", "same-origin".to_owned())];
-        if !cookie.is_empty() {
-            headers.push(("cookie", cookie));
-        }
+        headers.extend(shown.get(who).cloned());
         send(Request { method, path: path.to_owned(), headers, body: String::new() })
     };
     for (who, method, path, status, asked, holds) in CASES {
@@ -223,27 +203,6 @@ where
     // Who is not signed in can do something about it.
     let sent = ask("nobody", "GET", "/hidden/2", "text/html").await;
     assert_eq!((sent.status, sent.header("location")), (303, "/auth/login?next=/hidden/2"));
-}
-
-async fn sign_in<F, Fut>(send: &F, name: &str) -> String
-where
-    F: Fn(Request) -> Fut,
-    Fut: Future<Output = Answer>,
-{
-    let answer = send(Request {
-        method: "POST",
-        path: "/api/v1/auth/login".to_owned(),
-        headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("sec-fetch-site", "same-origin".to_owned()),
-        ],
-        body: format!(r#"{{"username":"{name}","password":"{PASSWORD}"}}"#),
-    })
-    .await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let session =
-        answer.headers.iter().find(|(name, value)| name == "set-cookie" && value.contains("session"));
-    session.unwrap().1.split(';').next().unwrap().to_owned()
 }
 
 /// An inventory's lines without the family's own, each with single spaces.

@@ -9,8 +9,9 @@ use iam_core::store::Store;
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
 use sqlx::mysql::MySqlPoolOptions;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Sqlite, SqlitePool};
 use tempfile::TempDir;
 
 use crate::{Faults, FaultyStore};
@@ -127,18 +128,28 @@ impl Database {
                 let file = folder.path().join("iam.db");
                 let store = SqliteStore::open(&file).await.unwrap();
                 store.migrate().await.unwrap();
-                let options = SqliteConnectOptions::new().filename(&file);
-                let raw = Raw::Sqlite(SqlitePool::connect_with(options).await.unwrap());
                 let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
-                Opened { store: Arc::new(store), faulty, raw }
+                Opened { store: Arc::new(store), faulty, raw: self.raw() }
             }
-            Place::Schema { server, name, .. } => {
+            Place::Schema { .. } => {
                 let store = MySqlStore::connect(&self.url()).await.unwrap();
                 store.migrate().await.unwrap();
-                let raw =
-                    MySqlPoolOptions::new().max_connections(1).connect_lazy(&direct(server, name)).unwrap();
                 let faulty = FaultyStore::new(store.clone(), Arc::clone(faults));
-                Opened { store: Arc::new(store), faulty, raw: Raw::MySql(raw) }
+                Opened { store: Arc::new(store), faulty, raw: self.raw() }
+            }
+        }
+    }
+
+    /// A way to it behind the store's back. It connects when it is first used.
+    pub fn raw(&self) -> Raw {
+        match &self.0 {
+            Place::File(folder) => {
+                let options = SqliteConnectOptions::new().filename(folder.path().join("iam.db"));
+                Raw::Sqlite(SqlitePool::connect_lazy_with(options))
+            }
+            Place::Schema { server, name, .. } => {
+                let pool = MySqlPoolOptions::new().max_connections(1).connect_lazy(&direct(server, name));
+                Raw::MySql(pool.unwrap())
             }
         }
     }
@@ -194,6 +205,48 @@ impl Raw {
         match self {
             Self::Sqlite(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
             Self::MySql(pool) => drop(sqlx::query(sql).execute(pool).await.unwrap()),
+        }
+    }
+}
+
+/// All sessions of a database, locked against every change by a connection of the test's own.
+#[derive(Debug)]
+pub enum LockedSessions {
+    /// In a file.
+    Sqlite(PoolConnection<Sqlite>),
+    /// On a server.
+    MySql(PoolConnection<MySql>),
+}
+
+impl Raw {
+    /// Locks all sessions.
+    pub async fn lock_sessions(&self) -> LockedSessions {
+        match self {
+            Self::Sqlite(pool) => {
+                let mut connection = pool.acquire().await.unwrap();
+                sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.unwrap();
+                LockedSessions::Sqlite(connection)
+            }
+            Self::MySql(pool) => {
+                let mut connection = pool.acquire().await.unwrap();
+                let lock = "BEGIN; SELECT id FROM iam_auth_session FOR UPDATE";
+                sqlx::raw_sql(lock).execute(&mut *connection).await.unwrap();
+                LockedSessions::MySql(connection)
+            }
+        }
+    }
+}
+
+impl LockedSessions {
+    /// Lets go of them.
+    pub async fn release(self) {
+        match self {
+            Self::Sqlite(mut connection) => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+            }
+            Self::MySql(mut connection) => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+            }
         }
     }
 }

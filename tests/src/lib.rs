@@ -3,6 +3,9 @@
 //! [`scenarios`] has one function per promise. Each gets a [`World`]: a host application on some adapter and some store,
 //! served on a random port, with a clock that the scenario moves. `tests/matrix.rs` runs every scenario on every pair; a new
 //! adapter or store is one line in [`Adapter`] or [`Backend`].
+//!
+//! [`storm`] and [`pressure`] do the same to the example programs, as processes of their own that can be killed; their tests are
+//! with the examples, which is where cargo says where a program lies.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,10 +18,14 @@
 
 mod client;
 mod database;
+pub mod pressure;
+mod program;
 pub mod scenarios;
+pub mod storm;
 mod world;
 
 pub use client::{Answer, Browser};
-pub use database::{Backend, Database};
-pub use iam_store_testkit::faults::{Faults, FaultyStore};
+pub use database::{Backend, Database, LockedSessions};
+pub use iam_store_testkit::faults::{Faults, FaultyStore, Held, Point};
+pub use program::Program;
 pub use world::{Adapter, Entry, PASSWORD, World};

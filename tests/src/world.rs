@@ -18,7 +18,7 @@ use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
 use tokio::net::TcpListener;
 
-use crate::database::{Opened, Raw};
+use crate::database::{LockedSessions, Opened, Raw};
 use crate::{Backend, Browser, Database, Faults};
 
 /// Everybody's password.
@@ -193,6 +193,11 @@ impl World {
     /// Changes the database behind the application's back.
     pub async fn execute(&self, sql: &'static str) {
         self.raw.execute(sql).await;
+    }
+
+    /// Locks all sessions, as another program on the same database may.
+    pub async fn lock_sessions(&self) -> LockedSessions {
+        self.raw.lock_sessions().await
     }
 
     /// A text from the database.

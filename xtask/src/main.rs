@@ -4,6 +4,8 @@
 //! - [`checking`] runs everything that reads the code without running it.
 //! - [`architecture`] holds the table of which crate must never see which.
 //! - [`database`] finds and runs MySQL and MariaDB.
+//! - [`fuzz`] gives the readers of strangers' input more of it than anyone would write.
+//! - [`timing`] measures whether timing tells why a sign-in failed.
 //! - [`setup`] is the only chore that installs anything: into one cache folder ([`place::cache`]).
 
 #![expect(
@@ -17,11 +19,13 @@ mod browser;
 mod cargo_deny;
 mod checking;
 mod database;
+mod fuzz;
 mod place;
 mod process;
 mod report;
 mod setup;
 mod testing;
+mod timing;
 mod trouble;
 
 use std::env;
@@ -38,6 +42,11 @@ cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prin
 cargo xtask check                    formatting, lints, documentation, architecture, dependencies
 cargo xtask architecture             which crate sees which, alone
 cargo xtask bench [-- ARGS]          benchmarks
+cargo xtask fuzz [TARGET...] [--runs N] [-- ARGS]
+                                     ten million runs of each fuzz target, or N; ARGS go to libFuzzer.
+                                     It needs a C++ compiler. `test` runs what is kept in fuzz/corpus
+cargo xtask timing [--samples N]     whether timing tells why a sign-in failed; some minutes, on a quiet machine;
+                                     fails when it does
 cargo xtask setup                    installs what `test` and `check` need beyond Rust, into a cache folder:
                                      $IAM_CACHE, else $XDG_CACHE_HOME/iam, else ~/.cache/iam
                                      IAM_MYSQL_ARCHIVE=\"URL SUITE\": take MySQL from that archive of packages
@@ -67,6 +76,8 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
         ["own-server", "mysql"] => database::own(database::Kind::MySql),
         ["own-server", "mariadb"] => database::own(database::Kind::MariaDb),
         ["bench"] => bench(passed_on),
+        ["fuzz", words @ ..] => fuzz::run(words, passed_on),
+        ["timing", arguments @ ..] => timing::run(arguments),
         ["setup"] => setup::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

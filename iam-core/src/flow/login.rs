@@ -9,6 +9,7 @@ use crate::audit::{Event, LoginFailure, Subject};
 use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::Error;
+use crate::flow::Claimant;
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::limit::{LimitKey, Reservation, Slot};
@@ -31,9 +32,18 @@ pub struct Login<'a> {
     /// How the session's token will be carried.
     pub carrier: Carrier,
     /// The session that this browser has now; signing in ends it.
-    pub replaces: Option<&'a SessionToken>,
+    pub replaces: Option<Replaced<'a>>,
     /// From where.
     pub client: &'a Client,
+}
+
+/// The session that a sign-in replaces.
+#[derive(Clone, Copy, Debug)]
+pub enum Replaced<'a> {
+    /// That of somebody who is signed in, or about to be, whatever its token is by now: another request may renew it meanwhile.
+    Of(&'a Claimant),
+    /// That of a token.
+    By(&'a SessionToken),
 }
 
 /// Somebody who has just signed in.
@@ -257,7 +267,8 @@ impl Iam {
             SessionState::PendingSecondFactor => None,
         };
         let replaced = match login.replaces {
-            Some(token) => {
+            Some(Replaced::Of(claimant)) => Some((claimant.session, claimant.account)),
+            Some(Replaced::By(token)) => {
                 self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
             }
             None => None,

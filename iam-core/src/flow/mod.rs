@@ -17,7 +17,7 @@ pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
 pub(crate) use delivery::AT_ONCE;
 pub use factors::{Enrolled, FactorSummary};
-pub use login::{Login, SignedIn};
+pub use login::{Login, Replaced, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;
 pub use second_factor::{Asked, Claimant, Offer};

@@ -178,26 +178,27 @@ impl Argon2id {
 }
 
 /// A stored hash that may be computed.
-struct Stored {
+pub(crate) struct Stored {
     algorithm: Algorithm,
     version: Version,
-    params: Params,
+    pub(crate) params: Params,
     salt: phc::Salt,
     tag: phc::Output,
 }
 
 impl Stored {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let stored = phc::PasswordHash::new(text).ok()?;
-        let params = Params::try_from(&stored).ok()?;
-        Argon2Params::of(&params).is_bounded().then_some(())?;
-        Some(Self {
-            algorithm: Algorithm::try_from(stored.algorithm.as_str()).ok()?,
-            version: stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?,
-            params,
-            salt: stored.salt?,
-            tag: stored.hash?,
-        })
+        // What is there twice, others may read as the other one; what is missing would be somebody's default.
+        let times = |name: &str| stored.params.iter().filter(|(known, _)| known.as_str() == name).count();
+        if ["m", "t", "p"].map(times) != [1; 3] || ["keyid", "data"].map(times).iter().any(|times| *times > 1)
+        {
+            return None;
+        }
+        let algorithm = Algorithm::try_from(stored.algorithm.as_str()).ok()?;
+        let version = stored.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+        let params = Params::try_from(&stored).ok().filter(|params| Argon2Params::of(params).is_bounded())?;
+        Some(Self { algorithm, version, params, salt: stored.salt?, tag: stored.hash? })
     }
 }
 
@@ -273,6 +274,10 @@ mod tests {
             format!("$argon2id$v=19$m=1024,t=2,p=17${tag}"),
             format!("$argon2id$v=99$m=256,t=2,p=1${tag}"),
             format!("$argon2id$v=19$m=-1,t=2,p=1${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,m=512,p=1${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1,p=1${tag}"),
+            format!("$argon2id$v=19$t=2,p=1${tag}"),
+            format!("$argon2id$v=19${tag}"),
             "$argon2id$\u{0}\u{ffff}".into(),
         ] {
             assert_eq!(verify(&Argon2id::default(), b"password", &stored), Verdict::Unusable, "{stored}");

@@ -67,15 +67,16 @@ fn c_string(password: &[u8]) -> Vec<u8> {
     key
 }
 
-struct Stored {
-    cost: u32,
+/// A stored hash that may be computed.
+pub(crate) struct Stored {
+    pub(crate) cost: u32,
     salt: [u8; SALT_BYTES],
     tag: [u8; TAG_BYTES],
 }
 
 impl Stored {
     /// `$2b$12$`, 22 characters of salt, 31 of tag.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (version, rest) = text.strip_prefix('$')?.split_once('$')?;
         let (cost, rest) = rest.split_once('$')?;
         let (salt, tag) = rest.split_at_checked(SALT_CHARS)?;

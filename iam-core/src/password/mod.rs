@@ -1,10 +1,10 @@
 //! Passwords: what one may be, how it is stored, and where the hashing happens.
 
-mod argon2id;
-mod bcrypt;
+pub(crate) mod argon2id;
+pub(crate) mod bcrypt;
 mod blocklist;
 mod breach;
-mod pepper;
+pub(crate) mod pepper;
 mod policy;
 mod pool;
 mod scheme;

@@ -123,9 +123,8 @@ impl Peppered {
 
     /// The key that a hash names, and the hash without that name.
     fn open<'s>(&self, stored: &'s str) -> Option<(&Key, &'s str)> {
-        let (id, _) = stored.strip_prefix(PREFIX)?.strip_prefix("k=")?.split_once('$')?;
-        let inner = stored.get(PREFIX.len() + "k=".len() + id.len()..)?;
-        Some((self.ring.as_ref()?.find(id.parse().ok()?)?, inner))
+        let (id, inner) = split(stored)?;
+        Some((self.ring.as_ref()?.find(id)?, inner))
     }
 
     fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
@@ -137,6 +136,13 @@ impl Peppered {
             other => other,
         })
     }
+}
+
+/// The id of the key that a stored hash needs, and the hash itself.
+pub(crate) fn split(stored: &str) -> Option<(u32, &str)> {
+    let (id, _) = stored.strip_prefix(PREFIX)?.strip_prefix("k=")?.split_once('$')?;
+    let inner = stored.get(PREFIX.len() + "k=".len() + id.len()..)?;
+    Some((id.parse().ok()?, inner))
 }
 
 /// A key that is not there makes a hash unusable, like any other that can't be computed.

@@ -1,7 +1,5 @@
 //! The own factors: set one up, name it, take it away, draw recovery codes. As pages and as JSON.
 
-use std::collections::BTreeMap;
-
 use iam_core::Error;
 use iam_core::account::EmailAddress;
 use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
@@ -13,12 +11,12 @@ use iam_core::token::SessionToken;
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::account::{Said, field_text, minute};
+use super::account::{Said, minute};
 use super::query_of;
 use super::second_factor::asked_json;
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
-use crate::form::{Form, parse_query};
+use crate::form::parse_query;
 use crate::message::{WebRequest, WebResponse};
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::qr;
@@ -219,7 +217,7 @@ impl RequestContext {
             kind => confirming.kind.as_str(),
             typed => typed,
             qr => svg,
-            destination => confirming.destination,
+            destination => confirming.destination.as_deref(),
             code_error => code_error,
             username => principal.username(),
             action => format!("{}/factors/confirm", self.account_path()),

@@ -216,8 +216,8 @@ impl RequestContext {
         let asked = chosen.and_then(|offer| offer.asked.as_ref());
         let undelivered = asked.is_some_and(|asked| asked.undelivered);
         let resend_after = asked.and_then(|asked| asked.resend_after).map_or(0, whole_seconds);
-        let fields: BTreeMap<&str, &str> =
-            page.code_error.as_deref().map(|error| ("code", error)).into_iter().collect();
+        let fields: BTreeMap<&str, String> =
+            page.code_error.map(|error| ("code", error)).into_iter().collect();
         let values = context! {
             action => format!("{auth}/mfa/verify"),
             resend_action => format!("{auth}/mfa/resend"),

@@ -6,7 +6,7 @@ use iam_core::Error;
 use iam_core::account::LoginIdentifier;
 use iam_core::device::DeviceToken;
 use iam_core::error::{Invalid, Problem};
-use iam_core::flow::{Activity, Authentication, Login, SignedIn};
+use iam_core::flow::{Activity, Authentication, Login, Replaced, SignedIn};
 use iam_core::meta::Client;
 use iam_core::password::PlainPassword;
 use iam_core::session::SessionState;
@@ -309,6 +309,9 @@ impl RequestContext {
     ) -> Result<(SignedIn, String), Error> {
         let cookies = &self.inner().cookies;
         let device = cookies.read(request, CookieKind::Device).and_then(|text| DeviceToken::parse(&text));
+        let by_token = || caller.token.as_ref().map(Replaced::By);
+        let claimant = caller.claimant();
+        let replaced = claimant.as_ref().map(Replaced::Of).or_else(by_token);
         let signed_in = self
             .iam()
             .login(Login {
@@ -316,7 +319,7 @@ impl RequestContext {
                 password: credentials.password,
                 device: device.as_ref(),
                 carrier: Carrier::Cookie,
-                replaces: caller.token.as_ref().filter(|_| caller.carrier == Carrier::Cookie),
+                replaces: replaced.filter(|_| caller.carrier == Carrier::Cookie),
                 client: &caller.client,
             })
             .await?;
@@ -383,7 +386,10 @@ impl RequestContext {
     }
 
     async fn sign_out(&self, request: &WebRequest, caller: &Caller) -> Result<(), Error> {
-        if let Some(token) = &caller.token {
+        // By the session, not by its token: another request may renew that one at this moment.
+        if let Some(claimant) = caller.claimant() {
+            self.iam().logout_of(&claimant, &caller.client).await?;
+        } else if let Some(token) = &caller.token {
             self.iam().logout(token, &caller.client).await?;
         }
         let cookies = &self.inner().cookies;

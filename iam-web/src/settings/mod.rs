@@ -1,4 +1,86 @@
 //! Settings from the environment, for services that are set up that way. A library's user may as well call the builders.
+//!
+//! # The same by hand
+//!
+//! | setting | call |
+//! |---|---|
+//! | `IAM_ENV` | none: it says what the reader of these settings lets pass, and what it makes up |
+//! | `IAM_LISTEN` | none: the service binds its own listener |
+//! | `IAM_BASE_URL` | [`IamBuilder::base_url`] |
+//! | `IAM_ALLOWED_ORIGINS` | [`WebIamBuilder::allow_origin`], once for each; in development also for this machine's other names |
+//! | `IAM_DATABASE_URL` | `SqliteStore::open` or `MySqlStore::connect`; `from_pool` for a pool of the service's own |
+//! | `IAM_SECRET_KEY` | [`SecretKey::from_base64`](iam_core::keys::SecretKey::from_base64), for [`Iam::builder`] |
+//! | `MFA_ENCRYPTION_KEY` | [`KeyRing::parse`](iam_core::seal::KeyRing::parse), for [`Iam::builder`] |
+//! | `IAM_PASSWORD_PEPPER` | [`IamBuilder::password_pepper`] |
+//! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
+//! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
+//! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
+//! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
+//! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
+//!
+//! ```
+//! use std::error::Error;
+//! use std::time::Duration;
+//!
+//! use iam_core::Iam;
+//! use iam_core::account::Username;
+//! use iam_core::flow::{Actor, NewAccount};
+//! use iam_core::keys::{Keys, SecretKey};
+//! use iam_core::parent::ParentKey;
+//! use iam_core::password::{PepperRing, PlainPassword};
+//! use iam_core::role::RoleName;
+//! use iam_core::seal::KeyRing;
+//! use iam_core::session::SessionPolicy;
+//! use iam_core::store::Store;
+//! use iam_store_mysql::MySqlStore;
+//! use iam_store_sqlite::SqliteStore;
+//! use iam_web::{ForwardHeader, TrustedProxies, WebIam};
+//!
+//! async fn on_sqlite() -> Result<WebIam, Box<dyn Error>> {
+//!     let store = SqliteStore::open("/var/lib/app/iam.db").await?; // IAM_DATABASE_URL
+//!     store.migrate().await?;
+//!     set_up(store).await
+//! }
+//!
+//! async fn on_mysql() -> Result<WebIam, Box<dyn Error>> {
+//!     let store = MySqlStore::connect("mysql://user:password@host/database").await?; // IAM_DATABASE_URL
+//!     store.migrate().await?;
+//!     set_up(store).await
+//! }
+//!
+//! async fn set_up(store: impl Store) -> Result<WebIam, Box<dyn Error>> {
+//!     let secret = |name: &str| std::env::var(name); // or wherever the service keeps them
+//!     let keys = Keys {
+//!         secret: SecretKey::from_base64(&secret("IAM_SECRET_KEY")?)?,
+//!         ring: KeyRing::parse(&secret("MFA_ENCRYPTION_KEY")?)?,
+//!     };
+//!     let iam = Iam::builder(store, keys)
+//!         .base_url("https://app.example.com".parse()?)
+//!         .password_pepper(PepperRing::parse(&secret("IAM_PASSWORD_PEPPER")?)?)
+//!         .sessions(SessionPolicy { idle: Duration::from_mins(30), absolute: Duration::from_hours(12) })
+//!         .audit_retention(Duration::from_hours(24 * 400))
+//!         .build()
+//!         .await?;
+//!
+//!     let service = Actor::service();
+//!     // IAM_ADMIN_USERNAME: does nothing when there is an administrator. Or `Iam::issue_setup_token`: a link that makes one.
+//!     let first = NewAccount::new(Username::parse("root")?).password(PlainPassword::new(&secret("IAM_ADMIN_PASSWORD")?)?);
+//!     iam.create_first_administrator(first, &service).await?;
+//!     // IAM_DEMO_USERS: amy:a long pass phrase:admin@acme
+//!     let acme = iam.ensure_parent(&ParentKey::parse("acme")?, &service).await?;
+//!     let amy = NewAccount::new(Username::parse("amy")?).password(PlainPassword::new("a long pass phrase")?).parent(acme);
+//!     let amy = iam.create_account(amy, &service).await?;
+//!     iam.grant_role(amy, &RoleName::parse("admin")?, &service).await?;
+//!
+//!     Ok(WebIam::builder(iam)
+//!         .allow_origin("https://www.example.com")
+//!         .trusted_proxies(TrustedProxies::parse("10.0.0.0/8")?, ForwardHeader::XForwardedFor)
+//!         .build())
+//! }
+//! ```
+//!
+//! The builders check what would not work (time-outs out of bounds, keys that are not the store's). They don't check what is only
+//! unwise, of which [`IamSettings`] warns: keys that look made up, a production service without a trusted proxy.
 
 mod development_keys;
 mod reader;

@@ -5,6 +5,7 @@ mod guards;
 mod limits;
 mod login;
 mod processes;
+mod races;
 mod requests;
 mod sessions;
 mod trouble;
@@ -14,6 +15,7 @@ pub use guards::*;
 pub use limits::*;
 pub use login::*;
 pub use processes::*;
+pub use races::*;
 pub use requests::*;
 pub use sessions::*;
 pub use trouble::*;
@@ -87,6 +89,12 @@ macro_rules! every_scenario {
             // processes
             changes_count_in_every_process_at_once
             limits_hold_over_all_processes
+            thirty_sign_ins_over_all_processes_leave_ten_sessions
+            // races
+            a_slow_note_of_use_brings_no_session_back
+            a_slow_renewal_brings_no_session_back
+            a_slow_change_of_password_brings_no_session_back
+            a_renewal_beside_a_sign_in_leaves_no_session_behind
             // trouble
             a_failing_store_is_nobodys_denial
             what_can_not_be_audited_does_not_happen

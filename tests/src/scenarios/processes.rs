@@ -87,3 +87,44 @@ pub async fn limits_hold_over_all_processes(adapter: Adapter, backend: Backend) 
         assert_eq!(world.browser().api_sign_in("gus", PASSWORD).await.status, 429);
     }
 }
+
+/// SES-08: of thirty sign-ins of one account at the same time, half in one process and half in the other, ten sessions live.
+pub async fn thirty_sign_ins_over_all_processes_leave_ten_sessions(adapter: Adapter, backend: Backend) {
+    let worlds = both(adapter, backend).await;
+    // Devices that are known: how many strangers may try at once is another limit.
+    let mut devices = Vec::new();
+    for n in 0..30 {
+        let mut device = led_to(&worlds[n % 2], &worlds[0].signed_in("bob").await);
+        device.cookies.remove("iam_session");
+        devices.push(device);
+    }
+    // Which of two of the same instant is the older is left to chance.
+    worlds[0].later(1);
+    let start = Arc::new(Barrier::new(devices.len()));
+    let tries: Vec<_> = devices
+        .into_iter()
+        .map(|mut device| {
+            let start = Arc::clone(&start);
+            tokio::spawn(async move {
+                start.wait().await;
+                (device.api_sign_in("bob", PASSWORD).await.status, device)
+            })
+        })
+        .collect();
+    let mut devices = Vec::new();
+    for attempt in tries {
+        let (status, device) = attempt.await.unwrap();
+        assert_eq!(status, 200);
+        devices.push(device);
+    }
+    let mut alive = 0;
+    for device in devices {
+        let here = led_to(&worlds[0], &device).get("/api/v1/me").await.status;
+        let there = led_to(&worlds[1], &device).get("/api/v1/me").await.status;
+        assert_eq!(here, there);
+        alive += usize::from(here == 200);
+    }
+    assert_eq!(alive, 10);
+    let live = "SELECT count(*) FROM iam_auth_session WHERE ended_at IS NULL";
+    assert_eq!(worlds[0].count(live).await, 10);
+}

@@ -1,0 +1,30 @@
+//! The program itself, as a process of its own: killed, and pressed hard.
+
+use iam_tests::{Backend, pressure, storm};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_axum-app");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_a_storm_of_sign_ins_on_sqlite() {
+    storm::killed_while_people_sign_in(PROGRAM, Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_in_a_storm_of_sign_ins_on_mysql() {
+    storm::killed_while_people_sign_in(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_clients_hold_nobody_up() {
+    pressure::slow_clients_hold_nobody_up(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_refused() {
+    pressure::what_is_too_large_is_refused(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_connections_hold_nobody_up() {
+    pressure::two_thousand_connections_hold_nobody_up(PROGRAM).await;
+}

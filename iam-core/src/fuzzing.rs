@@ -1,0 +1,134 @@
+//! What must hold for any input, for `cargo xtask fuzz`; a plain test runs it on the inputs that are kept in `fuzz/corpus`.
+
+use unicode_normalization::char::canonical_combining_class;
+
+use crate::account::{EmailAddress, LoginIdentifier, MAX_IDENTIFIER_BYTES, Username};
+use crate::id::AccountId;
+use crate::origin::BaseUrl;
+use crate::parent::ParentKey;
+use crate::password::{
+    Argon2id, HashMemory, PasswordHash, PasswordScheme, Verdict, argon2id, bcrypt, pepper,
+};
+use crate::role::RoleName;
+
+/// Everything that names somebody or something.
+pub fn identifiers(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Ok(name) = Username::parse(text) {
+        assert_eq!(Username::parse(name.as_str()).as_ref(), Ok(&name));
+        assert!(!name.as_str().contains(['@', ' ']), "{name:?}");
+        assert_presentable(name.as_str());
+        assert_eq!(LoginIdentifier::parse(text), Ok(LoginIdentifier::Username(name)));
+    }
+    if let Ok(address) = EmailAddress::parse(text) {
+        assert_eq!(EmailAddress::parse(address.as_str()).as_ref(), Ok(&address));
+        let (local, domain) = address.as_str().split_once('@').unwrap_or_default();
+        assert!(!local.is_empty() && !domain.is_empty() && !domain.contains('@'), "{address:?}");
+        assert!(domain.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b)));
+        assert_presentable(address.as_str());
+        assert!(Username::parse(text).is_err(), "an address is no name");
+        assert_eq!(LoginIdentifier::parse(text), Ok(LoginIdentifier::Email(address)));
+    }
+    if let Ok(identifier) = LoginIdentifier::parse(text) {
+        let canonical = identifier.canonical();
+        assert!(!canonical.chars().any(char::is_control), "{canonical:?}");
+        // Never anybody's name.
+        assert_eq!(matches!(identifier, LoginIdentifier::Unknown(_)), canonical.starts_with(' '));
+        assert_eq!(LoginIdentifier::parse(&format!(" {text} ")).as_ref(), Ok(&identifier));
+    }
+    if let Ok(role) = RoleName::parse(text) {
+        assert_eq!(role.as_str(), text);
+        assert!(
+            text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>&,@/\\".contains(&b))
+        );
+        assert_eq!(role.is_reserved(), text.to_ascii_lowercase().starts_with("iam:"));
+    }
+    if let Ok(key) = ParentKey::parse(text) {
+        assert_eq!(key.as_str(), text);
+        // Where it does not claim to be in another alphabet.
+        let is_label = BaseUrl::parse(&format!("https://{text}.example")).is_ok();
+        assert!(is_label || text.starts_with("xn--"), "a label of a host");
+    }
+    if let Ok(id) = text.parse::<AccountId>() {
+        assert_eq!(id.to_string(), text);
+    }
+    if let Ok(base) = BaseUrl::parse(text) {
+        assert_eq!(BaseUrl::parse(&base.origin()).as_ref(), Ok(&base));
+        assert!(base.is_https() || base.is_loopback());
+    }
+}
+
+/// No character that can't be seen, or that changes how its neighbours are shown.
+fn assert_presentable(name: &str) {
+    assert!(name.len() <= MAX_IDENTIFIER_BYTES, "{name:?}");
+    let mut before = None;
+    for c in name.chars() {
+        let hidden = matches!(c,
+            '\0'..='\x20' | '\x7f'..='\u{a0}' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{1680}'
+            | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2000}'..='\u{200b}' | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202f}' | '\u{205f}'..='\u{206f}' | '\u{3000}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{10ffff}');
+        assert!(!hidden, "{c:?} in {name:?}");
+        // The joiners are letters where a script needs them (RFC 5892, appendix A): after a virama, or between letters that join.
+        let after_virama = before.is_some_and(|before| canonical_combining_class(before) == 9);
+        let after_letter = before.is_some_and(|before: char| !before.is_ascii());
+        assert!(c != '\u{200d}' || after_virama, "{name:?}");
+        assert!(c != '\u{200c}' || after_letter, "{name:?}");
+        before = Some(c);
+    }
+}
+
+/// A stored hash, which somebody else may have put there.
+pub fn phc(data: &[u8]) {
+    let stored = PasswordHash::from_stored_bytes(data);
+    let text = stored.expose();
+    let inner = pepper::split(text).map_or(text, |(_, inner)| inner);
+    let argon2 = argon2id::Stored::parse(inner);
+    let bcrypt = bcrypt::Stored::parse(inner);
+    assert!(argon2.is_none() || bcrypt.is_none(), "one text, two schemes");
+    if let Some(stored) = argon2 {
+        assert!(stored.params.block_count() <= 256 * 1024);
+        for (name, most) in [("m=", 256 * 1024), ("t=", 10), ("p=", 16)] {
+            for value in inner.split(['$', ',']).filter_map(|part| part.strip_prefix(name)) {
+                assert!(value.parse::<u64>().is_ok_and(|value| (1..=most).contains(&value)), "{inner:?}");
+            }
+        }
+        // What costs nothing is computed.
+        if stored.params.m_cost() <= 16 && stored.params.t_cost() == 1 {
+            let verdict = Argon2id::default().verify(b"x", inner, &mut HashMemory::default());
+            assert!(matches!(verdict, Verdict::Mismatch | Verdict::Unusable), "{inner:?}");
+        }
+    }
+    if let Some(stored) = bcrypt {
+        assert!((4..=14).contains(&stored.cost) && inner.len() == 60, "{inner:?}");
+        assert_eq!(inner.get(4..7), Some(format!("{:02}$", stored.cost).as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// What the fuzzer begins with, and what it once found.
+    fn replay(target: &str, property: fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+        let inputs: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(inputs.len() >= 12, "{} lacks inputs", corpus.display());
+        for input in inputs {
+            println!("{}", input.display());
+            property(&fs::read(&input).unwrap());
+        }
+    }
+
+    #[test]
+    fn identifiers() {
+        replay("identifiers", super::identifiers);
+    }
+
+    #[test]
+    fn phc() {
+        replay("phc", super::phc);
+    }
+}

@@ -1,0 +1,147 @@
+//! An example application as a process of its own.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Backend, Browser, Database, PASSWORD};
+
+/// How long it may take to start: migrations, and a hash for each of its people, on a machine that does other things too.
+const STARTS_WITHIN: Duration = Duration::from_mins(2);
+
+/// Where an example application lives: its database, the folder with its keys, and the people that it makes.
+#[derive(Debug)]
+pub struct Program {
+    path: &'static str,
+    folder: TempDir,
+    /// Its database.
+    pub database: Database,
+    people: String,
+}
+
+/// The program, running. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Running {
+    process: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// An application that was never started, with these people of role `admin` in `acme`.
+    pub async fn new(path: &'static str, backend: Backend, people: impl Iterator<Item = String>) -> Self {
+        let people: Vec<_> = people.map(|name| format!("{name}:{PASSWORD}:admin@acme")).collect();
+        Self {
+            path,
+            folder: tempfile::tempdir().unwrap(),
+            database: Database::create(backend).await,
+            people: people.join(","),
+        }
+    }
+
+    /// The program, with the settings of development and nothing from outside.
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.path);
+        for (name, _) in env::vars_os() {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("IAM_") || name_text.starts_with("MFA_") {
+                command.env_remove(&name);
+            }
+        }
+        command
+            // Its keys are kept there, and no `.env` is.
+            .current_dir(self.folder.path())
+            .env("IAM_LISTEN", "127.0.0.1:0")
+            .env("IAM_DATABASE_URL", self.database.url())
+            .env("IAM_DEMO_USERS", &self.people)
+            .env("RUST_LOG", "warn,example_host=info")
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// Starts it, and waits until it listens.
+    pub fn start(&self) -> Running {
+        let mut process = self
+            .command()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (listens, address) = mpsc::channel();
+        // It writes as long as it lives, and would stand still if nobody read.
+        let errors = process.stderr.take().unwrap();
+        listen(errors, Arc::clone(&said), None);
+        let output = process.stdout.take().unwrap();
+        listen(output, Arc::clone(&said), Some(listens));
+        let Ok(address) = address.recv_timeout(STARTS_WITHIN) else {
+            drop(process.kill());
+            panic!("{} did not start:\n{}", self.path, said.lock().unwrap());
+        };
+        Running { process, address }
+    }
+
+    /// The addresses of the family that it serves, each with its method.
+    pub fn own_addresses(&self) -> Vec<(String, String)> {
+        let printed = self.command().arg("--routes").output().unwrap();
+        let text = String::from_utf8(printed.stdout).unwrap();
+        let routes = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        routes
+            .filter_map(|words| match words[..] {
+                [method, path, "iam"] => Some((method.to_owned(), path.to_owned())),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn listen(
+    output: impl Read + Send + 'static,
+    said: Arc<Mutex<String>>,
+    listens: Option<mpsc::Sender<SocketAddr>>,
+) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let address = line.split_once("listening on ").and_then(|(_, rest)| rest.split(',').next());
+            if let (Some(listens), Some(address)) = (&listens, address) {
+                // Said once; who waited may be gone.
+                let _ = listens.send(address.parse().unwrap());
+            }
+            let mut said = said.lock().unwrap();
+            said.push_str(&line);
+            said.push('\n');
+        }
+    });
+}
+
+impl Running {
+    /// Kills it without a word, as the kernel does when memory is short.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// A new browser, whose requests come from the program's own pages.
+    pub fn browser(&self) -> Browser {
+        Browser::new(self.address).with_header("sec-fetch-site", "same-origin")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
