@@ -282,7 +282,6 @@ impl Delivery {
 
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Settled {
     /// To be tried again at this time.
     Again(Timestamp),

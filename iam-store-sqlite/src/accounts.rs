@@ -10,7 +10,8 @@ use iam_core::parent::ParentStatus;
 use iam_core::password::PasswordHash;
 use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
 use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteRow;
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 
 use crate::error::failed;
 use crate::rows::Columns;
@@ -21,11 +22,13 @@ pub(crate) async fn login_candidate(
     identifier: &LoginIdentifier,
 ) -> Result<Option<LoginCandidate>, StoreError> {
     const BY_USERNAME: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status,
+            EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.username = ?";
     const BY_EMAIL: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status,
+            EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
     // What no account can have is looked up all the same: every name takes the same way.
@@ -50,6 +53,7 @@ fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
         password: columns.maybe_bytes("password_hash")?.map(PasswordHash::from_stored_bytes),
         parent,
+        second_factor: columns.number("second_factor")? != 0,
     })
 }
 
@@ -141,15 +145,13 @@ impl<C: Link> Accounts for Work<C> {
         external_id: Option<&ExternalId>,
         now: Timestamp,
     ) -> Result<Insert, StoreError> {
-        let done =
-            sqlx::query("UPDATE OR IGNORE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?")
-                .bind(external_id.map(ExternalId::as_str))
-                .bind(now.as_micros())
-                .bind(&id.as_bytes()[..])
-                .execute(self.connection())
-                .await
-                .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        let done = sqlx::query("UPDATE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?")
+            .bind(external_id.map(ExternalId::as_str))
+            .bind(now.as_micros())
+            .bind(&id.as_bytes()[..])
+            .execute(self.connection())
+            .await;
+        unless_taken(done)
     }
 
     async fn set_status(
@@ -231,5 +233,52 @@ impl<C: Link> Accounts for Work<C> {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn raise_version(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET auth_version = auth_version + 1, updated_at = ?
+             WHERE id = ? AND auth_version = ? AND status = 'active'",
+        )
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(expected.as_i64())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn verify_email(
+        &mut self,
+        id: AccountId,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Insert, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_user_account SET email = ?1, email_verified_at = ?2, updated_at = ?2 WHERE id = ?3",
+        )
+        .bind(email.as_str())
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await;
+        unless_taken(done)
+    }
+}
+
+/// A unique key in the way undoes the one statement; the transaction goes on. An account that is not there is as one that was changed.
+fn unless_taken(done: Result<SqliteQueryResult, sqlx::Error>) -> Result<Insert, StoreError> {
+    match done {
+        Ok(_) => Ok(Insert::Inserted),
+        Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {
+            Ok(Insert::Taken)
+        }
+        Err(error) => Err(failed(error)),
     }
 }

@@ -16,9 +16,11 @@
 mod accounts;
 mod audit;
 mod error;
+mod factors;
 mod keys;
 mod limits;
 mod one_time;
+mod outbox;
 mod parents;
 mod roles;
 mod rows;

@@ -66,6 +66,10 @@ const RESERVE_IN_WINDOW: &str = "
     WHERE ?2 >= expires_at OR count < ?3
     RETURNING count, since, number";
 
+/// The row stays, since it knows the last `since`; with another one no slot of the old counting is given back.
+const FORGET: &str =
+    "UPDATE iam_rate_limit SET count = 0, since = since + 1, blocked_until = 0, expires_at = 0 WHERE key = ?";
+
 #[async_trait]
 impl<C: Link> Limits for Work<C> {
     async fn reserve(
@@ -160,6 +164,15 @@ impl<C: Link> Limits for Work<C> {
         Ok(until.map(Timestamp::from_micros))
     }
 
+    async fn forget(&mut self, key: &LimitKey) -> Result<(), StoreError> {
+        sqlx::query(FORGET)
+            .bind(&key.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         let done = sqlx::query(
             "DELETE FROM iam_rate_limit WHERE key IN
@@ -204,6 +217,5 @@ impl<C: Link> Work<C> {
 
 fn slot(row: &SqliteRow) -> Result<Slot, StoreError> {
     let columns = Columns { table: "iam_rate_limit", row };
-    let number = |column| u32::try_from(columns.number(column)?).map_err(|_| columns.corrupt(column));
-    Ok(Slot { count: number("count")?, since: columns.time("since")?, number: number("number")? })
+    Ok(Slot { count: columns.count("count")?, since: columns.time("since")?, number: columns.count("number")? })
 }

@@ -30,6 +30,15 @@ impl<'a> Columns<'a> {
         self.get(column)
     }
 
+    pub(crate) fn maybe_number(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
+        self.get(column)
+    }
+
+    /// A number that was counted up from zero.
+    pub(crate) fn count(&self, column: &'static str) -> Result<u32, StoreError> {
+        u32::try_from(self.number(column)?).map_err(|_| self.corrupt(column))
+    }
+
     pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
         self.get(column).map(Timestamp::from_micros)
     }

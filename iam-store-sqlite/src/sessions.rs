@@ -20,8 +20,8 @@ use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
 /// The guard's read: one statement, a row for each role.
-pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at,
-        s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version,
+pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
+        s.ended_at, s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version,
         a.parent_id, p.key AS parent_key, p.status AS parent_status, r.name AS role, g.expires_at AS role_expires_at
     FROM iam_auth_session s
     JOIN iam_user_account a ON a.id = s.account_id
@@ -64,7 +64,8 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
         amr: columns.text("amr")?,
         login_at: columns.time("login_time")?,
-        authenticated_at: columns.maybe_time("authenticated_at")?.unwrap_or(columns.time("login_time")?),
+        authenticated_at: authenticated_at(&columns)?,
+        second_factor_at: columns.maybe_time("second_factor_at")?,
         last_seen_at: columns.time("last_seen_at")?,
         ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
@@ -75,6 +76,11 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         parent: parent(row)?,
         roles: Vec::new(),
     })
+}
+
+/// Without a later proof it is the sign-in itself.
+fn authenticated_at(columns: &Columns<'_>) -> Result<Timestamp, StoreError> {
+    Ok(columns.maybe_time("authenticated_at")?.unwrap_or(columns.time("login_time")?))
 }
 
 /// An end without a readable reason is still no session that lives.
@@ -114,8 +120,8 @@ pub(crate) async fn of_account(
     account: AccountId,
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, login_time, last_seen_at, client_address, user_agent FROM iam_auth_session
-         WHERE account_id = ? AND ended_at IS NULL ORDER BY login_time DESC, id DESC",
+        "SELECT id, login_time, authenticated_at, last_seen_at, client_address, user_agent FROM iam_auth_session
+         WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
     )
     .bind(&account.as_bytes()[..])
     .fetch_all(pool)
@@ -132,6 +138,7 @@ fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
     Ok(SessionSummary {
         id: SessionId::from_bytes(columns.id("id")?),
         login_at: columns.time("login_time")?,
+        authenticated_at: authenticated_at(&columns)?,
         last_seen_at: columns.time("last_seen_at")?,
         client,
     })
@@ -183,18 +190,35 @@ impl<C: Link> Sessions for Work<C> {
         Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+        // There is one writer, and it is this unit.
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM iam_auth_session WHERE id = ? AND token_hash = ? AND ended_at IS NULL)",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(&token.as_bytes()[..])
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
+    }
+
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET token_hash = ?1, state = ?2, auth_version = ?3, authenticated_at = ?4,
-                last_seen_at = max(last_seen_at, ?4)
-             WHERE id = ?5 AND token_hash = ?6 AND auth_version = ?7 AND ended_at IS NULL",
+            "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
+                authenticated_at = coalesce(?, authenticated_at), second_factor_at = coalesce(?, second_factor_at),
+                last_seen_at = max(last_seen_at, ?)
+             WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
         )
         .bind(&renewal.token.as_bytes()[..])
         .bind(renewal.state.as_str())
+        .bind(&renewal.amr)
         .bind(renewal.to_version.as_i64())
+        .bind(renewal.authenticated_at.map(Timestamp::as_micros))
+        .bind(renewal.second_factor_at.map(Timestamp::as_micros))
         .bind(renewal.at.as_micros())
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
+        .bind(renewal.from_state.as_str())
         .bind(renewal.from_version.as_i64())
         .execute(self.connection())
         .await
@@ -260,20 +284,24 @@ impl<C: Link> Sessions for Work<C> {
     async fn end_oldest_beyond(
         &mut self,
         account: AccountId,
+        state: SessionState,
+        new: SessionId,
         keep: u32,
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
         let rows = sqlx::query(
             "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2 WHERE id IN
-                (SELECT id FROM iam_auth_session WHERE account_id = ?3 AND ended_at IS NULL
-                 ORDER BY login_time DESC, id DESC LIMIT -1 OFFSET ?4)
+                (SELECT id FROM iam_auth_session WHERE account_id = ?3 AND state = ?4 AND id <> ?5 AND ended_at IS NULL
+                 ORDER BY login_time DESC, id DESC LIMIT -1 OFFSET ?6)
              RETURNING id",
         )
         .bind(now.as_micros())
         .bind(reason.as_str())
         .bind(&account.as_bytes()[..])
-        .bind(i64::from(keep))
+        .bind(state.as_str())
+        .bind(&new.as_bytes()[..])
+        .bind(i64::from(keep.saturating_sub(1)))
         .fetch_all(self.connection())
         .await
         .map_err(failed)?;

@@ -11,6 +11,8 @@ use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::mfa::{Challenge, ChallengePurpose, Method};
+use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
@@ -22,7 +24,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
-use crate::{accounts, audit, parents, roles, sessions};
+use crate::{accounts, audit, factors, outbox, parents, roles, sessions};
 
 /// How long to wait for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -242,6 +244,26 @@ impl Store for SqliteStore {
         sessions::of_account(&self.read, account).await
     }
 
+    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
+        factors::methods_of(&self.read, account).await
+    }
+
+    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
+        factors::recovery_codes_left(&self.read, account).await
+    }
+
+    async fn open_challenges(
+        &self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+        factors::open_challenges(&self.read, session, purpose).await
+    }
+
+    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        outbox::oldest_due(&self.read, now).await
+    }
+
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
@@ -283,6 +305,31 @@ impl Store for SqliteStore {
 
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
         roles::by_name(&self.read, name).await
+    }
+}
+
+/// How SQLite goes about a statement, for the tests of each aggregate.
+#[cfg(test)]
+pub(crate) mod plans {
+    use sqlx::Row;
+
+    use super::SqliteStore;
+
+    /// Each statement uses these indexes, and none reads a whole table or sorts one.
+    pub(crate) async fn assert_by_index(statements: &[(&str, &[&str])]) {
+        let store = SqliteStore::open_in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        for (sql, indexes) in statements {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            // What was not bound is NULL, and makes no difference to the plan.
+            let rows = sqlx::query(explain).fetch_all(&store.read).await.unwrap();
+            let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+            for index in *indexes {
+                assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
+            }
+            let whole = |step: &&String| step.starts_with("SCAN iam_");
+            assert_eq!(plan.iter().find(whole), None, "{sql}: {plan:#?}");
+        }
     }
 }
 

@@ -1,0 +1,380 @@
+//! `iam_mfa_method`, `iam_recovery_code` and `iam_mfa_challenge`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+use iam_core::outbox::Delivery;
+use iam_core::store::{Challenges, Methods, RecoveryCodes, StoreError};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::failed;
+use crate::rows::Columns;
+use crate::unit::{Link, Work};
+
+const METHODS_OF: &str =
+    "SELECT id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
+    FROM iam_mfa_method WHERE account_id = ? ORDER BY created_at, id";
+
+const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
+
+/// Each with the latest message that carries its code.
+const OPEN_CHALLENGES: &str =
+    "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.sends, c.tries, c.created_at,
+        c.expires_at, c.consumed_at, c.replaced_at,
+        (SELECT o.state FROM iam_outbox o WHERE o.challenge_id = c.id ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS state
+    FROM iam_mfa_challenge c
+    WHERE c.session_id = ? AND c.purpose = ? AND c.consumed_at IS NULL AND c.replaced_at IS NULL
+    ORDER BY c.created_at, c.id";
+
+/// ?1 session, ?2 purpose, ?3 kind, ?4 method or nothing.
+const OPEN: &str =
+    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, sends, tries, created_at, expires_at, consumed_at,
+        replaced_at
+    FROM iam_mfa_challenge
+    WHERE session_id = ?1 AND purpose = ?2 AND kind = ?3 AND (?4 IS NULL OR method_id = ?4)
+        AND consumed_at IS NULL AND replaced_at IS NULL
+    ORDER BY created_at DESC, id DESC LIMIT 1";
+
+const PURGE_UNCONFIRMED: &str = "DELETE FROM iam_mfa_method WHERE id IN
+    (SELECT id FROM iam_mfa_method WHERE confirmed_at IS NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
+
+const PURGE: &str = "DELETE FROM iam_mfa_challenge WHERE id IN
+    (SELECT id FROM iam_mfa_challenge WHERE expires_at < ? ORDER BY expires_at LIMIT ?)";
+
+pub(crate) async fn methods_of(pool: &SqlitePool, account: AccountId) -> Result<Vec<Method>, StoreError> {
+    let query = sqlx::query(METHODS_OF).bind(&account.as_bytes()[..]);
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
+    rows.iter().map(method).collect()
+}
+
+fn method(row: &SqliteRow) -> Result<Method, StoreError> {
+    let columns = Columns { table: "iam_mfa_method", row };
+    Ok(Method {
+        id: MethodId::from_bytes(columns.id("id")?),
+        account: AccountId::from_bytes(columns.id("account_id")?),
+        kind: columns.parsed("kind", FactorKind::parse)?,
+        name: MethodName::from_stored(columns.text("name")?),
+        secret: columns.maybe_bytes("secret")?.map(<[u8]>::to_vec),
+        created_at: columns.time("created_at")?,
+        confirmed_at: columns.maybe_time("confirmed_at")?,
+        last_used_at: columns.maybe_time("last_used_at")?,
+        last_step: columns.maybe_number("last_step")?,
+    })
+}
+
+pub(crate) async fn recovery_codes_left(pool: &SqlitePool, account: AccountId) -> Result<u32, StoreError> {
+    let query = sqlx::query_scalar::<_, i64>(CODES_LEFT).bind(&account.as_bytes()[..]);
+    let left = query.fetch_one(pool).await.map_err(failed)?;
+    Ok(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+pub(crate) async fn open_challenges(
+    pool: &SqlitePool,
+    session: SessionId,
+    purpose: ChallengePurpose,
+) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+    let query = sqlx::query(OPEN_CHALLENGES).bind(&session.as_bytes()[..]).bind(purpose.as_str());
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let delivery = Columns { table: "iam_outbox", row }.maybe_parsed("state", Delivery::parse)?;
+            Ok((challenge(row)?, delivery))
+        })
+        .collect()
+}
+
+fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
+    let columns = Columns { table: "iam_mfa_challenge", row };
+    Ok(Challenge {
+        new: NewChallenge {
+            id: ChallengeId::from_bytes(columns.id("id")?),
+            account: AccountId::from_bytes(columns.id("account_id")?),
+            session: SessionId::from_bytes(columns.id("session_id")?),
+            purpose: columns.parsed("purpose", ChallengePurpose::parse)?,
+            kind: columns.parsed("kind", FactorKind::parse)?,
+            method: columns.maybe_id("method_id")?.map(MethodId::from_bytes),
+            answer: columns
+                .maybe_bytes("answer")?
+                .map(|bytes| bytes.try_into().map_err(|_| columns.corrupt("answer")))
+                .transpose()?,
+            sends: columns.count("sends")?,
+            created_at: columns.time("created_at")?,
+            expires_at: columns.time("expires_at")?,
+        },
+        tries: columns.count("tries")?,
+        consumed_at: columns.maybe_time("consumed_at")?,
+        replaced_at: columns.maybe_time("replaced_at")?,
+    })
+}
+
+#[async_trait]
+impl<C: Link> Methods for Work<C> {
+    async fn insert(&mut self, method: &Method) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&method.id.as_bytes()[..])
+        .bind(&method.account.as_bytes()[..])
+        .bind(method.kind.as_str())
+        .bind(method.name.as_str())
+        .bind(method.secret.as_deref())
+        .bind(method.created_at.as_micros())
+        .bind(method.confirmed_at.map(Timestamp::as_micros))
+        .bind(method.last_used_at.map(Timestamp::as_micros))
+        .bind(method.last_step)
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn confirm(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        made_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_method SET confirmed_at = ?, last_step = ?
+             WHERE id = ? AND account_id = ? AND confirmed_at IS NULL AND created_at > ?",
+        )
+        .bind(now.as_micros())
+        .bind(step)
+        .bind(&id.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .bind(made_after.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn note_use(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_method SET last_used_at = ?1, last_step = coalesce(?2, last_step)
+             WHERE id = ?3 AND account_id = ?4 AND confirmed_at IS NOT NULL
+               AND (?2 IS NULL OR last_step IS NULL OR last_step < ?2)",
+        )
+        .bind(now.as_micros())
+        .bind(step)
+        .bind(&id.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn rename(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        name: &MethodName,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE iam_mfa_method SET name = ? WHERE id = ? AND account_id = ?")
+            .bind(name.as_str())
+            .bind(&id.as_bytes()[..])
+            .bind(&account.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn remove(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM iam_mfa_method WHERE id = ? AND account_id = ?")
+            .bind(&id.as_bytes()[..])
+            .bind(&account.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM iam_mfa_method WHERE account_id = ?")
+            .bind(&account.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+
+    async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(PURGE_UNCONFIRMED)
+            .bind(made_before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[async_trait]
+impl<C: Link> RecoveryCodes for Work<C> {
+    async fn replace(
+        &mut self,
+        account: AccountId,
+        digests: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM iam_recovery_code WHERE account_id = ?")
+            .bind(&account.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        for digest in digests {
+            sqlx::query("INSERT INTO iam_recovery_code (account_id, digest, created_at) VALUES (?, ?, ?)")
+                .bind(&account.as_bytes()[..])
+                .bind(&digest[..])
+                .bind(now.as_micros())
+                .execute(self.connection())
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn consume(
+        &mut self,
+        account: AccountId,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_recovery_code SET used_at = ? WHERE account_id = ? AND digest = ? AND used_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(&account.as_bytes()[..])
+        .bind(&digest[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+#[async_trait]
+impl<C: Link> Challenges for Work<C> {
+    async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError> {
+        let method = challenge.method.map(|id| id.as_bytes().to_vec());
+        sqlx::query(
+            "UPDATE iam_mfa_challenge SET replaced_at = ?1
+             WHERE session_id = ?2 AND purpose = ?3 AND kind = ?4 AND (?5 IS NULL OR method_id = ?5)
+               AND consumed_at IS NULL AND replaced_at IS NULL",
+        )
+        .bind(challenge.created_at.as_micros())
+        .bind(&challenge.session.as_bytes()[..])
+        .bind(challenge.purpose.as_str())
+        .bind(challenge.kind.as_str())
+        .bind(method.clone())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        sqlx::query(
+            "INSERT INTO iam_mfa_challenge
+                (id, account_id, session_id, purpose, kind, method_id, answer, sends, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&challenge.id.as_bytes()[..])
+        .bind(&challenge.account.as_bytes()[..])
+        .bind(&challenge.session.as_bytes()[..])
+        .bind(challenge.purpose.as_str())
+        .bind(challenge.kind.as_str())
+        .bind(method)
+        .bind(challenge.answer.as_ref().map(|answer| &answer[..]))
+        .bind(i64::from(challenge.sends))
+        .bind(challenge.created_at.as_micros())
+        .bind(challenge.expires_at.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+        kind: FactorKind,
+        method: Option<MethodId>,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let row = sqlx::query(OPEN)
+            .bind(&session.as_bytes()[..])
+            .bind(purpose.as_str())
+            .bind(kind.as_str())
+            .bind(method.map(|id| id.as_bytes().to_vec()))
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(self::challenge).transpose()
+    }
+
+    async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_challenge SET tries = tries + 1
+             WHERE id = ? AND tries < ? AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(i64::from(most))
+        .bind(now.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_challenge SET consumed_at = ?
+             WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(PURGE)
+            .bind(expired_before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNCONFIRMED};
+    use crate::store::plans::assert_by_index;
+
+    #[tokio::test]
+    async fn reads_and_upkeep_find_their_rows_by_index() {
+        assert_by_index(&[
+            (METHODS_OF, &["iam_mfa_method_account"]),
+            (CODES_LEFT, &["PRIMARY KEY"]),
+            (OPEN_CHALLENGES, &["iam_mfa_challenge_session", "iam_outbox_challenge"]),
+            (OPEN, &["iam_mfa_challenge_session"]),
+            (PURGE_UNCONFIRMED, &["iam_mfa_method_unconfirmed"]),
+            (PURGE, &["iam_mfa_challenge_expiry"]),
+        ])
+        .await;
+    }
+}
