@@ -191,7 +191,12 @@ pub struct Digest<'a> {
     pub(crate) challenge: Option<ChallengeId>,
 }
 
-impl Digest<'_> {
+impl<'a> Digest<'a> {
+    /// Digests for an account, and for one challenge of its. The flows make their own; this is for whoever tests a [`Factor`].
+    pub const fn new(key: &'a MacKey, account: AccountId, challenge: Option<ChallengeId>) -> Self {
+        Self { key, account, challenge }
+    }
+
     /// Of a code that belongs to this challenge.
     pub fn of(&self, code: &str) -> [u8; 32] {
         let challenge = self.challenge.map_or([0; 16], |id| *id.as_bytes());

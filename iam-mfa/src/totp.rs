@@ -1,0 +1,344 @@
+use std::fmt::Write as _;
+
+use iam_core::mfa::{Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
+use iam_core::random::{Randomness, RandomnessUnavailable};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+use totp_rs::{Algorithm, Builder, Secret};
+use zeroize::Zeroizing;
+
+/// As long as the hash, which RFC 4226 (R6) recommends.
+const SECRET_BYTES: usize = 20;
+const DIGITS: u8 = 6;
+const STEP_SECONDS: u64 = 30;
+const STEP_MICROS: i64 = 30_000_000;
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Codes of an authenticator app: TOTP (RFC 6238) over HOTP (RFC 4226).
+///
+/// The service and the device share a secret. Time is cut into steps of 30 seconds, and the code of a step is six digits of the
+/// secret's HMAC-SHA-1 of its number. Both sides compute it; nothing is sent. It is SHA-1, six digits and 30 seconds because some
+/// apps ignore whatever else they are told; what is known against SHA-1 does not touch HMAC.
+///
+/// - **Setting it up** draws a secret of 160 bits and shows it as base32 and as an `otpauth:` URI, which becomes a QR code. It counts
+///   once the device has shown a right code: only then is it certain that it was scanned.
+/// - **Clocks differ.** The code of the step before and of the step after count, too (RFC 6238, 5.2). [`strict`](Self::strict) takes
+///   the code of this very step only.
+/// - **A code works once** (RFC 6238, 5.2; NIST SP 800-63B-4, 3.1.4.2; OWASP ASVS 6.5.1): [`Verdict::AtStep`] names its step, which
+///   must be later than any before. The code of an earlier step is dead as soon as that of a later one was used.
+/// - **Guessing**: three codes in a million count, and five tries to a challenge; the limits of [`iam_core::mfa::FactorLimits`] see
+///   to the rest.
+///
+/// ```
+/// use iam_core::mfa::{Enrolment, Factor, Label};
+/// use iam_core::random::OsRandomness;
+/// use iam_mfa::Totp;
+///
+/// let label = Label { service: "Acme & Co", account: "amy" };
+/// let Enrolment::Secret { typed, uri, .. } = Totp::new().enrol(&label, &OsRandomness)? else { unreachable!() };
+/// assert_eq!(typed.len(), 32);
+/// assert!(uri.starts_with("otpauth://totp/Acme%20%26%20Co:amy?secret="));
+/// # Ok::<_, iam_core::random::RandomnessUnavailable>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Totp {
+    /// How many steps before and after this one count.
+    window: i64,
+}
+
+impl Totp {
+    /// Takes the code of this step, of the one before and of the one after.
+    pub const fn new() -> Self {
+        Self { window: 1 }
+    }
+
+    /// Takes the code of this step only: for devices whose clocks are right.
+    pub const fn strict() -> Self {
+        Self { window: 0 }
+    }
+}
+
+impl Default for Totp {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Factor for Totp {
+    fn kind(&self) -> FactorKind {
+        FactorKind::Totp
+    }
+
+    fn enrol(&self, label: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
+        let mut secret = Zeroizing::new(vec![0; SECRET_BYTES]);
+        random.fill(&mut secret)?;
+        let typed = Zeroizing::new(Secret::from(secret.as_slice()).to_base32());
+        let uri = uri(label, &typed);
+        Ok(Enrolment::Secret { secret, typed, uri })
+    }
+
+    /// Nothing to send and nothing to keep: the device knows what to show.
+    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
+        Ok(Start { send: None, answer: None })
+    }
+
+    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict {
+        if response.len() != usize::from(DIGITS) || !response.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Verdict::Rejected;
+        }
+        let Some(generator) = stored.secret.and_then(generator) else {
+            return Verdict::Rejected;
+        };
+        let this = stored.now.as_micros().div_euclid(STEP_MICROS);
+        // All candidates are computed and compared, whichever is right, and the latest that is right counts: should two steps have
+        // the same code, it does not come back for the second.
+        let mut found = -1_i64;
+        for step in this.saturating_sub(self.window)..=this.saturating_add(self.window) {
+            let seconds = u64::try_from(step).unwrap_or(0).saturating_mul(STEP_SECONDS);
+            let code = Zeroizing::new(generator.generate(seconds).to_string());
+            let right = code.as_bytes().ct_eq(response.as_bytes());
+            found.conditional_assign(&step, right);
+        }
+        // Steps before 1970 have no codes.
+        if found >= 0 && stored.last_step.is_none_or(|last| found > last) {
+            Verdict::AtStep(found)
+        } else {
+            Verdict::Rejected
+        }
+    }
+}
+
+/// What computes codes, or nothing when the secret is too short to be one of ours.
+fn generator(secret: &[u8]) -> Option<totp_rs::Totp> {
+    Builder::new()
+        .with_algorithm(Algorithm::SHA1)
+        .with_digits(DIGITS)
+        .with_step_duration(STEP_SECONDS)
+        .with_secret(secret)
+        .build()
+        .ok()
+}
+
+/// The URI that apps read, in the form that Google Authenticator made common: `otpauth://totp/ISSUER:ACCOUNT?secret=...`.
+fn uri(label: &Label<'_>, secret: &str) -> Zeroizing<String> {
+    // A colon parts issuer and account, even a percent-encoded one.
+    let (service, account) = (label.service.replace(':', "-"), label.account.replace(':', "-"));
+    let issuer = utf8_percent_encode(&service, RESERVED);
+    let account = utf8_percent_encode(&account, RESERVED);
+    // Room for all of it: a string that grows leaves copies of the secret behind.
+    let mut uri = Zeroizing::new(String::with_capacity(256 + 6 * service.len() + 3 * label.account.len()));
+    // Writing to a string does not fail.
+    let _ = write!(
+        uri,
+        "otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}&algorithm=SHA1&digits={DIGITS}&period={STEP_SECONDS}"
+    );
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use iam_core::clock::{Clock, ManualClock, Timestamp};
+    use iam_core::random::OsRandomness;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{self, stored};
+
+    /// The secret of RFC 4226, appendix D, and of RFC 6238, appendix B.
+    const RFC: &[u8; 20] = b"12345678901234567890";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn finish(totp: &Totp, secret: &[u8], last_step: Option<i64>, now: Timestamp, response: &str) -> Verdict {
+        testing::with_digest(|digest| {
+            totp.finish(&Stored { secret: Some(secret), last_step, now, ..stored(digest) }, response)
+        })
+    }
+
+    fn code_of(secret: &[u8], step: i64) -> String {
+        generator(secret).unwrap().generate(u64::try_from(step).unwrap() * STEP_SECONDS).to_string()
+    }
+
+    #[test]
+    fn rfc_6238() {
+        // Appendix B has eight digits; six are the last six of them.
+        for (seconds, code) in [
+            (59, "94287082"),
+            (1_111_111_109, "07081804"),
+            (1_111_111_111, "14050471"),
+            (1_234_567_890, "89005924"),
+            (2_000_000_000, "69279037"),
+            (20_000_000_000, "65353130"),
+        ] {
+            let verdict = finish(&Totp::strict(), RFC, None, at(seconds), &code[2..]);
+            assert_eq!(verdict, Verdict::AtStep(seconds / 30), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn rfc_4226() {
+        let codes = [
+            "755224", "287082", "359152", "969429", "338314", "254676", "287922", "162583", "399871",
+            "520489",
+        ];
+        for (counter, code) in (0_i64..).zip(codes) {
+            let verdict = finish(&Totp::strict(), RFC, None, at(counter * 30), code);
+            assert_eq!(verdict, Verdict::AtStep(counter));
+        }
+    }
+
+    #[test]
+    fn one_step_each_way_or_none() {
+        let clock = ManualClock::new(at(1_800_000_000));
+        let t = 1_800_000_000 / 30;
+        // At the first and at the last moment of a step.
+        for _ in 0..2 {
+            let counted = |totp: &Totp| {
+                let verdict = |step| finish(totp, RFC, None, clock.now(), &code_of(RFC, step));
+                (t - 2..=t + 2)
+                    .map(|step| {
+                        let verdict = verdict(step);
+                        assert!(verdict == Verdict::AtStep(step) || verdict == Verdict::Rejected);
+                        verdict != Verdict::Rejected
+                    })
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(counted(&Totp::new()), [false, true, true, true, false]);
+            assert_eq!(counted(&Totp::strict()), [false, false, true, false, false]);
+            clock.advance(Duration::from_micros(29_999_999));
+        }
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(finish(&Totp::strict(), RFC, None, clock.now(), &code_of(RFC, t)), Verdict::Rejected);
+    }
+
+    #[test]
+    fn a_code_works_once_and_ends_those_before_it() {
+        let (t, now) = (1_000, at(30_000));
+        let finish =
+            |last, step| finish(&Totp::new(), RFC, last, now, &code_of(RFC, step)) == Verdict::AtStep(step);
+        assert!(finish(None, t) && finish(Some(t - 1), t) && finish(Some(t), t + 1));
+        assert!(!finish(Some(t), t) && !finish(Some(t), t - 1) && !finish(Some(t + 1), t + 1));
+    }
+
+    #[test]
+    fn nothing_but_six_digits() {
+        let (now, code) = (at(59), "287082");
+        assert_eq!(finish(&Totp::new(), RFC, None, now, code), Verdict::AtStep(1));
+        for wrong in [
+            "",
+            " 287082",
+            "287082 ",
+            "287 082",
+            "+87082",
+            "+287082",
+            "-287082",
+            "0287082",
+            "94287082",
+            "28708",
+            "２８７０８２",
+            "28708２",
+            "287082\0",
+            "٢٨٧٠٨٢",
+            "0x4616a",
+            "2870.2",
+            "287083",
+        ] {
+            assert_eq!(finish(&Totp::new(), RFC, None, now, wrong), Verdict::Rejected, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn odd_things_in_store_are_rejected() {
+        for secret in [&b""[..], b"short"] {
+            assert_eq!(finish(&Totp::new(), secret, None, at(59), "287082"), Verdict::Rejected);
+        }
+        testing::with_digest(|digest| {
+            assert_eq!(Totp::new().finish(&stored(digest), "287082"), Verdict::Rejected);
+        });
+        for now in [i64::MIN, -1, i64::MAX] {
+            let now = Timestamp::from_micros(now);
+            assert!(matches!(
+                finish(&Totp::new(), RFC, None, now, "287082"),
+                Verdict::Rejected | Verdict::AtStep(_)
+            ));
+        }
+        // Before 1970 nothing is right, the code of step 0 included.
+        assert_eq!(finish(&Totp::strict(), RFC, None, at(-1), "755224"), Verdict::Rejected);
+        assert_eq!(finish(&Totp::strict(), RFC, Some(i64::MAX), at(59), "287082"), Verdict::Rejected);
+    }
+
+    fn enrolled(service: &str, account: &str) -> (Zeroizing<Vec<u8>>, String, url::Url) {
+        let enrolment = Totp::new().enrol(&Label { service, account }, &OsRandomness).unwrap();
+        let Enrolment::Secret { secret, typed, uri } = enrolment else { panic!("{enrolment:?}") };
+        (secret, typed.to_string(), uri.parse().unwrap())
+    }
+
+    #[test]
+    fn apps_can_read_what_is_enrolled() {
+        let (secret, typed, uri) = enrolled("Acme & Co: Söhne/100%", "a b+c:d@example.org?#");
+        assert_eq!((secret.len(), typed.len()), (20, 32));
+        assert!(typed.bytes().all(|byte| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte)));
+        assert_eq!(Secret::try_from_base32(&typed).unwrap().as_bytes(), secret.as_slice());
+
+        assert_eq!((uri.scheme(), uri.host_str()), ("otpauth", Some("totp")));
+        assert_eq!(uri.path(), "/Acme%20%26%20Co-%20S%C3%B6hne%2F100%25:a%20b%2Bc-d%40example.org%3F%23");
+        let pairs: Vec<_> = uri.query_pairs().into_owned().collect();
+        let expected = [
+            ("secret", typed.as_str()),
+            ("issuer", "Acme & Co- Söhne/100%"),
+            ("algorithm", "SHA1"),
+            ("digits", "6"),
+            ("period", "30"),
+        ];
+        assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+
+        let (other, ..) = enrolled("Acme", "amy");
+        assert_ne!(secret, other);
+    }
+
+    #[test]
+    fn without_randomness_there_is_no_secret() {
+        let label = Label { service: "s", account: "a" };
+        assert!(Totp::new().enrol(&label, &testing::NoRandomness).is_err());
+    }
+
+    /// Another implementation: oathtool of the OATH Toolkit, where it is installed.
+    #[test]
+    fn oathtool_agrees() {
+        let (secret, typed, _) = enrolled("Acme", "amy");
+        for step in [1_i64, 59_999_999, 60_000_000, 70_000_001] {
+            let now = format!("--now=@{}", step * 30 + 7);
+            let ran = Command::new("oathtool").args(["--totp=sha1", "--base32", &now, &typed]).output();
+            let Ok(output) = ran else {
+                eprintln!("skipped: oathtool is not installed");
+                return;
+            };
+            let code = String::from_utf8(output.stdout).unwrap();
+            let verdict = finish(&Totp::strict(), &secret, None, at(step * 30 + 7), code.trim());
+            assert_eq!(verdict, Verdict::AtStep(step), "{code:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            response in any::<String>(),
+            digits in "[0-9]{6}",
+            secret in proptest::collection::vec(any::<u8>(), 0..40),
+            now in any::<i64>(),
+            last in any::<Option<i64>>(),
+        ) {
+            let now = Timestamp::from_micros(now);
+            let _ = finish(&Totp::new(), &secret, last, now, &digits);
+            let six_digits = response.len() == 6 && response.bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert!(six_digits || finish(&Totp::new(), &secret, last, now, &response) == Verdict::Rejected);
+        }
+    }
+}
