@@ -235,6 +235,18 @@ impl<C: Link> Accounts for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn hold(&mut self, id: AccountId, expected: AuthVersion) -> Result<bool, StoreError> {
+        // There is one writer: whoever has a unit of work holds everything.
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM iam_user_account WHERE id = ? AND auth_version = ? AND status = 'active')",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(expected.as_i64())
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
+    }
+
     async fn raise_version(
         &mut self,
         id: AccountId,

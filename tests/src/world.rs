@@ -10,12 +10,14 @@ use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::id::AccountId;
 use iam_core::keys::{Keys, SecretKey};
+use iam_core::outbox::{Channel, Content};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
+use iam_mfa::MemorySender;
 use tokio::net::TcpListener;
 
 use crate::database::{LockedSessions, Opened, Raw};
@@ -49,6 +51,8 @@ pub struct World {
     backend: Backend,
     /// Where its data lies.
     pub database: Arc<Database>,
+    /// What was sent by e-mail.
+    pub mail: MemorySender,
     store: Arc<dyn Store>,
     raw: Raw,
 }
@@ -139,12 +143,14 @@ impl World {
             .argon2(Argon2Params::danger_weak_for_tests())
             .clock(Arc::clone(&clock))
             .base_url(format!("http://localhost:{}", address.port()).parse().unwrap());
+        let mail = MemorySender::new(Channel::Email);
+        let builder = builder.factors(iam_mfa::standard()).sender(mail.clone());
         let iam = set_up(builder).build().await.unwrap();
         match adapter {
             Adapter::Axum => serve_axum(listener, &iam).await,
             Adapter::Actix => serve_actix(listener, &iam).await,
         }
-        Self { iam, clock, faults, address, adapter, backend, database, store, raw }
+        Self { iam, clock, faults, address, adapter, backend, database, mail, store, raw }
     }
 
     /// Adds somebody.
@@ -203,6 +209,28 @@ impl World {
     /// A text from the database.
     pub async fn text(&self, sql: &'static str) -> String {
         self.raw.text(sql).await
+    }
+
+    /// The codes that were sent by e-mail, oldest first.
+    pub fn codes(&self) -> Vec<String> {
+        let messages = self.mail.messages().into_iter();
+        messages
+            .filter_map(|message| match message.content {
+                Content::Code { code, .. } => Some(code),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The notices that were sent, oldest first.
+    pub fn notices(&self) -> Vec<&'static str> {
+        let messages = self.mail.messages().into_iter();
+        messages
+            .filter_map(|message| match message.content {
+                Content::Notice { notice, .. } => Some(notice.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// The audit log, oldest first.

@@ -1,6 +1,7 @@
 //! One function per promise.
 
 mod account;
+mod factors;
 mod guards;
 mod limits;
 mod login;
@@ -11,6 +12,7 @@ mod sessions;
 mod trouble;
 
 pub use account::*;
+pub use factors::*;
 pub use guards::*;
 pub use limits::*;
 pub use login::*;
@@ -60,6 +62,21 @@ macro_rules! every_scenario {
             the_first_administrator_comes_by_a_link
             native_clients_live_by_bearer_tokens
             a_sign_in_for_a_token_is_limited_alike
+            // second factors
+            an_app_is_added_and_asked_for
+            pages_ask_for_the_second_step
+            native_clients_verify_by_bearer_tokens
+            a_code_of_an_app_works_once
+            of_many_right_codes_at_once_one_signs_in
+            of_many_wrong_codes_at_once_five_are_looked_at
+            endless_sign_ins_give_no_endless_tries
+            codes_come_by_mail
+            recovery_codes_work_once
+            factors_are_changed_with_a_fresh_proof
+            a_second_factor_is_due_for_ten_minutes
+            secrets_of_factors_are_bound_to_their_rows
+            mail_that_fails_delays_nobody
+            changes_are_told_to_their_owner
             // guards
             roles_are_asked_for
             somebody_elses_document_looks_like_a_missing_one

@@ -1,4 +1,0 @@
-//! Placeholder until merged.
-pub(crate) fn svg(_text: &str) -> Option<String> {
-    None
-}
