@@ -27,6 +27,7 @@ mod message;
 mod next;
 mod pages;
 mod problem;
+mod qr;
 mod respond;
 mod rule;
 pub mod settings;
