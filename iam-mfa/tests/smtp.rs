@@ -1,5 +1,7 @@
 //! `Smtp` against a server that follows a script: what comes of a message, whatever the server does and whenever.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -33,6 +35,7 @@ struct Seen {
     commands: Vec<String>,
     mails: Vec<String>,
     fault: Option<(&'static str, Act, usize)>,
+    starttls: Option<&'static str>,
 }
 
 impl Server {
@@ -57,7 +60,7 @@ impl Server {
     }
 
     fn fail(&self, step: &'static str, act: Act, times: usize) {
-        assert!(STEPS.contains(&step));
+        assert!(step == "RSET" || STEPS.contains(&step));
         self.seen.lock().unwrap().fault = Some((step, act, times));
     }
 
@@ -87,6 +90,14 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> io::Result<()> {
         seen.lock().unwrap().commands.push(command.clone());
         let verb = command.split(' ').next().unwrap().to_owned();
         let goes_on = match verb.as_str() {
+            "STARTTLS" => {
+                let said = seen.lock().unwrap().starttls.unwrap_or_default();
+                reply(&mut stream, said).await?;
+                std::future::pending().await
+            }
+            "EHLO" if seen.lock().unwrap().starttls.is_some() => {
+                reply(&mut stream, "250-test\r\n250 STARTTLS").await?
+            }
             "EHLO" => {
                 answer(&mut stream, &seen, "EHLO", "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN").await?
             }
@@ -107,7 +118,7 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> io::Result<()> {
                     goes_on
                 }
             }
-            "RSET" | "NOOP" => reply(&mut stream, "250 ok").await?,
+            "RSET" => answer(&mut stream, &seen, "RSET", "250 ok").await?,
             "QUIT" => return reply(&mut stream, "221 bye").await.map(drop),
             _ => reply(&mut stream, "500 what?").await?,
         };
@@ -145,10 +156,10 @@ async fn reply(stream: &mut BufReader<TcpStream>, text: &str) -> io::Result<bool
 }
 
 fn code() -> Message {
-    message("bob@globex.example", json!({ "code": { "code": "01234567", "minutes": 5 } }))
+    message("bob@globex.example", &json!({ "code": { "code": "01234567", "minutes": 5 } }))
 }
 
-fn message(to: &str, content: serde_json::Value) -> Message {
+fn message(to: &str, content: &serde_json::Value) -> Message {
     serde_json::from_value(json!({ "to": to, "username": "bob", "content": content })).unwrap()
 }
 
@@ -207,7 +218,7 @@ async fn every_notice_arrives() {
     for notice in iam_core::outbox::Notice::ALL {
         let content =
             json!({ "notice": { "notice": notice, "at": "2026-01-01T00:00:00.000001Z", "address": null } });
-        smtp.send("Acme", &message("bob@globex.example", content)).await.unwrap();
+        smtp.send("Acme", &message("bob@globex.example", &content)).await.unwrap();
     }
     assert_eq!((server.mails().len(), server.connections()), (iam_core::outbox::Notice::ALL.len(), 1));
 }
@@ -310,6 +321,13 @@ async fn connections_are_used_again_while_they_are_good() {
     assert_eq!(kind(&smtp.send("Acme", &code()).await), "not now");
     smtp.send("Acme", &code()).await.unwrap();
     assert_eq!((server.mails().len(), server.connections()), (23, 3));
+
+    // One that died while nobody used it costs no message.
+    for act in [Act::Drop, Act::Say("421 idle for too long"), Act::Hang] {
+        server.fail("RSET", act, 1);
+        smtp.send("Acme", &code()).await.unwrap();
+    }
+    assert_eq!((server.mails().len(), server.connections()), (26, 6));
 }
 
 #[tokio::test]
@@ -346,9 +364,38 @@ async fn no_text_is_an_address_but_an_address() {
         "bob@globex.example, eve@evil.example",
     ] {
         let content = json!({ "code": { "code": "01234567", "minutes": 5 } });
-        assert_eq!(kind(&smtp.send("Acme", &message(to, content)).await), "refused", "{to:?}");
+        assert_eq!(kind(&smtp.send("Acme", &message(to, &content)).await), "refused", "{to:?}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_address_beyond_ascii_goes_only_where_it_is_understood() {
+    let content = json!({ "code": { "code": "01234567", "minutes": 5 } });
+    let message = message("jürgen@globex.example", &content);
+    let server = Server::start().await;
+    assert_eq!(kind(&server.smtp().build().unwrap().send("Acme", &message).await), "refused");
+    let server =
+        Server::with("EHLO", Act::Say("250-test\r\n250-SMTPUTF8\r\n250-8BITMIME\r\n250 AUTH PLAIN")).await;
+    server.smtp().build().unwrap().send("Acme", &message).await.unwrap();
+    let commands = server.seen.lock().unwrap().commands.clone();
+    assert_eq!(commands[2], "MAIL FROM:<no-reply@acme.example> SMTPUTF8 BODY=8BITMIME");
+}
+
+#[tokio::test]
+async fn answers_from_before_the_encryption_are_not_taken_for_answers_within_it() {
+    let server = Server::start().await;
+    let injected =
+        "220 go on\r\n250-test\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n354 go on\r\n250 queued";
+    server.seen.lock().unwrap().starttls = Some(injected);
+    let smtp = Smtp::from_url(&format!("smtp://amy:s3cret@127.0.0.1:{}", server.port));
+    let began = Instant::now();
+    let result = smtp.from("a@acme.example").build().unwrap().send("Acme", &code()).await;
+    // They are no TLS. Had they been read ahead, the handshake would wait for a server that never answers.
+    assert_eq!(kind(&result), "not now");
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("STARTTLS: ") && error.contains("corrupt"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 /// By hand, against a real server: `IAM_TEST_SMTP_URL=smtp://user:password@localhost:587`, with `IAM_TEST_SMTP_ROOT` for the file of
@@ -367,7 +414,7 @@ async fn a_real_server() {
     for _ in 0..count {
         let began = Instant::now();
         let content = json!({ "code": { "code": "01234567", "minutes": 5 } });
-        let result = smtp.send("Acme", &message(&to, content)).await;
+        let result = smtp.send("Acme", &message(&to, &content)).await;
         println!("{result:?} after {:?}", began.elapsed());
     }
 }

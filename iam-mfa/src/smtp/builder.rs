@@ -184,7 +184,7 @@ mod tests {
                     .from("amy\r\nBcc: x@y.example")
                     .root_certificates("no certificate")
                     .text("code.subjekt", "x")
-                    .timeout(Duration::from_secs(60))
+                    .timeout(Duration::from_mins(1))
             ),
             [
                 "the URL of the mail server can't be read",

@@ -14,7 +14,7 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::{Extension, MailParameter};
+use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 use lettre::{Address, transport::smtp};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
@@ -109,7 +109,7 @@ impl Smtp {
         Ok(format!("<{:032x}@{}>", u128::from_be_bytes(id), self.from.email.domain()))
     }
 
-    async fn deliver(&self, letter: &Letter, stage: &mut Stage) -> Result<(), smtp::Error> {
+    async fn deliver(&self, letter: &Letter, stage: &mut Stage) -> Result<(), SendError> {
         let mut connection = match self.kept().await {
             Some(connection) => connection,
             None => self.server.connect(stage).await?,
@@ -117,13 +117,13 @@ impl Smtp {
         let result = hand_over(&mut connection, letter, stage).await;
         // A server that said no is there for the next message; 421 means that it leaves.
         let stays = match &result {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(error) => error.status().is_some_and(|code| u16::from(code) != 421),
         };
         if stays {
             self.keep(connection);
         }
-        result
+        result.map_err(|error| stage.verdict(&error))?
     }
 
     /// A connection from before that still answers. RSET takes back whatever was begun on it.
@@ -133,7 +133,13 @@ impl Smtp {
             return Some(connection);
         }
         // The others are as old or older: to ask each would take the time that the message needs.
-        self.idle().clear();
+        let others = std::mem::take(&mut *self.idle());
+        tokio::spawn(async move {
+            for (mut connection, _) in others.into_iter().chain([(connection, since)]) {
+                // A goodbye, for those that are still there to hear it.
+                let _ = timeout(CHECK, connection.abort()).await;
+            }
+        });
         None
     }
 
@@ -166,7 +172,7 @@ impl OtpSender for Smtp {
         let letter = self.letter(service, message)?;
         let mut stage = Stage::Connection;
         match timeout(self.timeout, self.deliver(&letter, &mut stage)).await {
-            Ok(result) => result.map_err(|error| stage.verdict(&error)),
+            Ok(result) => result,
             Err(_) if stage == Stage::Message => {
                 Err(SendError::Unknown(format!("{stage}: no answer in time")))
             }
@@ -182,25 +188,32 @@ struct Letter {
     text: Zeroizing<Vec<u8>>,
 }
 
-/// One mail transaction (RFC 5321, 3.3). The steps are taken one by one to know how far it came when it fails.
+/// One mail transaction (RFC 5321, 3.3). The steps are taken one by one to know how far it came when it fails. The error within is
+/// what we have to say ourselves.
 async fn hand_over(
     connection: &mut AsyncSmtpConnection,
     letter: &Letter,
     stage: &mut Stage,
-) -> Result<(), smtp::Error> {
+) -> Result<Result<(), SendError>, smtp::Error> {
     *stage = Stage::Sender;
-    let international = !letter.to.to_string().is_ascii()
-        && connection.server_info().supports_feature(Extension::SmtpUtfEight);
-    let parameters = if international { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    let mut parameters = Vec::new();
+    if !letter.to.to_string().is_ascii() {
+        // RFC 6531: what is not ASCII is for servers that say that they can read it. Others may send it to who knows whom.
+        let server = connection.server_info();
+        if ![Extension::SmtpUtfEight, Extension::EightBitMime].iter().all(|one| server.supports_feature(*one))
+        {
+            return Ok(Err(SendError::Refused("the mail server takes no such address: SMTPUTF8".to_owned())));
+        }
+        parameters = vec![MailParameter::SmtpUtfEight, MailParameter::Body(MailBodyParameter::EightBitMime)];
+    }
     connection.command(Mail::new(Some(letter.from.clone()), parameters)).await?;
-    // Where the server does not take addresses beyond ASCII, it says so itself.
     *stage = Stage::Recipient;
     connection.command(Rcpt::new(letter.to.clone(), Vec::new())).await?;
     *stage = Stage::Data;
     connection.command(Data).await?;
     *stage = Stage::Message;
     connection.message(&letter.text).await?;
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// How far a message has come.
@@ -226,9 +239,8 @@ impl Stage {
                 530 | 534 | 535 | 538 => SendError::NotNow(text),
                 _ => SendError::Refused(text),
             },
-            Some(_) => SendError::NotNow(text),
             None if self == Self::Message => SendError::Unknown(text),
-            None => SendError::NotNow(text),
+            Some(_) | None => SendError::NotNow(text),
         }
     }
 
@@ -258,7 +270,7 @@ fn described(error: &smtp::Error) -> String {
         return if error.is_response() {
             "the answer was cut off, or is no SMTP".to_owned()
         } else {
-            error.to_string().replace(char::is_control, " ")
+            innermost(error)
         };
     };
     let said = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -266,6 +278,15 @@ fn described(error: &smtp::Error) -> String {
         Some(enhanced) => format!("{code} {enhanced}"),
         None => code.to_string(),
     }
+}
+
+/// The cause of causes, which says what happened.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string().replace(char::is_control, " ")
 }
 
 /// Whether it is a status code of RFC 3463, such as `5.1.1`.

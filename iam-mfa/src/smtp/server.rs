@@ -1,10 +1,15 @@
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use lettre::transport::smtp::Error;
+use iam_core::outbox::SendError;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use url::{Host, Url};
 
 use super::Stage;
@@ -102,23 +107,88 @@ pub(super) struct Server {
 
 impl Server {
     /// A connection that is encrypted and signed in.
-    pub(super) async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, Error> {
+    pub(super) async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, SendError> {
         let Location { encryption, host, port, credentials } = &self.location;
-        let hello = ClientId::default();
+        let (host, hello) = ((host.as_str(), *port), ClientId::default());
         *stage = Stage::Connection;
-        let tls = (*encryption == Encryption::Implicit).then(|| self.tls.clone());
         // No time-out but that of the whole message, which encloses this.
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1((host.as_str(), *port), None, &hello, tls, None).await?;
+        let mut connection = if *encryption == Encryption::Implicit {
+            AsyncSmtpConnection::connect_tokio1(host, None, &hello, Some(self.tls.clone()), None).await
+        } else {
+            let stream = TcpStream::connect(host).await;
+            let stream = stream.map_err(|error| SendError::NotNow(format!("{stage}: {error}")))?;
+            // A message and its end are two packets; the second must not wait until the first was received.
+            let _ = stream.set_nodelay(true);
+            let stream = Box::new(ByLine { stream, encrypted: false });
+            AsyncSmtpConnection::connect_with_transport(stream, &hello).await
+        }
+        .map_err(|error| stage.verdict(&error))?;
         if *encryption == Encryption::StartTls {
             *stage = Stage::Encryption;
-            connection.starttls(self.tls.clone(), &hello).await?;
+            connection.starttls(self.tls.clone(), &hello).await.map_err(|error| stage.verdict(&error))?;
         }
         if let Some(credentials) = credentials {
             *stage = Stage::SignIn;
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await?;
+            let mechanisms = [Mechanism::Plain, Mechanism::Login];
+            connection.auth(&mechanisms, credentials).await.map_err(|error| stage.verdict(&error))?;
         }
         Ok(connection)
+    }
+}
+
+/// A stream of which nothing is read ahead before it is encrypted.
+///
+/// Whoever sits on the way can send more than the answer to STARTTLS. Read ahead, that would be taken for answers which came
+/// encrypted; left in the stream, it is no TLS, and the connection fails.
+#[derive(Debug)]
+struct ByLine {
+    stream: TcpStream,
+    encrypted: bool,
+}
+
+/// How every TLS handshake begins, and no command of SMTP.
+const HANDSHAKE: u8 = 0x16;
+
+impl AsyncRead for ByLine {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.encrypted || buffer.remaining() == 0 {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        // Byte by byte: what is said in the clear is some lines.
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut one))?;
+        buffer.put_slice(one.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ByLine {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.encrypted |= bytes.first() == Some(&HANDSHAKE);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl AsyncTokioStream for ByLine {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
     }
 }
 
