@@ -1,7 +1,5 @@
 //! QR codes (ISO/IEC 18004) as SVG: how a secret gets from a page into a device.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the page that shows it is to come"))]
-
 use std::fmt::Write as _;
 
 use qrcodegen::{QrCode, QrCodeEcc};

@@ -18,6 +18,7 @@ pub const MAX_FORM_BYTES: usize = 64 * 1024;
 pub async fn readiness(iam: &Iam) -> (u16, &'static str) {
     match iam.readiness().await {
         Ok(Readiness::Ready) => (200, "ready"),
+        Ok(Readiness::MessagesWait) => (503, "messages wait, and no worker sends them"),
         Ok(_) => (503, "the database was not migrated"),
         Err(_) => (503, "the database can't be reached"),
     }

@@ -8,8 +8,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use iam_core::Iam;
+use iam_core::account::Username;
 use iam_core::flow::Actor;
+use iam_core::outbox::Channel;
 use iam_core::store::StoreError;
+use iam_mfa::{Console, Smtp};
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
 use iam_web::settings::{Database, IamSettings, Mode};
@@ -104,6 +107,10 @@ where
     if asked {
         return Ok(());
     }
+    let mut arguments = std::env::args().skip_while(|argument| argument != "reset-factors");
+    if arguments.next().is_some() {
+        return reset_factors(&iam, arguments.next().as_deref()).await;
+    }
     let documents = Documents::of_the_example(&iam).await?;
 
     let listener = TcpListener::bind(settings.listen).await;
@@ -125,6 +132,19 @@ async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn
         None if asked => eprintln!("There is an administrator already."),
         None => {}
     }
+    Ok(())
+}
+
+/// The way back in for somebody who has lost all of their second factors. Whoever runs the service has made sure who asks.
+async fn reset_factors(iam: &Iam, name: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let name = name.ok_or("reset-factors: whose? Give the user name")?;
+    let account = iam.account_by_username(&Username::parse(name)?).await?;
+    let account = account.ok_or_else(|| format!("reset-factors: there is no account `{name}`"))?;
+    let removed = iam.reset_factors(account.id, &Actor::service()).await?;
+    iam.deliver().await?;
+    eprintln!(
+        "{removed} second factors of `{name}` were taken away: the password alone signs in, until a new one is added."
+    );
     Ok(())
 }
 
@@ -170,7 +190,21 @@ async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
         }
         other => return Err(format!("IAM_DATABASE_URL: {other:?} is not supported by this example").into()),
     };
-    Ok(builder.service("Example").build().await?)
+    let builder = builder.service("Example").factors(iam_mfa::standard());
+    let builder = match &settings.mail {
+        Some(mail) => {
+            let smtp = Smtp::from_url(&mail.url).from(&mail.from).build();
+            builder.sender(smtp.map_err(|error| format!("SMTP_URL, SMTP_FROM: {error}"))?)
+        }
+        None if settings.mode == Mode::Development => builder.sender(Console::new(Channel::Email)),
+        None => {
+            tracing::warn!(
+                "SMTP_URL is not set: no codes by e-mail, and nobody is told of changes to their account"
+            );
+            builder
+        }
+    };
+    Ok(builder.build().await?)
 }
 
 /// Ctrl-C, or what a service manager sends.

@@ -14,6 +14,7 @@
 //! | `IAM_PASSWORD_PEPPER` | [`IamBuilder::password_pepper`] |
 //! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
+//! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
 //! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
 //! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
@@ -123,6 +124,8 @@ pub struct IamSettings {
     pub sessions: SessionPolicy,
     /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
     pub audit_retention: Duration,
+    /// `SMTP_URL` and `SMTP_FROM`: the server that takes mails, for a sender such as `iam_mfa::Smtp`.
+    pub mail: Option<MailServer>,
     proxies: (TrustedProxies, ForwardHeader),
     keys: Option<Keys>,
     pepper: Option<PepperRing>,
@@ -168,6 +171,22 @@ impl DatabaseUrl {
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DatabaseUrl(..)")
+    }
+}
+
+/// A server that takes mails. Its URL may hold a password, so it never shows.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MailServer {
+    /// `SMTP_URL`.
+    pub url: String,
+    /// `SMTP_FROM`.
+    pub from: String,
+}
+
+impl fmt::Debug for MailServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailServer").field("from", &self.from).finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,7 @@ use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
 
-use super::{Database, DatabaseUrl, DemoUser, IamSettings, Mode};
+use super::{Database, DatabaseUrl, DemoUser, IamSettings, MailServer, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
 
 pub(super) struct Reader<'a> {
@@ -34,6 +34,7 @@ impl Reader<'_> {
         let sessions = self.sessions();
         let proxies = self.proxies(mode);
         let audit_retention = self.audit_retention();
+        let mail = self.mail();
         let administrator = self.administrator();
         let demo_users = self.demo_users(mode);
         if mode == Mode::Development && listen.is_some_and(|listen: SocketAddr| !listen.ip().is_loopback()) {
@@ -51,6 +52,7 @@ impl Reader<'_> {
             database: database?,
             sessions: sessions?,
             audit_retention: audit_retention?,
+            mail: mail?,
             proxies: proxies?,
             keys,
             pepper: pepper?,
@@ -122,6 +124,22 @@ impl Reader<'_> {
             }
         }
         Some(origins)
+    }
+
+    /// Both or none. What the URL says is its sender's to judge.
+    fn mail(&mut self) -> Option<Option<MailServer>> {
+        match (self.get("SMTP_URL"), self.get("SMTP_FROM")) {
+            (None, None) => Some(None),
+            (Some(url), Some(from)) => Some(Some(MailServer { url, from })),
+            (Some(_), None) => {
+                self.problem("SMTP_FROM", "is missing: the address that mails come from");
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("SMTP_URL", "is missing, such as smtps://user:password@mail.example.com");
+                None
+            }
+        }
     }
 
     fn database(&mut self, mode: Mode) -> Option<Database> {

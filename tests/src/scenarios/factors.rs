@@ -72,9 +72,8 @@ async fn add_app(world: &World, browser: &mut Browser, name: &str) -> (App, Stri
     assert_eq!(secret.len(), 32, "160 bits");
     assert!(begun.json()["otpauth_uri"].as_str().unwrap().starts_with("otpauth://totp/"));
     let (app, id) = (App::from_base32(&secret), begun.json()["id"].as_str().unwrap().to_owned());
-    let done = browser
-        .post_json(&format!("{FACTORS}/{id}/confirm"), &json!({"code": app.code(world, 0)}))
-        .await;
+    let done =
+        browser.post_json(&format!("{FACTORS}/{id}/confirm"), &json!({"code": app.code(world, 0)})).await;
     assert_eq!(done.status, 200, "{}", done.body);
     (app, id)
 }
@@ -127,7 +126,11 @@ pub async fn an_app_is_added_and_asked_for(adapter: Adapter, backend: Backend) {
     let before = browser.session_cookie().unwrap().to_owned();
     let unconfirmed = browser.post_json(FACTORS, &json!({"kind": "totp", "name": "old phone"})).await;
     assert_eq!(unconfirmed.status, 201);
-    assert_eq!(half_signed_in(&world, "amy").await, "authenticated", "what nobody confirmed is not asked for");
+    assert_eq!(
+        half_signed_in(&world, "amy").await,
+        "authenticated",
+        "what nobody confirmed is not asked for"
+    );
     let (app, id) = add_app(&world, &mut browser, "phone").await;
     assert_ne!(browser.session_cookie().unwrap(), before, "another token");
     assert_eq!(elsewhere.get("/api/v1/me").await.status, 401, "ended");
@@ -143,7 +146,11 @@ pub async fn an_app_is_added_and_asked_for(adapter: Adapter, backend: Backend) {
     let answer = browser.api_sign_in("amy", PASSWORD).await;
     assert_eq!(answer.json()["methods"], json!(["totp"]));
     // What the password alone gave opens nothing but the second factor.
-    assert!(answer.set_cookies().iter().all(|line| !line.starts_with("iam_device")), "{:?}", answer.set_cookies());
+    assert!(
+        answer.set_cookies().iter().all(|line| !line.starts_with("iam_device")),
+        "{:?}",
+        answer.set_cookies()
+    );
     for path in ["/reports", "/documents/1", "/api/v1/me", "/api/v1/account/sessions", FACTORS] {
         let refused = browser.get(path).await;
         assert_eq!(refused.status, 401, "{path}");
@@ -161,9 +168,12 @@ pub async fn an_app_is_added_and_asked_for(adapter: Adapter, backend: Backend) {
     assert_eq!(verify(&mut old, &app.code(&world, 1)).await.status, 401, "it is over");
     let me = browser.get("/api/v1/me").await.json();
     assert_eq!(me["session"]["amr"], json!(["pwd", "otp"]));
-    for (event, times) in
-        [("mfa_factor_added", 1), ("authn_mfa_success", 1), ("authn_mfa_fail", 1), ("authn_first_factor_success", 1)]
-    {
+    for (event, times) in [
+        ("mfa_factor_added", 1),
+        ("authn_mfa_success", 1),
+        ("authn_mfa_fail", 1),
+        ("authn_first_factor_success", 1),
+    ] {
         assert_eq!(world.logged(event).await, times, "{event}");
     }
 }
@@ -180,8 +190,7 @@ pub async fn pages_ask_for_the_second_step(adapter: Adapter, backend: Backend) {
     let mut browser = world.browser();
     let page = browser.open("/auth/login?next=/reports").await;
     let token = page.csrf_token();
-    let fields =
-        [("username", "amy"), ("password", PASSWORD), ("csrf_token", &token), ("next", "/reports")];
+    let fields = [("username", "amy"), ("password", PASSWORD), ("csrf_token", &token), ("next", "/reports")];
     let answer = browser.submit("/auth/login", &fields).await;
     assert_eq!((answer.status, answer.location()), (303, "/auth/mfa/verify?next=/reports"));
     let stopped = browser.open("/reports?a=b").await;
@@ -233,7 +242,11 @@ pub async fn native_clients_verify_by_bearer_tokens(adapter: Adapter, backend: B
     };
     let mut as_cookie = world.browser();
     as_cookie.cookies.insert("iam_session".into(), token.to_owned());
-    assert_eq!(verify(&mut as_cookie, &app.code(&world, 0)).await.status, 401, "carried otherwise it is nothing");
+    assert_eq!(
+        verify(&mut as_cookie, &app.code(&world, 0)).await.status,
+        401,
+        "carried otherwise it is nothing"
+    );
     let asked = post(&mut client, CHALLENGE, json!({"method": "totp"})).await;
     assert_eq!((asked.status, &asked.json()["resend_after"]), (200, &Value::Null), "{}", asked.body);
     for (body, status) in [
@@ -495,10 +508,15 @@ pub async fn factors_are_changed_with_a_fresh_proof(adapter: Adapter, backend: B
         browser.post_json("/api/v1/auth/reauthenticate", &json!({"password": PASSWORD})).await.status,
         200
     );
-    for (method, path) in [("DELETE", path.as_str()), ("POST", FACTORS), ("POST", "/api/v1/account/recovery-codes")]
+    for (method, path) in
+        [("DELETE", path.as_str()), ("POST", FACTORS), ("POST", "/api/v1/account/recovery-codes")]
     {
         let stale = send_json(&mut browser, method, path, &body).await;
-        assert_eq!((stale.status, &stale.json()["code"]), (401, &json!("mfa_reauthentication_required")), "{path}");
+        assert_eq!(
+            (stale.status, &stale.json()["code"]),
+            (401, &json!("mfa_reauthentication_required")),
+            "{path}"
+        );
     }
     assert_eq!(verify(&mut browser, &app.wrong(&world)).await.status, 401);
     assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.status, 200);
@@ -573,8 +591,10 @@ pub async fn mail_that_fails_delays_nobody(adapter: Adapter, backend: Backend) {
     let known = world.codes().len();
     let mut later = half_way(&world, "eve").await;
     assert_eq!(later.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status, 200);
-    until(async || world.count("SELECT count(*) FROM iam_outbox WHERE state = 'waiting' AND attempts > 0").await > 0)
-        .await;
+    until(async || {
+        world.count("SELECT count(*) FROM iam_outbox WHERE state = 'waiting' AND attempts > 0").await > 0
+    })
+    .await;
     world.mail.set_outcome(MemoryOutcome::Accept);
     world.later(3);
     let code = mailed(&world, known).await;
@@ -587,7 +607,8 @@ pub async fn mail_that_fails_delays_nobody(adapter: Adapter, backend: Backend) {
     let page = refused.open("/auth/mfa/verify").await;
     assert!(page.body.contains("could not be delivered"), "{}", page.body);
     // Nothing that is over holds a message.
-    let kept = "SELECT count(*) FROM iam_outbox WHERE sealed IS NOT NULL AND state NOT IN ('waiting', 'claimed')";
+    let kept =
+        "SELECT count(*) FROM iam_outbox WHERE sealed IS NOT NULL AND state NOT IN ('waiting', 'claimed')";
     assert_eq!(world.count(kept).await, 0);
 }
 
