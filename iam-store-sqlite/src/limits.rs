@@ -165,11 +165,7 @@ impl<C: Link> Limits for Work<C> {
     }
 
     async fn forget(&mut self, key: &LimitKey) -> Result<(), StoreError> {
-        sqlx::query(FORGET)
-            .bind(&key.as_bytes()[..])
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
+        sqlx::query(FORGET).bind(&key.as_bytes()[..]).execute(self.connection()).await.map_err(failed)?;
         Ok(())
     }
 
@@ -217,5 +213,9 @@ impl<C: Link> Work<C> {
 
 fn slot(row: &SqliteRow) -> Result<Slot, StoreError> {
     let columns = Columns { table: "iam_rate_limit", row };
-    Ok(Slot { count: columns.count("count")?, since: columns.time("since")?, number: columns.count("number")? })
+    Ok(Slot {
+        count: columns.count("count")?,
+        since: columns.time("since")?,
+        number: columns.count("number")?,
+    })
 }

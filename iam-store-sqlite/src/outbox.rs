@@ -28,7 +28,8 @@ const CLAIM: &str = "UPDATE iam_outbox SET state = 'claimed', attempts = attempt
         LIMIT ?3))
     RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at, attempts, lost";
 
-const REPLACE: &str = "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
+const REPLACE: &str =
+    "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
     WHERE challenge_id = ?2 AND settled_at IS NULL";
 
 const EXPIRE: &str = "UPDATE iam_outbox SET state = 'expired', sealed = NULL, claimed_at = NULL, settled_at = ?1
