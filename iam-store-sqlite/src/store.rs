@@ -315,7 +315,7 @@ pub(crate) mod plans {
 
     use super::SqliteStore;
 
-    /// Each statement uses these indexes, and none reads a whole table or sorts one.
+    /// Each statement uses these indexes, and none reads a whole table.
     pub(crate) async fn assert_by_index(statements: &[(&str, &[&str])]) {
         let store = SqliteStore::open_in_memory().await.unwrap();
         store.migrate().await.unwrap();

@@ -2,6 +2,7 @@
 
 use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier};
 use iam_core::parent::ParentStatus;
+use iam_core::session::EndReason;
 use iam_core::store::LoginCandidate;
 
 use super::*;
@@ -79,6 +80,11 @@ pub async fn an_external_id_is_set_taken_away_and_found_by(store: &dyn Store) {
     assert_eq!(set_external_id(store, 2, None).await, Insert::Inserted, "any number have none");
     assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Inserted);
     assert_eq!(owner_of(store, "key").await, Some(account_id(2)));
+    assert_eq!(
+        set_external_id(store, 9, Some("other")).await,
+        Insert::Inserted,
+        "an account that is not there"
+    );
 }
 
 pub async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
@@ -112,6 +118,7 @@ pub async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
     assert_eq!(found.auth_version, AuthVersion::FIRST);
     assert_eq!(found.password, Some(hash("$test$1")));
     assert_eq!(found.parent, Some((parent(1).id, ParentStatus::Active)));
+    assert!(!found.second_factor);
 
     let mut unit = store.begin().await.unwrap();
     assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
@@ -180,6 +187,81 @@ pub async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Stor
     assert!(!rehash(2, "$test$2").await, "not active");
 }
 
+pub async fn raise_version_asks_for_the_version_and_an_active_account(store: &dyn Store) {
+    add_account(store).await;
+    let raise = async |version: AuthVersion| {
+        let mut unit = store.begin().await.unwrap();
+        let done = unit.accounts().raise_version(account_id(1), version, after(1)).await.unwrap();
+        unit.commit().await.unwrap();
+        done
+    };
+    let (one, two) = (AuthVersion::FIRST, AuthVersion::FIRST.next());
+    assert!(!raise(two).await, "another version");
+    assert!(raise(one).await);
+    assert!(!raise(one).await, "raised before");
+    let changed = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!((changed.auth_version, changed.updated_at), (two, after(1)));
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
+    assert!(!raise(two.next()).await, "not active");
+}
+
+async fn verify_email(store: &dyn Store, n: u8, email: &str) -> Insert {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.accounts().verify_email(account_id(n), &address(email), after(1)).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+pub async fn an_address_is_set_as_verified_unless_another_account_has_it(store: &dyn Store) {
+    let mut unverified = account(1);
+    unverified.email = Some(address("a@example.com"));
+    for account in [unverified, verified(2, "b@example.com")] {
+        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+    }
+    assert_eq!(verify_email(store, 1, "b@example.com").await, Insert::Taken);
+    let kept = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!((kept.email, kept.email_verified_at), (Some(address("a@example.com")), None));
+    assert_eq!(verify_email(store, 1, "a@example.com").await, Insert::Inserted);
+    let found = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!((found.email_verified_at, found.updated_at), (Some(after(1)), after(1)));
+    assert_eq!(found.auth_version, AuthVersion::FIRST);
+    assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(1));
+    assert_eq!(verify_email(store, 1, "a@example.com").await, Insert::Inserted, "the same again");
+    assert_eq!(verify_email(store, 1, "c@example.com").await, Insert::Inserted, "another one");
+    assert!(candidate(store, "a@example.com").await.is_none());
+    assert_eq!(verify_email(store, 2, "a@example.com").await, Insert::Inserted, "free again");
+}
+
+pub async fn hold_asks_for_the_version_and_an_active_account(store: &dyn Store) {
+    add_account(store).await;
+    let hold = async |version| {
+        let mut unit = store.begin().await.unwrap();
+        unit.accounts().hold(account_id(1), AuthVersion::from_i64(version)).await.unwrap()
+    };
+    assert!(hold(1).await && !hold(2).await);
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
+    assert!(!hold(1).await && !hold(2).await, "not active");
+}
+
+/// Each reads how many sessions there are, and adds one only if there is none: that is safe while the account is held.
+pub async fn of_those_who_hold_an_account_one_goes_at_a_time(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    let held = race(stores, |store, n| async move {
+        let mut unit = store.begin().await.unwrap();
+        assert!(unit.accounts().hold(account_id(1), AuthVersion::FIRST).await.unwrap());
+        if n % 4 == 0 {
+            tokio::task::yield_now().await;
+        }
+        let session = session(n + 1, 1);
+        assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
+        let (state, reason) = (SessionState::Active, EndReason::Evicted);
+        unit.sessions().end_oldest_beyond(account_id(1), state, session.id, 1, reason, NOW).await.unwrap();
+        unit.commit().await.unwrap();
+    });
+    held.await;
+    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 1);
+}
+
 pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
     let kinds: [fn(u8) -> Account; 3] = [
         |n| Account::new(account_id(n), username("same"), NOW),
@@ -212,6 +294,17 @@ pub async fn of_equal_external_ids_set_at_once_one_is_kept(stores: &Handles) {
     let set = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
     assert_eq!(set, 1);
     assert!(owner_of(stores[1].as_ref(), "same").await.is_some());
+}
+
+pub async fn of_equal_addresses_verified_at_once_one_is_kept(stores: &Handles) {
+    for n in 0..TASKS {
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+    }
+    let done =
+        race(stores, |store, n| async move { verify_email(store.as_ref(), n, "same@example.com").await });
+    let verified = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    assert_eq!(verified, 1);
+    assert!(candidate(stores[1].as_ref(), "same@example.com").await.is_some());
 }
 
 pub async fn a_status_changes_once(stores: &Handles) {

@@ -8,12 +8,15 @@ use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::mfa::{Challenge, ChallengePurpose, Method};
+use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionSummary};
+use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionState, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, Insert, KeyCanaries, Limits, LoginCandidate, OneTimeTokens, Parents, Ports,
-    Readiness, Roles, Sessions, Store, StoreError, StoreErrorKind, UnitOfWork,
+    Accounts, AuditLog, Challenges, Insert, KeyCanaries, Limits, LoginCandidate, Methods, OneTimeTokens,
+    Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, Sessions, Store, StoreError, StoreErrorKind,
+    UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -188,6 +191,30 @@ impl Store for FaultyStore {
         self.inner.sessions_of(account).await
     }
 
+    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
+        self.faults.read()?;
+        self.inner.methods_of(account).await
+    }
+
+    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
+        self.faults.read()?;
+        self.inner.recovery_codes_left(account).await
+    }
+
+    async fn open_challenges(
+        &self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+        self.faults.read()?;
+        self.inner.open_challenges(session, purpose).await
+    }
+
+    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.faults.check()?;
+        self.inner.oldest_due_message(now).await
+    }
+
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
@@ -258,6 +285,18 @@ impl Ports for FaultyUnit {
     fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
         self.inner.one_time_tokens()
     }
+    fn methods(&mut self) -> &mut dyn Methods {
+        self.inner.methods()
+    }
+    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes {
+        self.inner.recovery_codes()
+    }
+    fn challenges(&mut self) -> &mut dyn Challenges {
+        self.inner.challenges()
+    }
+    fn outbox(&mut self) -> &mut dyn Outbox {
+        self.inner.outbox()
+    }
     fn limits(&mut self) -> &mut dyn Limits {
         self.inner.limits()
     }
@@ -299,6 +338,10 @@ impl Sessions for FaultyUnit {
         self.inner.sessions().insert(session).await
     }
 
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+        self.inner.sessions().hold(id, token).await
+    }
+
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let renewed = self.inner.sessions().renew(id, old, renewal).await?;
         self.faults.pass(Point::Renewed).await;
@@ -331,11 +374,13 @@ impl Sessions for FaultyUnit {
     async fn end_oldest_beyond(
         &mut self,
         account: AccountId,
+        state: SessionState,
+        new: SessionId,
         keep: u32,
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.inner.sessions().end_oldest_beyond(account, keep, reason, now).await
+        self.inner.sessions().end_oldest_beyond(account, state, new, keep, reason, now).await
     }
 
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -38,10 +38,12 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod factors;
 pub mod faults;
 pub mod keys;
 pub mod limits;
 pub mod one_time;
+pub mod outbox;
 pub mod parents;
 pub mod roles;
 pub mod sessions;
@@ -61,7 +63,7 @@ use iam_core::parent::{Parent, ParentKey};
 use iam_core::password::PasswordHash;
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{NewSession, SessionRecord, SessionState};
-use iam_core::store::{Insert, Store};
+use iam_core::store::{Insert, Store, StoreError, StoreErrorKind};
 use iam_core::token::TokenHash;
 use tokio::task::JoinSet;
 
@@ -88,6 +90,17 @@ where
         tasks.spawn(task(Arc::clone(&stores[usize::from(n % 2)]), n));
     }
     tasks.join_all().await
+}
+
+/// Does a unit again when it lost against another one, as the ports say: more often than they do, since so many race here.
+pub(crate) async fn retried<T, F: Future<Output = Result<T, StoreError>>>(unit: impl Fn() -> F) -> T {
+    for _ in 0..20 {
+        match unit().await {
+            Err(error) if error.kind() == StoreErrorKind::Conflict => tokio::task::yield_now().await,
+            done => return done.unwrap(),
+        }
+    }
+    panic!("lost twenty times");
 }
 
 /// Drops a future after it was polled so many times: a task that is cancelled at some point of its work.
@@ -235,10 +248,15 @@ macro_rules! conformance {
                 set_password_raises_the_version
                 change_password_asks_for_the_version_and_an_active_account
                 rehash_asks_for_version_hash_and_an_active_account
+                hold_asks_for_the_version_and_an_active_account
+                raise_version_asks_for_the_version_and_an_active_account
+                an_address_is_set_as_verified_unless_another_account_has_it
             ]
             races: [
                 of_equal_accounts_added_at_once_one_is_inserted
                 of_equal_external_ids_set_at_once_one_is_kept
+                of_those_who_hold_an_account_one_goes_at_a_time
+                of_equal_addresses_verified_at_once_one_is_kept
                 a_status_changes_once
             ]
         }
@@ -275,14 +293,18 @@ macro_rules! conformance {
                 insert_asks_for_no_suspended_parent
                 a_second_session_with_the_same_token_is_an_error
                 replacing_a_token_kills_the_old_one
-                a_renewal_notes_the_proof_and_asks_for_the_version
+                a_renewal_notes_what_was_proved_and_asks_for_the_version
+                a_renewal_asks_for_the_state
+                hold_asks_for_the_token_and_a_session_that_has_not_ended
                 an_ended_session_gets_no_new_token
                 a_session_ends_once
                 every_reason_to_end_comes_back
                 end_all_says_how_many_had_not_ended
                 end_others_keeps_one
                 end_oldest_beyond_keeps_the_newest
+                end_oldest_beyond_counts_one_state_and_never_ends_the_new_one
                 sessions_of_an_account_come_newest_first
+                sessions_whose_second_factor_is_due_are_not_listed
                 touch_notes_use_unless_it_was_noted_since
                 touch_never_brings_an_ended_session_back
                 sessions_unseen_since_gives_the_longest_unused_ones
@@ -293,6 +315,8 @@ macro_rules! conformance {
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
                 of_any_number_at_once_the_newest_are_kept
+                of_those_that_become_active_at_once_the_newest_are_kept
+                one_at_a_time_holds_a_session
                 no_session_is_inserted_beside_a_change_of_its_account
                 a_sign_out_and_a_new_token_at_once_leave_nothing_alive
             ]
@@ -322,6 +346,8 @@ macro_rules! conformance {
                 a_slot_of_an_old_window_changes_nothing
                 a_window_counts_whatever_its_limit
                 a_window_without_slots_is_always_full
+                forgetting_a_key_begins_anew_with_another_since
+                forgetting_a_window_begins_anew_with_another_since
                 purge_removes_only_what_has_nothing_left_to_remember
             ]
             races: [
@@ -340,6 +366,63 @@ macro_rules! conformance {
             ]
             races: [
                 at_most_one_caller_consumes_a_token
+            ]
+        }
+        $crate::port! { $alone, $twice, factors,
+            duties: [
+                methods_come_back_in_the_order_in_which_they_were_made
+                every_kind_of_method_comes_back
+                a_method_is_confirmed_once_in_time_and_by_its_owner
+                only_a_confirmed_method_makes_a_second_factor_due
+                a_step_is_accepted_once_and_none_before_it
+                a_use_without_a_step_leaves_the_step
+                the_step_that_confirmed_a_method_is_not_accepted_again
+                a_method_gets_another_name_from_its_owner
+                methods_are_removed_one_or_all
+                purge_removes_methods_that_were_never_confirmed
+                new_recovery_codes_take_the_place_of_all_before_them
+                a_recovery_code_is_used_once_and_by_its_owner
+                a_challenge_comes_back_as_it_was_issued
+                a_challenge_belongs_to_one_session_purpose_and_kind
+                a_challenge_takes_the_place_of_those_before_it
+                a_challenge_of_a_method_replaces_those_of_that_method
+                an_open_challenge_is_found_whatever_its_age_and_tries
+                a_try_is_counted_while_the_challenge_is_good
+                a_challenge_is_answered_once
+                an_answer_that_is_not_kept_is_not_there
+                open_challenges_tell_how_far_their_message_has_come
+                purge_removes_expired_challenges
+            ]
+            races: [
+                at_most_one_caller_confirms_a_method
+                of_any_number_with_one_code_one_is_accepted
+                of_any_number_with_one_recovery_code_one_uses_it
+                of_lists_of_codes_made_at_once_one_is_left
+                of_any_number_at_once_no_more_may_try
+                of_any_number_at_once_one_answers
+                who_holds_the_session_issues_alone
+            ]
+        }
+        $crate::port! { $alone, $twice, outbox,
+            duties: [
+                a_message_is_due_at_once_and_taken_as_it_was_put
+                a_message_that_was_not_kept_is_not_sent
+                what_was_taken_is_not_taken_again
+                no_more_are_taken_than_asked_for_and_the_longest_due_first
+                what_failed_waits_for_its_time
+                what_nobody_wrote_down_is_taken_again_and_counted
+                what_has_expired_is_not_taken
+                only_what_came_of_the_latest_attempt_is_written_down
+                every_end_of_an_attempt_can_be_written_down
+                the_messages_of_a_challenge_are_replaced
+                what_has_expired_is_marked_once
+                purge_removes_what_is_over
+                the_oldest_due_message_is_one_that_nobody_has_taken
+            ]
+            races: [
+                each_message_goes_to_one_caller
+                at_most_one_caller_writes_down_what_came_of_an_attempt
+                what_expires_is_told_to_one_caller
             ]
         }
         $crate::port! { $alone, $twice, audit,

@@ -338,6 +338,50 @@ pub async fn a_window_without_slots_is_always_full(store: &dyn Store) {
     }
 }
 
+async fn forget(store: &dyn Store) {
+    let mut unit = store.begin().await.unwrap();
+    unit.limits().forget(&key(1)).await.unwrap();
+    unit.commit().await.unwrap();
+}
+
+pub async fn forgetting_a_key_begins_anew_with_another_since(store: &dyn Store) {
+    forget(store).await;
+    let old = granted(store, NOW).await;
+    for _ in 0..2 {
+        granted(store, NOW).await;
+    }
+    assert_eq!(reserve(store, NOW).await, Reservation::Refused(after(10)));
+    forget(store).await;
+    for count in 1..=3 {
+        let slot = granted(store, NOW).await;
+        assert!(slot.since > old.since, "{slot:?}");
+        assert_eq!((slot.count, slot.number), (count, count));
+    }
+    give_back(store, &old).await;
+    assert!(!is_granted(reserve(store, NOW).await), "a slot of what was forgotten changes nothing");
+    // Not even before anything is counted anew.
+    let last = granted(store, after(10)).await;
+    forget(store).await;
+    give_back(store, &last).await;
+    assert_eq!(granted(store, after(10)).await.count, 1);
+}
+
+pub async fn forgetting_a_window_begins_anew_with_another_since(store: &dyn Store) {
+    let old = slot(reserve_in_window(store, NOW).await);
+    for _ in 0..2 {
+        assert!(is_granted(reserve_in_window(store, NOW).await));
+    }
+    assert_eq!(full_until(store, 3, NOW).await, Some(after(60)));
+    forget(store).await;
+    assert_eq!(full_until(store, 1, NOW).await, None);
+    for count in 1..=3 {
+        let slot = slot(reserve_in_window(store, NOW).await);
+        assert!(slot.count == count && slot.since > old.since, "{slot:?}");
+    }
+    give_back_in_window(store, &old).await;
+    assert_eq!(reserve_in_window(store, NOW).await, Reservation::Refused(after(60)));
+}
+
 pub async fn purge_removes_only_what_has_nothing_left_to_remember(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     for n in 1..=5 {

@@ -3,7 +3,7 @@
 use iam_core::account::ExternalId;
 use iam_core::parent::ParentStatus;
 use iam_core::session::{EndReason, ParentOfAccount, Renewal};
-use iam_core::store::{StoreError, StoreErrorKind};
+use iam_core::store::StoreError;
 
 use super::*;
 
@@ -22,9 +22,13 @@ async fn replace(store: &dyn Store, old: u8, new: u8) -> bool {
 fn renewal(new: u8) -> Renewal {
     Renewal {
         token: token(new),
+        from_state: SessionState::Active,
         state: SessionState::Active,
+        amr: "pwd".to_owned(),
         from_version: AuthVersion::FIRST,
         to_version: AuthVersion::FIRST,
+        authenticated_at: Some(after(1)),
+        second_factor_at: None,
         at: after(1),
     }
 }
@@ -131,9 +135,7 @@ pub async fn a_second_session_with_the_same_token_is_an_error(store: &dyn Store)
 }
 
 pub async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
-    add_account(store).await;
-    let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(1, 1) };
-    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    add_session(store).await;
     assert!(!replace(store, 9, 2).await, "another token");
     assert!(replace(store, 1, 2).await);
     assert!(find(store, 1).await.is_none());
@@ -142,22 +144,76 @@ pub async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
     assert!(!replace(store, 1, 3).await, "replaced before");
 }
 
-pub async fn a_renewal_notes_the_proof_and_asks_for_the_version(store: &dyn Store) {
+pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dyn Store) {
     add_session(store).await;
     let found = find(store, 1).await.unwrap();
-    assert_eq!((found.authenticated_at, found.last_seen_at), (NOW, NOW));
+    assert_eq!((found.authenticated_at, found.second_factor_at, found.last_seen_at), (NOW, None, NOW));
     let two = AuthVersion::FIRST.next();
     let from_two = Renewal { from_version: two, to_version: two, ..renewal(2) };
     assert!(!renew_by(store, 1, &from_two).await, "it was made under another version");
-    assert!(renew_by(store, 1, &Renewal { to_version: two, at: after(9), ..renewal(2) }).await);
-    let found = find(store, 2).await.unwrap();
-    assert_eq!((found.authenticated_at, found.last_seen_at, found.login_at), (after(9), after(9), NOW));
-    assert_eq!(found.auth_version, two);
-    // A use that was noted later stays.
+    let password = Renewal { to_version: two, authenticated_at: Some(after(8)), at: after(9), ..renewal(2) };
+    assert!(renew_by(store, 1, &password).await);
+    let proofs = async |n| {
+        let found = find(store, n).await.unwrap();
+        assert_eq!((found.login_at, found.auth_version), (NOW, two));
+        (found.authenticated_at, found.second_factor_at, found.last_seen_at, found.amr)
+    };
+    assert_eq!(proofs(2).await, (after(8), None, after(9), "pwd".to_owned()));
+    // A proof leaves the time of the other; a use that was noted later stays.
     assert!(store.touch_session(session_id(1), after(60), after(9)).await.unwrap());
-    assert!(renew_by(store, 2, &Renewal { at: after(30), ..from_two.clone() }).await);
+    let code = Renewal {
+        amr: "pwd otp mfa".to_owned(),
+        authenticated_at: None,
+        second_factor_at: Some(after(29)),
+        at: after(30),
+        ..from_two.clone()
+    };
+    assert!(renew_by(store, 2, &Renewal { token: token(3), ..code }).await);
+    let both = "pwd otp mfa".to_owned();
+    assert_eq!(proofs(3).await, (after(8), Some(after(29)), after(60), both.clone()));
+    let password =
+        Renewal { amr: both.clone(), authenticated_at: Some(after(70)), at: after(70), ..from_two };
+    assert!(renew_by(store, 3, &password).await);
+    assert_eq!(proofs(2).await, (after(70), Some(after(29)), after(70), both));
+    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    assert_eq!((listed[0].login_at, listed[0].authenticated_at), (NOW, after(70)));
+}
+
+pub async fn a_renewal_asks_for_the_state(store: &dyn Store) {
+    add_account(store).await;
+    let pending = SessionState::PendingSecondFactor;
+    assert_eq!(
+        insert_session(store, &NewSession { state: pending, ..session(1, 1) }).await,
+        Insert::Inserted
+    );
+    assert!(!replace(store, 1, 2).await, "it is no active session");
+    let second = Renewal {
+        from_state: pending,
+        authenticated_at: None,
+        second_factor_at: Some(after(5)),
+        at: after(5),
+        ..renewal(2)
+    };
+    assert!(renew_by(store, 1, &second).await);
     let found = find(store, 2).await.unwrap();
-    assert_eq!((found.authenticated_at, found.last_seen_at), (after(30), after(60)));
+    assert_eq!((found.state, found.authenticated_at, found.login_at), (SessionState::Active, NOW, NOW));
+    assert_eq!((found.second_factor_at, found.last_seen_at), (Some(after(5)), after(5)));
+    let again = Renewal { token: token(3), ..second };
+    assert!(!renew_by(store, 2, &again).await, "it is no pending session any more");
+}
+
+pub async fn hold_asks_for_the_token_and_a_session_that_has_not_ended(store: &dyn Store) {
+    add_session(store).await;
+    let hold = async |session, of| {
+        let mut unit = store.begin().await.unwrap();
+        let held = unit.sessions().hold(session_id(session), &token(of)).await.unwrap();
+        unit.commit().await.unwrap();
+        held
+    };
+    assert!(!hold(2, 1).await && !hold(1, 2).await, "another session, another token");
+    assert!(hold(1, 1).await && hold(1, 1).await);
+    assert!(end(store, 1, EndReason::Logout, after(1)).await);
+    assert!(!hold(1, 1).await, "ended");
 }
 
 pub async fn an_ended_session_gets_no_new_token(store: &dyn Store) {
@@ -235,17 +291,55 @@ pub async fn end_others_keeps_one(store: &dyn Store) {
 pub async fn end_oldest_beyond_keeps_the_newest(store: &dyn Store) {
     add_four_sessions(store).await;
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
-    for (keep, expected) in [(3, vec![]), (2, vec![session_id(1)]), (0, vec![session_id(2), session_id(4)])] {
-        let mut unit = store.begin().await.unwrap();
-        let account = account_id(1);
-        let mut ended =
-            unit.sessions().end_oldest_beyond(account, keep, EndReason::Evicted, after(9)).await.unwrap();
-        unit.commit().await.unwrap();
-        ended.sort_unstable_by_key(|id| *id.as_bytes());
+    for (keep, expected) in [(3, vec![]), (2, vec![session_id(1)]), (1, vec![session_id(2)]), (0, vec![])] {
+        let ended = end_beyond(store, SessionState::Active, 4, keep).await;
         assert_eq!(ended, expected, "keep {keep}");
     }
     assert_eq!(find(store, 1).await.unwrap().ended, Some((after(9), EndReason::Evicted)));
     assert_eq!(find(store, 3).await.unwrap().ended, Some((after(5), EndReason::Logout)));
+}
+
+/// Ends those of account 1 beyond the newest.
+async fn end_beyond(store: &dyn Store, state: SessionState, new: u8, keep: u32) -> Vec<SessionId> {
+    let mut unit = store.begin().await.unwrap();
+    let ending = unit.sessions().end_oldest_beyond(
+        account_id(1),
+        state,
+        session_id(new),
+        keep,
+        EndReason::Evicted,
+        after(9),
+    );
+    let mut ended = ending.await.unwrap();
+    unit.commit().await.unwrap();
+    ended.sort_unstable();
+    ended
+}
+
+pub async fn end_oldest_beyond_counts_one_state_and_never_ends_the_new_one(store: &dyn Store) {
+    let (active, pending) = (SessionState::Active, SessionState::PendingSecondFactor);
+    add_four_sessions(store).await;
+    for n in 5..=8 {
+        let session = NewSession { login_at: after(u64::from(n)), state: pending, ..session(n, 1) };
+        assert_eq!(insert_session(store, &session).await, Insert::Inserted);
+    }
+    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(9, 2)).await, Insert::Inserted);
+    // The clock was set back: the new ones look like the oldest.
+    assert_eq!(end_beyond(store, active, 1, 4).await, []);
+    assert_eq!(end_beyond(store, active, 1, 3).await, [session_id(2)]);
+    assert_eq!(end_beyond(store, pending, 5, 1).await, [6, 7, 8].map(session_id));
+    for (n, alive) in (1..).zip([true, false, true, true, true, false, false, false, true]) {
+        assert_eq!(find(store, n).await.unwrap().ended.is_none(), alive, "session {n}");
+    }
+}
+
+pub async fn sessions_whose_second_factor_is_due_are_not_listed(store: &dyn Store) {
+    add_session(store).await;
+    let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(2, 1) };
+    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [session_id(1)]);
 }
 
 pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
@@ -263,21 +357,80 @@ pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
     assert_eq!(found[0].client, Client::at([192, 0, 2, 4].into()).user_agent(b"test"));
 }
 
+/// How many sessions of a race are alive.
+async fn alive(store: &dyn Store) -> usize {
+    let mut alive = 0;
+    for n in 0..TASKS {
+        alive += usize::from(find(store, n).await.is_some_and(|found| found.ended.is_none()));
+    }
+    alive
+}
+
 pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
     add_account(stores[0].as_ref()).await;
     race(stores, |store, n| async move {
-        let session = NewSession { login_at: after(u64::from(n)), ..session(n, 1) };
-        // A unit that loses against another one is tried again, as the ports say.
-        for _ in 0..20 {
-            match sign_in_and_keep_ten(store.as_ref(), &session).await {
-                Err(error) if error.kind() == StoreErrorKind::Conflict => tokio::task::yield_now().await,
-                done => return done.unwrap(),
-            }
-        }
-        panic!("lost twenty times");
+        // Each state is counted by itself.
+        let (state, keep) =
+            if n % 2 == 0 { (SessionState::Active, 10) } else { (SessionState::PendingSecondFactor, 5) };
+        let session = NewSession { login_at: after(u64::from(n)), state, ..session(n, 1) };
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            assert_eq!(unit.sessions().insert(&session).await?, Insert::Inserted);
+            let (account, new) = (session.account, session.id);
+            unit.sessions().end_oldest_beyond(account, state, new, keep, EndReason::Evicted, NOW).await?;
+            unit.commit().await
+        })
+        .await;
     })
     .await;
     assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
+    assert_eq!(alive(stores[0].as_ref()).await, 15);
+}
+
+/// Sign-ins that were begun one after the other, and are completed by their second factors at the same time.
+pub async fn of_those_that_become_active_at_once_the_newest_are_kept(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    let (active, pending) = (SessionState::Active, SessionState::PendingSecondFactor);
+    for n in 0..TASKS {
+        let session = NewSession { login_at: after(u64::from(n)), state: pending, ..session(n, 1) };
+        assert_eq!(insert_session(stores[0].as_ref(), &session).await, Insert::Inserted);
+    }
+    race(stores, move |store, n| async move {
+        let id = session_id(n);
+        let renewal = Renewal { token: token(100 + n), from_state: pending, ..renewal(0) };
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            assert!(unit.sessions().hold(id, &token(n)).await?);
+            assert!(unit.sessions().renew(id, &token(n), &renewal).await?);
+            unit.sessions().end_oldest_beyond(account_id(1), active, id, 10, EndReason::Evicted, NOW).await?;
+            unit.commit().await
+        })
+        .await;
+    })
+    .await;
+    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
+}
+
+/// Of those who found the same token and hold its session, one replaces it, and all others learn that it is another one now.
+pub async fn one_at_a_time_holds_a_session(stores: &Handles) {
+    add_session(stores[0].as_ref()).await;
+    let held = race(stores, |store, n| async move {
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            if !unit.sessions().hold(session_id(1), &token(1)).await? {
+                return Ok(false);
+            }
+            // Others have every occasion to come between.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let renewed = unit.sessions().renew(session_id(1), &token(1), &renewal(100 + n)).await?;
+            assert!(renewed, "it was held");
+            unit.commit().await?;
+            Ok(true)
+        })
+        .await
+    })
+    .await;
+    assert_eq!(held.into_iter().filter(|held| *held).count(), 1);
 }
 
 pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Handles) {
@@ -303,13 +456,6 @@ pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Hand
     })
     .await;
     assert!(done.into_iter().all(|dead| dead), "a session outlived the end of all");
-}
-
-async fn sign_in_and_keep_ten(store: &dyn Store, session: &NewSession) -> Result<(), StoreError> {
-    let mut unit = store.begin().await?;
-    assert_eq!(unit.sessions().insert(session).await?, Insert::Inserted);
-    unit.sessions().end_oldest_beyond(session.account, 10, EndReason::Evicted, NOW).await?;
-    unit.commit().await
 }
 
 pub async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store) {

@@ -1,7 +1,9 @@
 //! Units of work, and what holds for every method.
 
 use iam_core::account::{AccountStatus, AuthVersion, ExternalId, LoginIdentifier};
+use iam_core::id::ChallengeId;
 use iam_core::limit::{LimitKey, Slot, Throttle, Window};
+use iam_core::mfa::{ChallengePurpose, FactorKind};
 use iam_core::parent::ParentStatus;
 use iam_core::role::RoleName;
 use iam_core::session::{EndReason, Renewal, SessionState};
@@ -114,9 +116,13 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
     let renewal = Renewal {
         token: token(2),
+        from_state: SessionState::Active,
         state: SessionState::Active,
+        amr: "pwd".to_owned(),
         from_version: AuthVersion::FIRST,
         to_version: AuthVersion::FIRST,
+        authenticated_at: Some(NOW),
+        second_factor_at: None,
         at: NOW,
     };
     let replaced = unit.sessions().renew(session_id(1), &token(1), &renewal).await;
@@ -125,6 +131,22 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     assert_eq!(unit.sessions().end_all(account_id(1), EndReason::Logout, NOW).await.unwrap(), 0);
     assert!(unit.keys().all().await.unwrap().is_empty());
     absent_limits(unit.as_mut()).await;
+    absent_factors(unit.as_mut()).await;
+}
+
+async fn absent_factors(unit: &mut dyn UnitOfWork) {
+    assert!(!unit.sessions().hold(session_id(1), &token(1)).await.unwrap());
+    assert!(!unit.accounts().raise_version(account_id(1), AuthVersion::FIRST, NOW).await.unwrap());
+    assert_eq!(unit.methods().remove_all(account_id(1)).await.unwrap(), 0);
+    assert_eq!(unit.methods().purge_unconfirmed(NOW, 10).await.unwrap(), 0);
+    assert!(!unit.recovery_codes().consume(account_id(1), &[1; 32], NOW).await.unwrap());
+    let (purpose, kind) = (ChallengePurpose::SignIn, FactorKind::Totp);
+    assert_eq!(unit.challenges().open(session_id(1), purpose, kind, None).await.unwrap(), None);
+    assert_eq!(unit.challenges().purge(NOW, 10).await.unwrap(), 0);
+    assert_eq!(unit.outbox().replace(ChallengeId::from_bytes([1; 16]), NOW).await.unwrap(), 0);
+    assert!(unit.outbox().claim(NOW, NOW, 10).await.unwrap().is_empty());
+    assert!(unit.outbox().expire(NOW, 10).await.unwrap().is_empty());
+    assert_eq!(unit.outbox().purge(NOW, 10).await.unwrap(), 0);
 }
 
 async fn absent_limits(unit: &mut dyn UnitOfWork) {
@@ -135,6 +157,7 @@ async fn absent_limits(unit: &mut dyn UnitOfWork) {
     let window = Window { limit: 1, length: minute };
     unit.limits().give_back(&key, &slot, &throttle).await.unwrap();
     unit.limits().give_back_in_window(&key, &slot).await.unwrap();
+    unit.limits().forget(&key).await.unwrap();
     assert_eq!(unit.limits().full_until(&key, &window, NOW).await.unwrap(), None);
     assert_eq!(unit.limits().purge(NOW, 10).await.unwrap(), 0);
 }
