@@ -27,6 +27,7 @@ struct CandidateRow {
     password_hash: Option<Vec<u8>>,
     parent_id: Option<Vec<u8>>,
     parent_status: Option<String>,
+    second_factor: bool,
 }
 
 pub(crate) async fn login_candidate(
@@ -36,7 +37,9 @@ pub(crate) async fn login_candidate(
     let by_username = |name: &[u8]| {
         optional(sqlx::query_as!(
             CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?"
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?",
+                EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
+                    WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
             FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
             WHERE a.username = ?"#,
             name
@@ -45,7 +48,9 @@ pub(crate) async fn login_candidate(
     let by_email = |address: &[u8]| {
         optional(sqlx::query_as!(
             CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?"
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?",
+                EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
+                    WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
             FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
             WHERE a.verified_email = ?"#,
             address
@@ -75,6 +80,7 @@ fn candidate(row: CandidateRow) -> Result<LoginCandidate, StoreError> {
         auth_version: AuthVersion::from_i64(row.auth_version),
         password: row.password_hash.as_deref().map(PasswordHash::from_stored_bytes),
         parent,
+        second_factor: row.second_factor,
     })
 }
 
@@ -273,9 +279,56 @@ impl<L: Link> Accounts for Work<L> {
         };
         Ok(self.0.write(set).await? == 1)
     }
+
+    async fn raise_version(
+        &mut self,
+        id: AccountId,
+        expected: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let raise = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET auth_version = auth_version + 1, updated_at = ?
+                 WHERE id = ? AND auth_version = ? AND status = 'active'",
+                utc(now),
+                &id.as_bytes()[..],
+                expected.as_i64()
+            ))
+        };
+        Ok(self.0.write(raise).await? == 1)
+    }
+
+    async fn verify_email(
+        &mut self,
+        id: AccountId,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Insert, StoreError> {
+        let verify = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account SET email = ?, email_verified_at = ?, updated_at = ? WHERE id = ?",
+                email.as_str().as_bytes(),
+                utc(now),
+                utc(now),
+                &id.as_bytes()[..]
+            ))
+        };
+        self.insert_unless_taken(verify).await
+    }
 }
 
 impl<L: Link> Work<L> {
+    /// Holds an account against all others that would do the same or change it, until the unit is over.
+    pub(crate) async fn hold_account(&mut self, id: AccountId) -> Result<(), StoreError> {
+        let hold = || {
+            optional(sqlx::query!(
+                "SELECT id FROM iam_user_account WHERE id = ? FOR UPDATE",
+                &id.as_bytes()[..]
+            ))
+        };
+        self.0.lock(hold).await.map(drop)
+    }
+
     /// Any unique key in the way is [`Insert::Taken`]. The server then undoes the one statement, and the transaction
     /// goes on.
     pub(crate) async fn insert_unless_taken(

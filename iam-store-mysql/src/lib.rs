@@ -14,8 +14,9 @@
 //! # Units of work
 //!
 //! A unit is one transaction, READ COMMITTED on the store's own connections. What a decision rests on is a condition
-//! of the statement that writes, or is locked first: always in the order account, session, limit, log, so that units
-//! rarely stand in a circle. One that loses against another all the same is begun anew by the store, up to three
+//! of the statement that writes, or is locked first: always in the order account, session, challenge, limit, method,
+//! outbox, log, so that units rarely stand in a circle. A row that refers to an account shares a lock of it when it is
+//! inserted, so who holds a session holds its account too, from the beginning. One that loses against another all the same is begun anew by the store, up to three
 //! times, while its owner was told of nothing that it wrote. Later the whole unit fails and nothing of it is kept: as
 //! [`Conflict`](iam_core::store::StoreErrorKind::Conflict) when it lost by a deadlock, and may be tried again from its
 //! beginning; as [`Unavailable`](iam_core::store::StoreErrorKind::Unavailable) when it waited for a lock in vain.
@@ -64,11 +65,13 @@ mod accounts;
 mod audit;
 mod connection;
 mod error;
+mod factors;
 mod keys;
 mod limits;
 mod migrate;
 mod one_time;
 mod options;
+mod outbox;
 mod parents;
 mod roles;
 mod rows;

@@ -141,6 +141,17 @@ impl<L: Link> Limits for Work<L> {
         Ok(self.0.read(find).await?.map(|row| Timestamp::from_micros(row.expires_at)))
     }
 
+    async fn forget(&mut self, key: &LimitKey) -> Result<(), StoreError> {
+        // The row stays, since it knows the last `since`; with another one no slot of the old counting is given back.
+        let forget = || {
+            execute(sqlx::query!(
+                "UPDATE iam_rate_limit SET count = 0, since = since + 1, blocked_until = 0, expires_at = 0 WHERE `key` = ?",
+                &key.as_bytes()[..]
+            ))
+        };
+        self.0.write(forget).await.map(drop)
+    }
+
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
         // What somebody else has locked is left for the next time: two sign-ins that each hold a limit and clear away
         // another's would wait for each other.

@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 38] = [
+const PRIVILEGES: [&str; 54] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -43,6 +43,22 @@ const PRIVILEGES: [&str; 38] = [
     "EXPLAIN INSERT INTO iam_one_time_token (hash) VALUES (NULL)",
     "EXPLAIN UPDATE iam_one_time_token SET hash = hash WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_one_time_token WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_mfa_method",
+    "EXPLAIN INSERT INTO iam_mfa_method (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_mfa_method SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_mfa_method WHERE 1 = 0",
+    "EXPLAIN SELECT digest FROM iam_recovery_code",
+    "EXPLAIN INSERT INTO iam_recovery_code (digest) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_recovery_code SET digest = digest WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_recovery_code WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_mfa_challenge",
+    "EXPLAIN INSERT INTO iam_mfa_challenge (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_mfa_challenge SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_mfa_challenge WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_outbox",
+    "EXPLAIN INSERT INTO iam_outbox (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_outbox SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_outbox WHERE 1 = 0",
     "EXPLAIN SELECT count FROM iam_rate_limit",
     "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_rate_limit SET count = count WHERE 1 = 0",
@@ -120,6 +136,10 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_user_role' AND column_name IN ('account_id', 'role_id', 'granted_by'))
                 OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_one_time_token' AND column_name IN ('hash', 'account_id'))
+                OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret'))
+                OR (table_name = 'iam_recovery_code' AND column_name IN ('account_id', 'digest'))
+                OR (table_name = 'iam_mfa_challenge' AND column_name IN ('id', 'account_id', 'session_id', 'method_id', 'answer'))
+                OR (table_name = 'iam_outbox' AND column_name IN ('id', 'account_id', 'challenge_id', 'sealed'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
                 OR (table_name = 'iam_auth_log' AND column_name IN
                     ('actor_id', 'account_id', 'parent_id', 'session_id', 'coalesce_key'))
@@ -133,6 +153,9 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 (table_name IN ('iam_parent', 'iam_user_account') AND column_name = 'status')
                 OR (table_name = 'iam_auth_session' AND column_name IN ('state', 'end_reason'))
                 OR (table_name = 'iam_one_time_token' AND column_name = 'purpose')
+                OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
+                OR (table_name = 'iam_mfa_challenge' AND column_name IN ('purpose', 'kind'))
+                OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))
                 OR (table_name = 'iam_auth_log' AND column_name IN ('event', 'outcome'))) LIMIT 1",
             "must be compared letter by letter: ALTER TABLE .. MODIFY .. CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, and \
              otherwise as db/iam_schema.sql has it",

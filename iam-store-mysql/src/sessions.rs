@@ -14,7 +14,7 @@ use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute};
+use crate::connection::{Connections, Link, all, execute, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -29,6 +29,7 @@ struct SessionRow {
     amr: String,
     login_time: PrimitiveDateTime,
     authenticated_at: Option<PrimitiveDateTime>,
+    second_factor_at: Option<PrimitiveDateTime>,
     last_seen_at: PrimitiveDateTime,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
@@ -52,8 +53,8 @@ pub(crate) async fn by_token(
     let find = || {
         all(sqlx::query_as!(
             SessionRow,
-            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.last_seen_at, s.ended_at, s.end_reason,
-                s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
+            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
+                s.ended_at, s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
                 p.`key` AS "parent_key?", p.status AS "parent_status?", r.name AS "role?",
                 g.expires_at AS "role_expires_at?"
             FROM iam_auth_session s
@@ -86,7 +87,9 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         auth_version: AuthVersion::from_i64(row.auth_version),
         amr: row.amr,
         login_at: timestamp(row.login_time),
+        // Without a later proof it is the sign-in itself.
         authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
+        second_factor_at: row.second_factor_at.map(timestamp),
         last_seen_at: timestamp(row.last_seen_at),
         // An end without a readable reason is still no session that lives.
         ended: row
@@ -145,9 +148,9 @@ pub(crate) async fn of_account(
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let find = || {
         all(sqlx::query!(
-            "SELECT id, login_time, last_seen_at, client_address, user_agent
+            "SELECT id, login_time, authenticated_at, last_seen_at, client_address, user_agent
              FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
-             WHERE live_account_id = ? ORDER BY login_time DESC, id DESC",
+             WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
             &account.as_bytes()[..]
         ))
     };
@@ -163,6 +166,7 @@ pub(crate) async fn of_account(
             Ok(SessionSummary {
                 id: SessionId::from_bytes(column("id").id(&row.id)?),
                 login_at: timestamp(row.login_time),
+                authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
                 last_seen_at: timestamp(row.last_seen_at),
                 client,
             })
@@ -221,19 +225,42 @@ impl<L: Link> Sessions for Work<L> {
         Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+        // Whose it is never changes, so to read that takes no lock. The account comes first: what is then written for it refers
+        // to it, and who changes it ends its sessions after that.
+        let whose = || {
+            optional(sqlx::query!("SELECT account_id FROM iam_auth_session WHERE id = ?", &id.as_bytes()[..]))
+        };
+        let Some(row) = self.0.read(whose).await? else { return Ok(false) };
+        self.hold_account(AccountId::from_bytes(column("account_id").id(&row.account_id)?)).await?;
+        let hold = || {
+            optional(sqlx::query!(
+                "SELECT id FROM iam_auth_session FORCE INDEX (PRIMARY)
+                 WHERE id = ? AND token_hash = ? AND ended_at IS NULL FOR UPDATE",
+                &id.as_bytes()[..],
+                &token.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.lock(hold).await?.is_some())
+    }
+
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let renew = || {
             execute(sqlx::query!(
-                "UPDATE iam_auth_session SET token_hash = ?, state = ?, auth_version = ?, authenticated_at = ?,
+                "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
+                    authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
                     last_seen_at = GREATEST(last_seen_at, ?)
-                 WHERE id = ? AND token_hash = ? AND auth_version = ? AND ended_at IS NULL",
+                 WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
                 &renewal.token.as_bytes()[..],
                 renewal.state.as_str(),
+                renewal.amr,
                 renewal.to_version.as_i64(),
-                utc(renewal.at),
+                renewal.authenticated_at.map(utc),
+                renewal.second_factor_at.map(utc),
                 utc(renewal.at),
                 &id.as_bytes()[..],
                 &old.as_bytes()[..],
+                renewal.from_state.as_str(),
                 renewal.from_version.as_i64()
             ))
         };
@@ -295,18 +322,22 @@ impl<L: Link> Sessions for Work<L> {
     async fn end_oldest_beyond(
         &mut self,
         account: AccountId,
+        state: SessionState,
+        new: SessionId,
         keep: u32,
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
-        // Who inserts a session holds its account until the unit is over, so this sees all that was inserted before. A locking
-        // read sees what is, whatever the isolation.
+        // Who inserts or holds a session holds its account until the unit is over, so this sees all that was inserted or renewed
+        // before. A locking read sees what is, whatever the isolation.
         let find = || {
             all(sqlx::query!(
-                "SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_live) WHERE live_account_id = ?
+                "SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_live) WHERE live_account_id = ? AND state = ? AND id <> ?
                  ORDER BY login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
                 &account.as_bytes()[..],
-                keep
+                state.as_str(),
+                &new.as_bytes()[..],
+                keep.saturating_sub(1)
             ))
         };
         let mut ended = Vec::new();

@@ -10,6 +10,8 @@ use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::mfa::{Challenge, ChallengePurpose, Method};
+use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
@@ -20,7 +22,7 @@ use sqlx::{Connection, Executor, MySqlConnection};
 
 use crate::connection::{Connections, STATEMENT};
 use crate::unit::Work;
-use crate::{accounts, audit, migrate, options, parents, roles, server, sessions};
+use crate::{accounts, audit, factors, migrate, options, outbox, parents, roles, server, sessions};
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
 const CONNECTIONS: u32 = 10;
@@ -183,6 +185,26 @@ impl Store for MySqlStore {
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
         sessions::of_account(&self.connections, account).await
+    }
+
+    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
+        factors::methods_of(&self.connections, account).await
+    }
+
+    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
+        factors::recovery_codes_left(&self.connections, account).await
+    }
+
+    async fn open_challenges(
+        &self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+        factors::open_challenges(&self.connections, session, purpose).await
+    }
+
+    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        outbox::oldest_due(&self.connections, now).await
     }
 
     async fn sessions_unseen_since(

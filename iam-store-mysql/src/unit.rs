@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, KeyCanaries, Limits, OneTimeTokens, Parents, Ports, Roles, Sessions, StoreError,
-    UnitOfWork,
+    Accounts, AuditLog, Challenges, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports,
+    RecoveryCodes, Roles, Sessions, StoreError, UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -29,6 +29,22 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
+        self
+    }
+
+    fn methods(&mut self) -> &mut dyn Methods {
+        self
+    }
+
+    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes {
+        self
+    }
+
+    fn challenges(&mut self) -> &mut dyn Challenges {
+        self
+    }
+
+    fn outbox(&mut self) -> &mut dyn Outbox {
         self
     }
 

@@ -1,0 +1,396 @@
+//! `iam_mfa_method`, `iam_recovery_code` and `iam_mfa_challenge`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+use iam_core::outbox::Delivery;
+use iam_core::store::{Challenges, Methods, RecoveryCodes, StoreError};
+use time::PrimitiveDateTime;
+
+use crate::connection::{Connections, Link, all, execute, one, optional};
+use crate::rows::{Column, timestamp, utc};
+use crate::unit::Work;
+
+pub(crate) async fn methods_of(
+    connections: &Connections,
+    account: AccountId,
+) -> Result<Vec<Method>, StoreError> {
+    let find = || {
+        all(sqlx::query!(
+            "SELECT id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
+            FROM iam_mfa_method FORCE INDEX (iam_mfa_method_account) WHERE account_id = ? ORDER BY created_at, id",
+            &account.as_bytes()[..]
+        ))
+    };
+    let column = |name| Column("iam_mfa_method", name);
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Method {
+                id: MethodId::from_bytes(column("id").id(&row.id)?),
+                account,
+                kind: column("kind").parsed(row.kind, FactorKind::parse)?,
+                name: MethodName::from_stored(column("name").text(row.name)?),
+                secret: row.secret,
+                created_at: timestamp(row.created_at),
+                confirmed_at: row.confirmed_at.map(timestamp),
+                last_used_at: row.last_used_at.map(timestamp),
+                last_step: row.last_step,
+            })
+        })
+        .collect()
+}
+
+pub(crate) async fn recovery_codes_left(
+    connections: &Connections,
+    account: AccountId,
+) -> Result<u32, StoreError> {
+    let count = || {
+        one(sqlx::query!(
+            "SELECT COUNT(*) AS left_over FROM iam_recovery_code FORCE INDEX (PRIMARY) WHERE account_id = ? AND used_at IS NULL",
+            &account.as_bytes()[..]
+        ))
+    };
+    Ok(u32::try_from(connections.read(count).await?.left_over).unwrap_or(u32::MAX))
+}
+
+struct ChallengeRow {
+    id: Vec<u8>,
+    account_id: Vec<u8>,
+    session_id: Vec<u8>,
+    purpose: String,
+    kind: String,
+    method_id: Option<Vec<u8>>,
+    answer: Option<Vec<u8>>,
+    sends: u32,
+    tries: u32,
+    created_at: PrimitiveDateTime,
+    expires_at: PrimitiveDateTime,
+    consumed_at: Option<PrimitiveDateTime>,
+    replaced_at: Option<PrimitiveDateTime>,
+    /// How far the latest message that carries its code has come.
+    delivery: Option<String>,
+}
+
+pub(crate) async fn open_challenges(
+    connections: &Connections,
+    session: SessionId,
+    purpose: ChallengePurpose,
+) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+    let find = || {
+        all(sqlx::query_as!(
+            ChallengeRow,
+            r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.sends, c.tries, c.created_at,
+                c.expires_at, c.consumed_at, c.replaced_at,
+                (SELECT o.state FROM iam_outbox o FORCE INDEX (iam_outbox_challenge) WHERE o.challenge_id = c.id
+                 ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS "delivery?"
+            FROM iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_session)
+            WHERE c.session_id = ? AND c.purpose = ? AND c.consumed_at IS NULL AND c.replaced_at IS NULL
+            ORDER BY c.created_at, c.id"#,
+            &session.as_bytes()[..],
+            purpose.as_str()
+        ))
+    };
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            let state = Column("iam_outbox", "state");
+            let delivery = row.delivery.take().map(|name| state.parsed(name, Delivery::parse)).transpose()?;
+            Ok((challenge(row)?, delivery))
+        })
+        .collect()
+}
+
+fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
+    let column = |name| Column("iam_mfa_challenge", name);
+    let answer = |bytes: Vec<u8>| bytes.try_into().map_err(|_| column("answer").corrupt());
+    Ok(Challenge {
+        new: NewChallenge {
+            id: ChallengeId::from_bytes(column("id").id(&row.id)?),
+            account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
+            session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
+            purpose: column("purpose").parsed(row.purpose, ChallengePurpose::parse)?,
+            kind: column("kind").parsed(row.kind, FactorKind::parse)?,
+            method: column("method_id").maybe_id(row.method_id.as_deref())?.map(MethodId::from_bytes),
+            answer: row.answer.map(answer).transpose()?,
+            sends: row.sends,
+            created_at: timestamp(row.created_at),
+            expires_at: timestamp(row.expires_at),
+        },
+        tries: row.tries,
+        consumed_at: row.consumed_at.map(timestamp),
+        replaced_at: row.replaced_at.map(timestamp),
+    })
+}
+
+#[async_trait]
+impl<L: Link> Methods for Work<L> {
+    async fn insert(&mut self, method: &Method) -> Result<(), StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                &method.id.as_bytes()[..],
+                &method.account.as_bytes()[..],
+                method.kind.as_str(),
+                method.name.as_str().as_bytes(),
+                method.secret,
+                utc(method.created_at),
+                method.confirmed_at.map(utc),
+                method.last_used_at.map(utc),
+                method.last_step
+            ))
+        };
+        self.0.write(insert).await.map(drop)
+    }
+
+    async fn confirm(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        made_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let confirm = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY) SET confirmed_at = ?, last_step = ?
+                 WHERE id = ? AND account_id = ? AND confirmed_at IS NULL AND created_at > ?",
+                utc(now),
+                step,
+                &id.as_bytes()[..],
+                &account.as_bytes()[..],
+                utc(made_after)
+            ))
+        };
+        Ok(self.0.write(confirm).await? == 1)
+    }
+
+    async fn note_use(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        step: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let note = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY) SET last_used_at = ?, last_step = COALESCE(?, last_step)
+                 WHERE id = ? AND account_id = ? AND confirmed_at IS NOT NULL
+                   AND (? IS NULL OR last_step IS NULL OR last_step < ?)",
+                utc(now),
+                step,
+                &id.as_bytes()[..],
+                &account.as_bytes()[..],
+                step,
+                step
+            ))
+        };
+        Ok(self.0.write(note).await? == 1)
+    }
+
+    async fn rename(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        name: &MethodName,
+    ) -> Result<bool, StoreError> {
+        let rename = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY) SET name = ? WHERE id = ? AND account_id = ?",
+                name.as_str().as_bytes(),
+                &id.as_bytes()[..],
+                &account.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(rename).await? == 1)
+    }
+
+    async fn remove(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError> {
+        let remove = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_mfa_method WHERE id = ? AND account_id = ?",
+                &id.as_bytes()[..],
+                &account.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(remove).await? == 1)
+    }
+
+    async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError> {
+        let remove = || {
+            execute(sqlx::query!("DELETE FROM iam_mfa_method WHERE account_id = ?", &account.as_bytes()[..]))
+        };
+        self.0.write(remove).await
+    }
+
+    async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let purge = || {
+            execute(sqlx::query!(
+                "DELETE m FROM
+                    (SELECT id FROM iam_mfa_method FORCE INDEX (iam_mfa_method_unconfirmed)
+                     WHERE confirmed_at IS NULL AND created_at < ? ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_mfa_method m FORCE INDEX (PRIMARY) ON m.id = old.id",
+                utc(made_before),
+                most
+            ))
+        };
+        self.0.write(purge).await
+    }
+}
+
+#[async_trait]
+impl<L: Link> RecoveryCodes for Work<L> {
+    async fn replace(
+        &mut self,
+        account: AccountId,
+        digests: &[[u8; 32]],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // Of two who make codes at once the one comes after the other: each would not see what the other one adds.
+        self.hold_account(account).await?;
+        let remove = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_recovery_code WHERE account_id = ?",
+                &account.as_bytes()[..]
+            ))
+        };
+        self.0.write(remove).await?;
+        for digest in digests {
+            let insert = || {
+                execute(sqlx::query!(
+                    "INSERT INTO iam_recovery_code (account_id, digest, created_at) VALUES (?, ?, ?)",
+                    &account.as_bytes()[..],
+                    &digest[..],
+                    utc(now)
+                ))
+            };
+            self.0.write(insert).await?;
+        }
+        Ok(())
+    }
+
+    async fn consume(
+        &mut self,
+        account: AccountId,
+        digest: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let consume = || {
+            execute(sqlx::query!(
+                "UPDATE iam_recovery_code SET used_at = ? WHERE account_id = ? AND digest = ? AND used_at IS NULL",
+                utc(now),
+                &account.as_bytes()[..],
+                &digest[..]
+            ))
+        };
+        Ok(self.0.write(consume).await? == 1)
+    }
+}
+
+#[async_trait]
+impl<L: Link> Challenges for Work<L> {
+    async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError> {
+        let method = challenge.method.map(|id| id.as_bytes().to_vec());
+        let replace = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session) SET replaced_at = ?
+                 WHERE session_id = ? AND purpose = ? AND kind = ? AND (? IS NULL OR method_id = ?)
+                   AND consumed_at IS NULL AND replaced_at IS NULL",
+                utc(challenge.created_at),
+                &challenge.session.as_bytes()[..],
+                challenge.purpose.as_str(),
+                challenge.kind.as_str(),
+                method.clone(),
+                method.clone()
+            ))
+        };
+        self.0.write(replace).await?;
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_mfa_challenge
+                    (id, account_id, session_id, purpose, kind, method_id, answer, sends, created_at, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                &challenge.id.as_bytes()[..],
+                &challenge.account.as_bytes()[..],
+                &challenge.session.as_bytes()[..],
+                challenge.purpose.as_str(),
+                challenge.kind.as_str(),
+                method.clone(),
+                challenge.answer.map(Vec::from),
+                challenge.sends,
+                utc(challenge.created_at),
+                utc(challenge.expires_at)
+            ))
+        };
+        self.0.write(insert).await.map(drop)
+    }
+
+    async fn open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+        kind: FactorKind,
+        method: Option<MethodId>,
+    ) -> Result<Option<Challenge>, StoreError> {
+        // Whoever asks goes on to try it or to replace it. A locking read sees what is, whatever the isolation.
+        let method = method.map(|id| id.as_bytes().to_vec());
+        let find = || {
+            optional(sqlx::query_as!(
+                ChallengeRow,
+                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, sends, tries, created_at, expires_at,
+                    consumed_at, replaced_at, NULL AS "delivery?: String"
+                FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
+                WHERE session_id = ? AND purpose = ? AND kind = ? AND (? IS NULL OR method_id = ?)
+                    AND consumed_at IS NULL AND replaced_at IS NULL
+                ORDER BY created_at DESC, id DESC LIMIT 1 FOR UPDATE"#,
+                &session.as_bytes()[..],
+                purpose.as_str(),
+                kind.as_str(),
+                method.clone(),
+                method.clone()
+            ))
+        };
+        self.0.lock(find).await?.map(self::challenge).transpose()
+    }
+
+    async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError> {
+        let count = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge FORCE INDEX (PRIMARY) SET tries = tries + 1
+                 WHERE id = ? AND tries < ? AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?",
+                &id.as_bytes()[..],
+                most,
+                utc(now)
+            ))
+        };
+        Ok(self.0.write(count).await? == 1)
+    }
+
+    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError> {
+        let consume = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge SET consumed_at = ?
+                 WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
+                utc(now),
+                &id.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(consume).await? == 1)
+    }
+
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let purge = || {
+            execute(sqlx::query!(
+                "DELETE c FROM
+                    (SELECT id FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_expiry)
+                     WHERE expires_at < ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_mfa_challenge c FORCE INDEX (PRIMARY) ON c.id = old.id",
+                utc(expired_before),
+                most
+            ))
+        };
+        self.0.write(purge).await
+    }
+}

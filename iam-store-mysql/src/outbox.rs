@@ -1,0 +1,249 @@
+//! `iam_outbox`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, ChallengeId, MessageId};
+use iam_core::outbox::{Channel, Claimed, NewMessage, Settled};
+use iam_core::store::{Outbox, StoreError};
+use time::PrimitiveDateTime;
+
+use crate::connection::{Connections, Link, all, execute, optional};
+use crate::rows::{Column, timestamp, utc};
+use crate::unit::Work;
+
+const fn column(name: &'static str) -> Column {
+    Column("iam_outbox", name)
+}
+
+struct MessageRow {
+    id: Vec<u8>,
+    account_id: Vec<u8>,
+    challenge_id: Option<Vec<u8>>,
+    channel: String,
+    sealed: Option<Vec<u8>>,
+    attempts: u32,
+    lost: u32,
+    created_at: PrimitiveDateTime,
+    expires_at: PrimitiveDateTime,
+}
+
+fn message(row: MessageRow) -> Result<NewMessage, StoreError> {
+    Ok(NewMessage {
+        id: MessageId::from_bytes(column("id").id(&row.id)?),
+        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
+        challenge: column("challenge_id").maybe_id(row.challenge_id.as_deref())?.map(ChallengeId::from_bytes),
+        channel: column("channel").parsed(row.channel, Channel::parse)?,
+        sealed: row.sealed.unwrap_or_default(),
+        created_at: timestamp(row.created_at),
+        expires_at: timestamp(row.expires_at),
+    })
+}
+
+/// Of those that were never taken: they have been due since they were made.
+pub(crate) async fn oldest_due(
+    connections: &Connections,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let find = || {
+        optional(sqlx::query!(
+            "SELECT created_at FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
+             WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT 1",
+            utc(now)
+        ))
+    };
+    Ok(connections.read(find).await?.map(|row| timestamp(row.created_at)))
+}
+
+#[async_trait]
+impl<L: Link> Outbox for Work<L> {
+    async fn put(&mut self, message: &NewMessage) -> Result<(), StoreError> {
+        let put = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_outbox
+                    (id, account_id, challenge_id, channel, sealed, state, created_at, expires_at, next_attempt_at)
+                 VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?)",
+                &message.id.as_bytes()[..],
+                &message.account.as_bytes()[..],
+                message.challenge.map(|id| id.as_bytes().to_vec()),
+                message.channel.as_str(),
+                message.sealed,
+                utc(message.created_at),
+                utc(message.expires_at),
+                utc(message.created_at)
+            ))
+        };
+        self.0.write(put).await.map(drop)
+    }
+
+    async fn claim(
+        &mut self,
+        now: Timestamp,
+        stale_before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut claimed = Vec::new();
+        // Those whose worker died have waited longer.
+        for row in self.stale(now, stale_before, most).await? {
+            claimed.push(self.take(row, 1, now).await?);
+        }
+        let left = most.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
+        for row in self.due(now, left).await? {
+            claimed.push(self.take(row, 0, now).await?);
+        }
+        Ok(claimed)
+    }
+
+    async fn settle(
+        &mut self,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let settle = || {
+            match settled {
+            Settled::Again(at) => execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
+                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
+                utc(at),
+                &id.as_bytes()[..],
+                attempt
+            )),
+            Settled::Over(delivery) => execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
+                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
+                delivery.as_str(),
+                utc(now),
+                &id.as_bytes()[..],
+                attempt
+            )),
+        }
+        };
+        Ok(self.0.write(settle).await? == 1)
+    }
+
+    async fn replace(&mut self, challenge: ChallengeId, now: Timestamp) -> Result<u64, StoreError> {
+        let replace = || {
+            execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (iam_outbox_challenge)
+                 SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?
+                 WHERE challenge_id = ? AND settled_at IS NULL",
+                utc(now),
+                &challenge.as_bytes()[..]
+            ))
+        };
+        self.0.write(replace).await
+    }
+
+    async fn expire(&mut self, now: Timestamp, most: u32) -> Result<Vec<NewMessage>, StoreError> {
+        // What somebody else has locked is left for the next time: upkeep never waits.
+        let find = || {
+            all(sqlx::query_as!(
+                MessageRow,
+                r#"SELECT id, account_id, challenge_id, channel, NULL AS "sealed: Vec<u8>", attempts, lost, created_at, expires_at
+                FROM iam_outbox FORCE INDEX (iam_outbox_unsettled)
+                WHERE settled_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED"#,
+                utc(now),
+                most
+            ))
+        };
+        let mut expired = Vec::new();
+        for row in self.0.lock(find).await? {
+            let expire = || {
+                execute(sqlx::query!(
+                    "UPDATE iam_outbox SET state = 'expired', sealed = NULL, claimed_at = NULL, settled_at = ? WHERE id = ?",
+                    utc(now),
+                    row.id.clone()
+                ))
+            };
+            self.0.write(expire).await?;
+            expired.push(message(row)?);
+        }
+        Ok(expired)
+    }
+
+    async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let purge = || {
+            execute(sqlx::query!(
+                "DELETE o FROM
+                    (SELECT id FROM iam_outbox FORCE INDEX (iam_outbox_made)
+                     WHERE created_at < ? AND settled_at IS NOT NULL ORDER BY created_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_outbox o FORCE INDEX (PRIMARY) ON o.id = old.id",
+                utc(made_before),
+                most
+            ))
+        };
+        self.0.write(purge).await
+    }
+}
+
+impl<L: Link> Work<L> {
+    /// Messages that wait and are due, held by this unit. What another one holds is its own.
+    async fn due(&mut self, now: Timestamp, most: u32) -> Result<Vec<MessageRow>, StoreError> {
+        let find = || {
+            all(sqlx::query_as!(
+                MessageRow,
+                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
+                 FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
+                 WHERE state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?
+                 ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED",
+                utc(now),
+                utc(now),
+                most
+            ))
+        };
+        self.0.lock(find).await
+    }
+
+    /// Messages that were taken and forgotten, held by this unit.
+    ///
+    /// There are none, mostly, and to find that out takes no lock. Under REPEATABLE READ a lock would be on the whole range, and
+    /// two units that each add to it what they take would wait for each other.
+    async fn stale(
+        &mut self,
+        now: Timestamp,
+        stale_before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<MessageRow>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id FROM iam_outbox FORCE INDEX (iam_outbox_claimed)
+                 WHERE state = 'claimed' AND claimed_at < ? AND expires_at > ? ORDER BY claimed_at LIMIT ?",
+                utc(stale_before),
+                utc(now),
+                most
+            ))
+        };
+        let mut held = Vec::new();
+        for found in self.0.read(find).await? {
+            let hold = || {
+                optional(sqlx::query_as!(
+                    MessageRow,
+                    "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
+                     FROM iam_outbox FORCE INDEX (PRIMARY)
+                     WHERE id = ? AND state = 'claimed' AND claimed_at < ? AND expires_at > ? FOR UPDATE SKIP LOCKED",
+                    found.id.clone(),
+                    utc(stale_before),
+                    utc(now)
+                ))
+            };
+            held.extend(self.0.lock(hold).await?);
+        }
+        Ok(held)
+    }
+
+    /// Takes a message that this unit holds.
+    async fn take(&mut self, row: MessageRow, lost: u32, now: Timestamp) -> Result<Claimed, StoreError> {
+        let take = || {
+            execute(sqlx::query!(
+                "UPDATE iam_outbox SET state = 'claimed', attempts = attempts + 1, lost = lost + ?, claimed_at = ? WHERE id = ?",
+                lost,
+                utc(now),
+                row.id.clone()
+            ))
+        };
+        self.0.write(take).await?;
+        let (attempt, lost) = (row.attempts.saturating_add(1), row.lost.saturating_add(lost));
+        Ok(Claimed { message: message(row)?, attempt, lost })
+    }
+}
