@@ -280,6 +280,17 @@ impl<L: Link> Accounts for Work<L> {
         Ok(self.0.write(set).await? == 1)
     }
 
+    async fn hold(&mut self, id: AccountId, expected: AuthVersion) -> Result<bool, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT id FROM iam_user_account WHERE id = ? AND auth_version = ? AND status = 'active' FOR UPDATE",
+                &id.as_bytes()[..],
+                expected.as_i64()
+            ))
+        };
+        Ok(self.0.lock(find).await?.is_some())
+    }
+
     async fn raise_version(
         &mut self,
         id: AccountId,
