@@ -50,7 +50,7 @@ pub use totp::Totp;
 
 use iam_core::mfa::Factor;
 
-/// An app, codes by e-mail, and recovery codes, in the order in which they are offered.
+/// An app, codes by e-mail, and recovery codes, in the order in which they are offered. [`SentCode`] says who should leave out e-mail.
 pub fn standard() -> Vec<Box<dyn Factor>> {
     vec![Box::new(Totp::new()), Box::new(SentCode::email()), Box::new(RecoveryCodes::new())]
 }

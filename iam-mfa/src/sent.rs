@@ -12,8 +12,10 @@ const DIGITS: usize = 8;
 ///
 /// Setting it up takes an address, which counts once a code that was sent there comes back.
 ///
-/// E-mail is no second device to somebody who reads both on one phone, and telephone numbers can be taken over (NIST calls them
-/// restricted): offer [`Totp`](crate::Totp) first.
+/// What such a code proves is less than an app does: whoever reads somebody's mail has the code, and telephone numbers can be taken
+/// over. NIST does not take e-mail for out-of-band authentication (3.1.3.1), nor does OWASP (ASVS 6.6), and both want something
+/// stronger beside the telephone (3.1.3.3; ASVS 6.6.1). A service that must follow them leaves e-mail out; all others offer
+/// [`Totp`](crate::Totp) first.
 ///
 /// ```
 /// use iam_core::mfa::{Factor, FactorKind};

@@ -25,7 +25,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// - **Setting it up** draws a secret of 160 bits and shows it as base32 and as an `otpauth:` URI, which becomes a QR code. It counts
 ///   once the device has shown a right code: only then is it certain that it was scanned.
 /// - **Clocks differ.** The code of the step before and of the step after count, too (RFC 6238, 5.2). [`strict`](Self::strict) takes
-///   the code of this very step only.
+///   the code of this very step only, as OWASP asks (ASVS 6.5.5).
 /// - **A code works once** (RFC 6238, 5.2; NIST SP 800-63B-4, 3.1.4.2; OWASP ASVS 6.5.1): [`Verdict::AtStep`] names its step, which
 ///   must be later than any before. The code of an earlier step is dead as soon as that of a later one was used.
 /// - **Guessing**: three codes in a million count, and five tries to a challenge; the limits of [`iam_core::mfa::FactorLimits`] see

@@ -4,6 +4,7 @@ mod builder;
 mod server;
 
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -283,10 +284,16 @@ fn described(error: &smtp::Error) -> String {
 /// The cause of causes, which says what happened.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
+    loop {
+        if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof)
+        {
+            return "the connection was cut off".to_owned();
+        }
+        match error.source() {
+            Some(source) => error = source,
+            None => return error.to_string().replace(char::is_control, " "),
+        }
     }
-    error.to_string().replace(char::is_control, " ")
 }
 
 /// Whether it is a status code of RFC 3463, such as `5.1.1`.
