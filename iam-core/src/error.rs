@@ -121,10 +121,9 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Invalid(_) => Fault::Input,
-            Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
-            Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
             Self::Stale { .. } => Fault::Freshness,
-            Self::Throttled { .. } => Fault::Limit,
+            Self::Throttled { .. } | Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
+            Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
             Self::Conflict(_) => Fault::Conflict,
             Self::NotFound(_) => Fault::Absent,
             Self::Busy { .. } => Fault::Overload,

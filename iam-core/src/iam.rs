@@ -428,7 +428,8 @@ impl IamBuilder {
     pub async fn build_with_manual_worker(self) -> Result<(Iam, Worker), Error> {
         self.check()?;
         match self.store.readiness().await? {
-            Readiness::Ready => {}
+            // That messages wait is no matter of the store's.
+            Readiness::Ready | Readiness::MessagesWait => {}
             Readiness::SchemaTooOld => {
                 return Err(misconfigured(
                     "the store's schema is older than this program: call migrate() on the store",
@@ -439,8 +440,6 @@ impl IamBuilder {
                     "a newer program has changed the store's schema: this program is too old for it",
                 ));
             }
-            // No matter of the store's.
-            Readiness::MessagesWait => {}
         }
         let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes);
         let config = self.hashing.unwrap_or_else(|| HashingConfig::for_params(&self.argon2));

@@ -20,7 +20,7 @@ use crate::store::Ports;
 pub(crate) const AT_ONCE: u32 = 8;
 
 /// After this long an attempt of which nothing was written down counts as lost: its worker died.
-const LOST_AFTER: Duration = Duration::from_secs(60);
+const LOST_AFTER: Duration = Duration::from_mins(1);
 
 /// What a sender may take in all, whatever it promised.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);

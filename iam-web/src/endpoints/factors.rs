@@ -9,7 +9,7 @@ use iam_core::id::MethodId;
 use iam_core::mfa::{Code, FactorKind, MethodName};
 use iam_core::token::SessionToken;
 use minijinja::{Value, context};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::account::{Said, minute};
 use super::query_of;
@@ -321,15 +321,17 @@ impl RequestContext {
         };
         match self.enrol(caller, principal, &new).await {
             Ok(enrolled) => {
-                let mut answer = json!({ "id": enrolled.id.to_string(), "kind": kind.as_str() });
+                let mut answer = Map::new();
+                answer.insert("id".to_owned(), enrolled.id.to_string().into());
+                answer.insert("kind".to_owned(), kind.as_str().into());
                 if let Some(secret) = &enrolled.secret {
-                    answer["secret"] = secret.typed.as_str().into();
-                    answer["otpauth_uri"] = secret.uri.as_str().into();
+                    answer.insert("secret".to_owned(), secret.typed.as_str().into());
+                    answer.insert("otpauth_uri".to_owned(), secret.uri.as_str().into());
                 }
                 if let Some(asked) = &enrolled.asked {
-                    answer["challenge"] = asked_json(asked);
+                    answer.insert("challenge".to_owned(), asked_json(asked));
                 }
-                self.json(request, 201, &answer)
+                self.json(request, 201, &answer.into())
             }
             Err(error) => self.api_failed(request, &error),
         }
