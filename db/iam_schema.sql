@@ -117,6 +117,7 @@ CREATE TABLE `iam_auth_session` (
   `amr` varchar(255) COLLATE utf8mb4_bin NOT NULL,
   `login_time` datetime(6) NOT NULL,
   `authenticated_at` datetime(6) DEFAULT NULL,
+  `second_factor_at` datetime(6) DEFAULT NULL,
   `last_seen_at` datetime(6) NOT NULL,
   `ended_at` datetime(6) DEFAULT NULL,
   `end_reason` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
@@ -136,6 +137,43 @@ CREATE TABLE `iam_auth_session` (
   CONSTRAINT `iam_auth_session_state` CHECK ((`state` in ('pending','active')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_mfa_challenge` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `session_id` binary(16) NOT NULL,
+  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `method_id` binary(16) DEFAULT NULL,
+  `answer` binary(32) DEFAULT NULL,
+  `sends` int unsigned NOT NULL,
+  `tries` int unsigned NOT NULL DEFAULT '0',
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `consumed_at` datetime(6) DEFAULT NULL,
+  `replaced_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `iam_mfa_challenge_account` (`account_id`),
+  KEY `iam_mfa_challenge_session` (`session_id`,`purpose`,`kind`),
+  KEY `iam_mfa_challenge_expiry` (`expires_at`),
+  CONSTRAINT `iam_mfa_challenge_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_mfa_method` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `name` varbinary(255) NOT NULL,
+  `secret` varbinary(1024) DEFAULT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `confirmed_at` datetime(6) DEFAULT NULL,
+  `last_used_at` datetime(6) DEFAULT NULL,
+  `last_step` bigint DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `iam_mfa_method_account` (`account_id`,`created_at`),
+  KEY `iam_mfa_method_unconfirmed` (`confirmed_at`,`created_at`),
+  CONSTRAINT `iam_mfa_method_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_one_time_token` (
   `hash` binary(32) NOT NULL,
   `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
@@ -147,6 +185,42 @@ CREATE TABLE `iam_one_time_token` (
   KEY `iam_one_time_token_account` (`account_id`,`purpose`),
   KEY `iam_one_time_token_expiry` (`expires_at`),
   CONSTRAINT `iam_one_time_token_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_outbox` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `challenge_id` binary(16) DEFAULT NULL,
+  `channel` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `sealed` varbinary(8192) DEFAULT NULL,
+  `state` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `attempts` int unsigned NOT NULL DEFAULT '0',
+  `lost` int unsigned NOT NULL DEFAULT '0',
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `next_attempt_at` datetime(6) NOT NULL,
+  `claimed_at` datetime(6) DEFAULT NULL,
+  `settled_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `iam_outbox_account` (`account_id`),
+  KEY `iam_outbox_challenge` (`challenge_id`),
+  KEY `iam_outbox_waiting` (`state`,`next_attempt_at`),
+  KEY `iam_outbox_claimed` (`state`,`claimed_at`),
+  KEY `iam_outbox_unsettled` (`settled_at`,`expires_at`),
+  KEY `iam_outbox_made` (`created_at`),
+  CONSTRAINT `iam_outbox_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
+  CONSTRAINT `iam_outbox_over` CHECK (((`state` in ('waiting','claimed')) = (`settled_at` is null))),
+  CONSTRAINT `iam_outbox_taken` CHECK (((`state` = 'claimed') = (`claimed_at` is not null))),
+  CONSTRAINT `iam_outbox_wiped` CHECK (((`sealed` is null) = (`settled_at` is not null)))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_recovery_code` (
+  `account_id` binary(16) NOT NULL,
+  `digest` binary(32) NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`account_id`,`digest`),
+  CONSTRAINT `iam_recovery_code_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_user_role` (

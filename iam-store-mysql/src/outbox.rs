@@ -195,10 +195,7 @@ impl<L: Link> Work<L> {
         self.0.lock(find).await
     }
 
-    /// Messages that were taken and forgotten, held by this unit.
-    ///
-    /// There are none, mostly, and to find that out takes no lock. Under REPEATABLE READ a lock would be on the whole range, and
-    /// two units that each add to it what they take would wait for each other.
+    /// Messages that were taken and of which nothing was heard, likewise.
     async fn stale(
         &mut self,
         now: Timestamp,
@@ -206,30 +203,18 @@ impl<L: Link> Work<L> {
         most: u32,
     ) -> Result<Vec<MessageRow>, StoreError> {
         let find = || {
-            all(sqlx::query!(
-                "SELECT id FROM iam_outbox FORCE INDEX (iam_outbox_claimed)
-                 WHERE state = 'claimed' AND claimed_at < ? AND expires_at > ? ORDER BY claimed_at LIMIT ?",
+            all(sqlx::query_as!(
+                MessageRow,
+                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
+                 FROM iam_outbox FORCE INDEX (iam_outbox_claimed)
+                 WHERE state = 'claimed' AND claimed_at < ? AND expires_at > ?
+                 ORDER BY claimed_at LIMIT ? FOR UPDATE SKIP LOCKED",
                 utc(stale_before),
                 utc(now),
                 most
             ))
         };
-        let mut held = Vec::new();
-        for found in self.0.read(find).await? {
-            let hold = || {
-                optional(sqlx::query_as!(
-                    MessageRow,
-                    "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
-                     FROM iam_outbox FORCE INDEX (PRIMARY)
-                     WHERE id = ? AND state = 'claimed' AND claimed_at < ? AND expires_at > ? FOR UPDATE SKIP LOCKED",
-                    found.id.clone(),
-                    utc(stale_before),
-                    utc(now)
-                ))
-            };
-            held.extend(self.0.lock(hold).await?);
-        }
-        Ok(held)
+        self.0.lock(find).await
     }
 
     /// Takes a message that this unit holds.

@@ -245,9 +245,10 @@ impl<L: Link> Sessions for Work<L> {
     }
 
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
+        // By the row itself: who locks the token first, which this takes away, and then the row, meets it head on.
         let renew = || {
             execute(sqlx::query!(
-                "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
+                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
                     authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
                     last_seen_at = GREATEST(last_seen_at, ?)
                  WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",

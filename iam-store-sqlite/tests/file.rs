@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use iam_core::account::{Account, LoginIdentifier, Username};
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, SessionId};
+use iam_core::id::{AccountId, ChallengeId, MessageId, SessionId};
 use iam_core::limit::{LimitKey, Reservation, Throttle};
 use iam_core::meta::Client;
+use iam_core::outbox::{Channel, Delivery, NewMessage, Settled};
 use iam_core::session::{EndReason, NewSession, SessionState};
 use iam_core::store::{Insert, Readiness, Store, StoreErrorKind};
 use iam_core::token::TokenHash;
@@ -207,6 +208,9 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     let session = store.session(&TokenHash::from_bytes([0; 32])).await.unwrap().unwrap();
     assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
+    assert_eq!(session.second_factor_at, None);
+    let alice = LoginIdentifier::parse("alice").unwrap();
+    assert!(!store.login_candidate(&alice).await.unwrap().unwrap().second_factor);
     assert_eq!(store.audit_entries(None, 9).await.unwrap().len(), 1);
     let rule = Throttle {
         free: 5,
@@ -442,4 +446,46 @@ async fn a_hash_that_is_no_text_is_one_that_nothing_matches() {
     let alice = LoginIdentifier::parse("alice").unwrap();
     let candidate = store.login_candidate(&alice).await.unwrap().unwrap();
     assert_eq!(candidate.password.unwrap().expose(), "$ar\u{fffd}");
+}
+
+#[tokio::test]
+async fn what_is_over_has_no_sealed_message() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    sign_in(&store).await;
+    let challenge = |n| ChallengeId::from_bytes([n; 16]);
+    let mut unit = store.begin().await.unwrap();
+    let outbox = unit.outbox();
+    for n in 1..=5 {
+        let message = NewMessage {
+            id: MessageId::from_bytes([n; 16]),
+            account: account().id,
+            challenge: Some(challenge(n)),
+            channel: Channel::Email,
+            sealed: vec![n; 100],
+            created_at: NOW,
+            expires_at: NOW.plus(Duration::from_mins(5)),
+        };
+        outbox.put(&message).await.unwrap();
+    }
+    assert_eq!(outbox.claim(NOW, NOW, 5).await.unwrap().len(), 5);
+    for (n, settled) in [
+        (1, Settled::Over(Delivery::Accepted)),
+        (2, Settled::Over(Delivery::Refused)),
+        (3, Settled::Again(NOW)),
+    ] {
+        assert!(outbox.settle(MessageId::from_bytes([n; 16]), 1, settled, NOW).await.unwrap());
+    }
+    assert_eq!(outbox.replace(challenge(4), NOW).await.unwrap(), 1);
+    unit.commit().await.unwrap();
+    let host = host_pool(&file, 1).await;
+    let sealed = async || {
+        let sql = "SELECT hex(substr(id, 1, 1)) FROM iam_outbox WHERE sealed IS NOT NULL ORDER BY id";
+        sqlx::query_scalar::<_, String>(sql).fetch_all(&host).await.unwrap()
+    };
+    assert_eq!(sealed().await, ["03", "05"]);
+    let mut unit = store.begin().await.unwrap();
+    let expired = unit.outbox().expire(NOW.plus(Duration::from_mins(5)), 9).await.unwrap();
+    unit.commit().await.unwrap();
+    assert!(expired.len() == 2 && sealed().await.is_empty());
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use iam_core::account::{Account, AccountStatus, LoginIdentifier, Username};
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, RoleId, SessionId};
+use iam_core::id::{AccountId, ChallengeId, MessageId, RoleId, SessionId};
 use iam_core::limit::{LimitKey, Reservation, Throttle};
 use iam_core::meta::Client;
+use iam_core::outbox::{Channel, Delivery, NewMessage, Settled};
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::session::{EndReason, NewSession, SessionState};
 use iam_core::store::{Insert, Store, StoreErrorKind};
@@ -198,7 +199,86 @@ async fn limits_count_on_after_a_restart() {
     }
 }
 
+/// Message `n` of account 1.
+fn message(n: u8) -> NewMessage {
+    NewMessage {
+        id: MessageId::from_bytes([n; 16]),
+        account: account().id,
+        challenge: Some(ChallengeId::from_bytes([n; 16])),
+        channel: Channel::Email,
+        sealed: vec![n; 100],
+        created_at: NOW,
+        expires_at: NOW.plus(Duration::from_mins(5)),
+    }
+}
+
+async fn put(store: &MySqlStore, messages: std::ops::RangeInclusive<u8>) {
+    let mut unit = store.begin().await.unwrap();
+    for n in messages {
+        unit.outbox().put(&message(n)).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_over_has_no_sealed_message() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        put(&store, 1..=5).await;
+        let mut unit = store.begin().await.unwrap();
+        assert_eq!(unit.outbox().claim(NOW, NOW, 5).await.unwrap().len(), 5);
+        let outbox = unit.outbox();
+        for (n, settled) in [
+            (1, Settled::Over(Delivery::Accepted)),
+            (2, Settled::Over(Delivery::Refused)),
+            (3, Settled::Again(NOW)),
+        ] {
+            assert!(outbox.settle(MessageId::from_bytes([n; 16]), 1, settled, NOW).await.unwrap());
+        }
+        assert_eq!(outbox.replace(ChallengeId::from_bytes([4; 16]), NOW).await.unwrap(), 1);
+        unit.commit().await.unwrap();
+        let rows = async || {
+            let sql = "SELECT HEX(LEFT(id, 1)) FROM iam_outbox WHERE sealed IS NOT NULL ORDER BY id";
+            sqlx::query_scalar::<_, String>(sql).fetch_all(&mut database.connection().await).await.unwrap()
+        };
+        assert_eq!(rows().await, ["03", "05"], "{server:?}");
+        let mut unit = store.begin().await.unwrap();
+        let expired = unit.outbox().expire(NOW.plus(Duration::from_mins(5)), 9).await.unwrap();
+        unit.commit().await.unwrap();
+        assert!(expired.len() == 2 && rows().await.is_empty(), "{server:?}");
+    }
+}
+
 // -- two units at once --
+
+/// Workers on one outbox pass each other by.
+#[tokio::test]
+async fn who_takes_messages_waits_for_nobody() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let store = with_session(&database).await;
+        put(&store, 1..=4).await;
+        // New ones, and then those whose worker died.
+        for stale_before in [NOW, NOW.plus(Duration::from_secs(1))] {
+            let mut one = store.begin().await.unwrap();
+            let mut other = store.begin().await.unwrap();
+            let mut ids = Vec::new();
+            for unit in [&mut one, &mut other] {
+                let claiming = unit.outbox().claim(NOW.plus(Duration::from_secs(2)), stale_before, 2);
+                let claimed = tokio::time::timeout(Duration::from_secs(1), claiming).await.unwrap().unwrap();
+                assert_eq!(claimed.len(), 2, "{server:?}");
+                ids.extend(claimed.into_iter().map(|claimed| claimed.message.id));
+            }
+            one.commit().await.unwrap();
+            other.commit().await.unwrap();
+            ids.sort_unstable();
+            assert_eq!(ids, [1, 2, 3, 4].map(|n| message(n).id));
+            // As if they had been taken when they were made.
+            database.run("UPDATE iam_outbox SET claimed_at = created_at").await;
+        }
+    }
+}
 
 /// A session is inserted while its account is being locked: the one comes before the other as a whole.
 #[tokio::test]

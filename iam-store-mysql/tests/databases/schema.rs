@@ -156,9 +156,14 @@ async fn every_table_is_as_the_rules_ask() {
             "iam_role.name",
             "iam_parent.key",
             "iam_key_canary.sealed",
+            "iam_mfa_method.name",
+            "iam_mfa_method.secret",
+            "iam_outbox.sealed",
         ] {
             assert!(kinds[place].starts_with("varbinary"), "{place} is {}", kinds[place]);
         }
-        assert_eq!(kinds["iam_auth_session.token_hash"], "binary(32)");
+        for place in ["iam_auth_session.token_hash", "iam_recovery_code.digest", "iam_mfa_challenge.answer"] {
+            assert_eq!(kinds[place], "binary(32)", "{place}");
+        }
     }
 }
