@@ -7,6 +7,7 @@ use std::fmt;
 use crate::account::{AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
+use crate::mfa::Assurance;
 use crate::parent::ParentKey;
 use crate::role::{PLATFORM_ADMIN, RoleName};
 
@@ -80,6 +81,11 @@ impl Principal {
     /// When they last proved a second factor.
     pub fn second_factor_at(&self) -> Option<Timestamp> {
         self.second_factor_at
+    }
+
+    /// How sure one may be that it is them.
+    pub fn assurance(&self) -> Assurance {
+        Assurance::of_amr(&self.amr)
     }
 
     /// How they proved who they are (RFC 8176).

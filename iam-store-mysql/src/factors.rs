@@ -124,6 +124,26 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
     })
 }
 
+pub(crate) async fn proved(
+    connections: &Connections,
+    session: SessionId,
+) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+    let find = || {
+        all(sqlx::query!(
+            r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
+               WHERE session_id = ? AND consumed_at IS NOT NULL GROUP BY kind"#,
+            &session.as_bytes()[..]
+        ))
+    };
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|row| {
+            let kind = Column("iam_mfa_challenge", "kind").parsed(row.kind, FactorKind::parse)?;
+            Ok((kind, timestamp(row.proved_at)))
+        })
+        .collect()
+}
+
 #[async_trait]
 impl<L: Link> Methods for Work<L> {
     async fn insert(&mut self, method: &Method) -> Result<(), StoreError> {
@@ -368,12 +388,18 @@ impl<L: Link> Challenges for Work<L> {
         Ok(self.0.write(count).await? == 1)
     }
 
-    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn consume(
+        &mut self,
+        id: ChallengeId,
+        method: Option<MethodId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let consume = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge SET consumed_at = ?
+                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id)
                  WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
                 utc(now),
+                method.map(|id| id.as_bytes().to_vec()),
                 &id.as_bytes()[..]
             ))
         };

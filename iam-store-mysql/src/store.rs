@@ -10,7 +10,7 @@ use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
-use iam_core::mfa::{Challenge, ChallengePurpose, Method};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
@@ -201,6 +201,10 @@ impl Store for MySqlStore {
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
         factors::open_challenges(&self.connections, session, purpose).await
+    }
+
+    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+        factors::proved(&self.connections, session).await
     }
 
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

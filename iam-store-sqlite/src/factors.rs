@@ -20,6 +20,9 @@ const METHODS_OF: &str =
 const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
 
 /// Each with the latest message that carries its code.
+const PROVED: &str = "SELECT kind, max(consumed_at) AS proved_at FROM iam_mfa_challenge
+    WHERE session_id = ? AND consumed_at IS NOT NULL GROUP BY kind";
+
 const OPEN_CHALLENGES: &str =
     "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.sends, c.tries, c.created_at,
         c.expires_at, c.consumed_at, c.replaced_at,
@@ -81,6 +84,20 @@ pub(crate) async fn open_challenges(
         .map(|row| {
             let delivery = Columns { table: "iam_outbox", row }.maybe_parsed("state", Delivery::parse)?;
             Ok((challenge(row)?, delivery))
+        })
+        .collect()
+}
+
+pub(crate) async fn proved(
+    pool: &SqlitePool,
+    session: SessionId,
+) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+    let query = sqlx::query(PROVED).bind(&session.as_bytes()[..]);
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let columns = Columns { table: "iam_mfa_challenge", row };
+            Ok((columns.parsed("kind", FactorKind::parse)?, columns.time("proved_at")?))
         })
         .collect()
 }
@@ -336,12 +353,18 @@ impl<C: Link> Challenges for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn consume(
+        &mut self,
+        id: ChallengeId,
+        method: Option<MethodId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_mfa_challenge SET consumed_at = ?
+            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id)
              WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
         )
         .bind(now.as_micros())
+        .bind(method.map(|id| id.as_bytes().to_vec()))
         .bind(&id.as_bytes()[..])
         .execute(self.connection())
         .await

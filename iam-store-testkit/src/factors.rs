@@ -363,7 +363,7 @@ async fn count_try(store: &dyn Store, n: u8, most: u32, now: Timestamp) -> bool 
 
 async fn answer(store: &dyn Store, n: u8) -> bool {
     let mut unit = store.begin().await.unwrap();
-    let done = unit.challenges().consume(challenge_id(n), after(30)).await.unwrap();
+    let done = unit.challenges().consume(challenge_id(n), None, after(30)).await.unwrap();
     unit.commit().await.unwrap();
     done
 }
@@ -382,6 +382,26 @@ pub async fn a_challenge_comes_back_as_it_was_issued(store: &dyn Store) {
         let listed = store.open_challenges(new.session, new.purpose).await.unwrap();
         assert_eq!(listed, [(expected, None)]);
     }
+}
+
+pub async fn what_was_proved_is_found_by_its_session(store: &dyn Store) {
+    add_session(store).await;
+    let elsewhere = NewChallenge { session: session_id(2), ..challenge(1) };
+    let (mail, app) = (challenge(2), NewChallenge { kind: FactorKind::Totp, ..challenge(3) });
+    let again = NewChallenge { purpose: ChallengePurpose::Reauthenticate, ..challenge(4) };
+    let unanswered = NewChallenge { kind: FactorKind::RecoveryCode, ..challenge(5) };
+    for new in [&elsewhere, &mail, &app, &again, &unanswered] {
+        issue(store, new).await;
+    }
+    assert_eq!(store.factors_proved(session_id(1)).await.unwrap(), []);
+    for (new, at) in [(&elsewhere, 9), (&mail, 1), (&app, 2), (&again, 3)] {
+        let mut unit = store.begin().await.unwrap();
+        assert!(unit.challenges().consume(new.id, Some(method_id(8)), after(at)).await.unwrap());
+        unit.commit().await.unwrap();
+    }
+    let mut proved = store.factors_proved(session_id(1)).await.unwrap();
+    proved.sort_unstable();
+    assert_eq!(proved, [(FactorKind::Totp, after(2)), (challenge(1).kind, after(3))]);
 }
 
 pub async fn a_challenge_belongs_to_one_session_purpose_and_kind(store: &dyn Store) {
@@ -482,7 +502,7 @@ pub async fn an_answer_that_is_not_kept_is_not_there(store: &dyn Store) {
     add_session(store).await;
     issue(store, &challenge(1)).await;
     let mut unit = store.begin().await.unwrap();
-    assert!(unit.challenges().consume(challenge_id(1), after(2)).await.unwrap());
+    assert!(unit.challenges().consume(challenge_id(1), None, after(2)).await.unwrap());
     unit.challenges().issue(&challenge(2)).await.unwrap();
     drop(unit);
     assert_eq!(open_ids(store, SIGN_IN).await, [challenge_id(1)]);

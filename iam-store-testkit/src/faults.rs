@@ -8,7 +8,7 @@ use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId, SessionId};
-use iam_core::mfa::{Challenge, ChallengePurpose, Method};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
@@ -208,6 +208,11 @@ impl Store for FaultyStore {
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
         self.faults.read()?;
         self.inner.open_challenges(session, purpose).await
+    }
+
+    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+        self.faults.check()?;
+        self.inner.factors_proved(session).await
     }
 
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {

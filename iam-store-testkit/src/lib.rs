@@ -384,6 +384,7 @@ macro_rules! conformance {
                 a_recovery_code_is_used_once_and_by_its_owner
                 a_challenge_comes_back_as_it_was_issued
                 a_challenge_belongs_to_one_session_purpose_and_kind
+                what_was_proved_is_found_by_its_session
                 a_challenge_takes_the_place_of_those_before_it
                 a_challenge_of_a_method_replaces_those_of_that_method
                 an_open_challenge_is_found_whatever_its_age_and_tries

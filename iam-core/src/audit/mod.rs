@@ -274,6 +274,7 @@ impl Event {
                 | Self::LimitExceeded(_)
                 | Self::CsrfRefused(_)
                 | Self::AccessDenied(_)
+                | Self::SecondFactorLocked
         )
     }
 }

@@ -20,7 +20,8 @@ use crate::iam::Iam;
 use crate::id::{AccountId, MethodId};
 use crate::meta::Client;
 use crate::mfa::{
-    ChallengePurpose, Code, Enrolment, FactorKind, Label, Method, MethodName, TRIES, Verdict, amr_with,
+    Assurance, ChallengePurpose, Code, Enrolment, FactorKind, Label, Method, MethodName, TRIES, Verdict,
+    amr_with,
 };
 use crate::outbox::Notice;
 use crate::session::{EndReason, Renewal, SessionState};
@@ -103,7 +104,8 @@ impl Iam {
         Ok((factors, self.inner.store.recovery_codes_left(principal.account).await?))
     }
 
-    /// Whether the person may change their factors now, or what they have to prove again before.
+    /// Whether the person may change their factors now, or what they have to prove again before: the password, and a factor as strong
+    /// as the strongest that the account has.
     ///
     /// # Errors
     /// [`Error::Stale`] names it.
@@ -114,8 +116,11 @@ impl Iam {
             return stale(Proof::Password);
         }
         let methods = self.inner.store.methods_of(principal.account).await?;
-        let fresh = |at: Timestamp| now < at.plus(FRESH_FOR_FACTORS);
-        if methods.iter().any(is_confirmed) && !principal.second_factor_at.is_some_and(fresh) {
+        let Some(needed) = strongest(&methods) else { return Ok(()) };
+        let proved = self.inner.store.factors_proved(principal.session).await?;
+        let is_proved =
+            proved.iter().any(|(kind, at)| kind.assurance() >= needed && now < at.plus(FRESH_FOR_FACTORS));
+        if !is_proved {
             return stale(Proof::SecondFactor);
         }
         Ok(())
@@ -229,7 +234,7 @@ impl Iam {
                         return Err(SecondFactorRefusal::Rejected { tries_left }.into());
                     }
                 };
-                let confirmed = unit.challenges().consume(challenge.new.id, now).await?
+                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
                     && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());
@@ -449,6 +454,11 @@ impl Iam {
         }
         Ok(new)
     }
+}
+
+/// What the strongest confirmed method is worth.
+pub(super) fn strongest(methods: &[Method]) -> Option<Assurance> {
+    methods.iter().filter(|method| is_confirmed(method)).map(|method| method.kind.assurance()).max()
 }
 
 fn enrolling(principal: &Principal) -> Claimant {

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::{Error, SecondFactorRefusal};
 use crate::flow::SignedIn;
+use crate::flow::factors::strongest;
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
@@ -130,7 +131,7 @@ pub(super) struct Known<'f> {
 /// What a right answer was.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Right {
-    Method,
+    Method(MethodId),
     Recovery,
 }
 
@@ -141,8 +142,15 @@ impl Iam {
         let methods = store.methods_of(claimant.account).await?;
         let open = store.open_challenges(claimant.session, claimant.purpose).await?;
         let now = self.now();
+        // Who proves again who they are does so with what the account is worth.
+        let needed = match claimant.purpose {
+            ChallengePurpose::Reauthenticate => strongest(&methods),
+            _ => None,
+        };
+        let is_enough = |kind: &FactorKind| needed.is_none_or(|needed| kind.assurance() >= needed);
         let mut offers = Vec::new();
-        for kind in FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some()) {
+        for kind in FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some() && is_enough(kind))
+        {
             let usable = match kind {
                 FactorKind::RecoveryCode => {
                     methods.iter().any(is_confirmed) && store.recovery_codes_left(claimant.account).await? > 0
@@ -339,7 +347,11 @@ impl Iam {
                 return Err(SecondFactorRefusal::Rejected { tries_left }.into());
             }
         };
-        if !unit.challenges().consume(challenge.id, now).await? {
+        let by = match right {
+            Right::Method(id) => Some(id),
+            Right::Recovery => None,
+        };
+        if !unit.challenges().consume(challenge.id, by, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
         self.give_back_failure(unit.as_mut(), &reserved, true).await?;
@@ -442,7 +454,7 @@ impl Iam {
                 Verdict::AtStep(step) => Some(step),
             };
             if unit.methods().note_use(account, method.id, step, self.now()).await? {
-                return Ok(Compared::Right(Right::Method));
+                return Ok(Compared::Right(Right::Method(method.id)));
             }
             was_used = true;
         }

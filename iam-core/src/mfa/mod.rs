@@ -62,14 +62,24 @@ impl FactorKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values).
+    /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values). `mfa` stands for what makes two
+    /// factors of a password and this.
     pub const fn amr(self) -> &'static [&'static str] {
         match self {
-            Self::Totp => &["otp"],
+            Self::Totp => &["otp", "mfa"],
             Self::EmailOtp => &["otp", "email"],
-            Self::SmsOtp => &["otp", "sms"],
-            Self::WhatsappOtp => &["otp", "whatsapp"],
-            Self::RecoveryCode => &["recovery"],
+            Self::SmsOtp => &["otp", "sms", "mfa"],
+            Self::WhatsappOtp => &["otp", "whatsapp", "mfa"],
+            Self::RecoveryCode => &["recovery", "mfa"],
+        }
+    }
+
+    /// What it is worth beside a password. A code by e-mail proves no second thing that somebody has: often the password of a mailbox
+    /// is all that it takes to read it (NIST SP 800-63B-4, 3.1.3.1).
+    pub const fn assurance(self) -> Assurance {
+        match self {
+            Self::EmailOtp => Assurance::Aal1,
+            Self::Totp | Self::SmsOtp | Self::WhatsappOtp | Self::RecoveryCode => Assurance::Aal2,
         }
     }
 
@@ -82,6 +92,31 @@ impl FactorKind {
             Self::WhatsappOtp => Some(Channel::Whatsapp),
             Self::Totp | Self::RecoveryCode => None,
         }
+    }
+}
+
+/// How sure one may be of who it is (authenticator assurance level of NIST SP 800-63B-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Assurance {
+    /// One factor.
+    Aal1,
+    /// Two different ones.
+    Aal2,
+}
+
+impl Assurance {
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aal1 => "aal1",
+            Self::Aal2 => "aal2",
+        }
+    }
+
+    /// Of a session with these values of `amr`.
+    pub(crate) fn of_amr(amr: &str) -> Self {
+        if amr.split(' ').any(|value| value == "mfa") { Self::Aal2 } else { Self::Aal1 }
     }
 }
 
@@ -303,9 +338,17 @@ mod tests {
 
     #[test]
     fn amr_grows_by_each_factor_once() {
-        assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp");
-        assert_eq!(amr_with("pwd otp", FactorKind::EmailOtp), "pwd otp email");
-        assert_eq!(amr_with("pwd otp", FactorKind::Totp), "pwd otp");
+        assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp mfa");
+        assert_eq!(amr_with("pwd otp mfa", FactorKind::EmailOtp), "pwd otp mfa email");
+        assert_eq!(amr_with("pwd otp mfa", FactorKind::Totp), "pwd otp mfa");
+    }
+
+    #[test]
+    fn a_mailbox_is_no_second_thing() {
+        for kind in FactorKind::ALL {
+            assert_eq!(Assurance::of_amr(&amr_with("pwd", kind)), kind.assurance(), "{kind}");
+        }
+        assert_eq!(Assurance::of_amr("pwd"), Assurance::Aal1);
     }
 
     #[test]

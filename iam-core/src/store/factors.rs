@@ -91,8 +91,14 @@ pub trait Challenges: Send {
     /// be one conditional statement: of any number of callers at once no more than `most` are ever told that they may go on.
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Marks a challenge as answered, if it was not and was not replaced. Says whether it did; at most one caller is ever told so.
-    async fn consume(&mut self, id: ChallengeId, now: Timestamp) -> Result<bool, StoreError>;
+    /// Marks a challenge as answered, by this method, if it was not and was not replaced. Says whether it did; at most one caller is
+    /// ever told so.
+    async fn consume(
+        &mut self,
+        id: ChallengeId,
+        method: Option<MethodId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Removes up to `most` challenges that expired before a time. Says how many.
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;

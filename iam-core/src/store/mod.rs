@@ -45,7 +45,7 @@ use crate::account::{Account, ExternalId, LoginIdentifier, Username};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ParentId, SessionId};
-use crate::mfa::{Challenge, ChallengePurpose, Method};
+use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
@@ -92,6 +92,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         session: SessionId,
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
+
+    /// The factors that were proved in a session, whatever for: the latest time for each kind.
+    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
 
     /// When the oldest message was made that is due at `now` and that nobody has taken yet.
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;

@@ -266,6 +266,7 @@ impl RequestContext {
                     "id": principal.session().to_string(),
                     "signed_in_at": principal.signed_in_at().to_string(),
                     "amr": principal.amr().collect::<Vec<_>>(),
+                    "assurance": principal.assurance().as_str(),
                 },
             }),
         )

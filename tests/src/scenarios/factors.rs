@@ -135,7 +135,7 @@ pub async fn an_app_is_added_and_asked_for(adapter: Adapter, backend: Backend) {
     assert_ne!(browser.session_cookie().unwrap(), before, "another token");
     assert_eq!(elsewhere.get("/api/v1/me").await.status, 401, "ended");
     let me = browser.get("/api/v1/me").await;
-    assert_eq!((me.status, &me.json()["session"]["amr"]), (200, &json!(["pwd", "otp"])));
+    assert_eq!((me.status, &me.json()["session"]["amr"]), (200, &json!(["pwd", "otp", "mfa"])));
     let listed = browser.get(FACTORS).await.json();
     assert_eq!(listed["factors"].as_array().unwrap().len(), 1);
     assert_eq!((&listed["factors"][0]["id"], &listed["factors"][0]["name"]), (&json!(id), &json!("phone")));
@@ -167,7 +167,7 @@ pub async fn an_app_is_added_and_asked_for(adapter: Adapter, backend: Backend) {
     assert_eq!(old.get("/api/v1/me").await.status, 401);
     assert_eq!(verify(&mut old, &app.code(&world, 1)).await.status, 401, "it is over");
     let me = browser.get("/api/v1/me").await.json();
-    assert_eq!(me["session"]["amr"], json!(["pwd", "otp"]));
+    assert_eq!(me["session"]["amr"], json!(["pwd", "otp", "mfa"]));
     for (event, times) in [
         ("mfa_factor_added", 1),
         ("authn_mfa_success", 1),
@@ -469,7 +469,7 @@ pub async fn recovery_codes_work_once(adapter: Adapter, backend: Backend) {
     let body = |code: &str| json!({"code": code, "method": "recovery_code"});
     assert_eq!(lost.post_json(VERIFY, &body(&codes[1])).await.status, 200);
     let me = lost.get("/api/v1/me").await.json();
-    assert_eq!(me["session"]["amr"], json!(["pwd", "recovery"]));
+    assert_eq!(me["session"]["amr"], json!(["pwd", "recovery", "mfa"]));
     // Who came back by one takes the lost phone away, and is asked for nothing more than is left.
     let factors = lost.get(FACTORS).await.json();
     assert_eq!(factors["recovery_codes_left"], 8);
