@@ -531,6 +531,38 @@ pub async fn factors_are_changed_with_a_fresh_proof(adapter: Adapter, backend: B
     assert_eq!(remove(&mut browser).await.status, 404);
 }
 
+/// MFA-04: what a mailbox proves takes no app away.
+pub async fn a_weaker_proof_changes_no_stronger_factor(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    with_address(&world, "eve", "eve@example.com").await;
+    let mut browser = world.signed_in("eve").await;
+    let begun = browser.post_json(FACTORS, &json!({"kind": "email_otp"})).await;
+    let path = format!("{FACTORS}/{}/confirm", begun.json()["id"].as_str().unwrap());
+    let code = mailed(&world, 0).await;
+    assert_eq!(browser.post_json(&path, &json!({"code": code})).await.status, 200);
+    assert_eq!(browser.get("/api/v1/me").await.json()["session"]["assurance"], "aal1");
+    let (app, id) = add_app(&world, &mut browser, "phone").await;
+    assert_eq!(browser.get("/api/v1/me").await.json()["session"]["assurance"], "aal2");
+
+    world.later(60);
+    let mut by_mail = half_way(&world, "eve").await;
+    assert_eq!(by_mail.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status, 200);
+    let code = mailed(&world, 1).await;
+    let body = json!({"code": code, "method": "email_otp"});
+    assert_eq!(by_mail.post_json(VERIFY, &body).await.status, 200);
+    let path = format!("{FACTORS}/{id}");
+    for (method, path) in
+        [("DELETE", path.as_str()), ("POST", FACTORS), ("POST", "/api/v1/account/recovery-codes")]
+    {
+        let refused = send_json(&mut by_mail, method, path, &json!({"kind": "totp", "name": "mine"})).await;
+        assert_eq!(refused.json()["code"], "mfa_reauthentication_required", "{method} {path}");
+    }
+    assert_eq!(by_mail.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status, 422, "not enough");
+    assert!(!by_mail.open("/auth/mfa/verify").await.body.contains("e***@example.com"));
+    assert_eq!(verify(&mut by_mail, &app.code(&world, 0)).await.status, 200);
+    assert_eq!(send_json(&mut by_mail, "DELETE", &path, &json!({})).await.status, 200);
+}
+
 /// A second factor is due for ten minutes, and in the session that the password began.
 pub async fn a_second_factor_is_due_for_ten_minutes(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

@@ -73,6 +73,7 @@ macro_rules! every_scenario {
             codes_come_by_mail
             recovery_codes_work_once
             factors_are_changed_with_a_fresh_proof
+            a_weaker_proof_changes_no_stronger_factor
             a_second_factor_is_due_for_ten_minutes
             secrets_of_factors_are_bound_to_their_rows
             mail_that_fails_delays_nobody
