@@ -114,7 +114,9 @@ pub use iam_core::keys::{Keys, SecretKey};
 pub use iam_core::origin::BaseUrl;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
-pub use iam_core::{Error, Iam, IamBuilder, account, flow, limit, parent, password, role, session};
+pub use iam_core::{
+    Error, Iam, IamBuilder, account, flow, limit, mfa, outbox, parent, password, role, session,
+};
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{ForwardHeader, InvalidProxies, InvalidTheme, Theme, ThemeBuilder, TrustedProxies};
 pub use iam_web::{loggable_path, settings};

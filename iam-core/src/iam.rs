@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) audit_retention: Duration,
     pub(crate) most_sessions: u32,
     /// Something was put into the outbox.
-    pub(crate) outbox_wake: tokio::sync::Notify,
+    pub(crate) outbox_wake: Arc<tokio::sync::Notify>,
     tally: Tally,
     flushes: Flushes,
     pub(crate) keys: Keys,
@@ -464,7 +464,7 @@ impl IamBuilder {
             senders: self.senders,
             audit_retention: self.audit_retention,
             most_sessions: self.most_sessions,
-            outbox_wake: tokio::sync::Notify::new(),
+            outbox_wake: Arc::default(),
             tally: Tally::default(),
             flushes: Flushes::default(),
             service: self.service,

@@ -1,10 +1,11 @@
 //! What an identity layer does beside answering requests.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::flow::AT_ONCE;
 use crate::iam::{Iam, Inner};
@@ -24,17 +25,21 @@ const MOST_BATCHES: u32 = 100;
 #[must_use = "nothing is done until it runs"]
 pub struct Worker {
     inner: Weak<Inner>,
+    wake: Arc<Notify>,
 }
 
 impl Worker {
     pub(crate) fn of(iam: &Iam) -> Self {
-        Self { inner: std::sync::Arc::downgrade(&iam.inner) }
+        Self { inner: Arc::downgrade(&iam.inner), wake: Arc::clone(&iam.inner.outbox_wake) }
     }
 
-    /// Works until the last clone of its [`Iam`] is gone. Needs a tokio runtime with timers.
+    /// Works until the last clone of its [`Iam`] is gone. Needs a tokio runtime with timers. Dropping it stops the work.
     pub async fn run(self) {
         // Side by side: a provider that hangs holds no upkeep up, and no upkeep a code.
-        tokio::join!(keep_house(Weak::clone(&self.inner)), deliver(self.inner));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep_house(Weak::clone(&self.inner)));
+        tasks.spawn(deliver(self.inner, self.wake));
+        tasks.join_all().await;
     }
 }
 
@@ -57,18 +62,11 @@ async fn keep_house(inner: Weak<Inner>) {
 }
 
 /// Sends messages as they come: at once when they were put there by this process, within a second when by another one.
-async fn deliver(inner: Weak<Inner>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn deliver(inner: Weak<Inner>, wake: Arc<Notify>) {
     let mut attempts = JoinSet::new();
     loop {
-        {
-            let Some(inner) = inner.upgrade() else { return };
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = inner.outbox_wake.notified() => {}
-            }
-        }
+        // Woken or not, it looks.
+        let _ = timeout(TICK, wake.notified()).await;
         while attempts.try_join_next().is_some() {}
         let Some(inner) = inner.upgrade() else { return };
         let iam = Iam { inner };

@@ -12,11 +12,13 @@ use iam_core::flow::Actor;
 use iam_core::id::ParentId;
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::origin::BaseUrl;
+use iam_core::outbox::{Channel, Message};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, HashingConfig};
 use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
+use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
 use iam_store_testkit::faults::{Faults, FaultyStore};
 use iam_web::{WebIam, WebIamBuilder};
@@ -43,6 +45,7 @@ pub struct TestIam {
     web: WebIam,
     store: SqliteStore,
     faults: Arc<Faults>,
+    mail: MemorySender,
     clock: Arc<ManualClock>,
 }
 
@@ -133,6 +136,17 @@ impl TestIam {
         records
     }
 
+    /// What was sent by e-mail so far, oldest first: codes, and news of an account to its owner's verified address.
+    pub async fn mails(&self) -> Vec<Message> {
+        while must(self.iam().deliver().await, "mails can't be delivered") > 0 {}
+        self.mail.messages()
+    }
+
+    /// What sends them, to make it fail.
+    pub fn mail(&self) -> &MemorySender {
+        &self.mail
+    }
+
     /// How often something happened, by the event's name, such as `authz_fail`.
     pub async fn logged(&self, event: &str) -> u32 {
         self.events().await.iter().filter(|record| record.event == event).map(|record| record.count).sum()
@@ -177,12 +191,14 @@ impl TestIamBuilder {
             .hashing(HashingConfig { threads: 1, ..HashingConfig::for_params(&cost) })
             .clock(Arc::clone(&clock))
             .base_url(must("http://localhost".parse(), "the base URL is refused"));
+        let mail = MemorySender::new(Channel::Email);
+        let builder = builder.factors(iam_mfa::standard()).sender(mail.clone());
         let builder = self.iam.into_iter().fold(builder, |builder, change| change(builder));
         // The worker is dropped: what it does would come at any time between the steps of a test.
         let (iam, _worker) =
             must(builder.build_with_manual_worker().await, "the identity layer can't be built");
         let web = self.web.into_iter().fold(WebIam::builder(iam), |builder, change| change(builder));
-        TestIam { web: web.build(), store, faults, clock }
+        TestIam { web: web.build(), store, faults, mail, clock }
     }
 }
 

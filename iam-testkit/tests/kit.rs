@@ -208,3 +208,19 @@ async fn two_parents_at_once_are_refused() {
 async fn a_wrong_name_is_pointed_out() {
     TestIam::new().await.parent("Not A Key").await;
 }
+
+#[tokio::test]
+async fn mails_are_there_when_they_are_asked_for() {
+    let test = TestIam::new().await;
+    let alice = test.account("alice").await;
+    let actor = iam_core::flow::Actor::service();
+    let password = iam_core::password::PlainPassword::new("wrong pony charger").unwrap();
+    test.iam().set_password(alice, &password, &actor).await.unwrap();
+    assert!(test.mails().await.is_empty(), "alice has no address");
+    let new = iam_core::flow::NewAccount::new(Username::parse("bob").unwrap())
+        .verified_email(iam_core::account::EmailAddress::parse("bob@example.com").unwrap());
+    let bob = test.iam().create_account(new, &actor).await.unwrap();
+    test.iam().set_password(bob, &password, &actor).await.unwrap();
+    let mails = test.mails().await;
+    assert_eq!((mails.len(), mails[0].to.as_str()), (1, "bob@example.com"));
+}

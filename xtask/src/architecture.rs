@@ -51,7 +51,7 @@ const RULES: &[Rule] = &[
     Rule {
         of: "iam-testkit",
         never: &[HTTP, FRAMEWORKS],
-        family: &["iam-core", "iam-store-sqlite", "iam-store-testkit", "iam-web"],
+        family: &["iam-core", "iam-mfa", "iam-store-sqlite", "iam-store-testkit", "iam-web"],
     },
     // These two speak HTTP to others, so they may see a client, which brings `http` and `tower`.
     Rule { of: "iam-mfa", never: &[SQL, FRAMEWORKS], family: &["iam-core"] },

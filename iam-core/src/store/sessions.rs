@@ -19,9 +19,9 @@ pub trait Sessions: Send {
     async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError>;
 
     /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and is in the state
-    /// and was made under the version that the renewal names. The old token MUST be dead with it. The renewal's time is kept as that of the
-    /// owner's last proof, and as that of the session's last use if it is later. Says whether it did; at most one caller is ever
-    /// told so for the same old token.
+    /// and was made under the version that the renewal names. The old token MUST be dead with it. Of the times of proof only those
+    /// that the renewal has are written; its own time is kept as that of the session's last use if it is later. Says whether it did;
+    /// at most one caller is ever told so for the same old token.
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
 
     /// Ends a session that has not ended. Says whether it did; at most one caller is ever told so.
