@@ -100,19 +100,22 @@ pub enum Notice {
     RecoveryCodeUsed,
     /// An administrator took all factors away.
     FactorsReset,
+    /// The password was right, and second factors were wrong until the challenge had no tries left.
+    SecondFactorFailed,
     /// The password was right, and second factors were wrong so often that no more are taken.
     SecondFactorLocked,
 }
 
 impl Notice {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PasswordChanged,
         Self::FactorAdded,
         Self::FactorRemoved,
         Self::RecoveryCodesMade,
         Self::RecoveryCodeUsed,
         Self::FactorsReset,
+        Self::SecondFactorFailed,
         Self::SecondFactorLocked,
     ];
 
@@ -125,6 +128,7 @@ impl Notice {
             Self::RecoveryCodesMade => "recovery_codes_made",
             Self::RecoveryCodeUsed => "recovery_code_used",
             Self::FactorsReset => "factors_reset",
+            Self::SecondFactorFailed => "second_factor_failed",
             Self::SecondFactorLocked => "second_factor_locked",
         }
     }

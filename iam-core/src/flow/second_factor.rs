@@ -560,20 +560,27 @@ impl Iam {
                 return Ok(());
             }
             self.audit(unit.as_mut(), &Event::SecondFactorLocked, claimant.subject(), client).await?;
-            if self.may_tell_of_lock(unit.as_mut(), claimant.account).await? {
-                self.notify(unit.as_mut(), account, Notice::SecondFactorLocked, client).await?;
-            }
+            self.tell_of(unit.as_mut(), account, Notice::SecondFactorLocked, client).await?;
             Ok(unit.commit().await?)
         })
         .await
     }
 
-    /// Once a day: who knows the password could fill its owner's mailbox otherwise.
-    async fn may_tell_of_lock(&self, unit: &mut dyn Ports, account: AccountId) -> Result<bool, Error> {
-        let key = LimitKey::new(&self.inner.limit_key, "mfa.lock_notice", account.as_bytes());
+    /// Once a day for each kind of news: who knows the password could fill its owner's mailbox otherwise.
+    async fn tell_of(
+        &self,
+        unit: &mut dyn Ports,
+        account: &Account,
+        notice: Notice,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let subject = [account.id.as_bytes().as_slice(), notice.as_str().as_bytes()].concat();
+        let key = LimitKey::new(&self.inner.limit_key, "mfa.notice", &subject);
         let daily = Window { limit: 1, length: Duration::from_hours(24) };
-        let reserved = unit.limits().reserve_in_window(&key, &daily, self.now()).await?;
-        Ok(matches!(reserved, Reservation::Granted(_)))
+        match unit.limits().reserve_in_window(&key, &daily, self.now()).await? {
+            Reservation::Granted(_) => self.notify(unit, account, notice, client).await,
+            Reservation::Refused(_) => Ok(()),
+        }
     }
 
     fn may_send_again(&self, open: &Challenge, now: Timestamp) -> Result<(), Error> {

@@ -679,4 +679,19 @@ pub async fn changes_are_told_to_their_owner(adapter: Adapter, backend: Backend)
     })
     .await;
     assert!(world.mail.messages().iter().all(|message| message.to == "eve@example.com"));
+
+    // So are wrong codes after the right password: once a day.
+    world.mail.clear();
+    let mut browser = world.browser();
+    let changed = "a wholly different pass phrase";
+    assert_eq!(browser.sign_in("eve", changed).await.status, 303);
+    let (app, _) = add_app(&world, &mut browser, "phone").await;
+    for _ in 0..2 {
+        let mut guesser = world.browser();
+        assert_eq!(guesser.api_sign_in("eve", changed).await.json()["status"], "mfa_required");
+        for _ in 0..5 {
+            assert_eq!(verify(&mut guesser, &app.wrong(&world)).await.status, 401);
+        }
+    }
+    until(async || world.notices() == ["factor_added", "second_factor_failed"]).await;
 }
