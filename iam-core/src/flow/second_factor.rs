@@ -342,8 +342,12 @@ impl Iam {
                 let event = Event::SecondFactorRefused(kind, claimant.purpose);
                 self.audit(unit.as_mut(), &event, claimant.subject(), client).await?;
                 let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
-                unit.commit().await?;
                 let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
+                // Somebody knows the password (OWASP ASVS 6.3.5); its owner will hardly mistype so often.
+                if tries_left == 0 && claimant.is_signing_in() {
+                    self.tell_of(unit.as_mut(), account, Notice::SecondFactorFailed, client).await?;
+                }
+                unit.commit().await?;
                 return Err(SecondFactorRefusal::Rejected { tries_left }.into());
             }
         };
