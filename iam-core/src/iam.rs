@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::audit::{Event, Record, Subject, Tally};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Error;
+use crate::flow::{AT_ONCE, SEND_TIMEOUT};
 use crate::keys::{Keys, MacKey};
 use crate::limit::LoginLimits;
 use crate::meta::Client;
@@ -46,6 +47,12 @@ pub(crate) struct Inner {
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
     pub(crate) most_sessions: u32,
+    /// One permit for each message that may be on its way at once.
+    pub(crate) sending: Arc<tokio::sync::Semaphore>,
+    /// Nothing more is to be sent.
+    pub(crate) stopping: AtomicBool,
+    /// When this process's worker last looked for messages, in microseconds.
+    pub(crate) looked_at: AtomicI64,
     /// Something was put into the outbox.
     pub(crate) outbox_wake: Arc<tokio::sync::Notify>,
     tally: Tally,
@@ -136,7 +143,10 @@ impl Iam {
     pub async fn readiness(&self) -> Result<Readiness, Error> {
         let readiness = self.inner.store.readiness().await?;
         let now = self.now();
+        // A worker that looks is none that is missing, however slow the provider is.
+        let looked_at = Timestamp::from_micros(self.inner.looked_at.load(Ordering::Relaxed).max(0));
         if readiness == Readiness::Ready
+            && now.since(looked_at) >= UNDELIVERED
             && let Some(made_at) = self.inner.store.oldest_due_message(now).await?
             && now.since(made_at) >= UNDELIVERED
         {
@@ -145,8 +155,13 @@ impl Iam {
         Ok(readiness)
     }
 
-    /// Notes in the audit log that the service stops, and what was not yet written. Call it after the last request was answered.
+    /// Notes in the audit log that the service stops, and what was not yet written, and waits up to 20 seconds for messages that are on
+    /// their way. Call it after the last request was answered.
     pub async fn stopped(&self) -> Result<(), Error> {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        if tokio::time::timeout(SEND_TIMEOUT, self.inner.sending.acquire_many(AT_ONCE)).await.is_err() {
+            tracing::warn!("messages were still on their way; what becomes of them is not known");
+        }
         self.flush_refusals().await?;
         self.record(&Event::Stopped, Subject::default(), &Client::default()).await
     }
@@ -464,6 +479,9 @@ impl IamBuilder {
             senders: self.senders,
             audit_retention: self.audit_retention,
             most_sessions: self.most_sessions,
+            sending: Arc::new(tokio::sync::Semaphore::new(AT_ONCE as usize)),
+            stopping: AtomicBool::new(false),
+            looked_at: AtomicI64::new(i64::MIN),
             outbox_wake: Arc::default(),
             tally: Tally::default(),
             flushes: Flushes::default(),

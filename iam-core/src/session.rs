@@ -195,6 +195,8 @@ pub struct SessionSummary {
     pub login_at: Timestamp,
     /// When its owner last proved who they are.
     pub authenticated_at: Timestamp,
+    /// When its owner last proved a second factor.
+    pub second_factor_at: Option<Timestamp>,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// From where it was made: the address, and what the browser called itself.
@@ -204,7 +206,7 @@ pub struct SessionSummary {
 impl SessionSummary {
     /// Whether it still counts, though nobody may have ended it yet.
     pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
-        now < self.authenticated_at.plus(policy.absolute)
+        now < age_counts_from(self.authenticated_at, self.second_factor_at).plus(policy.absolute)
             && now < policy.idle_deadline(self.login_at, self.last_seen_at)
     }
 }
@@ -266,6 +268,8 @@ pub struct Pending {
     pub(crate) session: SessionId,
     pub(crate) auth_version: AuthVersion,
     pub(crate) amr: String,
+    /// When it is over.
+    pub(crate) until: Timestamp,
 }
 
 impl Pending {
@@ -278,6 +282,12 @@ impl Pending {
     pub fn username(&self) -> &str {
         self.username.as_str()
     }
+}
+
+/// Whoever proves again all that they had proved begins anew (NIST SP 800-63B-4, 5.2); the password alone makes no session of two
+/// factors live longer.
+fn age_counts_from(authenticated_at: Timestamp, second_factor_at: Option<Timestamp>) -> Timestamp {
+    second_factor_at.map_or(authenticated_at, |at| at.min(authenticated_at))
 }
 
 /// What a session is worth at a moment.
@@ -309,8 +319,7 @@ impl SessionRecord {
         if self.state == SessionState::PendingSecondFactor && now >= self.login_at.plus(pending_lifetime) {
             return Standing::RanOut(EndReason::Expired);
         }
-        // Whoever proves again who they are begins anew (NIST SP 800-63B-4, 5.2).
-        if now >= self.authenticated_at.plus(policy.absolute) {
+        if now >= age_counts_from(self.authenticated_at, self.second_factor_at).plus(policy.absolute) {
             return Standing::RanOut(EndReason::Expired);
         }
         if now >= policy.idle_deadline(self.login_at, self.last_seen_at) {
@@ -333,6 +342,7 @@ impl SessionRecord {
                     session: self.id,
                     auth_version: self.auth_version,
                     amr: self.amr,
+                    until: self.login_at.plus(pending_lifetime),
                 });
             }
         }
@@ -429,7 +439,11 @@ mod tests {
         let renewed =
             SessionRecord { authenticated_at: after(43_000), last_seen_at: after(86_000), ..record() };
         assert!(is_active(renewed.clone(), after(86_199)));
-        assert!(!is_active(renewed, after(86_200)));
+        assert!(!is_active(renewed.clone(), after(86_200)));
+        // The password is no proof of the other factor.
+        let half = |at| SessionRecord { second_factor_at: Some(after(at)), ..renewed.clone() };
+        assert!(!is_active(half(60), after(43_260)));
+        assert!(is_active(half(43_000), after(86_199)));
     }
 
     #[test]

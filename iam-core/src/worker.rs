@@ -1,5 +1,6 @@
 //! What an identity layer does beside answering requests.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -69,30 +70,38 @@ async fn deliver(inner: Weak<Inner>, wake: Arc<Notify>) {
         let _ = timeout(TICK, wake.notified()).await;
         while attempts.try_join_next().is_some() {}
         let Some(inner) = inner.upgrade() else { return };
+        if inner.stopping.load(Ordering::Relaxed) {
+            continue;
+        }
         let iam = Iam { inner };
-        let free = AT_ONCE.saturating_sub(u32::try_from(attempts.len()).unwrap_or(AT_ONCE));
-        match iam.claim_messages(free).await {
-            Ok(claimed) => {
-                for claimed in claimed {
-                    let iam = iam.clone();
-                    attempts.spawn(async move {
-                        if let Err(error) = iam.attempt(claimed).await {
-                            tracing::error!(
-                                error = &error as &dyn std::error::Error,
-                                "what came of a message was not written down"
-                            );
-                        }
-                        // There may be more that waited for a place.
-                        iam.inner.outbox_wake.notify_one();
-                    });
-                }
-            }
+        let mut permits = Vec::new();
+        while let Ok(permit) = Arc::clone(&iam.inner.sending).try_acquire_owned() {
+            permits.push(permit);
+        }
+        let claimed = match iam.claim_messages(u32::try_from(permits.len()).unwrap_or(AT_ONCE)).await {
+            Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "messages can't be taken; tried again"
                 );
+                continue;
             }
+        };
+        iam.inner.looked_at.store(iam.now().as_micros(), Ordering::Relaxed);
+        for (claimed, permit) in claimed.into_iter().zip(permits) {
+            let iam = iam.clone();
+            attempts.spawn(async move {
+                if let Err(error) = iam.attempt(claimed).await {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "what came of a message was not written down"
+                    );
+                }
+                drop(permit);
+                // There may be more that waited for a place.
+                iam.inner.outbox_wake.notify_one();
+            });
         }
     }
 }

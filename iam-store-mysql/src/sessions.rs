@@ -148,7 +148,7 @@ pub(crate) async fn of_account(
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let find = || {
         all(sqlx::query!(
-            "SELECT id, login_time, authenticated_at, last_seen_at, client_address, user_agent
+            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, client_address, user_agent
              FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
              WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
             &account.as_bytes()[..]
@@ -167,6 +167,7 @@ pub(crate) async fn of_account(
                 id: SessionId::from_bytes(column("id").id(&row.id)?),
                 login_at: timestamp(row.login_time),
                 authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
+                second_factor_at: row.second_factor_at.map(timestamp),
                 last_seen_at: timestamp(row.last_seen_at),
                 client,
             })

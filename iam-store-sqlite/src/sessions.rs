@@ -120,7 +120,8 @@ pub(crate) async fn of_account(
     account: AccountId,
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, login_time, authenticated_at, last_seen_at, client_address, user_agent FROM iam_auth_session
+        "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, client_address, user_agent
+         FROM iam_auth_session
          WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
     )
     .bind(&account.as_bytes()[..])
@@ -139,6 +140,7 @@ fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
         id: SessionId::from_bytes(columns.id("id")?),
         login_at: columns.time("login_time")?,
         authenticated_at: authenticated_at(&columns)?,
+        second_factor_at: columns.maybe_time("second_factor_at")?,
         last_seen_at: columns.time("last_seen_at")?,
         client,
     })

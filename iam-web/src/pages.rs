@@ -67,10 +67,14 @@ impl Pages {
     }
 
     fn problem_of(&self, name: &str) -> Option<String> {
-        let html = match render(&self.environment, name, "nonce", on_trial()) {
-            Ok(html) => html,
-            Err(error) => return Some(format!("the page `{name}` can't be rendered: {error:#}")),
-        };
+        let mut html = String::new();
+        // A page may show one form before something was sent and another one after it.
+        for sent in [true, false] {
+            match render(&self.environment, name, "nonce", context! { sent => sent, ..on_trial() }) {
+                Ok(page) => html.push_str(&page),
+                Err(error) => return Some(format!("the page `{name}` can't be rendered: {error:#}")),
+            }
+        }
         let lacks_token = html.split("<form").skip(1).any(|rest| {
             let form = rest.split("</form>").next().unwrap_or_default();
             let by_post = form.split('>').next().unwrap_or_default().to_ascii_lowercase().contains("post");

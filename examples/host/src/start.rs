@@ -86,7 +86,7 @@ async fn print_routes(
     print: fn(&Inventory) -> String,
 ) -> Result<(), Box<dyn Error>> {
     let settings = IamSettings::from_env()?;
-    let web = settings.web(open(&settings).await?).build();
+    let web = settings.web(open(&settings, Work::No).await?).build();
     writeln!(io::stdout(), "{}", print(&inventory(web, Documents::default())))?;
     Ok(())
 }
@@ -97,19 +97,23 @@ where
     S: Future<Output = io::Result<()>>,
 {
     let settings = IamSettings::from_env()?;
-    let iam = open(&settings).await?;
+    let command = ["create-admin", "reset-factors"]
+        .into_iter()
+        .find(|command| std::env::args().any(|argument| argument == *command));
+    // A command that ends at once must not take messages along.
+    let iam = open(&settings, if command.is_some() { Work::No } else { Work::Yes }).await?;
     settings.bootstrap(&iam).await?;
     let web = settings.web(iam.clone()).build();
-    let asked = std::env::args().any(|argument| argument == "create-admin");
+    let asked = command == Some("create-admin");
     if asked || settings.mode == Mode::Development {
         offer_setup(&iam, &web, asked).await?;
     }
     if asked {
         return Ok(());
     }
-    let mut arguments = std::env::args().skip_while(|argument| argument != "reset-factors");
-    if arguments.next().is_some() {
-        return reset_factors(&iam, arguments.next().as_deref()).await;
+    if command == Some("reset-factors") {
+        let name = std::env::args().skip_while(|argument| argument != "reset-factors").nth(1);
+        return reset_factors(&iam, name.as_deref()).await;
     }
     let documents = Documents::of_the_example(&iam).await?;
 
@@ -141,7 +145,10 @@ async fn reset_factors(iam: &Iam, name: Option<&str>) -> Result<(), Box<dyn Erro
     let account = iam.account_by_username(&Username::parse(name)?).await?;
     let account = account.ok_or_else(|| format!("reset-factors: there is no account `{name}`"))?;
     let removed = iam.reset_factors(account.id, &Actor::service()).await?;
-    iam.deliver().await?;
+    // Done is done; that its owner is told can wait for the service.
+    if let Err(error) = iam.deliver().await {
+        tracing::warn!(error = &error as &dyn Error, "the account's owner is told later");
+    }
     eprintln!(
         "{removed} second factors of `{name}` were taken away: the password alone signs in, until a new one is added."
     );
@@ -168,9 +175,16 @@ fn unusable(error: &StoreError) -> String {
     format!("IAM_DATABASE_URL: {}", explained(error))
 }
 
+/// Whether the worker runs.
+#[derive(Clone, Copy)]
+enum Work {
+    Yes,
+    No,
+}
+
 /// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
 /// schema is brought up to date in development, or when `--migrate` says so.
-async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
+async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>> {
     let migrate =
         settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
     let builder = match &settings.database {
@@ -204,7 +218,10 @@ async fn open(settings: &IamSettings) -> Result<Iam, Box<dyn Error>> {
             builder
         }
     };
-    Ok(builder.build().await?)
+    Ok(match work {
+        Work::Yes => builder.build().await?,
+        Work::No => builder.build_with_manual_worker().await?.0,
+    })
 }
 
 /// Ctrl-C, or what a service manager sends.

@@ -23,13 +23,13 @@ pub(crate) const AT_ONCE: u32 = 8;
 const LOST_AFTER: Duration = Duration::from_mins(1);
 
 /// What a sender may take in all, whatever it promised.
-const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long there is a point in sending news.
 const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
 
-/// The most rows of one statement of upkeep.
-const BATCH: u32 = 200;
+/// The most messages that one unit of work ends, each with its record: on a slow link to the store, too, that takes a moment.
+pub(super) const EXPIRED_AT_ONCE: u32 = 20;
 
 impl Iam {
     /// Tells an account's owner what happened to it, at their verified address, if they have one and mail can be sent.
@@ -81,9 +81,16 @@ impl Iam {
             let iam = self.clone();
             attempts.spawn(async move { iam.attempt(claimed).await });
         }
-        let tried = attempts.len();
-        attempts.join_all().await.into_iter().collect::<Result<(), Error>>()?;
-        Ok(tried)
+        let (tried, mut failed) = (attempts.len(), None);
+        while let Some(done) = attempts.join_next().await {
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failed = Some(error),
+                // Its claim counts as lost after a while.
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a sender panicked"),
+            }
+        }
+        failed.map_or(Ok(tried), Err)
     }
 
     /// Takes up to so many messages that are due.
@@ -136,7 +143,9 @@ impl Iam {
             tracing::error!(id = %kept.id, "a message does not open: it was changed or moved");
             return Settled::Over(Delivery::Refused);
         };
-        let sent = timeout(SEND_TIMEOUT, sender.send(self.service(), &message)).await;
+        // Nothing arrives after it has expired.
+        let left = SEND_TIMEOUT.min(kept.expires_at.since(self.now()));
+        let sent = timeout(left, sender.send(self.service(), &message)).await;
         match sent.unwrap_or_else(|_| Err(SendError::Unknown("the sender did not end in time".into()))) {
             Ok(()) => Settled::Over(Delivery::Accepted),
             Err(error) => {
@@ -161,7 +170,7 @@ impl Iam {
     /// Ends what was not delivered in time. Says how many.
     pub(super) async fn expire_messages(&self) -> Result<u64, Error> {
         let mut unit = self.begin().await?;
-        let expired = unit.outbox().expire(self.now(), BATCH).await?;
+        let expired = unit.outbox().expire(self.now(), EXPIRED_AT_ONCE).await?;
         for message in &expired {
             self.note_failure(unit.as_mut(), message, Delivery::Expired).await?;
         }

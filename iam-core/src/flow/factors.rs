@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::account::{Account, EmailAddress};
+use crate::account::{Account, AccountStatus, EmailAddress};
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
@@ -25,7 +25,7 @@ use crate::mfa::{
 };
 use crate::outbox::Notice;
 use crate::session::{EndReason, Renewal, SessionState};
-use crate::store::{Insert, Ports};
+use crate::store::{Insert, Ports, StoreError, StoreErrorKind};
 use crate::token::SessionToken;
 
 /// How fresh a proof must be for a change of factors.
@@ -187,7 +187,9 @@ impl Iam {
                 unit.commit().await?;
                 Ok(asked)
             })
-            .await?;
+            .await;
+        self.note_throttled(&asked, &claimant, client).await;
+        let asked = asked?;
         self.inner.outbox_wake.notify_one();
         Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
     }
@@ -239,7 +241,14 @@ impl Iam {
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());
                 }
-                self.verify_address(unit.as_mut(), &known, method, principal, client).await?;
+                let verified = self.verify_address(unit.as_mut(), &known, method, principal, client).await?;
+                // News go to what was proved just now, if there was nothing before.
+                let known = match verified {
+                    Some(address) => {
+                        Account { email: Some(address), email_verified_at: Some(now), ..known.clone() }
+                    }
+                    None => known.clone(),
+                };
                 let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
                 self.audit(unit.as_mut(), &event, of(principal), client).await?;
                 self.notify(unit.as_mut(), &known, Notice::FactorAdded, client).await?;
@@ -262,9 +271,9 @@ impl Iam {
         method: &Method,
         principal: &Principal,
         client: &Client,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<EmailAddress>, Error> {
         if method.kind != FactorKind::EmailOtp {
-            return Ok(());
+            return Ok(None);
         }
         let place = secret_place(&known.id, &method.id);
         let kept = method.secret.as_ref().and_then(|sealed| self.inner.keys.ring.open(place, sealed).ok());
@@ -272,7 +281,7 @@ impl Iam {
         let address = address.and_then(|address| EmailAddress::parse(address).ok());
         let address = address.ok_or(SecondFactorRefusal::NoMethod)?;
         if known.email_verified_at.is_some() && known.email.as_ref() == Some(&address) {
-            return Ok(());
+            return Ok(None);
         }
         // Changed by somebody else meanwhile: what was confirmed is not the account's address any more.
         if known.email_verified_at.is_some() {
@@ -281,7 +290,8 @@ impl Iam {
         if unit.accounts().verify_email(known.id, &address, self.now()).await? == Insert::Taken {
             return Err(Invalid::new("email", Problem::Taken).into());
         }
-        Ok(self.audit(unit, &Event::EmailVerified, of(principal), client).await?)
+        self.audit(unit, &Event::EmailVerified, of(principal), client).await?;
+        Ok(Some(address))
     }
 
     /// Gives a factor another name. Says whether there is one.
@@ -389,19 +399,20 @@ impl Iam {
     /// Takes all factors of an account away, for somebody who has lost them: after that the password alone signs in. All sessions end,
     /// failures are forgotten. Whoever calls it has made sure whom they do it for. Says how many factors there were.
     pub async fn reset_factors(&self, account: AccountId, actor: &Actor) -> Result<u64, Error> {
-        let (recent, in_a_row) = self.failure_keys(account);
+        let keys = self.failure_keys(account);
         let removed = self
             .retried(|| async {
                 let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
                 let mut unit = self.begin().await?;
-                // Also of an account that is locked; a version that has changed meanwhile is a matter for another try.
+                // Also of an account that is locked: then there is no session to end. One that changed meanwhile is tried again.
                 let raised = unit.accounts().raise_version(account, known.auth_version, self.now()).await?;
-                if !raised && known.status == crate::account::AccountStatus::Active {
-                    return Err(Error::Conflict("account"));
+                if !raised && known.status == AccountStatus::Active {
+                    return Err(StoreError::new(StoreErrorKind::Conflict, "the account changed").into());
                 }
                 let ended = unit.sessions().end_all(account, EndReason::FactorsChanged, self.now()).await?;
-                unit.limits().forget(&recent).await?;
-                unit.limits().forget(&in_a_row).await?;
+                for key in &keys {
+                    unit.limits().forget(key).await?;
+                }
                 let removed = unit.methods().remove_all(account).await?;
                 unit.recovery_codes().replace(account, &[], self.now()).await?;
                 let subject = actor.on(account);

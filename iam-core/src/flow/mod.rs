@@ -15,7 +15,7 @@ mod upkeep;
 
 pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
-pub(crate) use delivery::AT_ONCE;
+pub(crate) use delivery::{AT_ONCE, SEND_TIMEOUT};
 pub use factors::{Enrolled, FactorSummary};
 pub use login::{Login, Replaced, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};

@@ -91,9 +91,10 @@ impl Iam {
         self.retried(|| async {
             let (new, renewal) = self.renewal(token, principal, &candidate, false)?;
             let mut unit = self.begin().await?;
+            let renewed = unit.sessions().renew(principal.session(), &token.hash(), &renewal).await?;
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
-            if !unit.sessions().renew(principal.session(), &token.hash(), &renewal).await? {
+            if !renewed {
                 unit.commit().await?;
                 return Err(Error::Conflict("session"));
             }

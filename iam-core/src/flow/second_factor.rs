@@ -43,6 +43,8 @@ pub struct Claimant {
     pub(super) auth_version: AuthVersion,
     pub(super) amr: String,
     pub(super) purpose: ChallengePurpose,
+    /// When the sign-in is over, if it is not complete until then.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl From<&Pending> for Claimant {
@@ -55,6 +57,7 @@ impl From<&Pending> for Claimant {
             auth_version: pending.auth_version,
             amr: pending.amr.clone(),
             purpose: ChallengePurpose::SignIn,
+            until: Some(pending.until),
         }
     }
 }
@@ -69,6 +72,7 @@ impl From<&Principal> for Claimant {
             auth_version: principal.auth_version,
             amr: principal.amr.clone(),
             purpose: ChallengePurpose::Reauthenticate,
+            until: None,
         }
     }
 }
@@ -116,6 +120,8 @@ pub struct Asked {
     pub destination: Option<String>,
     /// How long until another code may be asked for; without it, none is ever sent for this factor.
     pub resend_after: Option<Duration>,
+    /// When it was asked for.
+    pub at: Timestamp,
     /// How long the answer is waited for.
     pub expires_after: Duration,
     /// The code could not be delivered: another way is needed.
@@ -126,6 +132,12 @@ pub struct Asked {
 pub(super) struct Known<'f> {
     pub(super) factor: &'f dyn Factor,
     pub(super) methods: Vec<Method>,
+}
+
+/// What was reserved before an answer was looked at.
+struct Failure {
+    recent: (LimitKey, Slot),
+    in_a_row: (LimitKey, Slot),
 }
 
 /// What a right answer was.
@@ -197,7 +209,7 @@ impl Iam {
             .retried(|| async {
                 let mut unit = self.begin().await?;
                 self.hold(unit.as_mut(), claimant, token).await?;
-                if let Some(locked) = self.locked(unit.as_mut(), claimant.account).await? {
+                if let Some(locked) = self.locked(unit.as_mut(), claimant.account, kind).await? {
                     return Err(locked.into());
                 }
                 let asked = self.ask(unit.as_mut(), claimant, factor, None, &destination, client).await?;
@@ -205,9 +217,11 @@ impl Iam {
                 Ok(asked)
             })
             .await;
-        if matches!(asked, Err(Error::Throttled { .. })) {
-            let event = Event::LimitExceeded("otp.send");
-            self.record_refusal(&event, claimant.subject(), client).await;
+        self.note_throttled(&asked, claimant, client).await;
+        if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &asked {
+            let account =
+                self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
+            self.lock_out(claimant, &account, client).await?;
         }
         self.inner.outbox_wake.notify_one();
         asked
@@ -235,8 +249,13 @@ impl Iam {
             // Nothing is sent, so there is nothing to begin anew; and a try that was counted stays counted.
             return Ok(self.asked(&open.new, shown));
         }
-        if let Some(open) = &open {
-            self.may_send_again(open, now)?;
+        // Whatever method it was for: each set-up begins another one.
+        let last = match kind.channel() {
+            Some(_) => unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?,
+            None => None,
+        };
+        if let Some(last) = &last {
+            self.may_send_again(last, now)?;
         }
         let id = ChallengeId::generate(now, self.randomness())?;
         let digest = self.digest(claimant.account, Some(id));
@@ -250,19 +269,19 @@ impl Iam {
             kind,
             method,
             answer: start.answer,
-            sends: open.as_ref().map_or(0, |open| open.new.sends) + u32::from(start.send.is_some()),
+            sends: last.as_ref().map_or(0, |last| last.new.sends) + u32::from(start.send.is_some()),
             created_at: now,
             expires_at: now.plus(lifetime),
         };
-        if let Some(open) = &open {
-            unit.outbox().replace(open.new.id, now).await?;
+        if let Some(last) = &last {
+            unit.outbox().replace(last.new.id, now).await?;
         }
         unit.challenges().issue(&new).await?;
         if let Some(code) = start.send {
             let (Destination::Masked { address, .. }, Some(channel)) = (destination, kind.channel()) else {
                 return Err(SecondFactorRefusal::NoMethod.into());
             };
-            self.count_send(unit, address, client).await?;
+            self.count_send(unit, claimant, address, client).await?;
             let minutes = lifetime.as_secs().div_ceil(60);
             let message = Message::code(address, &claimant.username, &code, minutes);
             self.put(unit, claimant.account, Some(id), channel, &message, new.expires_at).await?;
@@ -293,8 +312,15 @@ impl Iam {
         let done = self
             .retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
             .await;
-        if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &done {
-            self.lock_out(claimant, &account, client).await?;
+        match &done {
+            Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) => {
+                self.lock_out(claimant, &account, client).await?;
+            }
+            Err(Error::SecondFactor(SecondFactorRefusal::Spent)) => {
+                let event = Event::LimitExceeded("mfa.challenge");
+                self.record_refusal(&event, claimant.subject(), client).await;
+            }
+            _ => {}
         }
         self.inner.outbox_wake.notify_one();
         done
@@ -327,7 +353,7 @@ impl Iam {
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        let reserved = match self.reserve_failure(unit.as_mut(), claimant.account).await? {
+        let reserved = match self.reserve_failure(unit.as_mut(), claimant.account, kind).await? {
             Ok(reserved) => reserved,
             Err(locked) => return Err(locked.into()),
         };
@@ -359,6 +385,7 @@ impl Iam {
             return Err(SecondFactorRefusal::Spent.into());
         }
         self.give_back_failure(unit.as_mut(), &reserved, true).await?;
+        self.forget_sends(unit.as_mut(), kind, account).await?;
         let done = self.complete(unit.as_mut(), claimant, token, kind, client).await?;
         if right == Right::Recovery {
             self.notify(unit.as_mut(), account, Notice::RecoveryCodeUsed, client).await?;
@@ -396,6 +423,13 @@ impl Iam {
         if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
             return Err(SecondFactorRefusal::Gone.into());
         }
+        // What is still on its way for this is worth nothing any more.
+        for kind in FactorKind::ALL.into_iter().filter(|kind| kind.channel().is_some()) {
+            if let Some(open) = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?
+            {
+                unit.outbox().replace(open.new.id, now).await?;
+            }
+        }
         let subject = Subject { amr: Some(renewal.amr), ..claimant.subject() };
         let event = Event::SecondFactorAccepted(kind, claimant.purpose);
         self.audit(unit, &event, subject.clone(), client).await?;
@@ -429,7 +463,8 @@ impl Iam {
         claimant: &Claimant,
         token: &SessionToken,
     ) -> Result<(), Error> {
-        let held = unit.accounts().hold(claimant.account, claimant.auth_version).await?
+        let held = claimant.until.is_none_or(|until| self.now() < until)
+            && unit.accounts().hold(claimant.account, claimant.auth_version).await?
             && unit.sessions().hold(claimant.session, &token.hash()).await?;
         if held { Ok(()) } else { Err(SecondFactorRefusal::Gone.into()) }
     }
@@ -501,11 +536,12 @@ impl Iam {
         &self,
         unit: &mut dyn Ports,
         account: AccountId,
-    ) -> Result<Result<(LimitKey, Slot, LimitKey), SecondFactorRefusal>, Error> {
+        kind: FactorKind,
+    ) -> Result<Result<Failure, SecondFactorRefusal>, Error> {
         let now = self.now();
-        let (recent, in_a_row) = self.failure_keys(account);
+        let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
         let limits = &self.inner.factor_limits;
-        let slot = match unit.limits().reserve_in_window(&recent, &limits.failures, now).await? {
+        let recent_slot = match unit.limits().reserve_in_window(&recent, &limits.failures, now).await? {
             Reservation::Granted(slot) => slot,
             Reservation::Refused(until) => {
                 return Ok(Err(SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }));
@@ -513,21 +549,26 @@ impl Iam {
         };
         let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
         Ok(match unit.limits().reserve_in_window(&in_a_row, &ever, now).await? {
-            Reservation::Granted(_) => Ok((recent, slot, in_a_row)),
+            Reservation::Granted(in_a_row_slot) => {
+                Ok(Failure { recent: (recent, recent_slot), in_a_row: (in_a_row, in_a_row_slot) })
+            }
             Reservation::Refused(_) => Err(SecondFactorRefusal::Locked { retry_after: None }),
         })
     }
 
-    /// A right answer takes its own try back; if it was the one that counts, those in a row are over.
+    /// A right answer takes its own try back; if it was the one that counts, those of its kind in a row are over. Another kind's are
+    /// not: who reads somebody's mail has not found their telephone.
     async fn give_back_failure(
         &self,
         unit: &mut dyn Ports,
-        (recent, slot, in_a_row): &(LimitKey, Slot, LimitKey),
+        failure: &Failure,
         accepted: bool,
     ) -> Result<(), Error> {
-        unit.limits().give_back_in_window(recent, slot).await?;
+        unit.limits().give_back_in_window(&failure.recent.0, &failure.recent.1).await?;
         if accepted {
-            unit.limits().forget(in_a_row).await?;
+            unit.limits().forget(&failure.in_a_row.0).await?;
+        } else {
+            unit.limits().give_back_in_window(&failure.in_a_row.0, &failure.in_a_row.1).await?;
         }
         Ok(())
     }
@@ -537,9 +578,10 @@ impl Iam {
         &self,
         unit: &mut dyn Ports,
         account: AccountId,
+        kind: FactorKind,
     ) -> Result<Option<SecondFactorRefusal>, Error> {
         let now = self.now();
-        let (recent, in_a_row) = self.failure_keys(account);
+        let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
         let limits = &self.inner.factor_limits;
         let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
         if unit.limits().full_until(&in_a_row, &ever, now).await?.is_some() {
@@ -549,15 +591,28 @@ impl Iam {
         Ok(until.map(|until| SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }))
     }
 
-    pub(super) fn failure_keys(&self, account: AccountId) -> (LimitKey, LimitKey) {
-        let key = |purpose| LimitKey::new(&self.inner.limit_key, purpose, account.as_bytes());
-        (key("mfa.failures"), key("mfa.in_a_row"))
+    fn recent_failures(&self, account: AccountId) -> LimitKey {
+        LimitKey::new(&self.inner.limit_key, "mfa.failures", account.as_bytes())
+    }
+
+    fn failures_in_a_row(&self, account: AccountId, kind: FactorKind) -> LimitKey {
+        let subject = [account.as_bytes().as_slice(), kind.as_str().as_bytes()].concat();
+        LimitKey::new(&self.inner.limit_key, "mfa.in_a_row", &subject)
+    }
+
+    /// Under which an account's failures are counted.
+    pub(super) fn failure_keys(&self, account: AccountId) -> Vec<LimitKey> {
+        let mut keys = vec![self.recent_failures(account)];
+        keys.extend(FactorKind::ALL.map(|kind| self.failures_in_a_row(account, kind)));
+        keys
     }
 
     /// The sign-in dies, and its owner is told.
     async fn lock_out(&self, claimant: &Claimant, account: &Account, client: &Client) -> Result<(), Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
+            // In the order of all others; whether it is still what it was is no matter here.
+            let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
             if claimant.is_signing_in()
                 && !unit.sessions().end(claimant.session, EndReason::SecondFactorLocked, self.now()).await?
             {
@@ -601,7 +656,13 @@ impl Iam {
         Ok(())
     }
 
-    async fn count_send(&self, unit: &mut dyn Ports, address: &str, client: &Client) -> Result<(), Error> {
+    async fn count_send(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        address: &str,
+        client: &Client,
+    ) -> Result<(), Error> {
         let (now, limits) = (self.now(), &self.inner.factor_limits);
         let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
         let network = client.network().map(|network| network.to_string());
@@ -609,14 +670,53 @@ impl Iam {
         if let Some(network) = &network {
             windows.push((key("otp.network", network.as_bytes()), limits.sends_of_address));
         }
-        windows.push((key("otp.destination", address.as_bytes()), limits.sends));
-        windows.push((key("otp.destination.long", address.as_bytes()), limits.sends_long));
+        if claimant.purpose == ChallengePurpose::Enrol {
+            // Anyone may type anyone's address here: that must not keep its owner from signing in.
+            windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
+            windows.push((key("otp.enrol.long", address.as_bytes()), limits.sends_long));
+            windows.push((key("otp.enrol.account", claimant.account.as_bytes()), limits.sends_long));
+        } else {
+            let [short, long] = self.send_keys(address);
+            windows.extend([(short, limits.sends), (long, limits.sends_long)]);
+        }
         for (key, window) in windows {
             if let Reservation::Refused(until) = unit.limits().reserve_in_window(&key, &window, now).await? {
                 return Err(Error::Throttled { retry_after: until.since(now) });
             }
         }
         Ok(())
+    }
+
+    /// Codes that came back were no flood.
+    async fn forget_sends(
+        &self,
+        unit: &mut dyn Ports,
+        kind: FactorKind,
+        account: &Account,
+    ) -> Result<(), Error> {
+        if let (FactorKind::EmailOtp, Some(address)) = (kind, &account.email) {
+            for key in self.send_keys(address.as_str()) {
+                unit.limits().forget(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_keys(&self, address: &str) -> [LimitKey; 2] {
+        ["otp.destination", "otp.destination.long"]
+            .map(|purpose| LimitKey::new(&self.inner.limit_key, purpose, address.as_bytes()))
+    }
+
+    pub(super) async fn note_throttled<T>(
+        &self,
+        done: &Result<T, Error>,
+        claimant: &Claimant,
+        client: &Client,
+    ) {
+        if matches!(done, Err(Error::Throttled { .. })) {
+            let event = Event::LimitExceeded("otp.send");
+            self.record_refusal(&event, claimant.subject(), client).await;
+        }
     }
 
     // -- look-ups --
@@ -653,6 +753,7 @@ impl Iam {
             kind: challenge.kind,
             destination,
             resend_after: challenge.kind.channel().map(|_| again.since(now)),
+            at: challenge.created_at,
             expires_after: challenge.expires_at.since(now),
             undelivered: false,
         }

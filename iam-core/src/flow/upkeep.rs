@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::audit::{Event, Subject};
 use crate::error::Error;
+use crate::flow::delivery::EXPIRED_AT_ONCE;
 use crate::iam::Iam;
 use crate::meta::Client;
 use crate::session::EndReason;
@@ -57,10 +58,10 @@ impl Upkeep {
             self.limits_purged,
             self.links_purged,
             self.challenges_purged,
-            self.messages_expired,
             self.messages_purged,
         ];
         self.sessions_ended >= u64::from(ENDED_AT_ONCE)
+            || self.messages_expired >= u64::from(EXPIRED_AT_ONCE)
             || done.into_iter().any(|count| count >= u64::from(BATCH))
     }
 }

@@ -190,7 +190,7 @@ pub struct Start {
 }
 
 /// What a response is compared with.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Stored<'a> {
     /// The secret of the method, opened.
     pub secret: Option<&'a [u8]>,
@@ -202,6 +202,16 @@ pub struct Stored<'a> {
     pub digest: &'a Digest<'a>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// The secret does not show.
+impl fmt::Debug for Stored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("last_step", &self.last_step)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came of a comparison.
@@ -218,7 +228,7 @@ pub enum Verdict {
     IfUnused([u8; 32]),
 }
 
-/// Digests of codes: keyed, and bound to what they belong to, so that a copy of the table tells nothing (OWASP ASVS 6.5.2).
+/// Digests of codes, bound to what they belong to, so that a copy of the table tells nothing.
 #[derive(Clone, Copy)]
 pub struct Digest<'a> {
     pub(crate) key: &'a MacKey,
@@ -232,15 +242,22 @@ impl<'a> Digest<'a> {
         Self { key, account, challenge }
     }
 
-    /// Of a code that belongs to this challenge.
+    /// Of a code that belongs to this challenge. Keyed: a short code could be found by trying all.
     pub fn of(&self, code: &str) -> [u8; 32] {
         let challenge = self.challenge.map_or([0; 16], |id| *id.as_bytes());
         self.key.tag(&[b"challenge", self.account.as_bytes(), &challenge, code.as_bytes()])
     }
 
-    /// Of a code that belongs to the account.
+    /// Of a code that belongs to the account, for as long as that lives: without a key, so that it outlives a change of keys. Such a
+    /// code has 112 bits of chance or more, so that nobody finds it from this (OWASP ASVS 6.5.2).
     pub fn of_account(&self, code: &str) -> [u8; 32] {
-        self.key.tag(&[b"account", self.account.as_bytes(), code.as_bytes()])
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        for part in [b"iam code of an account".as_slice(), self.account.as_bytes(), code.as_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
     }
 
     /// Whether a code has this digest, in constant time.
@@ -349,6 +366,17 @@ mod tests {
             assert_eq!(Assurance::of_amr(&amr_with("pwd", kind)), kind.assurance(), "{kind}");
         }
         assert_eq!(Assurance::of_amr("pwd"), Assurance::Aal1);
+    }
+
+    #[test]
+    fn what_a_response_is_compared_with_does_not_show() {
+        let key = crate::keys::SecretKey::from_bytes(&[1; 32]).unwrap().derive("x");
+        let digest = Digest::new(&key, AccountId::from_bytes([1; 16]), None);
+        let secret = Some(b"JBSWY3DP".as_slice());
+        let now = Timestamp::from_micros(0);
+        let stored = Stored { secret, last_step: None, answer: Some(&[7; 32]), digest: &digest, now };
+        let shown = format!("{stored:?}");
+        assert!(!shown.contains("74") && !shown.contains("JBSW") && !shown.contains("7, 7"), "{shown}");
     }
 
     #[test]

@@ -389,7 +389,19 @@ impl RequestContext {
     }
 
     pub(super) async fn api_recovery_codes(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let principal = match self.api_caller(request, caller).await {
+        // Nothing need be said; what is said is said in JSON.
+        let principal = if request.body.is_empty() {
+            self.api_caller(request, caller).await
+        } else {
+            match self.object_of_somebody(request, caller).await {
+                Ok((principal, object)) => match object.fields().finish() {
+                    Ok(()) => Ok(principal),
+                    Err(error) => Err(Box::new(self.bad_api_body(request, error))),
+                },
+                Err(response) => Err(response),
+            }
+        };
+        let principal = match principal {
             Ok(principal) => principal,
             Err(response) => return *response,
         };

@@ -55,7 +55,7 @@ impl RequestContext {
             Ok(())
         };
         match begun.await {
-            // The page says what can't be done, and offers other ways.
+            // The page offers what there is, and whoever tries it is told what is wrong.
             Ok(()) | Err(Error::SecondFactor(_) | Error::Throttled { .. }) => {
                 self.own(request, WebResponse::redirect(303, &self.verify_url(next)))
             }
@@ -197,7 +197,7 @@ impl RequestContext {
         let next = next.as_ref().map_or("", LocalTarget::as_str);
         let chosen = offers.iter().find(|offer| Some(offer.kind) == page.method);
         // What was asked for last comes first; then what needs nothing to be sent.
-        let chosen = chosen.or_else(|| offers.iter().find(|offer| offer.asked.is_some())).or(offers.first());
+        let chosen = chosen.or_else(|| asked_last(&offers)).or(offers.first());
         let others: Vec<Value> = offers
             .iter()
             .filter(|offer| Some(offer.kind) != chosen.map(|chosen| chosen.kind))
@@ -267,8 +267,10 @@ impl RequestContext {
             return Ok(kind);
         }
         let offers = self.iam().offers(claimant).await?;
-        let asked = offers.iter().find(|offer| offer.asked.is_some()).or(offers.first());
-        asked.map(|offer| offer.kind).ok_or(SecondFactorRefusal::NoMethod.into())
+        asked_last(&offers)
+            .or(offers.first())
+            .map(|offer| offer.kind)
+            .ok_or(SecondFactorRefusal::NoMethod.into())
     }
 
     // -- JSON --
@@ -355,6 +357,13 @@ impl RequestContext {
         let error = FieldError { field: "method".to_owned(), code: "invalid", detail };
         self.bad_api_body(request, BodyError::Fields(vec![error]))
     }
+}
+
+fn asked_last(offers: &[Offer]) -> Option<&Offer> {
+    offers
+        .iter()
+        .filter(|offer| offer.asked.is_some())
+        .max_by_key(|offer| offer.asked.as_ref().map(|asked| asked.at))
 }
 
 pub(super) fn asked_json(asked: &Asked) -> serde_json::Value {

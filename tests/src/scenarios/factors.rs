@@ -4,6 +4,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use iam_core::account::{EmailAddress, Username};
 use iam_core::flow::{Actor, NewAccount};
+use iam_core::mfa::FactorLimits;
 use iam_core::outbox::SendError;
 use iam_core::password::PlainPassword;
 use iam_mfa::MemoryOutcome;
@@ -387,6 +388,127 @@ pub async fn endless_sign_ins_give_no_endless_tries(adapter: Adapter, backend: B
     assert_eq!(world.logged("mfa_factors_reset").await, 1);
 }
 
+/// OTP-04, too: failures in a row end with a right code of the same kind only, and over the ceiling time does not help.
+pub async fn failures_in_a_row_end_with_a_right_code_of_the_kind(adapter: Adapter, backend: Backend) {
+    let world = World::with(adapter, backend, |builder| {
+        let mut limits = FactorLimits::default();
+        (limits.failures.limit, limits.in_a_row) = (100, 6);
+        builder.factor_limits(limits)
+    })
+    .await;
+    let mut browser = world.signed_in("amy").await;
+    let (app, _) = add_app(&world, &mut browser, "phone").await;
+    let codes = browser.post_json("/api/v1/account/recovery-codes", &json!({})).await.json();
+    let mut codes = codes["recovery_codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap());
+    world.later(60);
+    let recover = async |code: &str| {
+        let mut browser = half_way(&world, "amy").await;
+        browser.post_json(VERIFY, &json!({"code": code, "method": "recovery_code"})).await.status
+    };
+    let guess = async |times: usize| {
+        for _ in 0..times {
+            let mut browser = half_way(&world, "amy").await;
+            assert_eq!(verify(&mut browser, &app.wrong(&world)).await.status, 401);
+        }
+    };
+    guess(5).await;
+    let mut browser = half_way(&world, "amy").await;
+    assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.status, 200, "begins anew");
+    guess(3).await;
+    assert_eq!(recover(codes.next().unwrap()).await, 200, "another kind, which ends nothing");
+    guess(3).await;
+    world.later(90 * 24 * 3600);
+    let mut browser = half_way(&world, "amy").await;
+    let locked = verify(&mut browser, &app.code(&world, 0)).await;
+    assert_eq!((locked.status, locked.header("retry-after")), (429, None), "{}", locked.body);
+    assert_eq!(recover(codes.next().unwrap()).await, 200, "what was not guessed at still works");
+    world.iam.reset_factors(world.account("amy").await, &Actor::service()).await.unwrap();
+    assert_eq!(half_signed_in(&world, "amy").await, "authenticated");
+}
+
+/// OTP-07: nobody is sent more than so many codes, and nobody can use up somebody else's.
+pub async fn codes_are_sent_so_often_and_no_more(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    with_address(&world, "eve", "eve@example.com").await;
+    let mut eve = world.signed_in("eve").await;
+    let begun = eve.post_json(FACTORS, &json!({"kind": "email_otp"})).await;
+    let path = format!("{FACTORS}/{}/confirm", begun.json()["id"].as_str().unwrap());
+    let code = mailed(&world, 0).await;
+    assert_eq!(eve.post_json(&path, &json!({"code": code})).await.status, 200);
+
+    // A stranger who types her address again and again: with a cool-down, and only so often.
+    let mut stranger = world.signed_in("max").await;
+    let body = json!({"kind": "email_otp", "email": "eve@example.com"});
+    let mut statuses = Vec::new();
+    for _ in 0..9 {
+        statuses.push(stranger.post_json(FACTORS, &body).await.status);
+        world.later(29);
+        assert_eq!(stranger.post_json(FACTORS, &body).await.status, 429, "too soon");
+        world.later(1);
+        world.later(if statuses.len() > 1 { 90 } else { 0 });
+        // Idle, and a proof that gets old.
+        stranger = world.signed_in("max").await;
+    }
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 201).count(),
+        4,
+        "and one was her own: {statuses:?}"
+    );
+
+    // That keeps nobody from signing in; and what is answered counts for nothing.
+    for round in 0..7 {
+        let mut eve = half_way(&world, "eve").await;
+        let known = world.codes().len();
+        let asked = eve.post_json(CHALLENGE, &json!({"method": "email_otp"})).await;
+        assert_eq!(asked.status, 200, "round {round}: {}", asked.body);
+        let code = mailed(&world, known).await;
+        assert_eq!(eve.post_json(VERIFY, &json!({"code": code})).await.status, 200, "round {round}");
+    }
+    // Unanswered, five an hour.
+    let mut sent = Vec::new();
+    for _ in 0..7 {
+        let mut eve = half_way(&world, "eve").await;
+        sent.push(eve.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status);
+    }
+    assert_eq!(sent, [200, 200, 200, 200, 200, 429, 429]);
+}
+
+/// OTP-06: a code is good for the session and the purpose that it was sent for, and for its owner.
+pub async fn a_code_is_good_where_it_was_asked_for(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for (n, name) in ["eve", "ada"].into_iter().enumerate() {
+        with_address(&world, name, &format!("{name}@example.com")).await;
+        let mut browser = world.signed_in(name).await;
+        let begun = browser.post_json(FACTORS, &json!({"kind": "email_otp"})).await;
+        let path = format!("{FACTORS}/{}/confirm", begun.json()["id"].as_str().unwrap());
+        let code = mailed(&world, n).await;
+        assert_eq!(browser.post_json(&path, &json!({"code": code})).await.status, 200);
+    }
+    let ask = async |browser: &mut Browser| {
+        let known = world.codes().len();
+        let asked = browser.post_json(CHALLENGE, &json!({"method": "email_otp"})).await;
+        assert_eq!(asked.status, 200, "{}", asked.body);
+        mailed(&world, known).await
+    };
+    let answer = async |browser: &mut Browser, code: &str| {
+        browser.post_json(VERIFY, &json!({"code": code, "method": "email_otp"})).await.status
+    };
+    let (mut first, mut second) = (half_way(&world, "eve").await, half_way(&world, "eve").await);
+    let mut other = half_way(&world, "ada").await;
+    let (of_first, of_second, of_other) =
+        (ask(&mut first).await, ask(&mut second).await, ask(&mut other).await);
+    assert_eq!(answer(&mut first, &of_second).await, 401, "another sign-in's");
+    assert_eq!(answer(&mut first, &of_other).await, 401, "somebody else's");
+    assert_eq!(answer(&mut first, &of_first).await, 200);
+    // Signed in now: what the other sign-in was sent proves nothing here, and the reverse.
+    assert_eq!(answer(&mut first, &of_second).await, 401, "another purpose");
+    world.later(30);
+    let again = ask(&mut first).await;
+    assert_eq!(answer(&mut second, &again).await, 401);
+    assert_eq!(answer(&mut first, &again).await, 200);
+    assert_eq!(answer(&mut second, &of_second).await, 200);
+}
+
 /// Codes by e-mail: the address is proved first; each code works once, the last one only, for five minutes.
 pub async fn codes_come_by_mail(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
@@ -511,6 +633,7 @@ pub async fn factors_are_changed_with_a_fresh_proof(adapter: Adapter, backend: B
     for (method, path) in
         [("DELETE", path.as_str()), ("POST", FACTORS), ("POST", "/api/v1/account/recovery-codes")]
     {
+        let body = if path == FACTORS { body.clone() } else { json!({}) };
         let stale = send_json(&mut browser, method, path, &body).await;
         assert_eq!(
             (stale.status, &stale.json()["code"]),
@@ -554,7 +677,8 @@ pub async fn a_weaker_proof_changes_no_stronger_factor(adapter: Adapter, backend
     for (method, path) in
         [("DELETE", path.as_str()), ("POST", FACTORS), ("POST", "/api/v1/account/recovery-codes")]
     {
-        let refused = send_json(&mut by_mail, method, path, &json!({"kind": "totp", "name": "mine"})).await;
+        let body = if path == FACTORS { json!({"kind": "totp", "name": "mine"}) } else { json!({}) };
+        let refused = send_json(&mut by_mail, method, path, &body).await;
         assert_eq!(refused.json()["code"], "mfa_reauthentication_required", "{method} {path}");
     }
     assert_eq!(by_mail.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status, 422, "not enough");

@@ -70,7 +70,10 @@ macro_rules! every_scenario {
             of_many_right_codes_at_once_one_signs_in
             of_many_wrong_codes_at_once_five_are_looked_at
             endless_sign_ins_give_no_endless_tries
+            failures_in_a_row_end_with_a_right_code_of_the_kind
             codes_come_by_mail
+            codes_are_sent_so_often_and_no_more
+            a_code_is_good_where_it_was_asked_for
             recovery_codes_work_once
             factors_are_changed_with_a_fresh_proof
             a_weaker_proof_changes_no_stronger_factor
