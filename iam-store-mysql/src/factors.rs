@@ -238,6 +238,17 @@ impl<L: Link> Methods for Work<L> {
         Ok(self.0.write(remove).await? == 1)
     }
 
+    async fn remove_unconfirmed(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError> {
+        let remove = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_mfa_method WHERE id = ? AND account_id = ? AND confirmed_at IS NULL",
+                &id.as_bytes()[..],
+                &account.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(remove).await? == 1)
+    }
+
     async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError> {
         let remove = || {
             execute(sqlx::query!("DELETE FROM iam_mfa_method WHERE account_id = ?", &account.as_bytes()[..]))

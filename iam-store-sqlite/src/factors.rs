@@ -219,6 +219,18 @@ impl<C: Link> Methods for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn remove_unconfirmed(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "DELETE FROM iam_mfa_method WHERE id = ? AND account_id = ? AND confirmed_at IS NULL",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
     async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError> {
         let done = sqlx::query("DELETE FROM iam_mfa_method WHERE account_id = ?")
             .bind(&account.as_bytes()[..])

@@ -336,6 +336,19 @@ fn kept(new: NewChallenge, tries: u32) -> Challenge {
     Challenge { new, tries, consumed_at: None, replaced_at: None }
 }
 
+pub async fn only_an_unconfirmed_method_is_removed_as_one(store: &dyn Store) {
+    add_account(store).await;
+    add(store, &confirmed(1, 1)).await;
+    add(store, &method(2, 1)).await;
+    for (account, n, removed) in [(1, 1, false), (2, 2, false), (1, 2, true), (1, 2, false)] {
+        let mut unit = store.begin().await.unwrap();
+        let done = unit.methods().remove_unconfirmed(account_id(account), method_id(n)).await.unwrap();
+        unit.commit().await.unwrap();
+        assert_eq!(done, removed, "{account} {n}");
+    }
+    assert_eq!(store.methods_of(account_id(1)).await.unwrap().len(), 1);
+}
+
 async fn issue(store: &dyn Store, challenge: &NewChallenge) {
     let mut unit = store.begin().await.unwrap();
     unit.challenges().issue(challenge).await.unwrap();

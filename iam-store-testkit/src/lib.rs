@@ -385,6 +385,7 @@ macro_rules! conformance {
                 a_challenge_comes_back_as_it_was_issued
                 a_challenge_belongs_to_one_session_purpose_and_kind
                 what_was_proved_is_found_by_its_session
+                only_an_unconfirmed_method_is_removed_as_one
                 a_challenge_takes_the_place_of_those_before_it
                 a_challenge_of_a_method_replaces_those_of_that_method
                 an_open_challenge_is_found_whatever_its_age_and_tries

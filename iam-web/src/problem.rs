@@ -8,6 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::FieldError;
 
+/// How old a proof may be, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaxAge(pub(crate) u64);
+
 /// A request that is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -27,9 +31,9 @@ pub(crate) enum Case {
     /// Too many codes were wrong.
     SecondFactorLocked,
     /// They proved who they are too long ago.
-    ReauthenticationRequired,
+    ReauthenticationRequired(MaxAge),
     /// They proved a second factor too long ago.
-    SecondFactorStale,
+    SecondFactorStale(MaxAge),
     Forbidden,
     Csrf,
     NotFound,
@@ -50,7 +54,13 @@ impl Case {
     pub(crate) fn of(error: &Error) -> Self {
         use iam_core::error::{Fault, Proof};
         match error {
-            Error::Stale { proof: Proof::SecondFactor, .. } => return Self::SecondFactorStale,
+            Error::Stale { proof, max_age } => {
+                let max_age = MaxAge(max_age.as_secs());
+                return match proof {
+                    Proof::Password => Self::ReauthenticationRequired(max_age),
+                    _ => Self::SecondFactorStale(max_age),
+                };
+            }
             Error::SecondFactor(refusal) => {
                 return match refusal {
                     SecondFactorRefusal::Spent => Self::ChallengeSpent,
@@ -65,7 +75,6 @@ impl Case {
         match error.fault() {
             Fault::Input => Self::Invalid,
             Fault::Credentials => Self::InvalidCredentials,
-            Fault::Freshness => Self::ReauthenticationRequired,
             Fault::Limit => Self::Throttled,
             Fault::Conflict => Self::Conflict,
             Fault::Absent => Self::NotFound,
@@ -86,8 +95,8 @@ impl Case {
             | Self::SecondFactorRequired
             | Self::InvalidCode
             | Self::ChallengeSpent
-            | Self::ReauthenticationRequired
-            | Self::SecondFactorStale => 401,
+            | Self::ReauthenticationRequired(_)
+            | Self::SecondFactorStale(_) => 401,
             Self::Forbidden | Self::Csrf => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
@@ -113,8 +122,8 @@ impl Case {
             Self::ChallengeSpent => "challenge_spent",
             Self::NoMethod => "no_method",
             Self::SecondFactorLocked => "mfa_locked",
-            Self::ReauthenticationRequired => "reauthentication_required",
-            Self::SecondFactorStale => "mfa_reauthentication_required",
+            Self::ReauthenticationRequired(_) => "reauthentication_required",
+            Self::SecondFactorStale(_) => "mfa_reauthentication_required",
             Self::Forbidden => "forbidden",
             Self::Csrf => "csrf",
             Self::NotFound => "not_found",
@@ -139,8 +148,8 @@ impl Case {
             | Self::SecondFactorRequired
             | Self::InvalidCode
             | Self::ChallengeSpent
-            | Self::ReauthenticationRequired
-            | Self::SecondFactorStale => "unauthenticated",
+            | Self::ReauthenticationRequired(_)
+            | Self::SecondFactorStale(_) => "unauthenticated",
             Self::SecondFactorLocked => "throttled",
             Self::Conflict | Self::NoMethod => "invalid",
             Self::Busy => "unavailable",
@@ -158,7 +167,7 @@ impl Case {
             Self::ChallengeSpent => "No code is waited for",
             Self::NoMethod => "This method can't be used",
             Self::SecondFactorLocked => "Too many wrong codes",
-            Self::ReauthenticationRequired | Self::SecondFactorStale => "Prove again who you are",
+            Self::ReauthenticationRequired(_) | Self::SecondFactorStale(_) => "Prove again who you are",
             Self::Forbidden => "Not allowed",
             Self::Csrf => "The request may come from another site",
             Self::NotFound => "Not found",
@@ -180,7 +189,7 @@ impl Case {
             Self::BadRequest => "Check the syntax of what is sent.",
             Self::Unauthenticated | Self::UnauthenticatedUnsafe => "Sign in, then send the request again.",
             Self::InvalidCredentials => "The user name or the password is not right.",
-            Self::ReauthenticationRequired => {
+            Self::ReauthenticationRequired(_) => {
                 "Send the password to auth/reauthenticate, then send the request again."
             }
             Self::SecondFactorRequired => {
@@ -194,7 +203,7 @@ impl Case {
             Self::SecondFactorLocked => {
                 "Right codes are refused as well. Wait as long as Retry-After says; without it, ask an administrator."
             }
-            Self::SecondFactorStale => "Send a code to auth/mfa/verify, then send the request again.",
+            Self::SecondFactorStale(_) => "Send a code to auth/mfa/verify, then send the request again.",
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::flow::FRESH_FOR;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -12,7 +11,7 @@ use crate::context::{Caller, RequestContext};
 use crate::csrf::is_safe;
 use crate::fields::{BodyError, FieldError};
 use crate::message::{RequestView, WebResponse};
-use crate::problem::{self, Case, whole_seconds};
+use crate::problem::{self, Case, MaxAge, whole_seconds};
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -205,9 +204,12 @@ pub(crate) fn with_retry_after(response: WebResponse, wait: Option<Duration>) ->
 /// A 401 says how one may authenticate (RFC 9110), and what was wrong with a token that was shown (RFC 6750, RFC 9470).
 fn challenge(view: &dyn RequestView, response: WebResponse, case: Case) -> WebResponse {
     let challenge = match case {
-        Case::ReauthenticationRequired | Case::SecondFactorStale => {
-            format!("Bearer error=\"insufficient_user_authentication\", max_age={}", FRESH_FOR.as_secs())
+        Case::ReauthenticationRequired(MaxAge(seconds)) => {
+            format!("Bearer error=\"insufficient_user_authentication\", max_age={seconds}")
         }
+        Case::SecondFactorStale(MaxAge(seconds)) => format!(
+            "Bearer error=\"insufficient_user_authentication\", acr_values=\"aal2\", max_age={seconds}"
+        ),
         _ if case.status() != 401 => return response,
         Case::InvalidCredentials | Case::InvalidCode | Case::ChallengeSpent => "Bearer".to_owned(),
         Case::SecondFactorRequired => "Bearer error=\"insufficient_user_authentication\"".to_owned(),

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MessageId};
+use crate::limit::{LimitKey, Reservation, Window};
 use crate::meta::Client;
 use crate::outbox::{Channel, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled};
 use crate::seal::Place;
@@ -27,6 +28,9 @@ pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long there is a point in sending news.
 const NOTICE_LIFETIME: Duration = Duration::from_hours(72);
+
+/// How often an account's owner is told the same.
+const SAME_NOTICES: Window = Window { limit: 5, length: Duration::from_hours(1) };
 
 /// The most messages that one unit of work ends, each with its record: on a slow link to the store, too, that takes a moment.
 pub(super) const EXPIRED_AT_ONCE: u32 = 20;
@@ -47,6 +51,12 @@ impl Iam {
             return Ok(());
         }
         let now = self.now();
+        // The same over and over tells nothing more, and buries what is worth reading.
+        let subject = [account.id.as_bytes().as_slice(), notice.as_str().as_bytes()].concat();
+        let key = LimitKey::new(&self.inner.limit_key, "notice", &subject);
+        if let Reservation::Refused(_) = unit.limits().reserve_in_window(&key, &SAME_NOTICES, now).await? {
+            return Ok(());
+        }
         let message = Message::notice(address, &account.username, notice, now, client.address);
         self.put(unit, account.id, None, Channel::Email, &message, now.plus(NOTICE_LIFETIME)).await
     }

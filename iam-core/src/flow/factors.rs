@@ -333,6 +333,10 @@ impl Iam {
         let methods = self.inner.store.methods_of(account).await?;
         let method = methods.iter().find(|method| method.id == id).ok_or(Error::NotFound("factor"))?;
         let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        if !is_confirmed(method) {
+            // It counted for nothing, so nothing changes.
+            return self.drop_unconfirmed(token, principal, id).await;
+        }
         let is_last = !methods.iter().any(|other| other.id != id && is_confirmed(other));
         let renewed = self
             .retried(|| async {
@@ -356,6 +360,24 @@ impl Iam {
             .await?;
         self.inner.outbox_wake.notify_one();
         Ok(renewed)
+    }
+
+    async fn drop_unconfirmed(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        id: MethodId,
+    ) -> Result<SessionToken, Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+            if !unit.methods().remove_unconfirmed(principal.account, id).await? {
+                return Err(Error::NotFound("factor"));
+            }
+            unit.commit().await?;
+            Ok(token.clone())
+        })
+        .await
     }
 
     /// Draws new recovery codes. All earlier ones are void; these are shown once.

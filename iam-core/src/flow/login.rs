@@ -276,9 +276,7 @@ impl Iam {
         let mut unit = self.begin().await?;
         if unit.sessions().insert(&session).await? == Insert::Taken {
             drop(unit);
-            return self
-                .refuse(login, counted, reserved, Some(candidate), LoginFailure::ChangedMeanwhile)
-                .await;
+            return self.changed_meanwhile(login, reserved, candidate).await;
         }
         let mut subject = self.subject(login, Some(candidate));
         subject.actor = Some(candidate.account);
@@ -306,6 +304,21 @@ impl Iam {
         self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
         unit.commit().await?;
         Ok(SignedIn { account: candidate.account, session: session.id, state: session.state, token, device })
+    }
+
+    /// The password was right when it was looked up: no guess, and nobody is signed in.
+    async fn changed_meanwhile(
+        &self,
+        login: &Login<'_>,
+        reserved: &Reserved,
+        candidate: &LoginCandidate,
+    ) -> Result<SignedIn, Error> {
+        let mut unit = self.begin().await?;
+        self.release(unit.as_mut(), reserved).await?;
+        let event = Event::LoginFailed(LoginFailure::ChangedMeanwhile);
+        self.audit(unit.as_mut(), &event, self.subject(login, Some(candidate)), login.client).await?;
+        unit.commit().await?;
+        Err(Error::Credentials)
     }
 
     /// A session more than there may be ends the oldest of its state. The caller holds the account.

@@ -666,11 +666,13 @@ impl Iam {
         let (now, limits) = (self.now(), &self.inner.factor_limits);
         let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
         let network = client.network().map(|network| network.to_string());
+        let is_enrolling = claimant.purpose == ChallengePurpose::Enrol;
         let mut windows = Vec::new();
         if let Some(network) = &network {
-            windows.push((key("otp.network", network.as_bytes()), limits.sends_of_address));
+            let purpose = if is_enrolling { "otp.enrol.network" } else { "otp.network" };
+            windows.push((key(purpose, network.as_bytes()), limits.sends_of_address));
         }
-        if claimant.purpose == ChallengePurpose::Enrol {
+        if is_enrolling {
             // Anyone may type anyone's address here: that must not keep its owner from signing in.
             windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
             windows.push((key("otp.enrol.long", address.as_bytes()), limits.sends_long));

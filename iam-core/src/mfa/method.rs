@@ -1,5 +1,8 @@
 use std::fmt;
 
+use precis_core::profile::PrecisFastInvocation;
+use precis_profiles::OpaqueString;
+
 use super::FactorKind;
 use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
@@ -31,7 +34,8 @@ pub struct Method {
 /// The longest name of a method, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// What somebody calls a factor of theirs, such as `phone`: 1 to 100 bytes, no control characters, no spaces around it.
+/// What somebody calls a factor of theirs, such as `phone`: 1 to 100 bytes, nothing that does not show (PRECIS `FreeformClass`, RFC
+/// 8264), no spaces around it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MethodName(String);
 
@@ -43,7 +47,7 @@ impl MethodName {
             Problem::Required
         } else if text.len() > MAX_NAME_BYTES {
             Problem::TooLong { max: MAX_NAME_BYTES }
-        } else if text.chars().any(char::is_control) {
+        } else if OpaqueString::prepare(text).is_err() {
             Problem::Malformed
         } else {
             return Ok(Self(text.to_owned()));
@@ -138,5 +142,21 @@ impl Challenge {
     /// Whether it waits for an answer.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.consumed_at.is_none() && self.replaced_at.is_none() && now < self.new.expires_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_be_seen() {
+        for name in ["phone", " my phone ", "Zoës Telefon", "電話", "x".repeat(100).as_str()] {
+            assert!(MethodName::parse(name).is_ok(), "{name}");
+        }
+        let long = "x".repeat(101);
+        for name in ["", "  ", "\u{200b}", "\u{feff}", "a\u{202e}b", "a\u{2028}b", "a\nb", "\0", &long] {
+            assert!(MethodName::parse(name).is_err(), "{name:?}");
+        }
     }
 }

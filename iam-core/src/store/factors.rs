@@ -43,6 +43,9 @@ pub trait Methods: Send {
     /// Removes a method of this account. Says whether there was one.
     async fn remove(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError>;
 
+    /// Removes a method of this account that was never confirmed. Says whether there was one.
+    async fn remove_unconfirmed(&mut self, account: AccountId, id: MethodId) -> Result<bool, StoreError>;
+
     /// Removes all methods of an account. Says how many.
     async fn remove_all(&mut self, account: AccountId) -> Result<u64, StoreError>;
 
