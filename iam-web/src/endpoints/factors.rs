@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 
 use super::account::{Said, minute};
 use super::query_of;
-use super::second_factor::asked_json;
+use super::second_factor::{asked_json, rejected};
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
 use crate::form::parse_query;
@@ -52,14 +52,15 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        let Some(kind) = form.get("kind").and_then(FactorKind::parse) else {
+        let kind = form.get("kind").and_then(FactorKind::parse);
+        let Some(kind) = kind.filter(|kind| *kind != FactorKind::RecoveryCode) else {
             return self.refusal(request, Case::BadRequest);
         };
         let (name, email) = (form.get("name").unwrap_or_default(), form.get("email").unwrap_or_default());
         let again = |status, said: &Said<'_>| {
             self.new_factor_page(request, caller, principal, kind, name, email, status, said)
         };
-        let new = match NewFactor::parse(kind, name, email) {
+        let new = match NewFactor::parse(kind, name, &self.unnamed(kind), email) {
             Ok(new) => new,
             Err(invalid) => return again(422, &Said { invalid: &invalid, ..Said::default() }),
         };
@@ -99,7 +100,7 @@ impl RequestContext {
             Err(error @ Error::SecondFactor(SecondFactorRefusal::Rejected { .. })) => {
                 // The secret is shown once: who has not scanned it begins again.
                 let confirming = Confirming { id, kind, secret: None, destination: None };
-                let text = self.inner().pages.text("verify.rejected");
+                let text = self.inner().pages.text(rejected(Some(kind)));
                 self.confirm_page(
                     request,
                     caller,
@@ -160,7 +161,10 @@ impl RequestContext {
         match self.recovery_codes(caller, principal).await {
             Ok(codes) => {
                 let codes: Vec<String> = codes.iter().map(grouped).collect();
-                let text = codes.join("\r\n");
+                // Found again in a year, among others: whose they are, and where.
+                let names = [("username", principal.username()), ("service", self.iam().service())];
+                let heading = self.inner().pages.text_with("factors.codes.file", &names);
+                let text = format!("{heading}\r\n\r\n{}\r\n", codes.join("\r\n"));
                 let values = context! {
                     codes => codes,
                     download => format!("data:text/plain;charset=utf-8,{}", crate::respond::percent_encode(&text)),
@@ -312,7 +316,7 @@ impl RequestContext {
         let text = |value: &Option<zeroize::Zeroizing<String>>| {
             value.as_ref().map_or("", |text| text.as_str()).to_owned()
         };
-        let new = match NewFactor::parse(kind, &text(&name), &text(&email)) {
+        let new = match NewFactor::parse(kind, &text(&name), &self.unnamed(kind), &text(&email)) {
             Ok(new) => new,
             Err(invalid) => {
                 let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
@@ -404,6 +408,11 @@ impl RequestContext {
 
     // -- both --
 
+    /// What a factor is called that was given no name: as people know its kind.
+    fn unnamed(&self, kind: FactorKind) -> String {
+        self.inner().pages.text(&format!("factors.kind.{kind}"))
+    }
+
     async fn enrol(
         &self,
         caller: &Caller,
@@ -443,10 +452,14 @@ impl RequestContext {
 }
 
 impl NewFactor {
-    /// All that is wrong, at once. What needs no name of its own has that of its kind.
-    fn parse(kind: FactorKind, name: &str, email: &str) -> Result<Self, Vec<Invalid>> {
-        let name = if name.trim().is_empty() { kind.as_str() } else { name };
-        let name = MethodName::parse(name);
+    /// All that is wrong, at once. What was given no name is called `unnamed`.
+    fn parse(kind: FactorKind, name: &str, unnamed: &str, email: &str) -> Result<Self, Vec<Invalid>> {
+        let name = if name.trim().is_empty() {
+            // A host's text may be anything.
+            MethodName::parse(unnamed).or_else(|_| MethodName::parse(kind.as_str()))
+        } else {
+            MethodName::parse(name)
+        };
         let email = (!email.trim().is_empty()).then(|| EmailAddress::parse(email.trim())).transpose();
         match (name, email) {
             (Ok(name), Ok(email)) => Ok(Self { kind, name, email }),
