@@ -79,6 +79,12 @@ export async function visit(browser, options, run) {
   }
 }
 
+/** Whether what has this id has the focus: a browser gives it with the first picture of the page, which may come after its loading. */
+export function hasFocus(page, id) {
+  const has = () => page.evaluate((id) => document.activeElement?.id === id, id);
+  return until(has, `#${id} does not have the focus`, 5_000);
+}
+
 /** Nothing that axe-core objects to, nothing that is too wide. */
 export async function accessible(page, name) {
   // The page's policy allows no scripts, as it should: the checker comes in by the debugger.

@@ -2,7 +2,7 @@
 // and dark; nothing that axe-core objects to; the cookie is dead after signing out.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { PASSWORD, accessible, start, visit } from "./harness.mjs";
+import { PASSWORD, accessible, hasFocus, start, visit } from "./harness.mjs";
 
 let world, base, browser;
 
@@ -24,6 +24,7 @@ for (const [name, options] of [
       assert.equal(new URL(page.url()).pathname, "/auth/login");
       await accessible(page, `${name}-login`);
       // The first field has the focus: type, Tab, type, Enter.
+      await hasFocus(page, "username");
       await page.keyboard.type("amy");
       await page.keyboard.press("Tab");
       await page.keyboard.type("wrong");
@@ -32,6 +33,7 @@ for (const [name, options] of [
       assert.equal(await page.getByLabel("User name").inputValue(), "amy", "what was typed is kept");
       await accessible(page, `${name}-failed`);
       // Now the password has it.
+      await hasFocus(page, "password");
       await page.keyboard.type(PASSWORD);
       await page.keyboard.press("Enter");
       await page.waitForURL(`${base}/reports`);
@@ -96,7 +98,7 @@ for (const [width, colorScheme] of [[1280, "light"], [390, "dark"], [320, "light
       await page.fill("#new-password", "short");
       await page.keyboard.press("Enter");
       await page.waitForSelector("#new-password-error");
-      assert.equal(await page.evaluate(() => document.activeElement.id), "new-password");
+      await hasFocus(page, "new-password");
       assert.equal(await page.inputValue("#new-password"), "");
       await accessible(page, `account-error-${width}-${colorScheme}`);
 
@@ -110,9 +112,11 @@ for (const [width, colorScheme] of [[1280, "light"], [390, "dark"], [320, "light
 
       await page.goto(`${base}/auth/reauthenticate?next=/auth/account`);
       await accessible(page, `reauthenticate-${width}-${colorScheme}`);
+      await hasFocus(page, "password");
       await page.keyboard.type("wrong");
       await page.keyboard.press("Enter");
       await page.waitForSelector("#form-error");
+      await hasFocus(page, "password");
       await page.keyboard.type(PASSWORD);
       await page.keyboard.press("Enter");
       await page.waitForURL(`${base}/auth/account`);

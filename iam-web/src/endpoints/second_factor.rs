@@ -219,7 +219,9 @@ impl RequestContext {
         let chosen = chosen.or_else(|| offers.iter().find(|offer| offer.asked.is_some())).or(offers.first());
         let others: Vec<Value> = offers
             .iter()
-            .filter(|offer| Some(offer.kind) != chosen.map(|chosen| chosen.kind) && page.closed != Closed::All)
+            .filter(|offer| {
+                Some(offer.kind) != chosen.map(|chosen| chosen.kind) && page.closed != Closed::All
+            })
             .map(|offer| {
                 let query = format!("mfa/verify?method={}", offer.kind);
                 context! {
