@@ -104,7 +104,7 @@ impl Pages {
     pub(crate) fn wait_text(&self, seconds: u64) -> String {
         let (unit, count) = match seconds {
             ..=90 => ("seconds", seconds.max(1)),
-            ..=5_400 => ("minutes", seconds.div_ceil(60)),
+            91..=5_400 => ("minutes", seconds.div_ceil(60)),
             _ => ("hours", seconds.div_ceil(3_600)),
         };
         let form = if count == 1 { "one" } else { "other" };
@@ -171,7 +171,8 @@ fn on_trial() -> Value {
         link => context! { href => "/", label => "label" }, cancel => "/", parent => "acme", roles => ["role"],
         sessions => [session(true), session(false)], fresh => false, password_action => "/",
         end_action => "/", end_others_action => "/", resend_action => "/", signing_in => true, method => "email_otp",
-        destination => "a***@example.com", sent => true, code_error => "x", kind => "totp", name => "phone", email => "a@example.com", own_email => "a@example.com", closed => false,
+        destination => "a***@example.com", sent => true, code_error => "x", kind => "totp", name => "phone", email => "a@example.com",
+        own_email => "a@example.com", closed => false,
         factor => "id", typed => "ABCD EFGH", qr => "qr", codes => ["ABCDEF-GHJKMN"], download => "data:,", account_href => "/",
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
         factors => context! {
@@ -212,6 +213,8 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
+    use iam_core::mfa::FactorKind;
+
     use super::*;
 
     #[test]
@@ -221,7 +224,17 @@ mod tests {
             // `t("` of `t("key")`, not of `default("")`.
             for asked in source.split(" t(\"").skip(1) {
                 let key = asked.split('"').next().unwrap();
-                assert!(texts.0.contains_key(key), "{key} in {name}");
+                // `t("verify.code." ~ kind)`: for each that there can be. Recovery codes are not added as the others are.
+                let kinds = FactorKind::ALL.into_iter().filter(|kind| {
+                    key.ends_with('.') && (*kind != FactorKind::RecoveryCode || !key.starts_with("factors."))
+                });
+                let mut keys: Vec<String> = kinds.map(|kind| format!("{key}{kind}")).collect();
+                if keys.is_empty() {
+                    keys.push(key.to_owned());
+                }
+                for key in keys {
+                    assert!(texts.0.contains_key(&key), "{key} in {name}");
+                }
             }
         }
     }
