@@ -106,8 +106,11 @@ impl Pages {
 
     /// A time to wait, in words.
     pub(crate) fn wait_text(&self, seconds: u64) -> String {
-        let (unit, count) =
-            if seconds <= 90 { ("seconds", seconds.max(1)) } else { ("minutes", seconds.div_ceil(60)) };
+        let (unit, count) = match seconds {
+            ..=90 => ("seconds", seconds.max(1)),
+            91..=5_400 => ("minutes", seconds.div_ceil(60)),
+            _ => ("hours", seconds.div_ceil(3_600)),
+        };
         let form = if count == 1 { "one" } else { "other" };
         self.text_with(&format!("wait.{unit}.{form}"), &[("count", &count.to_string())])
     }
@@ -173,6 +176,7 @@ fn on_trial() -> Value {
         sessions => [session(true), session(false)], fresh => false, password_action => "/",
         end_action => "/", end_others_action => "/", resend_action => "/", signing_in => true, method => "email_otp",
         destination => "a***@example.com", sent => true, code_error => "x", kind => "totp", name => "phone", email => "a@example.com",
+        own_email => "a@example.com", closed => false,
         factor => "id", typed => "ABCD EFGH", qr => "qr", codes => ["ABCDEF-GHJKMN"], download => "data:,", account_href => "/",
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
         factors => context! {
@@ -213,6 +217,8 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
+    use iam_core::mfa::FactorKind;
+
     use super::*;
 
     #[test]
@@ -222,7 +228,17 @@ mod tests {
             // `t("` of `t("key")`, not of `default("")`.
             for asked in source.split(" t(\"").skip(1) {
                 let key = asked.split('"').next().unwrap();
-                assert!(texts.0.contains_key(key), "{key} in {name}");
+                // `t("verify.code." ~ kind)`: for each that there can be. Recovery codes are not added as the others are.
+                let kinds = FactorKind::ALL.into_iter().filter(|kind| {
+                    key.ends_with('.') && (*kind != FactorKind::RecoveryCode || !key.starts_with("factors."))
+                });
+                let mut keys: Vec<String> = kinds.map(|kind| format!("{key}{kind}")).collect();
+                if keys.is_empty() {
+                    keys.push(key.to_owned());
+                }
+                for key in keys {
+                    assert!(texts.0.contains_key(&key), "{key} in {name}");
+                }
             }
         }
     }
@@ -255,7 +271,8 @@ mod tests {
     #[test]
     fn waits_are_words() {
         let pages = Pages::default();
-        let words: Vec<_> = [1, 90, 91, 900].iter().map(|seconds| pages.wait_text(*seconds)).collect();
-        assert_eq!(words, ["1 second", "90 seconds", "2 minutes", "15 minutes"]);
+        let words: Vec<_> =
+            [1, 90, 91, 5_400, 5_401, 86_400].iter().map(|seconds| pages.wait_text(*seconds)).collect();
+        assert_eq!(words, ["1 second", "90 seconds", "2 minutes", "90 minutes", "2 hours", "24 hours"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The own factors: set one up, name it, take it away, draw recovery codes. As pages and as JSON.
 
 use iam_core::Error;
-use iam_core::account::EmailAddress;
+use iam_core::account::{EmailAddress, Username};
 use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
 use iam_core::flow::{Enrolled, FactorSummary};
 use iam_core::guard::Principal;
@@ -13,13 +13,30 @@ use serde_json::{Map, json};
 
 use super::account::{Said, minute};
 use super::query_of;
-use super::second_factor::asked_json;
+use super::second_factor::{asked_json, rejected};
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
 use crate::form::parse_query;
 use crate::message::{WebRequest, WebResponse};
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::qr;
+
+/// The page that asks what is needed to set up a factor.
+struct NewFactorPage<'a> {
+    kind: FactorKind,
+    name: &'a str,
+    email: &'a str,
+    own: OwnAddress,
+}
+
+/// The account's address, as far as codes go to it.
+#[derive(Default)]
+struct OwnAddress {
+    /// The only one that codes can go to.
+    verified: Option<EmailAddress>,
+    /// One to begin with.
+    other: Option<EmailAddress>,
+}
 
 /// What a person types to set up a factor.
 struct NewFactor {
@@ -44,7 +61,14 @@ impl RequestContext {
         if let Err(error) = self.iam().may_change_factors(principal).await {
             return self.prove_first(request, &error, &request.target);
         }
-        self.new_factor_page(request, caller, principal, kind, "", "", 200, &Said::default())
+        let own = match self.own_address(principal, kind).await {
+            Ok(own) => own,
+            Err(error) => return self.failed(request, &error),
+        };
+        let email = own.other.clone();
+        let email = email.as_ref().map_or("", EmailAddress::as_str);
+        let page = NewFactorPage { kind, name: "", email, own };
+        self.new_factor_page(request, caller, principal, &page, 200, &Said::default())
     }
 
     pub(super) async fn submit_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
@@ -52,14 +76,19 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        let Some(kind) = form.get("kind").and_then(FactorKind::parse) else {
+        let kind = form.get("kind").and_then(FactorKind::parse);
+        let Some(kind) = kind.filter(|kind| *kind != FactorKind::RecoveryCode) else {
             return self.refusal(request, Case::BadRequest);
         };
         let (name, email) = (form.get("name").unwrap_or_default(), form.get("email").unwrap_or_default());
-        let again = |status, said: &Said<'_>| {
-            self.new_factor_page(request, caller, principal, kind, name, email, status, said)
+        let own = match self.own_address(principal, kind).await {
+            Ok(own) => own,
+            Err(error) => return self.failed(request, &error),
         };
-        let new = match NewFactor::parse(kind, name, email) {
+        let page = NewFactorPage { kind, name, email, own };
+        let again =
+            |status, said: &Said<'_>| self.new_factor_page(request, caller, principal, &page, status, said);
+        let new = match NewFactor::parse(kind, name, &self.unnamed(kind), email) {
             Ok(new) => new,
             Err(invalid) => return again(422, &Said { invalid: &invalid, ..Said::default() }),
         };
@@ -99,7 +128,7 @@ impl RequestContext {
             Err(error @ Error::SecondFactor(SecondFactorRefusal::Rejected { .. })) => {
                 // The secret is shown once: who has not scanned it begins again.
                 let confirming = Confirming { id, kind, secret: None, destination: None };
-                let text = self.inner().pages.text("verify.rejected");
+                let text = self.inner().pages.text(rejected(Some(kind)));
                 self.confirm_page(
                     request,
                     caller,
@@ -160,7 +189,10 @@ impl RequestContext {
         match self.recovery_codes(caller, principal).await {
             Ok(codes) => {
                 let codes: Vec<String> = codes.iter().map(grouped).collect();
-                let text = codes.join("\r\n");
+                // Found again in a year, among others: whose they are, and where.
+                let names = [("username", principal.username()), ("service", self.iam().service())];
+                let heading = self.inner().pages.text_with("factors.codes.file", &names);
+                let text = format!("{heading}\r\n\r\n{}\r\n", codes.join("\r\n"));
                 let values = context! {
                     codes => codes,
                     download => format!("data:text/plain;charset=utf-8,{}", crate::respond::percent_encode(&text)),
@@ -173,25 +205,24 @@ impl RequestContext {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one page: what was typed, and what it says")]
     fn new_factor_page(
         &self,
         request: &WebRequest,
         caller: &Caller,
         principal: &Principal,
-        kind: FactorKind,
-        name: &str,
-        email: &str,
+        page: &NewFactorPage<'_>,
         status: u16,
         said: &Said<'_>,
     ) -> WebResponse {
-        if !self.iam().offered_factors().contains(&kind) || kind == FactorKind::RecoveryCode {
+        let NewFactorPage { kind, name, email, own } = page;
+        if !self.iam().offered_factors().contains(kind) || *kind == FactorKind::RecoveryCode {
             return self.refusal(request, Case::NotFound);
         }
         let values = context! {
             kind => kind.as_str(),
-            name => name,
-            email => email,
+            name => *name,
+            email => *email,
+            own_email => own.verified.as_ref().map(EmailAddress::as_str),
             username => principal.username(),
             action => format!("{}/factors/new", self.account_path()),
             cancel => self.account_path(),
@@ -272,7 +303,7 @@ impl RequestContext {
         match error {
             Error::Throttled { .. } => {
                 let wait = pages.wait_text(retry_after(error).map_or(1, whole_seconds).max(1));
-                pages.text_with("verify.throttled", &[("wait", &wait)])
+                pages.text_with("factors.throttled", &[("wait", &wait)])
             }
             _ => pages.text("factors.too_many"),
         }
@@ -312,7 +343,7 @@ impl RequestContext {
         let text = |value: &Option<zeroize::Zeroizing<String>>| {
             value.as_ref().map_or("", |text| text.as_str()).to_owned()
         };
-        let new = match NewFactor::parse(kind, &text(&name), &text(&email)) {
+        let new = match NewFactor::parse(kind, &text(&name), &self.unnamed(kind), &text(&email)) {
             Ok(new) => new,
             Err(invalid) => {
                 let errors: Vec<FieldError> = invalid.iter().map(FieldError::from).collect();
@@ -416,6 +447,27 @@ impl RequestContext {
 
     // -- both --
 
+    /// For codes by e-mail, the account's address; for others it is not looked up.
+    async fn own_address(&self, principal: &Principal, kind: FactorKind) -> Result<OwnAddress, Error> {
+        if kind != FactorKind::EmailOtp {
+            return Ok(OwnAddress::default());
+        }
+        let username = Username::parse(principal.username())?;
+        let account = self.iam().account_by_username(&username).await?;
+        let is_verified = account.as_ref().is_some_and(|account| account.email_verified_at.is_some());
+        let address = account.and_then(|account| account.email);
+        Ok(if is_verified {
+            OwnAddress { verified: address, other: None }
+        } else {
+            OwnAddress { verified: None, other: address }
+        })
+    }
+
+    /// What a factor is called that was given no name: as people know its kind.
+    fn unnamed(&self, kind: FactorKind) -> String {
+        self.inner().pages.text(&format!("factors.kind.{kind}"))
+    }
+
     async fn enrol(
         &self,
         caller: &Caller,
@@ -455,10 +507,14 @@ impl RequestContext {
 }
 
 impl NewFactor {
-    /// All that is wrong, at once. What needs no name of its own has that of its kind.
-    fn parse(kind: FactorKind, name: &str, email: &str) -> Result<Self, Vec<Invalid>> {
-        let name = if name.trim().is_empty() { kind.as_str() } else { name };
-        let name = MethodName::parse(name);
+    /// All that is wrong, at once. What was given no name is called `unnamed`.
+    fn parse(kind: FactorKind, name: &str, unnamed: &str, email: &str) -> Result<Self, Vec<Invalid>> {
+        let name = if name.trim().is_empty() {
+            // A host's text may be anything.
+            MethodName::parse(unnamed).or_else(|_| MethodName::parse(kind.as_str()))
+        } else {
+            MethodName::parse(name)
+        };
         let email = (!email.trim().is_empty()).then(|| EmailAddress::parse(email.trim())).transpose();
         match (name, email) {
             (Ok(name), Ok(email)) => Ok(Self { kind, name, email }),

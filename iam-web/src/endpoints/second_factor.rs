@@ -30,6 +30,18 @@ struct VerifyPage<'a> {
     notice: Option<String>,
     error: Option<String>,
     code_error: Option<String>,
+    closed: Closed,
+}
+
+/// What is not asked for any more.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Closed {
+    #[default]
+    Nothing,
+    /// A code of this method.
+    Method,
+    /// Any code.
+    All,
 }
 
 impl RequestContext {
@@ -150,9 +162,11 @@ impl RequestContext {
         let pages = &self.inner().pages;
         let wait = retry_after(error);
         let wait_text = pages.wait_text(wait.map_or(1, whole_seconds).max(1));
+        let is_sent = page.method.is_some_and(|kind| kind.channel().is_some());
         let key = match error {
-            Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => "verify.rejected",
-            Error::SecondFactor(SecondFactorRefusal::Spent) => "verify.spent",
+            Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => rejected(page.method),
+            Error::SecondFactor(SecondFactorRefusal::Spent) if is_sent => "verify.spent.sent",
+            Error::SecondFactor(SecondFactorRefusal::Spent) => "verify.spent.shown",
             Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
             Error::SecondFactor(SecondFactorRefusal::Locked { retry_after: Some(_) }) => "verify.locked_for",
             Error::SecondFactor(SecondFactorRefusal::Locked { .. }) => "verify.locked",
@@ -164,8 +178,13 @@ impl RequestContext {
             error => return self.failed(request, error),
         };
         let text = pages.text_with(key, &[("wait", &wait_text)]);
-        let wrong_code = key == "verify.rejected";
+        let wrong_code = matches!(error, Error::SecondFactor(SecondFactorRefusal::Rejected { .. }));
         let page = VerifyPage {
+            closed: match key {
+                "verify.spent.shown" => Closed::Method,
+                "verify.locked" | "verify.locked_for" => Closed::All,
+                _ => Closed::Nothing,
+            },
             code_error: wrong_code.then(|| text.clone()),
             error: (!wrong_code).then_some(text),
             ..page
@@ -200,7 +219,9 @@ impl RequestContext {
         let chosen = chosen.or_else(|| asked_last(&offers)).or(offers.first());
         let others: Vec<Value> = offers
             .iter()
-            .filter(|offer| Some(offer.kind) != chosen.map(|chosen| chosen.kind))
+            .filter(|offer| {
+                Some(offer.kind) != chosen.map(|chosen| chosen.kind) && page.closed != Closed::All
+            })
             .map(|offer| {
                 let query = format!("mfa/verify?method={}", offer.kind);
                 context! {
@@ -228,9 +249,11 @@ impl RequestContext {
             signing_in => claimant.is_signing_in(),
             method => chosen.map(|offer| offer.kind.as_str()),
             destination => chosen.and_then(|offer| offer.destination.clone()),
+            closed => page.closed != Closed::Nothing,
             sent => asked.is_some(),
             resend_wait => (resend_after > 0).then(|| pages.wait_text(resend_after)),
             others => others,
+            cancel => if next.is_empty() { self.account_path() } else { next.to_owned() },
             notice => page.notice,
             error => page.error.or_else(|| undelivered.then(|| pages.text("verify.undelivered"))),
             fields => fields,
@@ -373,6 +396,15 @@ pub(super) fn asked_json(asked: &Asked) -> serde_json::Value {
         "resend_after": asked.resend_after.map(whole_seconds),
         "expires_in": whole_seconds(asked.expires_after),
     })
+}
+
+/// What to say of a wrong code.
+pub(super) const fn rejected(kind: Option<FactorKind>) -> &'static str {
+    match kind {
+        Some(FactorKind::RecoveryCode) => "verify.rejected.recovery_code",
+        Some(FactorKind::Totp) | None => "verify.rejected.totp",
+        Some(_) => "verify.rejected.sent",
+    }
 }
 
 fn method_label(pages: &crate::pages::Pages, offer: &Offer) -> String {
