@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, delivery, pressure, storm};
+use iam_tests::{Backend, canary, delivery, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_axum-app");
 
@@ -42,6 +42,21 @@ async fn killed_while_codes_are_sent_on_mariadb() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_programs_share_the_messages_on_mariadb() {
     delivery::two_programs_share_the_messages(PROGRAM, Backend::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_sqlite() {
+    canary::nothing_secret_shows(PROGRAM, Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_mysql() {
+    canary::nothing_secret_shows(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_mariadb() {
+    canary::nothing_secret_shows(PROGRAM, Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
