@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 #[path = "../../tests/src/mail_server.rs"]
-#[expect(dead_code, reason = "the rest is for tests of whole programs")]
+#[expect(dead_code, unreachable_pub, reason = "the rest is for tests of whole programs, which share it")]
 mod mail_server;
 
 use mail_server::{Act, MailServer as Server, STEPS};
@@ -167,16 +167,16 @@ async fn where_nobody_listens_it_is_not_now() {
 async fn connections_are_used_again_while_they_are_good() {
     let server = Server::start().await;
     let smtp = smtp(&server).build().unwrap();
-    for _ in 0..20 {
+    for _ in 0..5 {
         smtp.send("Acme", &code()).await.unwrap();
     }
-    assert_eq!((server.mails().len(), server.connections()), (20, 1));
+    assert_eq!((server.mails().len(), server.connections()), (5, 1));
 
     // A refusal leaves it good; what was begun is taken back.
     server.fail("RCPT", Act::Say("550 5.1.1 no"), 1);
     assert_eq!(kind(&smtp.send("Acme", &code()).await), "refused");
     smtp.send("Acme", &code()).await.unwrap();
-    assert_eq!((server.mails().len(), server.connections()), (21, 1));
+    assert_eq!((server.mails().len(), server.connections()), (6, 1));
 
     // A lost one is replaced.
     server.fail("MAIL", Act::Drop, 1);
@@ -185,14 +185,31 @@ async fn connections_are_used_again_while_they_are_good() {
     server.fail("MAIL", Act::Say("421 bye"), 1);
     assert_eq!(kind(&smtp.send("Acme", &code()).await), "not now");
     smtp.send("Acme", &code()).await.unwrap();
-    assert_eq!((server.mails().len(), server.connections()), (23, 3));
+    assert_eq!((server.mails().len(), server.connections()), (8, 3));
 
     // One that died while nobody used it costs no message.
     for act in [Act::Drop, Act::Say("421 idle for too long"), Act::Hang] {
         server.fail("RSET", act, 1);
         smtp.send("Acme", &code()).await.unwrap();
     }
-    assert_eq!((server.mails().len(), server.connections()), (26, 6));
+    assert_eq!((server.mails().len(), server.connections()), (11, 6));
+}
+
+/// More than ten on one connection are put off by servers as they come: by Exim, to its next queue run.
+#[tokio::test]
+async fn a_connection_carries_ten_messages() {
+    let server = Server::start().await;
+    let smtp = smtp(&server).build().unwrap();
+    for _ in 0..25 {
+        smtp.send("Acme", &code()).await.unwrap();
+    }
+    assert_eq!((server.mails().len(), server.connections()), (25, 3));
+    // Those that are full were told that it is over.
+    let began = Instant::now();
+    while server.commands().iter().filter(|command| *command == "QUIT").count() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
