@@ -136,7 +136,9 @@ impl Iam {
             tracing::error!(id = %kept.id, "a message does not open: it was changed or moved");
             return Settled::Over(Delivery::Refused);
         };
-        let sent = timeout(SEND_TIMEOUT, sender.send(self.service(), &message)).await;
+        // Not a moment longer than it is good for something.
+        let time = SEND_TIMEOUT.min(kept.expires_at.since(self.now()));
+        let sent = timeout(time, sender.send(self.service(), &message)).await;
         match sent.unwrap_or_else(|_| Err(SendError::Unknown("the sender did not end in time".into()))) {
             Ok(()) => Settled::Over(Delivery::Accepted),
             Err(error) => {
