@@ -200,7 +200,8 @@ impl<'a> Life<'a> {
         }
         let app = App::from_base32(&secret);
         self.keep("the app's secret in small letters", &secret.to_lowercase(), NEVER);
-        let hex: String = app.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let halves = app.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let hex: String = halves.map(|half| char::from_digit(half.into(), 16).unwrap()).collect();
         self.keep("the app's secret in hex", &hex, NEVER);
         self.keep("the app's secret in HEX", &hex.to_uppercase(), NEVER);
         let numbers = format!("{:?}", app.0);
