@@ -39,7 +39,7 @@ fn message(row: MessageRow) -> Result<NewMessage, StoreError> {
     })
 }
 
-/// Of those that were never taken: they have been due since they were made.
+/// Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
 pub(crate) async fn oldest_due(
     connections: &Connections,
     now: Timestamp,
@@ -47,7 +47,9 @@ pub(crate) async fn oldest_due(
     let find = || {
         optional(sqlx::query!(
             "SELECT created_at FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
-             WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT 1",
+             WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? AND expires_at > ?
+             ORDER BY next_attempt_at LIMIT 1",
+            utc(now),
             utc(now)
         ))
     };

@@ -12,9 +12,9 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
-/// Of those that were never taken: they have been due since they were made.
+/// Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
 const OLDEST_DUE: &str = "SELECT created_at FROM iam_outbox
-    WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? ORDER BY next_attempt_at LIMIT 1";
+    WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT 1";
 
 /// ?1 now, ?2 before when a message must have been taken to be stale, ?3 how many. Each half is read by an index of its own, and
 /// those whose worker died come first: they have waited longer.

@@ -255,6 +255,8 @@ pub async fn the_oldest_due_message_is_one_that_nobody_has_taken(store: &dyn Sto
     assert_eq!(oldest(9).await, Some(after(3)));
     assert!(settle(store, 1, 1, Settled::Again(after(2))).await);
     assert_eq!(oldest(9).await, Some(after(3)), "the other one was taken before");
+    assert_eq!(oldest(999).await, Some(after(3)));
+    assert_eq!(oldest(1000).await, None, "too late to be sent");
 }
 
 /// Takes two, as a worker does.

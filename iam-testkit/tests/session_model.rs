@@ -259,7 +259,7 @@ impl World {
         let noted = if session.seen_at > session.login_at { NOTED } else { Duration::ZERO };
         if token.replaced || session.ended.is_some() {
             Worth::Nothing
-        } else if self.now() >= session.login_at.plus(ABSOLUTE) {
+        } else if self.now() >= session.proved_at.plus(ABSOLUTE) {
             Worth::RanOut("expired")
         } else if self.now() >= session.seen_at.plus(IDLE).plus(noted) {
             Worth::RanOut("idle")

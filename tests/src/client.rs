@@ -121,6 +121,17 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
+        self.try_send(method, path, headers, body).await.expect("an answer")
+    }
+
+    /// The same, to a service that may be gone: nothing, when there was no whole answer.
+    pub async fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
         let url = format!("http://{}{path}", self.address);
         let mut request = self.http.request(Method::from_bytes(method.as_bytes()).unwrap(), url).body(body);
         let mut all = HeaderMap::new();
@@ -136,11 +147,11 @@ impl Browser {
             all.append("cookie", line.join("; ").parse().unwrap());
         }
         request = request.headers(all);
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let answer = Answer { status, headers, body: response.text().await.unwrap() };
+        let answer = Answer { status, headers, body: response.text().await.ok()? };
         self.keep_cookies(&answer);
-        answer
+        Some(answer)
     }
 
     /// Sends a target as it is, which no proper client would, and gives the status and the body.

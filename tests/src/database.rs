@@ -200,6 +200,47 @@ impl Raw {
         }
     }
 
+    /// Everything that lies there in text or bytes, by table and column.
+    pub async fn everything(&self) -> Vec<(String, Vec<u8>)> {
+        let mut all = Vec::new();
+        for (table, column) in self.columns().await {
+            let sql = AssertSqlSafe(match self {
+                Self::Sqlite(_) => {
+                    format!(
+                        "SELECT CAST(\"{column}\" AS BLOB) FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
+                    )
+                }
+                Self::MySql(_) => {
+                    format!("SELECT CAST(`{column}` AS BINARY) FROM `{table}` WHERE `{column}` IS NOT NULL")
+                }
+            });
+            let values: Vec<Vec<u8>> = match self {
+                Self::Sqlite(pool) => sqlx::query_scalar(sql).fetch_all(pool).await.unwrap(),
+                Self::MySql(pool) => sqlx::query_scalar(sql).fetch_all(pool).await.unwrap(),
+            };
+            all.extend(values.into_iter().map(|value| (format!("{table}.{column}"), value)));
+        }
+        all
+    }
+
+    /// Every column of every table that can hold text or bytes.
+    async fn columns(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Sqlite(pool) => {
+                let sql = "SELECT m.name, c.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c
+                    WHERE m.type = 'table' AND c.type NOT IN ('INTEGER', 'REAL')";
+                sqlx::query_as(sql).fetch_all(pool).await.unwrap()
+            }
+            Self::MySql(pool) => {
+                let sql = "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR)
+                    FROM information_schema.columns WHERE table_schema = DATABASE()
+                    AND (data_type LIKE '%char%' OR data_type LIKE '%text%' OR data_type LIKE '%binary%'
+                         OR data_type LIKE '%blob%' OR data_type = 'json')";
+                sqlx::query_as(sql).fetch_all(pool).await.unwrap()
+            }
+        }
+    }
+
     /// Changes something.
     pub async fn execute(&self, sql: &'static str) {
         match self {

@@ -4,7 +4,7 @@
 //! served on a random port, with a clock that the scenario moves. `tests/matrix.rs` runs every scenario on every pair; a new
 //! adapter or store is one line in [`Adapter`] or [`Backend`].
 //!
-//! [`storm`] and [`pressure`] do the same to the example programs, as processes of their own that can be killed; their tests are
+//! [`storm`], [`delivery`], [`canary`] and [`pressure`] do the same to the example programs, as processes of their own that can be killed; their tests are
 //! with the examples, which is where cargo says where a program lies.
 
 #![expect(
@@ -16,8 +16,12 @@
     reason = "all of it is test code: what goes wrong fails the scenario"
 )]
 
+mod app;
+pub mod canary;
 mod client;
 mod database;
+pub mod delivery;
+pub mod mail_server;
 pub mod pressure;
 mod program;
 pub mod scenarios;

@@ -23,6 +23,7 @@ pub struct Program {
     /// Its database.
     pub database: Database,
     people: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// The program, running. Dropped, it is killed.
@@ -31,6 +32,7 @@ pub struct Running {
     process: Child,
     /// Where it listens.
     pub address: SocketAddr,
+    said: Arc<Mutex<String>>,
 }
 
 impl Program {
@@ -42,7 +44,15 @@ impl Program {
             folder: tempfile::tempdir().unwrap(),
             database: Database::create(backend).await,
             people: people.join(","),
+            settings: Vec::new(),
         }
+    }
+
+    /// With a setting more, or another.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((name, value.into()));
+        self
     }
 
     /// The program, with the settings of development and nothing from outside.
@@ -50,7 +60,7 @@ impl Program {
         let mut command = Command::new(self.path);
         for (name, _) in env::vars_os() {
             let name_text = name.to_string_lossy();
-            if name_text.starts_with("IAM_") || name_text.starts_with("MFA_") {
+            if ["IAM_", "MFA_", "SMTP_"].iter().any(|ours| name_text.starts_with(ours)) {
                 command.env_remove(&name);
             }
         }
@@ -61,7 +71,8 @@ impl Program {
             .env("IAM_DATABASE_URL", self.database.url())
             .env("IAM_DEMO_USERS", &self.people)
             .env("RUST_LOG", "warn,example_host=info")
-            .env("NO_COLOR", "1");
+            .env("NO_COLOR", "1")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -85,7 +96,7 @@ impl Program {
             drop(process.kill());
             panic!("{} did not start:\n{}", self.path, said.lock().unwrap());
         };
-        Running { process, address }
+        Running { process, address, said }
     }
 
     /// The addresses of the family that it serves, each with its method.
@@ -131,6 +142,11 @@ impl Running {
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
+    }
+
+    /// What it has said so far, on both of its outputs.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// A new browser, whose requests come from the program's own pages.

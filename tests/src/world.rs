@@ -17,7 +17,7 @@ use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
-use iam_mfa::MemorySender;
+use iam_mfa::{MemorySender, Smtp};
 use tokio::net::TcpListener;
 
 use crate::database::{LockedSessions, Opened, Raw};
@@ -57,6 +57,16 @@ pub struct World {
     raw: Raw,
 }
 
+/// How a world sends what is to be sent.
+enum Post {
+    /// It is kept, to be looked at.
+    Kept,
+    /// By a mail server.
+    Smtp(Box<Smtp>),
+    /// Only when a scenario says so: there is no worker.
+    ByHand,
+}
+
 /// A row of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -87,22 +97,35 @@ impl World {
         backend: Backend,
         set_up: impl FnOnce(IamBuilder) -> IamBuilder,
     ) -> Self {
-        Self::make(adapter, backend, Arc::new(Database::create(backend).await), set_up).await
+        Self::make(adapter, backend, Arc::new(Database::create(backend).await), Post::Kept, set_up).await
+    }
+
+    /// The same; mail goes to a server.
+    pub async fn with_smtp(adapter: Adapter, backend: Backend, smtp: Smtp) -> Self {
+        let (database, post) = (Arc::new(Database::create(backend).await), Post::Smtp(Box::new(smtp)));
+        Self::make(adapter, backend, database, post, |builder| builder).await
+    }
+
+    /// The same, and no worker runs.
+    pub async fn without_worker(adapter: Adapter, backend: Backend) -> Self {
+        let database = Arc::new(Database::create(backend).await);
+        Self::make(adapter, backend, database, Post::ByHand, |builder| builder).await
     }
 
     /// The same, on a database that is there.
     pub async fn on(adapter: Adapter, backend: Backend, database: Arc<Database>) -> Self {
-        Self::make(adapter, backend, database, |builder| builder).await
+        Self::make(adapter, backend, database, Post::Kept, |builder| builder).await
     }
 
     async fn make(
         adapter: Adapter,
         backend: Backend,
         database: Arc<Database>,
+        post: Post,
         set_up: impl FnOnce(IamBuilder) -> IamBuilder,
     ) -> Self {
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
-        let world = Self::start(adapter, backend, database, clock, set_up).await;
+        let world = Self::start(adapter, backend, database, clock, post, set_up).await;
         world.add("amy", &["admin"], Some("acme")).await;
         world.add("bob", &[], Some("acme")).await;
         world.add("gus", &["auditor"], Some("globex")).await;
@@ -118,13 +141,13 @@ impl World {
     /// The same, set up otherwise.
     pub async fn restarted_with(&self, set_up: impl FnOnce(IamBuilder) -> IamBuilder) -> Self {
         let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));
-        Self::start(self.adapter, self.backend, database, clock, set_up).await
+        Self::start(self.adapter, self.backend, database, clock, Post::Kept, set_up).await
     }
 
     /// The same on another adapter.
     pub async fn beside(&self, adapter: Adapter) -> Self {
         let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));
-        Self::start(adapter, self.backend, database, clock, |builder| builder).await
+        Self::start(adapter, self.backend, database, clock, Post::Kept, |builder| builder).await
     }
 
     async fn start(
@@ -132,6 +155,7 @@ impl World {
         backend: Backend,
         database: Arc<Database>,
         clock: Arc<ManualClock>,
+        post: Post,
         set_up: impl FnOnce(IamBuilder) -> IamBuilder,
     ) -> Self {
         let faults = Arc::new(Faults::default());
@@ -144,8 +168,12 @@ impl World {
             .clock(Arc::clone(&clock))
             .base_url(format!("http://localhost:{}", address.port()).parse().unwrap());
         let mail = MemorySender::new(Channel::Email);
-        let builder = builder.factors(iam_mfa::standard()).sender(mail.clone());
-        let iam = set_up(builder).build().await.unwrap();
+        let builder = builder.factors(iam_mfa::standard());
+        let iam = match post {
+            Post::Kept => set_up(builder.sender(mail.clone())).build().await.unwrap(),
+            Post::Smtp(smtp) => set_up(builder.sender(*smtp)).build().await.unwrap(),
+            Post::ByHand => set_up(builder.sender(mail.clone())).build_with_manual_worker().await.unwrap().0,
+        };
         match adapter {
             Adapter::Axum => serve_axum(listener, &iam).await,
             Adapter::Actix => serve_actix(listener, &iam).await,

@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, pressure, storm};
+use iam_tests::{Backend, canary, delivery, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_actix-app");
 
@@ -12,6 +12,51 @@ async fn killed_in_a_storm_of_sign_ins_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_in_a_storm_of_sign_ins_on_mysql() {
     storm::killed_while_people_sign_in(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_codes_are_sent_on_sqlite() {
+    delivery::killed_while_codes_are_sent(PROGRAM, Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_share_the_messages_on_sqlite() {
+    delivery::two_programs_share_the_messages(PROGRAM, Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_codes_are_sent_on_mysql() {
+    delivery::killed_while_codes_are_sent(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_share_the_messages_on_mysql() {
+    delivery::two_programs_share_the_messages(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_codes_are_sent_on_mariadb() {
+    delivery::killed_while_codes_are_sent(PROGRAM, Backend::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_programs_share_the_messages_on_mariadb() {
+    delivery::two_programs_share_the_messages(PROGRAM, Backend::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_sqlite() {
+    canary::nothing_secret_shows(PROGRAM, Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_mysql() {
+    canary::nothing_secret_shows(PROGRAM, Backend::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_shows_on_mariadb() {
+    canary::nothing_secret_shows(PROGRAM, Backend::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

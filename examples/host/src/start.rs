@@ -207,8 +207,17 @@ async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>>
     let builder = builder.service("Example").factors(iam_mfa::standard());
     let builder = match &settings.mail {
         Some(mail) => {
-            let smtp = Smtp::from_url(&mail.url).from(&mail.from).build();
-            builder.sender(smtp.map_err(|error| format!("SMTP_URL, SMTP_FROM: {error}"))?)
+            let mut smtp = Smtp::from_url(&mail.url).from(&mail.from);
+            if let Some(file) = &mail.root_certificates {
+                let pem = std::fs::read(file);
+                let pem =
+                    pem.map_err(|error| format!("SMTP_ROOT_CERTIFICATES: {}: {error}", file.display()))?;
+                smtp = smtp.root_certificates(pem);
+            }
+            let smtp = smtp.build();
+            builder.sender(
+                smtp.map_err(|error| format!("SMTP_URL, SMTP_FROM, SMTP_ROOT_CERTIFICATES: {error}"))?,
+            )
         }
         None if settings.mode == Mode::Development => builder.sender(Console::new(Channel::Email)),
         None => {

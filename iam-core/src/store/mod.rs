@@ -96,7 +96,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// The factors that were proved in a session, whatever for: the latest time for each kind.
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
 
-    /// When the oldest message was made that is due at `now` and that nobody has taken yet.
+    /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.

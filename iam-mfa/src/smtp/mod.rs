@@ -29,6 +29,9 @@ use crate::texts::Texts;
 const MAX_IDLE: usize = 4;
 /// ... and for how long: less than servers wait before they close them.
 const IDLE_FOR: Duration = Duration::from_secs(30);
+/// How many messages one connection carries. After ten, Exim leaves what comes to its next queue run, which may be half an hour later
+/// (`smtp_accept_queue_per_connection`); other servers have limits of their own.
+const MAX_MESSAGES: u32 = 10;
 /// How long a kept connection may take to say that it is still there.
 const CHECK: Duration = Duration::from_secs(2);
 
@@ -48,7 +51,7 @@ const CHECK: Duration = Duration::from_secs(2);
 /// ```
 ///
 /// The server's certificate must lead to a public root (Mozilla's), or to one that was
-/// [added](SmtpBuilder::root_certificates). Connections are kept for half a minute and used again.
+/// [added](SmtpBuilder::root_certificates). Connections are kept for half a minute and used again, for ten messages at most.
 ///
 /// A message takes ten seconds at most. What came of it depends on how far it was:
 ///
@@ -65,7 +68,7 @@ pub struct Smtp {
     from: Mailbox,
     texts: Texts,
     timeout: Duration,
-    idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
+    idle: Mutex<Vec<Kept>>,
 }
 
 impl Smtp {
@@ -111,9 +114,9 @@ impl Smtp {
     }
 
     async fn deliver(&self, letter: &Letter, stage: &mut Stage) -> Result<(), SendError> {
-        let mut connection = match self.kept().await {
-            Some(connection) => connection,
-            None => self.server.connect(stage).await?,
+        let (mut connection, carried) = match self.kept().await {
+            Some(kept) => kept,
+            None => (self.server.connect(stage).await?, 0),
         };
         let result = hand_over(&mut connection, letter, stage).await;
         // A server that said no is there for the next message; 421 means that it leaves.
@@ -122,36 +125,33 @@ impl Smtp {
             Err(error) => error.status().is_some_and(|code| u16::from(code) != 421),
         };
         if stays {
-            self.keep(connection);
+            self.keep(connection, carried + 1);
         }
         result.map_err(|error| stage.verdict(&error))?
     }
 
-    /// A connection from before that still answers. RSET takes back whatever was begun on it.
-    async fn kept(&self) -> Option<AsyncSmtpConnection> {
-        let (mut connection, since) = self.idle().pop()?;
+    /// A connection from before that still answers, and how many messages it has carried. RSET takes back whatever was begun on it.
+    async fn kept(&self) -> Option<(AsyncSmtpConnection, u32)> {
+        let Kept { mut connection, since, carried } = self.idle().pop()?;
         if since.elapsed() < IDLE_FOR && matches!(timeout(CHECK, connection.command(Rset)).await, Ok(Ok(_))) {
-            return Some(connection);
+            return Some((connection, carried));
         }
         // The others are as old or older: to ask each would take the time that the message needs.
-        let others = std::mem::take(&mut *self.idle());
-        tokio::spawn(async move {
-            for (mut connection, _) in others.into_iter().chain([(connection, since)]) {
-                // A goodbye, for those that are still there to hear it.
-                let _ = timeout(CHECK, connection.abort()).await;
-            }
-        });
+        let others = std::mem::take(&mut *self.idle()).into_iter().map(|kept| kept.connection);
+        say_goodbye(others.chain([connection]).collect());
         None
     }
 
-    fn keep(&self, connection: AsyncSmtpConnection) {
+    fn keep(&self, connection: AsyncSmtpConnection, carried: u32) {
         let mut idle = self.idle();
-        if idle.len() < MAX_IDLE {
-            idle.push((connection, Instant::now()));
+        if carried < MAX_MESSAGES && idle.len() < MAX_IDLE {
+            idle.push(Kept { connection, since: Instant::now(), carried });
+        } else {
+            say_goodbye(vec![connection]);
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(AsyncSmtpConnection, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -180,6 +180,23 @@ impl OtpSender for Smtp {
             Err(_) => Err(SendError::NotNow(format!("{stage}: no answer in time"))),
         }
     }
+}
+
+/// A connection that waits for the next message.
+struct Kept {
+    connection: AsyncSmtpConnection,
+    since: Instant,
+    /// How many messages it has carried.
+    carried: u32,
+}
+
+/// Closes connections, for which no message waits: those that are still there to hear it are told.
+fn say_goodbye(connections: Vec<AsyncSmtpConnection>) {
+    tokio::spawn(async move {
+        for mut connection in connections {
+            let _ = timeout(CHECK, connection.abort()).await;
+        }
+    });
 }
 
 /// A message as the server gets it.

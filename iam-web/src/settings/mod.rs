@@ -15,6 +15,7 @@
 //! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
+//! | `SMTP_ROOT_CERTIFICATES` | `iam_mfa::SmtpBuilder::root_certificates` with what the file holds |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
 //! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
 //! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
@@ -182,6 +183,8 @@ pub struct MailServer {
     pub url: String,
     /// `SMTP_FROM`.
     pub from: String,
+    /// `SMTP_ROOT_CERTIFICATES`: a file of certificates (PEM) to trust beside the public ones.
+    pub root_certificates: Option<PathBuf>,
 }
 
 impl fmt::Debug for MailServer {

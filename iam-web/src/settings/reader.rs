@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use iam_core::account::Username;
@@ -126,11 +127,16 @@ impl Reader<'_> {
         Some(origins)
     }
 
-    /// Both or none. What the URL says is its sender's to judge.
+    /// Both or none. What the URL and the certificates say is their sender's to judge.
     fn mail(&mut self) -> Option<Option<MailServer>> {
+        let root_certificates = self.get("SMTP_ROOT_CERTIFICATES").map(PathBuf::from);
         match (self.get("SMTP_URL"), self.get("SMTP_FROM")) {
+            (None, None) if root_certificates.is_some() => {
+                self.problem("SMTP_ROOT_CERTIFICATES", "is set, and SMTP_URL is not");
+                None
+            }
             (None, None) => Some(None),
-            (Some(url), Some(from)) => Some(Some(MailServer { url, from })),
+            (Some(url), Some(from)) => Some(Some(MailServer { url, from, root_certificates })),
             (Some(_), None) => {
                 self.problem("SMTP_FROM", "is missing: the address that mails come from");
                 None
@@ -430,6 +436,23 @@ mod tests {
             assert!(error.contains(name), "{name} in {error}");
         }
         assert!(read(&production()).is_ok());
+    }
+
+    #[test]
+    fn a_mail_server_is_set_up_whole_or_not_at_all() {
+        let (url, from) = (("SMTP_URL", "smtps://amy:s3cret@mail.example"), ("SMTP_FROM", "a@x.example"));
+        let roots = ("SMTP_ROOT_CERTIFICATES", "/etc/ca.pem");
+        assert_eq!(read(&[]).unwrap().mail, None);
+        let mail = read(&[url, from, roots]).unwrap().mail.unwrap();
+        assert_eq!(mail.root_certificates, Some("/etc/ca.pem".into()));
+        assert!(!format!("{mail:?}").contains("s3cret"));
+        for (pairs, missing) in
+            [(vec![url], "SMTP_FROM"), (vec![from], "SMTP_URL"), (vec![roots], "SMTP_ROOT_CERTIFICATES")]
+        {
+            let error = read(&pairs).unwrap_err();
+            assert_eq!(error.problems().len(), 1, "{error}");
+            assert!(error.problems()[0].starts_with(missing), "{error}");
+        }
     }
 
     #[test]

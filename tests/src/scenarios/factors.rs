@@ -1,63 +1,22 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit, Mac};
 use iam_core::account::{EmailAddress, Username};
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::mfa::FactorLimits;
 use iam_core::outbox::SendError;
 use iam_core::password::PlainPassword;
-use iam_mfa::MemoryOutcome;
+use iam_mfa::{MemoryOutcome, Smtp};
 use serde_json::{Value, json};
-use sha1::Sha1;
 use tokio::task::JoinSet;
 
+use crate::app::App;
+use crate::mail_server::{Act, MailServer};
 use crate::{Adapter, Answer, Backend, Browser, PASSWORD, World};
 
 const VERIFY: &str = "/api/v1/auth/mfa/verify";
 const CHALLENGE: &str = "/api/v1/auth/mfa/challenge";
 const FACTORS: &str = "/api/v1/account/factors";
-
-/// An authenticator app, written from RFC 6238 alone.
-#[derive(Clone, Debug)]
-struct App(Vec<u8>);
-
-impl App {
-    fn from_base32(text: &str) -> Self {
-        let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-        for c in text.bytes() {
-            let value = match c {
-                b'A'..=b'Z' => c - b'A',
-                b'2'..=b'7' => c - b'2' + 26,
-                _ => panic!("no base32: {text}"),
-            };
-            bits = (bits << 5) | u32::from(value);
-            count += 5;
-            if count >= 8 {
-                count -= 8;
-                bytes.push(u8::try_from((bits >> count) & 0xff).unwrap());
-            }
-        }
-        Self(bytes)
-    }
-
-    /// The code of now, or some steps before or after.
-    fn code(&self, world: &World, steps: i64) -> String {
-        let step = world.iam.now().as_micros() / 30_000_000 + steps;
-        let mut mac = Hmac::<Sha1>::new_from_slice(&self.0).unwrap();
-        mac.update(&step.to_be_bytes());
-        let tag = mac.finalize().into_bytes();
-        let at = usize::from(tag[19] & 15);
-        let number = u32::from_be_bytes(tag[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
-        format!("{:06}", number % 1_000_000)
-    }
-
-    /// One that is certainly wrong now.
-    fn wrong(&self, world: &World) -> String {
-        let right: Vec<String> = (-2..=2).map(|step| self.code(world, step)).collect();
-        (0..10).map(|n| format!("{n:06}")).find(|code| !right.contains(code)).unwrap()
-    }
-}
 
 async fn send_json(browser: &mut Browser, method: &str, path: &str, body: &Value) -> Answer {
     let origin = browser.origin();
@@ -769,20 +728,238 @@ pub async fn mail_that_fails_delays_nobody(adapter: Adapter, backend: Backend) {
     until(async || world.logged("delivery_fail").await == 1).await;
     let page = refused.open("/auth/mfa/verify").await;
     assert!(page.body.contains("could not be delivered"), "{}", page.body);
-    // Nothing that is over holds a message.
-    let kept =
-        "SELECT count(*) FROM iam_outbox WHERE sealed IS NOT NULL AND state NOT IN ('waiting', 'claimed')";
-    assert_eq!(world.count(kept).await, 0);
+    no_message_is_kept(&world).await;
 }
 
 async fn until(holds: impl AsyncFn() -> bool) {
-    for _ in 0..500 {
-        if holds().await {
-            return;
-        }
+    until_within(Duration::from_secs(10), holds).await;
+}
+
+async fn until_within(time: Duration, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < time, "it never came to that");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("it never came to that")
+}
+
+/// A world whose mail goes to a server, and somebody in it with codes by mail.
+async fn by_server(adapter: Adapter, backend: Backend) -> (World, MailServer) {
+    let server = MailServer::start().await;
+    let smtp = Smtp::from_url(&server.url()).from("Acme <no-reply@acme.example>");
+    let smtp = smtp.timeout(Duration::from_secs(6)).build().unwrap();
+    let world = World::with_smtp(adapter, backend, smtp).await;
+    takes_codes_by_mail(&world, &server, "eve").await;
+    (world, server)
+}
+
+/// Adds somebody who takes codes by mail, at `name@example.com`.
+async fn takes_codes_by_mail(world: &World, server: &MailServer, name: &str) {
+    let address = format!("{name}@example.com");
+    with_address(world, name, &address).await;
+    let mut browser = world.signed_in(name).await;
+    let begun = browser.post_json(FACTORS, &json!({"kind": "email_otp"})).await;
+    assert_eq!(begun.status, 201, "{}", begun.body);
+    until(async || server.codes(&address).len() == 1).await;
+    let path = format!("{FACTORS}/{}/confirm", begun.json()["id"].as_str().unwrap());
+    let done = browser.post_json(&path, &json!({"code": server.codes(&address)[0]})).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    until(async || in_state(world, "accepted").await == 2).await;
+    world.execute("DELETE FROM iam_outbox").await;
+}
+
+/// How many messages have come so far.
+async fn in_state(world: &World, state: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM iam_outbox WHERE state = '{state}'");
+    world.count(sql.leak()).await
+}
+
+/// How many were tried, and will be again.
+async fn put_off(world: &World) -> i64 {
+    world.count("SELECT count(*) FROM iam_outbox WHERE state = 'waiting' AND attempts > 0").await
+}
+
+async fn asks_for_mail(world: &World, name: &str) -> Browser {
+    let mut browser = half_way(world, name).await;
+    asks_again(&mut browser).await;
+    browser
+}
+
+async fn asks_again(browser: &mut Browser) {
+    let asked = browser.post_json(CHALLENGE, &json!({"method": "email_otp"})).await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+}
+
+async fn signs_in_by(browser: &mut Browser, code: &str) {
+    let done = browser.post_json(VERIFY, &json!({"code": code, "method": "email_otp"})).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+}
+
+/// A code that the server did not take comes later; one that it refused, or may have taken, is never sent again.
+pub async fn codes_are_sent_again_when_nobody_has_them(adapter: Adapter, backend: Backend) {
+    let (world, server) = by_server(adapter, backend).await;
+    let eve = "eve@example.com";
+    // An app, too: another way.
+    let mut browser = asks_for_mail(&world, "eve").await;
+    until(async || server.codes(eve).len() == 2).await;
+    signs_in_by(&mut browser, &server.codes(eve)[1]).await;
+    add_app(&world, &mut browser, "phone").await;
+    until(async || in_state(&world, "accepted").await == 2).await;
+
+    // Not now: after a while.
+    server.fail("RCPT", Act::Say("451 4.7.1 greylisted"), 2);
+    let mut browser = asks_for_mail(&world, "eve").await;
+    for (once_more, seconds) in [
+        ("SELECT count(*) FROM iam_outbox WHERE state = 'waiting' AND attempts = 1", 2),
+        ("SELECT count(*) FROM iam_outbox WHERE state = 'waiting' AND attempts = 2", 6),
+    ] {
+        until(async || world.count(once_more).await == 1).await;
+        assert_eq!(server.codes(eve).len(), 2);
+        world.later(seconds);
+    }
+    until(async || server.codes(eve).len() == 3).await;
+    signs_in_by(&mut browser, &server.codes(eve)[2]).await;
+    assert_eq!(world.logged("delivery_fail").await, 0);
+
+    // Never: it is written down, and the page says so and has another way.
+    server.fail("RCPT", Act::Say("550 5.1.1 no such mailbox"), 1);
+    let mut browser = asks_for_mail(&world, "eve").await;
+    until(async || world.logged("delivery_fail").await == 1).await;
+    let page = browser.open("/auth/mfa/verify?method=email_otp").await;
+    assert!(page.body.contains("could not be delivered"), "{}", page.body);
+    assert!(page.body.contains("method=totp"), "{}", page.body);
+
+    // Nobody knows: as if it had come, which it has.
+    server.fail(".", Act::Drop, 1);
+    let mut browser = asks_for_mail(&world, "eve").await;
+    until(async || world.logged("delivery_fail").await == 2).await;
+    let page = browser.open("/auth/mfa/verify?method=email_otp").await;
+    assert!(page.body.contains("could not be delivered"), "{}", page.body);
+    for seconds in [2, 30, 61, 120] {
+        world.later(seconds);
+        assert_eq!(world.iam.deliver().await.unwrap(), 0, "never again");
+    }
+    assert_eq!((server.codes(eve).len(), in_state(&world, "unknown").await), (4, 1));
+    signs_in_by(&mut browser, &server.codes(eve)[3]).await;
+    no_message_is_kept(&world).await;
+}
+
+/// Neither answers nor other people's codes wait for a mail server that hangs.
+pub async fn a_mail_server_that_hangs_holds_nobody_up(adapter: Adapter, backend: Backend) {
+    /// Much less than an attempt may take.
+    const SOON: Duration = Duration::from_secs(3);
+    let (world, server) = by_server(adapter, backend).await;
+    takes_codes_by_mail(&world, &server, "joe").await;
+    let (joes, known) = ("joe@example.com", server.codes("joe@example.com").len());
+    // As many as go to one address, of which the server takes its time.
+    server.fail_for("eve@example.com", ".", Act::Hang, usize::MAX);
+    world.execute("DELETE FROM iam_rate_limit").await;
+    for _ in 0..5 {
+        let began = Instant::now();
+        asks_for_mail(&world, "eve").await;
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
+    until(async || server.held() == 5).await;
+    let began = Instant::now();
+    let mut joe = asks_for_mail(&world, "joe").await;
+    until(async || server.codes(joes).len() > known).await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    signs_in_by(&mut joe, server.codes(joes).last().unwrap()).await;
+
+    // It hangs altogether: everybody is answered, and gets their codes when it is back.
+    server.heal();
+    server.fail("MAIL", Act::Hang, usize::MAX);
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let began = Instant::now();
+        waiting.push(asks_for_mail(&world, "joe").await);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    }
+    until(async || server.held() == 3).await;
+    server.heal();
+    until_within(Duration::from_secs(30), async || in_state(&world, "claimed").await == 0).await;
+    world.later(2);
+    until(async || server.codes(joes).len() == known + 5).await;
+    // The last one had found no place to hang in, and so was the first to come.
+    signs_in_by(&mut waiting[3], &server.codes(joes)[known + 1]).await;
+}
+
+/// What came too late, or was followed by another code, is not sent; nothing that is over holds a message.
+pub async fn what_is_late_or_replaced_is_not_sent(adapter: Adapter, backend: Backend) {
+    let (world, server) = by_server(adapter, backend).await;
+    let eve = "eve@example.com";
+    let known = server.codes(eve).len();
+    server.fail("MAIL", Act::Say("421 4.3.2 shutting down"), usize::MAX);
+    let mut browser = asks_for_mail(&world, "eve").await;
+    until(async || put_off(&world).await == 1).await;
+    world.later(30);
+    asks_again(&mut browser).await;
+    until(async || in_state(&world, "replaced").await == 1).await;
+    // The second one is the only one that comes.
+    until(async || put_off(&world).await == 1).await;
+    server.heal();
+    world.later(10);
+    until(async || in_state(&world, "accepted").await == 1).await;
+    assert_eq!(server.codes(eve).len(), known + 1);
+    signs_in_by(&mut browser, server.codes(eve).last().unwrap()).await;
+
+    server.fail("MAIL", Act::Say("421 4.3.2 shutting down"), usize::MAX);
+    let mut browser = asks_for_mail(&world, "eve").await;
+    until(async || put_off(&world).await == 1).await;
+    world.later(300);
+    server.heal();
+    assert_eq!(world.iam.deliver().await.unwrap(), 0, "too late");
+    until(async || {
+        world.iam.upkeep().await.unwrap();
+        in_state(&world, "expired").await == 1
+    })
+    .await;
+    assert_eq!(server.codes(eve).len(), known + 1);
+    assert_eq!(world.logged("delivery_fail").await, 1);
+    let spent = browser.post_json(VERIFY, &json!({"code": "00000000", "method": "email_otp"})).await;
+    assert_eq!(spent.json()["code"], "challenge_spent");
+    no_message_is_kept(&world).await;
+}
+
+/// A process that is ready says so only while somebody sends what there is to send.
+pub async fn messages_that_nobody_sends_are_seen(adapter: Adapter, backend: Backend) {
+    let world = World::without_worker(adapter, backend).await;
+    with_address(&world, "eve", "eve@example.com").await;
+    let ready = async || {
+        let answer = world.browser().get("/readyz").await;
+        (answer.status, answer.body)
+    };
+    let begin = async || {
+        let mut browser = world.signed_in("eve").await;
+        assert_eq!(browser.post_json(FACTORS, &json!({"kind": "email_otp"})).await.status, 201);
+    };
+    begin().await;
+    world.later(29);
+    assert_eq!(ready().await.0, 200);
+    world.later(1);
+    let (status, text) = ready().await;
+    assert_eq!(status, 503);
+    assert!(text.contains("messages wait"), "{text}");
+    assert_eq!(world.iam.deliver().await.unwrap(), 1);
+    assert_eq!((ready().await.0, world.codes().len()), (200, 1));
+    // Another process takes over.
+    begin().await;
+    world.later(30);
+    assert_eq!(ready().await.0, 503);
+    let beside = world.restarted().await;
+    until(async || beside.codes().len() == 1).await;
+    assert_eq!(ready().await.0, 200);
+    // What is too late to be sent waits for nobody: a process that starts after a long time is ready at once.
+    begin().await;
+    world.later(300);
+    assert_eq!(ready().await.0, 200);
+    assert_eq!(world.iam.deliver().await.unwrap(), 0);
+}
+
+async fn no_message_is_kept(world: &World) {
+    let kept =
+        "SELECT count(*) FROM iam_outbox WHERE sealed IS NOT NULL AND state NOT IN ('waiting', 'claimed')";
+    assert_eq!(world.count(kept).await, 0);
 }
 
 /// A change of the account is told to its owner, at the address that they have proved.

@@ -80,6 +80,10 @@ macro_rules! every_scenario {
             a_second_factor_is_due_for_ten_minutes
             secrets_of_factors_are_bound_to_their_rows
             mail_that_fails_delays_nobody
+            codes_are_sent_again_when_nobody_has_them
+            a_mail_server_that_hangs_holds_nobody_up
+            what_is_late_or_replaced_is_not_sent
+            messages_that_nobody_sends_are_seen
             changes_are_told_to_their_owner
             // guards
             roles_are_asked_for
