@@ -353,10 +353,11 @@ impl World {
             version,
             ended: None,
         });
-        let mut open: Vec<_> =
-            self.sessions.iter().filter(|s| s.account == account && s.ended.is_none()).collect();
-        open.sort_unstable_by_key(|session| std::cmp::Reverse((session.login_at, session.id)));
-        let oldest: Vec<_> = open.iter().skip(MOST_SESSIONS).map(|session| session.id).collect();
+        // The new one stays, whatever the clock says.
+        let is_other = |s: &&Session| s.account == account && s.ended.is_none() && s.id != done.session;
+        let mut others: Vec<_> = self.sessions.iter().filter(is_other).collect();
+        others.sort_unstable_by_key(|session| std::cmp::Reverse((session.login_at, session.id)));
+        let oldest: Vec<_> = others.iter().skip(MOST_SESSIONS - 1).map(|session| session.id).collect();
         self.end("evicted", |_, session| oldest.contains(&session.id));
         self.tokens.push(Token { secret: done.token, session: self.sessions.len() - 1, replaced: false });
         if let Some(browser) = browser {
