@@ -3,6 +3,8 @@
 //! Everything that decides happens in one unit of work that holds the account and the session: the try is counted before anything is
 //! compared, and what the right answer leads to comes with it or not at all.
 
+mod limits;
+
 use std::time::Duration;
 
 use crate::account::{Account, AuthVersion, Username};
@@ -15,23 +17,16 @@ use crate::flow::factors::strongest;
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
-use crate::limit::{LimitKey, Reservation, Slot, Window};
 use crate::meta::Client;
 use crate::mfa::{
-    Challenge, ChallengePurpose, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored,
-    TRIES, Verdict, amr_with,
+    ChallengePurpose, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored, TRIES, Verdict,
+    amr_with,
 };
 use crate::outbox::{Message, Notice};
 use crate::seal::Place;
-use crate::session::{EndReason, Pending, Renewal, SessionState};
+use crate::session::{Pending, Renewal, SessionState};
 use crate::store::Ports;
 use crate::token::SessionToken;
-
-/// How many codes are sent for one purpose in one session.
-const MOST_SENDS: u32 = 5;
-
-/// Failures in a row are never forgotten by time alone.
-const FOR_GOOD: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
@@ -132,12 +127,6 @@ pub struct Asked {
 pub(super) struct Known<'f> {
     pub(super) factor: &'f dyn Factor,
     pub(super) methods: Vec<Method>,
-}
-
-/// What was reserved before an answer was looked at.
-struct Failure {
-    recent: (LimitKey, Slot),
-    in_a_row: (LimitKey, Slot),
 }
 
 /// What a right answer was.
@@ -528,197 +517,6 @@ impl Iam {
             now: self.now(),
         };
         factor.finish(&stored, response)
-    }
-
-    // -- limits --
-
-    async fn reserve_failure(
-        &self,
-        unit: &mut dyn Ports,
-        account: AccountId,
-        kind: FactorKind,
-    ) -> Result<Result<Failure, SecondFactorRefusal>, Error> {
-        let now = self.now();
-        let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
-        let limits = &self.inner.factor_limits;
-        let recent_slot = match unit.limits().reserve_in_window(&recent, &limits.failures, now).await? {
-            Reservation::Granted(slot) => slot,
-            Reservation::Refused(until) => {
-                return Ok(Err(SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }));
-            }
-        };
-        let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
-        Ok(match unit.limits().reserve_in_window(&in_a_row, &ever, now).await? {
-            Reservation::Granted(in_a_row_slot) => {
-                Ok(Failure { recent: (recent, recent_slot), in_a_row: (in_a_row, in_a_row_slot) })
-            }
-            Reservation::Refused(_) => Err(SecondFactorRefusal::Locked { retry_after: None }),
-        })
-    }
-
-    /// A right answer takes its own try back; if it was the one that counts, those of its kind in a row are over. Another kind's are
-    /// not: who reads somebody's mail has not found their telephone.
-    async fn give_back_failure(
-        &self,
-        unit: &mut dyn Ports,
-        failure: &Failure,
-        accepted: bool,
-    ) -> Result<(), Error> {
-        unit.limits().give_back_in_window(&failure.recent.0, &failure.recent.1).await?;
-        if accepted {
-            unit.limits().forget(&failure.in_a_row.0).await?;
-        } else {
-            unit.limits().give_back_in_window(&failure.in_a_row.0, &failure.in_a_row.1).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether right answers would be refused, too.
-    async fn locked(
-        &self,
-        unit: &mut dyn Ports,
-        account: AccountId,
-        kind: FactorKind,
-    ) -> Result<Option<SecondFactorRefusal>, Error> {
-        let now = self.now();
-        let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
-        let limits = &self.inner.factor_limits;
-        let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
-        if unit.limits().full_until(&in_a_row, &ever, now).await?.is_some() {
-            return Ok(Some(SecondFactorRefusal::Locked { retry_after: None }));
-        }
-        let until = unit.limits().full_until(&recent, &limits.failures, now).await?;
-        Ok(until.map(|until| SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }))
-    }
-
-    fn recent_failures(&self, account: AccountId) -> LimitKey {
-        LimitKey::new(&self.inner.limit_key, "mfa.failures", account.as_bytes())
-    }
-
-    fn failures_in_a_row(&self, account: AccountId, kind: FactorKind) -> LimitKey {
-        let subject = [account.as_bytes().as_slice(), kind.as_str().as_bytes()].concat();
-        LimitKey::new(&self.inner.limit_key, "mfa.in_a_row", &subject)
-    }
-
-    /// Under which an account's failures are counted.
-    pub(super) fn failure_keys(&self, account: AccountId) -> Vec<LimitKey> {
-        let mut keys = vec![self.recent_failures(account)];
-        keys.extend(FactorKind::ALL.map(|kind| self.failures_in_a_row(account, kind)));
-        keys
-    }
-
-    /// The sign-in dies, and its owner is told.
-    async fn lock_out(&self, claimant: &Claimant, account: &Account, client: &Client) -> Result<(), Error> {
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            // In the order of all others; whether it is still what it was is no matter here.
-            let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
-            if claimant.is_signing_in()
-                && !unit.sessions().end(claimant.session, EndReason::SecondFactorLocked, self.now()).await?
-            {
-                return Ok(());
-            }
-            self.audit(unit.as_mut(), &Event::SecondFactorLocked, claimant.subject(), client).await?;
-            self.tell_of(unit.as_mut(), account, Notice::SecondFactorLocked, client).await?;
-            Ok(unit.commit().await?)
-        })
-        .await
-    }
-
-    /// Once a day for each kind of news: who knows the password could fill its owner's mailbox otherwise.
-    async fn tell_of(
-        &self,
-        unit: &mut dyn Ports,
-        account: &Account,
-        notice: Notice,
-        client: &Client,
-    ) -> Result<(), Error> {
-        let subject = [account.id.as_bytes().as_slice(), notice.as_str().as_bytes()].concat();
-        let key = LimitKey::new(&self.inner.limit_key, "mfa.notice", &subject);
-        let daily = Window { limit: 1, length: Duration::from_hours(24) };
-        match unit.limits().reserve_in_window(&key, &daily, self.now()).await? {
-            Reservation::Granted(_) => self.notify(unit, account, notice, client).await,
-            Reservation::Refused(_) => Ok(()),
-        }
-    }
-
-    fn may_send_again(&self, open: &Challenge, now: Timestamp) -> Result<(), Error> {
-        let until = open.new.created_at.plus(FactorLimits::cool_down(open.new.sends));
-        if now < until {
-            return Err(Error::Throttled { retry_after: until.since(now) });
-        }
-        if open.new.sends >= MOST_SENDS {
-            let until = open.new.created_at.plus(self.inner.factor_limits.pending_lifetime);
-            if now < until {
-                return Err(Error::Throttled { retry_after: until.since(now) });
-            }
-        }
-        Ok(())
-    }
-
-    async fn count_send(
-        &self,
-        unit: &mut dyn Ports,
-        claimant: &Claimant,
-        address: &str,
-        client: &Client,
-    ) -> Result<(), Error> {
-        let (now, limits) = (self.now(), &self.inner.factor_limits);
-        let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
-        let network = client.network().map(|network| network.to_string());
-        let is_enrolling = claimant.purpose == ChallengePurpose::Enrol;
-        let mut windows = Vec::new();
-        if let Some(network) = &network {
-            let purpose = if is_enrolling { "otp.enrol.network" } else { "otp.network" };
-            windows.push((key(purpose, network.as_bytes()), limits.sends_of_address));
-        }
-        if is_enrolling {
-            // Anyone may type anyone's address here: that must not keep its owner from signing in.
-            windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
-            windows.push((key("otp.enrol.long", address.as_bytes()), limits.sends_long));
-            windows.push((key("otp.enrol.account", claimant.account.as_bytes()), limits.sends_long));
-        } else {
-            let [short, long] = self.send_keys(address);
-            windows.extend([(short, limits.sends), (long, limits.sends_long)]);
-        }
-        for (key, window) in windows {
-            if let Reservation::Refused(until) = unit.limits().reserve_in_window(&key, &window, now).await? {
-                return Err(Error::Throttled { retry_after: until.since(now) });
-            }
-        }
-        Ok(())
-    }
-
-    /// Codes that came back were no flood.
-    async fn forget_sends(
-        &self,
-        unit: &mut dyn Ports,
-        kind: FactorKind,
-        account: &Account,
-    ) -> Result<(), Error> {
-        if let (FactorKind::EmailOtp, Some(address)) = (kind, &account.email) {
-            for key in self.send_keys(address.as_str()) {
-                unit.limits().forget(&key).await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn send_keys(&self, address: &str) -> [LimitKey; 2] {
-        ["otp.destination", "otp.destination.long"]
-            .map(|purpose| LimitKey::new(&self.inner.limit_key, purpose, address.as_bytes()))
-    }
-
-    pub(super) async fn note_throttled<T>(
-        &self,
-        done: &Result<T, Error>,
-        claimant: &Claimant,
-        client: &Client,
-    ) {
-        if matches!(done, Err(Error::Throttled { .. })) {
-            let event = Event::LimitExceeded("otp.send");
-            self.record_refusal(&event, claimant.subject(), client).await;
-        }
     }
 
     // -- look-ups --
