@@ -19,8 +19,8 @@ use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::meta::Client;
 use crate::mfa::{
-    ChallengePurpose, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored, TRIES, Verdict,
-    amr_with,
+    ChallengePurpose, Code, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored, TRIES,
+    Verdict, amr_with,
 };
 use crate::outbox::{Message, Notice};
 use crate::seal::Place;
@@ -267,16 +267,31 @@ impl Iam {
         }
         unit.challenges().issue(&new).await?;
         if let Some(code) = start.send {
-            let (Destination::Masked { address, .. }, Some(channel)) = (destination, kind.channel()) else {
-                return Err(SecondFactorRefusal::NoMethod.into());
-            };
-            self.count_send(unit, claimant, address, client).await?;
-            let minutes = lifetime.as_secs().div_ceil(60);
-            let message = Message::code(address, &claimant.username, &code, minutes);
-            self.put(unit, claimant.account, Some(id), channel, &message, new.expires_at).await?;
-            self.audit(unit, &Event::CodeIssued(kind), claimant.subject(), client).await?;
+            self.send_otp(unit, claimant, &code, &new, destination, client).await?;
         }
         Ok(self.asked(&new, shown))
+    }
+
+    /// The one way by which a code leaves, whatever its channel: within its budgets, by the outbox, and written down.
+    async fn send_otp(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        code: &Code,
+        challenge: &NewChallenge,
+        destination: &Destination,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let kind = challenge.kind;
+        let (Destination::Masked { address, .. }, Some(channel)) = (destination, kind.channel()) else {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        };
+        self.count_send(unit, claimant, address, client).await?;
+        let minutes = challenge.expires_at.since(challenge.created_at).as_secs().div_ceil(60);
+        let message = Message::code(address, &claimant.username, code, minutes);
+        let (account, expires_at) = (claimant.account, challenge.expires_at);
+        self.put(unit, account, Some(challenge.id), channel, &message, expires_at).await?;
+        Ok(self.audit(unit, &Event::CodeIssued(kind), claimant.subject(), client).await?)
     }
 
     /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead.
