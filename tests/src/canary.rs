@@ -117,6 +117,7 @@ impl<'a> Life<'a> {
     }
 
     fn keep(&mut self, what: &str, text: &str, shown_by: Option<usize>) {
+        assert!(!text.is_empty(), "there is no {what} to look for");
         // As it is in a form, and as in Rust's own words for bytes.
         let plus = text.replace(' ', "+");
         let bytes = format!("{:?}", text.as_bytes());
@@ -294,8 +295,12 @@ impl<'a> Life<'a> {
         let page = self
             .submit(&mut browser, "/auth/account/recovery-codes", &[("csrf_token", token.as_str())])
             .await;
-        let listed = page.body.split("<code").skip(1).map(|rest| rest.split(['>', '<']).nth(1).unwrap());
-        let shown: Vec<_> = listed.map(str::to_owned).collect();
+        // Each in pieces, where a narrow page may break it.
+        let listed = page.body.split("<code>").skip(1).map(|rest| {
+            let shown = rest.split("</code>").next().unwrap();
+            shown.split('<').map(|piece| piece.rsplit('>').next().unwrap()).collect::<String>()
+        });
+        let shown: Vec<String> = listed.collect();
         assert_eq!(shown.len(), 10, "{}", page.body);
         self.recovery_codes(&shown);
         let body = json!({"current_password": MISTYPED, "new_password": NEW_PASSWORD});
