@@ -1,5 +1,5 @@
 // Second factors in a real browser: an authenticator app, recovery codes and codes by e-mail, from adding them to losing them. The
-// authenticator is the test's own; the mails are what the application prints in development.
+// authenticator is the test's own; the mails are what the application sends or prints.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHmac } from "node:crypto";
@@ -60,16 +60,13 @@ class Authenticator {
   }
 }
 
-/** The mails to an address, oldest first. */
-function mails(address) {
-  const framed = /^\+-- email to (\S+): (.*)\n((?:\| .*\n|\|\s*\n)*)\+--$/gm;
-  return [...world.said().matchAll(framed)].filter(([, to]) => to === address).map(([, , subject, body]) => ({ subject, body }));
-}
-
 /** The code of the newest mail, once there are so many with one. */
 async function mailedCode(address, count) {
-  const codes = () => mails(address).map(({ body }) => /^\| {5}(\d{8})$/m.exec(body)?.[1]).filter(Boolean);
-  return (await until(() => codes().length >= count && codes(), `no mail number ${count} to ${address}`)).at(-1);
+  const codes = async () => {
+    const found = (await world.mails(address)).map(({ text }) => /^ {4}(\d{8})\r?$/m.exec(text)?.[1]).filter(Boolean);
+    return found.length >= count && found;
+  };
+  return (await until(codes, `no mail number ${count} to ${address}`)).at(-1);
 }
 
 // -- what people do --
@@ -328,7 +325,8 @@ test("codes by e-mail: added, sent, asked for again", async () => {
     }
     await enter(page, second);
     await page.waitForURL(`${base}/reports`);
-    await until(() => mails(address).some(({ subject }) => /^New recovery codes at Example$/.test(subject)), "the owner was not told");
+    const told = async () => (await world.mails(address)).some(({ subject }) => subject === "New recovery codes at Example");
+    await until(told, "the owner was not told");
   });
 });
 
