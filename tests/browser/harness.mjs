@@ -8,6 +8,7 @@
 // IAM_TEST_APP_ENV      further settings of the application, as JSON: {"SMTP_URL": "smtp://..."}
 // IAM_TEST_APP_MAILS    where its mails come to light when it does not print them: GET {this}/mails answers, as JSON,
 //                       [{"to": ["amy@acme.example"], "subject": "...", "text": "..."}], oldest first
+// IAM_TEST_OATHTOOL     1: the program `oathtool` is everybody's authenticator
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
