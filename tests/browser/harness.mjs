@@ -1,6 +1,16 @@
 // What the browser tests share: the example application with a store of its own, a browser, and what holds on every page.
+//
+// `cargo xtask test` runs them on one example application, with a file for its store, which prints its mails. By the environment
+// they run on anything else:
+//
+// IAM_TEST_APP_SERVER   an administrator's URL without a database, mysql://root:password@127.0.0.1:3306: each start makes a
+//                       database of its own there, by the program `mysql`, and drops it in the end
+// IAM_TEST_APP_ENV      further settings of the application, as JSON: {"SMTP_URL": "smtp://..."}
+// IAM_TEST_APP_MAILS    where its mails come to light when it does not print them: GET {this}/mails answers, as JSON,
+//                       [{"to": ["amy@acme.example"], "subject": "...", "text": "..."}], oldest first
+// IAM_TEST_OATHTOOL     1: the program `oathtool` is everybody's authenticator
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
@@ -19,26 +29,67 @@ export async function start(users) {
   const folder = mkdtempSync(join(tmpdir(), "iam-browser-"));
   const port = await freePort();
   const base = `http://localhost:${port}`;
-  const env = { PATH: process.env.PATH, IAM_LISTEN: `127.0.0.1:${port}`, IAM_DEMO_USERS: users };
+  const database = databaseOnServer(`iam_browser_${process.pid}_${port}`);
+  const env = {
+    PATH: process.env.PATH,
+    ...JSON.parse(process.env.IAM_TEST_APP_ENV || "{}"),
+    ...(database && { IAM_DATABASE_URL: database.url }),
+    IAM_LISTEN: `127.0.0.1:${port}`,
+    IAM_DEMO_USERS: users,
+  };
   const app = spawn(process.env.IAM_TEST_APP, { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
+  const ended = new Promise((resolve) => {
+    app.on("exit", resolve).on("error", (error) => { said += error.message; resolve(); });
+  });
   app.stderr.setEncoding("utf8").on("data", (text) => { said += text; });
   const stop = async (browser) => {
     await browser?.close();
     app.kill();
+    await ended;
+    database?.drop();
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    await until(() => fetch(`${base}/readyz`).then((r) => r.ok, () => false), `${base} does not answer`);
+    const mails = await mailsOf(() => said);
+    await until(() => fetch(`${base}/readyz`).then((r) => r.ok, () => false), () => `${base} does not answer: ${said}`);
     const browser = await chromium.launch({
       executablePath: process.env.IAM_TEST_CHROMIUM,
       args: ["--no-sandbox", "--disable-background-networking"],
     });
-    return { base, browser, said: () => said, stop: () => stop(browser) };
+    return { base, browser, mails, stop: () => stop(browser) };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** A new database of this name on the server that the environment names, if it names one. */
+function databaseOnServer(name) {
+  if (!process.env.IAM_TEST_APP_SERVER) return undefined;
+  const url = new URL(process.env.IAM_TEST_APP_SERVER);
+  const [user, password] = [url.username, url.password].map(decodeURIComponent);
+  const client = ["--no-defaults", `--host=${url.hostname}`, `--port=${url.port || 3306}`, `--user=${user}`];
+  const env = { PATH: process.env.PATH, MYSQL_PWD: password };
+  const run = (sql) => execFileSync("mysql", [...client, "-e", sql], { env, stdio: ["ignore", "ignore", "inherit"] });
+  run(`CREATE DATABASE ${name}`);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => run(`DROP DATABASE ${name}`) };
+}
+
+/** What asks for the mails that the application sent to an address, oldest first. */
+async function mailsOf(said) {
+  const url = process.env.IAM_TEST_APP_MAILS;
+  if (!url) {
+    const framed = /^\+-- email to (\S+): (.*)\n((?:\| .*\n|\|\s*\n)*)\+--$/gm;
+    return (address) => [...said().matchAll(framed)]
+      .filter(([, to]) => to === address)
+      .map(([, , subject, body]) => ({ subject, text: body.replaceAll(/^\| ?/gm, "") }));
+  }
+  const all = async () => (await fetch(`${url}/mails`)).json();
+  // What an application before this one sent is none of its own.
+  const older = (await all()).length;
+  return async (address) => (await all()).slice(older).filter(({ to }) => to.includes(address));
 }
 
 function freePort() {
@@ -57,7 +108,7 @@ export async function until(ask, complaint, time = 30_000) {
   for (;;) {
     const answer = await ask();
     if (answer) return answer;
-    assert.ok(Date.now() < end, complaint);
+    if (Date.now() >= end) assert.fail(typeof complaint === "string" ? complaint : complaint());
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

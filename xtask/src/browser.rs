@@ -8,6 +8,8 @@
 //! | `IAM_TEST_CHROMIUM` | the browser to start |
 //! | `IAM_BROWSER_MODULES` | the folder of the npm packages, also in `NODE_PATH`: `createRequire(import.meta.url)("playwright-core")` finds them |
 //!
+//! `harness.mjs` lists the variables by which they are run by hand on another store or with a mail server.
+//!
 //! `setup` decides which browser it is, by starting it, and writes that down; `test` only reads it.
 
 use std::env;
