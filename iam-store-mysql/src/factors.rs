@@ -5,7 +5,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
-use iam_core::store::{Challenges, Methods, RecoveryCodes, StoreError};
+use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute, one, optional};
@@ -146,11 +146,12 @@ pub(crate) async fn proved(
 
 #[async_trait]
 impl<L: Link> Methods for Work<L> {
-    async fn insert(&mut self, method: &Method) -> Result<(), StoreError> {
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL
+                 WHERE (SELECT COUNT(*) FROM iam_mfa_method WHERE account_id = ? LOCK IN SHARE MODE) < ?",
                 &method.id.as_bytes()[..],
                 &method.account.as_bytes()[..],
                 method.kind.as_str(),
@@ -159,10 +160,12 @@ impl<L: Link> Methods for Work<L> {
                 utc(method.created_at),
                 method.confirmed_at.map(utc),
                 method.last_used_at.map(utc),
-                method.last_step
+                method.last_step,
+                &method.account.as_bytes()[..],
+                most
             ))
         };
-        self.0.write(insert).await.map(drop)
+        Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
     async fn confirm(

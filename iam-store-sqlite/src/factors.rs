@@ -5,7 +5,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
-use iam_core::store::{Challenges, Methods, RecoveryCodes, StoreError};
+use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
@@ -128,10 +128,11 @@ fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
 
 #[async_trait]
 impl<C: Link> Methods for Work<C> {
-    async fn insert(&mut self, method: &Method) -> Result<(), StoreError> {
-        sqlx::query(
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
+        let done = sqlx::query(
             "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+             WHERE (SELECT count(*) FROM iam_mfa_method WHERE account_id = ?2) < ?10",
         )
         .bind(&method.id.as_bytes()[..])
         .bind(&method.account.as_bytes()[..])
@@ -142,10 +143,11 @@ impl<C: Link> Methods for Work<C> {
         .bind(method.confirmed_at.map(Timestamp::as_micros))
         .bind(method.last_used_at.map(Timestamp::as_micros))
         .bind(method.last_step)
+        .bind(most)
         .execute(self.connection())
         .await
         .map_err(failed)?;
-        Ok(())
+        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
     async fn confirm(

@@ -34,7 +34,7 @@ fn confirmed(n: u8, account: u8) -> Method {
 
 async fn add(store: &dyn Store, method: &Method) {
     let mut unit = store.begin().await.unwrap();
-    unit.methods().insert(method).await.unwrap();
+    assert_eq!(unit.methods().insert(method, 100).await.unwrap(), Insert::Inserted);
     unit.commit().await.unwrap();
 }
 
@@ -334,6 +334,19 @@ fn challenge(n: u8) -> NewChallenge {
 
 fn kept(new: NewChallenge, tries: u32) -> Challenge {
     Challenge { new, tries, consumed_at: None, replaced_at: None }
+}
+
+pub async fn of_any_number_added_at_once_no_more_than_that_are(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    let done = race(stores, |store, n| async move {
+        let mut unit = store.begin().await.unwrap();
+        assert!(unit.accounts().hold(account_id(1), AuthVersion::FIRST).await.unwrap());
+        let done = unit.methods().insert(&method(n + 1, 1), 5).await.unwrap();
+        unit.commit().await.unwrap();
+        done
+    });
+    let added = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    assert_eq!((added, stores[1].methods_of(account_id(1)).await.unwrap().len()), (5, 5));
 }
 
 pub async fn only_an_unconfirmed_method_is_removed_as_one(store: &dyn Store) {

@@ -396,6 +396,7 @@ macro_rules! conformance {
                 purge_removes_expired_challenges
             ]
             races: [
+                of_any_number_added_at_once_no_more_than_that_are
                 at_most_one_caller_confirms_a_method
                 of_any_number_with_one_code_one_is_accepted
                 of_any_number_with_one_recovery_code_one_uses_it

@@ -35,7 +35,7 @@ const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
 const CONFIRM_WITHIN: Duration = Duration::from_mins(10);
 
 /// How many methods an account may have, those that are not confirmed included.
-const MOST_METHODS: usize = 20;
+const MOST_METHODS: u32 = 20;
 
 /// A factor of somebody's, as they see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,9 +144,6 @@ impl Iam {
         let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
         let known = self.inner.store.account(principal.account).await?.ok_or(Error::Credentials)?;
         let methods = self.inner.store.methods_of(principal.account).await?;
-        if methods.len() >= MOST_METHODS {
-            return Err(Error::Conflict("factor"));
-        }
         let (now, account) = (self.now(), principal.account);
         let id = MethodId::generate(now, self.randomness())?;
         let label = Label { service: self.service(), account: principal.username() };
@@ -181,7 +178,9 @@ impl Iam {
             .retried(|| async {
                 let mut unit = self.begin().await?;
                 self.hold(unit.as_mut(), &claimant, token).await?;
-                unit.methods().insert(&method).await?;
+                if unit.methods().insert(&method, MOST_METHODS).await? == Insert::Taken {
+                    return Err(Error::Conflict("factor"));
+                }
                 let asked =
                     self.ask(unit.as_mut(), &claimant, factor, Some(id), &destination, client).await?;
                 unit.commit().await?;
@@ -211,6 +210,11 @@ impl Iam {
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
         let method = found.ok_or(Error::NotFound("factor"))?;
         let factor = self.factor(method.kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
+        let is_there = |other: &Method| other.kind == method.kind && is_confirmed(other);
+        if method.kind.channel().is_some() && methods.iter().any(is_there) {
+            return Err(Error::Conflict("factor"));
+        }
         let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
         let claimant = enrolling(principal);
         let renewed = self

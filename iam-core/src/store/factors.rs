@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
 use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
@@ -8,8 +8,9 @@ use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, Ne
 /// The factors that people have set up, in a unit of work.
 #[async_trait]
 pub trait Methods: Send {
-    /// Adds a method.
-    async fn insert(&mut self, method: &Method) -> Result<(), StoreError>;
+    /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Insert::Taken`]. One conditional statement;
+    /// whoever calls it holds the account, so that of any number at once no more are added.
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError>;
 
     /// Confirms a method of this account that is not confirmed and was made after `made_after`, with the time step of the code that
     /// did it. Says whether it did; at most one caller is ever told so.
