@@ -17,6 +17,7 @@ mod accounts;
 mod audit;
 mod error;
 mod factors;
+mod interrupted;
 mod keys;
 mod limits;
 mod one_time;
@@ -26,6 +27,7 @@ mod roles;
 mod rows;
 mod sessions;
 mod store;
+mod trusted_devices;
 mod unit;
 
 pub use store::SqliteStore;
