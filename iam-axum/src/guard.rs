@@ -7,12 +7,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use iam_core::id::ParentId;
+use iam_core::mfa::FactorKind;
+use iam_core::step_up::StepUp;
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -57,6 +60,31 @@ where
     let resolver: Resolver<S> =
         Arc::new(move |parts, state| Box::pin(resolver.clone().resolve(parts, state)));
     Guard(Rule::parent(resolver))
+}
+
+/// Lets only those pass who have proved lately, for this purpose alone, who they are (RFC 9470): by an authenticator app within the last
+/// five minutes, unless the guard says otherwise ([`within`](Guard::within), [`factors`](Guard::factors), [`once`](Guard::once),
+/// [`approving`](Guard::approving)). Signing in is no such proof, and a proof for one purpose opens no other.
+///
+/// A page is sent to where the code is asked for, and back; a form that was stopped is shown and sent once after that. A program is told
+/// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; one
+/// that is none lets nobody pass.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::{get, post}};
+/// use iam_axum::requires_step_up;
+/// # async fn payroll() {}
+/// # async fn pay() {}
+///
+/// let see = requires_step_up("payroll").within(Duration::from_mins(10));
+/// let pay_out = requires_step_up("pay").once().approving(["amount", "payee"]);
+/// let app: Router = Router::new()
+///     .route("/payroll", get(payroll).route_layer(see))
+///     .route("/pay", post(pay).route_layer(pay_out));
+/// ```
+pub fn requires_step_up<S>(purpose: &str) -> Guard<S> {
+    Guard(Rule::step_up(purpose))
 }
 
 /// Lets those pass whom any of these guards does. Without any in the list nobody passes.
@@ -112,6 +140,31 @@ impl<S> Guard<S> {
     /// Lets those pass, too, who hold the role `iam:platform-admin`. No other guard does that by itself.
     pub fn or_platform_admin(self) -> Self {
         Self(self.0.or_platform_admin())
+    }
+
+    /// How old the proof of a [`requires_step_up`] may be, from a second to an hour. Default: five minutes. It goes for every step-up
+    /// of this guard, as do the three below; a guard without one stays as it is.
+    pub fn within(self, age: Duration) -> Self {
+        Self(self.0.map_step_up(|asked| asked.within(age)))
+    }
+
+    /// Only by these factors, whatever the service's policy counts for step-up. It is the one way in which codes by e-mail, recovery
+    /// codes and the password count.
+    pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
+        let kinds: Vec<FactorKind> = kinds.into_iter().collect();
+        Self(self.0.map_step_up(|asked| asked.factors(kinds.iter().copied())))
+    }
+
+    /// Each proof is good for one request. It is used up before the handler runs, and not given back whatever becomes of that.
+    pub fn once(self) -> Self {
+        Self(self.0.map_step_up(StepUp::once))
+    }
+
+    /// The proof is good only for these values of the request's fields, which its sender is shown: those of an url-encoded form or of a
+    /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count.
+    pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
+        let fields: Vec<Cow<'static, str>> = fields.into_iter().map(Into::into).collect();
+        Self(self.0.map_step_up(|asked| asked.approving(fields.iter().cloned())))
     }
 
     /// Answers 404 in place of 403, so that what is not theirs looks to people who are signed in like what is not there. Nobody
@@ -202,7 +255,7 @@ impl<S> fmt::Debug for Guard<S> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no guard",
     label = "a guard belongs here, before the handler",
-    note = "say who may pass: requires_login(), requires_role([..]), requires_parent(..), any_of([..]), or public() for everybody"
+    note = "say who may pass: requires_login(), requires_role([..]), requires_parent(..), requires_step_up(..), any_of([..]), or public() for everybody"
 )]
 pub trait RouteGuard<S>: sealed::Sealed {
     /// The guard, if there is one.

@@ -106,16 +106,17 @@ mod routes;
 pub use extract::{CsrfToken, CurrentUser, MaybeUser, Proof, Refusal, RequestId};
 pub use guard::{
     Guard, GuardService, ParentResolver, Public, RouteGuard, any_of, public, requires_login, requires_parent,
-    requires_role,
+    requires_role, requires_step_up,
 };
-pub use iam_core::guard::Principal;
+pub use iam_core::guard::{Principal, Requirement};
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
 pub use iam_core::origin::BaseUrl;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{
-    Error, Iam, IamBuilder, account, flow, limit, mfa, outbox, parent, password, role, session,
+    Error, Iam, IamBuilder, account, flow, limit, mfa, outbox, parent, password, policy, role, session,
+    step_up,
 };
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{ForwardHeader, InvalidProxies, InvalidTheme, Theme, ThemeBuilder, TrustedProxies};

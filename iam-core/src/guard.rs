@@ -167,10 +167,11 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Nothing yet. `step_up_by_policy` are the factors that count for step-up where a route names none
-    /// ([`FactorPolicy::step_up`](crate::policy::FactorPolicy::step_up)).
-    pub fn new(step_up_by_policy: &[FactorKind]) -> Self {
-        Self { step_up_by_policy: step_up_by_policy.to_vec(), ..Self::default() }
+    /// The same, with the factors that count for step-up where a route names none
+    /// ([`FactorPolicy::step_up`](crate::policy::FactorPolicy::step_up)). Without them no factor does.
+    #[must_use]
+    pub fn step_up_by(self, by_policy: &[FactorKind]) -> Self {
+        Self { step_up_by_policy: by_policy.to_vec(), ..self }
     }
 
     /// Answers [`Step::NeedObjectParent`]. An object that does not exist has no parent. A question's first answer stays.
@@ -291,6 +292,36 @@ impl Requirement {
             Self::StepUp(asked) => Box::new(std::iter::once(asked)),
             Self::All(parts) | Self::AnyOf(parts) => Box::new(parts.iter().flat_map(Self::step_ups)),
             _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// What is missing for a refusal to become a permission, in words: the parts that refuse. Nothing about what was not asked yet.
+    pub fn missing(&self, principal: &Principal, facts: &Facts) -> Vec<String> {
+        let mut missing = Vec::new();
+        self.collect_missing(principal, facts, &mut Next::default(), &mut missing);
+        missing
+    }
+
+    /// Says whether this part refuses.
+    fn collect_missing(
+        &self,
+        principal: &Principal,
+        facts: &Facts,
+        next: &mut Next,
+        missing: &mut Vec<String>,
+    ) -> bool {
+        match self {
+            Self::All(parts) if !parts.is_empty() => parts
+                .iter()
+                .map(|part| part.collect_missing(principal, facts, next, missing))
+                .fold(false, |any, refuses| any | refuses),
+            _ => {
+                let refuses = self.evaluate(principal, facts, next) == Outcome::Forbidden;
+                if refuses {
+                    missing.push(self.to_string());
+                }
+                refuses
+            }
         }
     }
 
@@ -618,7 +649,7 @@ mod tests {
     const MOST_QUESTIONS: usize = 256;
 
     fn by_policy() -> Facts {
-        Facts::new(&[FactorKind::Totp])
+        Facts::default().step_up_by(&[FactorKind::Totp])
     }
 
     proptest! {

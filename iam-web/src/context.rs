@@ -9,6 +9,7 @@ use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::flow::{Activity, Authentication, Claimant};
 use iam_core::guard::Principal;
+use iam_core::id::InterruptedId;
 use iam_core::meta::Client;
 use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam};
@@ -32,6 +33,7 @@ pub struct RequestContext {
     visitor: OnceLock<String>,
     csrf_passed: AtomicBool,
     guarded: AtomicBool,
+    resumed: Mutex<Option<InterruptedId>>,
     cookies: Mutex<Vec<String>>,
 }
 
@@ -53,10 +55,25 @@ impl Caller {
         }
     }
 
+    /// Who may set up a factor, and what leads there: whoever is signed in, also if a factor is due that they don't have.
+    pub(crate) fn enroller(&self) -> Option<&Principal> {
+        match &self.authentication {
+            Authentication::SignedIn(principal) | Authentication::FactorDue(principal) => Some(principal),
+            _ => None,
+        }
+    }
+
+    /// Whether a second factor is required of them that they have not proved.
+    pub(crate) fn is_factor_due(&self) -> bool {
+        matches!(self.authentication, Authentication::FactorDue(_))
+    }
+
     /// Whose second factor may be asked for: to sign in, or to prove again who they are.
     pub(crate) fn claimant(&self) -> Option<Claimant> {
         match &self.authentication {
-            Authentication::SignedIn(principal) => Some(principal.into()),
+            Authentication::SignedIn(principal) | Authentication::FactorDue(principal) => {
+                Some(principal.into())
+            }
             Authentication::PendingSecondFactor(pending) => Some(pending.into()),
             _ => None,
         }
@@ -64,7 +81,7 @@ impl Caller {
 
     /// Whether the token belongs to a session that lives, however far its sign-in has come.
     pub(crate) fn has_session(&self) -> bool {
-        matches!(self.authentication, Authentication::SignedIn(_) | Authentication::PendingSecondFactor(_))
+        self.claimant().is_some()
     }
 
     pub(crate) fn is_pending(&self) -> bool {
@@ -91,6 +108,7 @@ impl RequestContext {
             visitor: OnceLock::new(),
             csrf_passed: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
+            resumed: Mutex::default(),
             cookies: Mutex::default(),
         }
     }
@@ -258,6 +276,15 @@ impl RequestContext {
     /// Whether the answer depends on who asked, so that no cache may keep it.
     pub(crate) fn is_guarded(&self) -> bool {
         self.guarded.load(Ordering::Relaxed)
+    }
+
+    /// The request that was stopped before was gone on with by this one.
+    pub(crate) fn note_resumed(&self, id: InterruptedId) {
+        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+
+    pub(crate) fn has_resumed(&self, id: InterruptedId) -> bool {
+        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) == Some(id)
     }
 
     pub(crate) fn add_cookie(&self, cookie: String) {

@@ -15,13 +15,7 @@ pub(crate) struct Form(Vec<(String, Zeroizing<String>)>);
 impl Form {
     /// Reads a body.
     pub(crate) fn parse(content_type: &[&[u8]], body: &[u8]) -> Result<Self, BodyError> {
-        let is_form = match content_type {
-            [value] => value.split(|b| *b == b';').next().is_some_and(|essence| {
-                essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-            }),
-            _ => false,
-        };
-        if is_form { Self::decode(body) } else { Err(BodyError::UnsupportedMediaType) }
+        if is_form(content_type) { Self::decode(body) } else { Err(BodyError::UnsupportedMediaType) }
     }
 
     fn decode(text: &[u8]) -> Result<Self, BodyError> {
@@ -45,6 +39,30 @@ impl Form {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The fields of a form as they were sent, names more than once included.
+pub(crate) fn form_pairs(content_type: &[&[u8]], body: &[u8]) -> Result<Vec<(String, String)>, BodyError> {
+    if !is_form(content_type) {
+        return Err(BodyError::UnsupportedMediaType);
+    }
+    let mut fields = Vec::new();
+    for pair in body.split(|b| *b == b'&').filter(|pair| !pair.is_empty()) {
+        let mut sides = pair.splitn(2, |b| *b == b'=');
+        let name = decode_part(sides.next().unwrap_or_default())?;
+        let value = decode_part(sides.next().unwrap_or_default())?;
+        fields.push((name.to_string(), value.to_string()));
+    }
+    Ok(fields)
+}
+
+fn is_form(content_type: &[&[u8]]) -> bool {
+    match content_type {
+        [value] => value.split(|b| *b == b';').next().is_some_and(|essence| {
+            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        }),
+        _ => false,
     }
 }
 

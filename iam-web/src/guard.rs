@@ -14,6 +14,7 @@ use iam_core::id::ParentId;
 use crate::context::{Caller, CallerError, RequestContext};
 use crate::csrf;
 use crate::form::Form;
+use crate::interrupted::split_token;
 use crate::message::{RequestView, WebResponse};
 use crate::problem::Case;
 use crate::respond::percent_encode;
@@ -84,7 +85,7 @@ impl RequestContext {
             Ok(caller) => caller,
             Err(error) => return refuse(self.cannot_tell(view, &error)),
         };
-        let step = requirement.decide(caller.principal(), &evidence.facts);
+        let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
         let Some(principal) = caller.principal() else { return refuse(self.not_signed_in(view, caller)) };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}
@@ -94,23 +95,59 @@ impl RequestContext {
                 return refuse(self.refusal(view, Case::Csrf));
             }
         }
-        match step {
-            Step::Done(Decision::Allow) => Progress::Allow(Box::new(Granted {
-                principal: principal.clone(),
-                requirement: Arc::clone(requirement),
-                facts: evidence.facts.clone(),
-            })),
-            Step::NeedObjectParent(question) => Progress::NeedObjectParent(question),
-            Step::Done(Decision::Unauthenticated) => refuse(self.not_signed_in(view, caller)),
-            // Whatever else a requirement may come to say is no allowance.
-            _ => {
-                self.iam().note_denial(principal, requirement, &caller.client).await;
-                // The same page as for what is missing: nothing on it tells the two apart.
-                refuse(if policy.hidden {
-                    self.refusal(view, Case::NotFound)
-                } else {
-                    self.forbidden(view, caller)
-                })
+        let allow = |facts: Facts| {
+            let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
+            Progress::Allow(Box::new(Granted { principal, requirement, facts }))
+        };
+        loop {
+            let step = requirement.decide(Some(principal), &facts);
+            // What is used up comes last, when the request can't be refused for anything else any more.
+            let grants = match step {
+                Step::Done(Decision::Allow) => Vec::new(),
+                Step::NeedUse(grants) => grants,
+                Step::NeedObjectParent(question) => return Progress::NeedObjectParent(question),
+                Step::NeedApproval(question) => {
+                    let Some(asked) = requirement.step_up(question) else {
+                        return refuse(self.refusal(view, Case::Internal));
+                    };
+                    match self.approve(view, asked, evidence) {
+                        Ok(approval) => facts.approve(question, approval),
+                        Err(instead) => return instead,
+                    }
+                    continue;
+                }
+                Step::Done(Decision::StepUp(question)) => {
+                    let Some(asked) = requirement.step_up(question) else {
+                        return refuse(self.refusal(view, Case::Internal));
+                    };
+                    return self
+                        .step_up_required(view, caller, principal, question, asked, &facts, evidence)
+                        .await;
+                }
+                Step::Done(Decision::Unauthenticated) => return refuse(self.not_signed_in(view, caller)),
+                // Whatever else a requirement may come to say is no allowance.
+                _ => {
+                    self.iam().note_denial(principal, requirement, &caller.client).await;
+                    // The same page as for what is missing: nothing on it tells the two apart.
+                    return refuse(if policy.hidden {
+                        self.refusal(view, Case::NotFound)
+                    } else {
+                        self.forbidden(view, caller, requirement.missing(principal, &facts))
+                    });
+                }
+            };
+            let resumed = match self.resumes(view, caller, requirement, evidence) {
+                Ok(resumed) => resumed,
+                Err(instead) => return instead,
+            };
+            match self.use_up(view, caller, principal, &grants, resumed).await {
+                Ok(true) => {
+                    facts.note_use(&grants, true);
+                    return allow(facts);
+                }
+                // Somebody else was first: perhaps there is another one.
+                Ok(false) => facts.note_use(&grants, false),
+                Err(instead) => return instead,
             }
         }
     }
@@ -175,7 +212,7 @@ impl RequestContext {
             (None, Some(form)) => {
                 let form = Form::parse(&view.header("content-type"), form).ok();
                 let token = form.as_ref().and_then(|form| form.get("csrf_token"));
-                token.is_some_and(|token| self.is_csrf_token(view, caller, token))
+                token.is_some_and(|token| self.is_csrf_token(view, caller, split_token(token).0))
             }
         };
         self.csrf_passed().store(passed, Ordering::Relaxed);
@@ -184,6 +221,9 @@ impl RequestContext {
 
     /// Who is on the way goes on from where they are; everybody else signs in.
     pub(crate) fn not_signed_in(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
+        if caller.is_factor_due() {
+            return self.enrolment_required(view, &self.iam().factor_policy().sign_in);
+        }
         if !caller.is_pending() {
             return self.unauthenticated(view);
         }
@@ -238,7 +278,7 @@ enum SameSite {
     AskForm,
 }
 
-fn refuse(response: WebResponse) -> Progress {
+pub(crate) fn refuse(response: WebResponse) -> Progress {
     Progress::Refuse(Box::new(response))
 }
 
@@ -247,7 +287,7 @@ fn path_of(target: &str) -> &str {
 }
 
 /// A form whose announced length is small enough to be looked at.
-fn is_small_form(view: &dyn RequestView) -> bool {
+pub(crate) fn is_small_form(view: &dyn RequestView) -> bool {
     let is_form = match view.header("content-type")[..] {
         [value] => {
             let essence = value.split(|b| *b == b';').next().unwrap_or_default();

@@ -24,6 +24,7 @@ mod form;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod interrupted;
 mod inventory;
 mod json;
 mod message;
@@ -34,6 +35,7 @@ mod qr;
 mod respond;
 mod rule;
 pub mod settings;
+mod step_up;
 mod theme;
 mod web;
 

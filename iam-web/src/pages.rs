@@ -19,7 +19,7 @@ pub(crate) struct Pages {
 #[error("a template failed")]
 pub(crate) struct PageError(#[from] minijinja::Error);
 
-pub(crate) const TEMPLATES: [(&str, &str); 11] = [
+pub(crate) const TEMPLATES: [(&str, &str); 13] = [
     ("layout.html", include_str!("pages/templates/layout.html")),
     ("style.css", include_str!("pages/templates/style.css")),
     ("login.html", include_str!("pages/templates/login.html")),
@@ -31,6 +31,8 @@ pub(crate) const TEMPLATES: [(&str, &str); 11] = [
     ("factor.html", include_str!("pages/templates/factor.html")),
     ("confirm.html", include_str!("pages/templates/confirm.html")),
     ("codes.html", include_str!("pages/templates/codes.html")),
+    ("enrol.html", include_str!("pages/templates/enrol.html")),
+    ("resume.html", include_str!("pages/templates/resume.html")),
 ];
 
 /// The templates that are whole pages.
@@ -97,6 +99,11 @@ impl Pages {
     /// A text of the catalogue.
     pub(crate) fn text(&self, key: &str) -> String {
         self.texts.get(key).to_owned()
+    }
+
+    /// A text that a host may have given, or another one.
+    pub(crate) fn text_or(&self, key: &str, or: &str) -> String {
+        self.texts.0.get(key).map_or_else(|| or.to_owned(), Clone::clone)
     }
 
     /// A text with values for its `{names}`.
@@ -178,6 +185,10 @@ fn on_trial() -> Value {
         destination => "a***@example.com", sent => true, code_error => "x", kind => "totp", name => "phone", email => "a@example.com",
         own_email => "a@example.com", closed => false,
         factor => "id", typed => "ABCD EFGH", qr => "qr", codes => ["ABCDEF-GHJKMN"], download => "data:,", account_href => "/",
+        purpose => "payroll", purpose_name => "Payroll", methods => "totp", resume => "id", approve => [("amount", "100")],
+        resume_fields => [context! { name => "amount", value => "100", shown => "100", long => false }], required => true, due_at => "t",
+        kinds => [context! { href => "/", label => "label", about => "about" }], missing => ["role admin"], enrol_href => "/",
+        factor_due_at => "t",
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
         factors => context! {
             offered => true, listed => [context! { id => "id", kind => "kind", name => "phone", confirmed => "t", last_used => "t" }],
@@ -229,9 +240,10 @@ mod tests {
             for asked in source.split(" t(\"").skip(1) {
                 let key = asked.split('"').next().unwrap();
                 // `t("verify.code." ~ kind)`: for each that there can be. Recovery codes are not added as the others are.
-                let kinds = FactorKind::ALL.into_iter().filter(|kind| {
-                    key.ends_with('.') && (*kind != FactorKind::RecoveryCode || !key.starts_with("factors."))
-                });
+                let is_set_up = |kind: &FactorKind| *kind == FactorKind::Totp || kind.channel().is_some();
+                let kinds = FactorKind::ALL
+                    .into_iter()
+                    .filter(|kind| key.ends_with('.') && (is_set_up(kind) || !key.starts_with("factors.")));
                 let mut keys: Vec<String> = kinds.map(|kind| format!("{key}{kind}")).collect();
                 if keys.is_empty() {
                     keys.push(key.to_owned());

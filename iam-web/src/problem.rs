@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use iam_core::Error;
 use iam_core::error::SecondFactorRefusal;
+use iam_core::mfa::Assurance;
 use serde_json::{Map, Value, json};
 
 use crate::fields::FieldError;
@@ -34,6 +35,14 @@ pub(crate) enum Case {
     ReauthenticationRequired(MaxAge),
     /// They proved a second factor too long ago.
     SecondFactorStale(MaxAge),
+    /// They have to prove who they are for this alone.
+    StepUpRequired(Assurance, MaxAge),
+    /// They have to set up a factor first.
+    EnrolmentRequired,
+    /// They have to show first that the account is theirs, to set up the factor that it must have.
+    EnrolmentProofRequired(MaxAge),
+    /// What they go on with was sent before, or is too old.
+    SentBefore,
     Forbidden,
     Csrf,
     NotFound,
@@ -58,6 +67,7 @@ impl Case {
                 let max_age = MaxAge(max_age.as_secs());
                 return match proof {
                     Proof::Password => Self::ReauthenticationRequired(max_age),
+                    Proof::FirstFactor => Self::EnrolmentProofRequired(max_age),
                     _ => Self::SecondFactorStale(max_age),
                 };
             }
@@ -96,12 +106,15 @@ impl Case {
             | Self::InvalidCode
             | Self::ChallengeSpent
             | Self::ReauthenticationRequired(_)
-            | Self::SecondFactorStale(_) => 401,
+            | Self::SecondFactorStale(_)
+            | Self::StepUpRequired(..)
+            | Self::EnrolmentRequired
+            | Self::EnrolmentProofRequired(_) => 401,
             Self::Forbidden | Self::Csrf => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
-            Self::Conflict => 409,
+            Self::Conflict | Self::SentBefore => 409,
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::Invalid | Self::NoMethod => 422,
@@ -124,6 +137,10 @@ impl Case {
             Self::SecondFactorLocked => "mfa_locked",
             Self::ReauthenticationRequired(_) => "reauthentication_required",
             Self::SecondFactorStale(_) => "mfa_reauthentication_required",
+            Self::StepUpRequired(..) => "step_up_required",
+            Self::EnrolmentRequired => "enrolment_required",
+            Self::EnrolmentProofRequired(_) => "enrolment_proof_required",
+            Self::SentBefore => "sent_before",
             Self::Forbidden => "forbidden",
             Self::Csrf => "csrf",
             Self::NotFound => "not_found",
@@ -149,6 +166,7 @@ impl Case {
             | Self::InvalidCode
             | Self::ChallengeSpent
             | Self::ReauthenticationRequired(_)
+            | Self::EnrolmentProofRequired(_)
             | Self::SecondFactorStale(_) => "unauthenticated",
             Self::SecondFactorLocked => "throttled",
             Self::Conflict | Self::NoMethod => "invalid",
@@ -167,7 +185,12 @@ impl Case {
             Self::ChallengeSpent => "No code is waited for",
             Self::NoMethod => "This method can't be used",
             Self::SecondFactorLocked => "Too many wrong codes",
-            Self::ReauthenticationRequired(_) | Self::SecondFactorStale(_) => "Prove again who you are",
+            Self::ReauthenticationRequired(_) | Self::SecondFactorStale(_) | Self::StepUpRequired(..) => {
+                "Prove again who you are"
+            }
+            Self::EnrolmentRequired => "Set up a second factor",
+            Self::EnrolmentProofRequired(_) => "Show that the account is yours",
+            Self::SentBefore => "Sent before",
             Self::Forbidden => "Not allowed",
             Self::Csrf => "The request may come from another site",
             Self::NotFound => "Not found",
@@ -204,6 +227,19 @@ impl Case {
                 "Right codes are refused as well. Wait as long as Retry-After says; without it, ask an administrator."
             }
             Self::SecondFactorStale(_) => "Send a code to auth/mfa/verify, then send the request again.",
+            Self::StepUpRequired(..) => {
+                "Ask by auth/step-up for one of the methods, send its code to auth/mfa/verify, then send the request again."
+            }
+            Self::EnrolmentRequired => {
+                "None of the account's factors will do. Set one up at account/factors, then send the request again."
+            }
+            Self::EnrolmentProofRequired(_) => {
+                "Ask by auth/step-up for a code to the verified address (purpose iam:enrol), or send an administrator's invitation \
+                 to auth/mfa/verify; then send the request again."
+            }
+            Self::SentBefore => {
+                "It was carried out once and was not carried out again, or it is too old. Look at what came of it."
+            }
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."
@@ -225,8 +261,13 @@ impl Case {
     }
 }
 
-/// The problem document.
-pub(crate) fn document(case: Case, request_id: &str, errors: &[FieldError]) -> Value {
+/// The problem document; `more` are members of this case alone.
+pub(crate) fn document(
+    case: Case,
+    request_id: &str,
+    errors: &[FieldError],
+    more: Map<String, Value>,
+) -> Value {
     let mut document = Map::new();
     document.insert("type".into(), format!("urn:iam:problem:{}", case.code()).into());
     document.insert("title".into(), case.title().into());
@@ -238,6 +279,7 @@ pub(crate) fn document(case: Case, request_id: &str, errors: &[FieldError]) -> V
         let list = errors.iter().map(|e| json!({"field": e.field, "code": e.code, "detail": e.detail}));
         document.insert("errors".into(), Value::Array(list.collect()));
     }
+    document.extend(more);
     Value::Object(document)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use iam_core::Error;
 use minijinja::{Value, context};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Map;
 
 use crate::accept::wants_page;
 use crate::context::{Caller, RequestContext};
@@ -62,13 +63,24 @@ impl RequestContext {
         }
     }
 
-    pub(crate) fn forbidden(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
+    /// `missing`: what would have let the request pass, in words.
+    pub(crate) fn forbidden(
+        &self,
+        view: &dyn RequestView,
+        caller: &Caller,
+        missing: Vec<String>,
+    ) -> WebResponse {
         if !wants_page(view) {
-            return self.problem(view, Case::Forbidden, &[]);
+            let missing = Map::from_iter([("missing".to_owned(), missing.into())]);
+            return self.problem_with(view, Case::Forbidden, &[], missing);
         }
         let signed_in_as = caller.principal().map(|principal| principal.username().to_owned());
         let csrf_token = self.csrf_token(view, caller).unwrap_or_default();
-        self.message_page(view, Case::Forbidden, Extra { signed_in_as, csrf_token, ..Extra::default() })
+        self.message_page(
+            view,
+            Case::Forbidden,
+            Extra { signed_in_as, csrf_token, missing, ..Extra::default() },
+        )
     }
 
     /// The adapter's answer to a body that is too large, or does not arrive.
@@ -90,7 +102,18 @@ impl RequestContext {
     }
 
     pub(crate) fn problem(&self, view: &dyn RequestView, case: Case, errors: &[FieldError]) -> WebResponse {
-        let document = problem::document(case, self.request_id(view), errors);
+        self.problem_with(view, case, errors, Map::new())
+    }
+
+    /// The same, with members of this case alone.
+    pub(crate) fn problem_with(
+        &self,
+        view: &dyn RequestView,
+        case: Case,
+        errors: &[FieldError],
+        more: Map<String, serde_json::Value>,
+    ) -> WebResponse {
+        let document = problem::document(case, self.request_id(view), errors, more);
         let response = WebResponse::new(case.status()).json(&document, PROBLEM_JSON);
         self.own(view, challenge(view, response, case))
     }
@@ -110,9 +133,12 @@ impl RequestContext {
                     label => pages.text(&format!("message.{key}.link")),
                 })
             }
-            _ => None,
+            _ => extra.href.map(|href| {
+                context! { href => href, label => pages.text(&format!("message.{key}.link")) }
+            }),
         };
         let values = context! {
+            missing => extra.missing,
             status => case.status(),
             title => pages.text(&format!("message.{key}.title")),
             message => pages.text_with(&format!("message.{key}.text"), &[("wait", &wait)]),
@@ -123,6 +149,11 @@ impl RequestContext {
             csrf_token => extra.csrf_token,
         };
         challenge(view, self.page(view, case.status(), "message.html", &values), case)
+    }
+
+    /// A refusal as a page, with a link to where it can be mended.
+    pub(crate) fn refusal_with_link(&self, view: &dyn RequestView, case: Case, href: String) -> WebResponse {
+        self.message_page(view, case, Extra { href: Some(href), ..Extra::default() })
     }
 
     /// A page under a content security policy that allows it its own style sheet and nothing else.
@@ -192,6 +223,8 @@ struct Extra {
     wait: Option<Duration>,
     signed_in_as: Option<String>,
     csrf_token: String,
+    missing: Vec<String>,
+    href: Option<String>,
 }
 
 pub(crate) fn with_retry_after(response: WebResponse, wait: Option<Duration>) -> WebResponse {
@@ -204,7 +237,14 @@ pub(crate) fn with_retry_after(response: WebResponse, wait: Option<Duration>) ->
 /// A 401 says how one may authenticate (RFC 9110), and what was wrong with a token that was shown (RFC 6750, RFC 9470).
 fn challenge(view: &dyn RequestView, response: WebResponse, case: Case) -> WebResponse {
     let challenge = match case {
-        Case::ReauthenticationRequired(MaxAge(seconds)) => {
+        Case::StepUpRequired(acr, MaxAge(seconds)) => format!(
+            "Bearer error=\"insufficient_user_authentication\", acr_values=\"{}\", max_age={seconds}",
+            acr.as_str()
+        ),
+        Case::EnrolmentRequired => {
+            "Bearer error=\"insufficient_user_authentication\", acr_values=\"aal2\"".to_owned()
+        }
+        Case::ReauthenticationRequired(MaxAge(seconds)) | Case::EnrolmentProofRequired(MaxAge(seconds)) => {
             format!("Bearer error=\"insufficient_user_authentication\", max_age={seconds}")
         }
         Case::SecondFactorStale(MaxAge(seconds)) => format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iam_core::flow::Activity;
 use iam_core::guard::Requirement;
+use iam_core::step_up::{Purpose, StepUp};
 
 /// What a guard asks for, and how it refuses. Shown as one text in the inventory of routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,23 @@ impl<R> Rule<R> {
     /// To have the parent of the object that the resolver finds.
     pub fn parent(resolver: R) -> Self {
         Self::new(Requirement::SameParent, vec![resolver])
+    }
+
+    /// To have proved lately, for this purpose alone, who one is. A purpose that is none ([`Purpose::parse`]) lets nobody pass.
+    pub fn step_up(purpose: &str) -> Self {
+        let requirement = match Purpose::parse(purpose) {
+            Some(purpose) => Requirement::StepUp(StepUp::new(purpose)),
+            None => {
+                tracing::error!(purpose, "no purpose has such a name: nobody will pass");
+                Requirement::AnyOf(Vec::new())
+            }
+        };
+        Self::new(requirement, Vec::new())
+    }
+
+    /// Changes the step-ups of this rule.
+    pub fn map_step_up(self, change: impl Fn(StepUp) -> StepUp) -> Self {
+        self.map(|requirement| in_step_ups(requirement, &change))
     }
 
     /// Any of these. What one of them says about hiding and about activity goes for all.
@@ -126,6 +144,19 @@ impl<R> Rule<R> {
     fn map(mut self, change: impl FnOnce(Requirement) -> Requirement) -> Self {
         self.policy.requirement = Arc::new(change(Arc::unwrap_or_clone(self.policy.requirement)));
         self
+    }
+}
+
+fn in_step_ups(requirement: Requirement, change: &impl Fn(StepUp) -> StepUp) -> Requirement {
+    match requirement {
+        Requirement::StepUp(asked) => Requirement::StepUp(change(asked)),
+        Requirement::All(parts) => {
+            Requirement::All(parts.into_iter().map(|part| in_step_ups(part, change)).collect())
+        }
+        Requirement::AnyOf(parts) => {
+            Requirement::AnyOf(parts.into_iter().map(|part| in_step_ups(part, change)).collect())
+        }
+        other => other,
     }
 }
 

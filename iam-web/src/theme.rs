@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use iam_core::step_up::Purpose;
+
 use crate::pages::{Pages, TEMPLATES, Texts};
 
 /// What people see of this family: templates, style sheet, texts. The default is ours; a host replaces what it likes.
@@ -90,7 +92,8 @@ impl ThemeBuilder {
         self
     }
 
-    /// A text in place of the built-in one of that key. It may use the `{names}` that the built-in one uses.
+    /// A text in place of the built-in one of that key. It may use the `{names}` that the built-in one uses. `purpose.payroll` says what
+    /// people call the purpose `payroll` of a step-up.
     pub fn text(mut self, key: impl Into<String>, text: impl Into<String>) -> Self {
         self.texts.push((key.into(), text.into()));
         self
@@ -115,6 +118,10 @@ impl ThemeBuilder {
         let mut texts = Texts::english();
         for (key, text) in self.texts {
             match texts.get(&key) {
+                // What a host calls its purposes is its own.
+                None if key.strip_prefix("purpose.").is_some_and(|name| Purpose::parse(name).is_some()) => {
+                    texts.insert(key, text);
+                }
                 None => problems.push(format!("there is no text `{key}`")),
                 Some(built_in) => {
                     let known: Vec<&str> = placeholders(built_in).collect();

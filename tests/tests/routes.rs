@@ -10,11 +10,13 @@ METHOD PATH GUARD
 GET / public
 GET /documents/{id} same parent
 GET /healthz public
-GET /payroll public
-POST /payroll public
+GET /payroll step-up for payroll within 300 s
+POST /payroll step-up for payroll within 300 s, once
 GET /readyz public
 GET /reports role admin or auditor
-POST /reports role admin or auditor";
+POST /reports role admin or auditor
+GET /transfers signed in
+POST /transfers step-up for transfer within 300 s, once, approving amount and payee";
 
 #[tokio::test]
 async fn both_examples_have_the_same_routes_and_guards() {

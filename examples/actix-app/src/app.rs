@@ -10,10 +10,10 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, Form, FormConfig, Html, Path, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, Responder, web};
-use example_host::Documents;
+use example_host::{Documents, Payment};
 use iam_actix::{
     CsrfToken, CurrentUser, GuardedRouter, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
-    public, requires_parent, requires_role,
+    public, requires_login, requires_parent, requires_role, requires_step_up,
 };
 use serde::Deserialize;
 use tracing::Instrument;
@@ -26,9 +26,12 @@ fn pages(web: &WebIam) -> GuardedRouter {
         .get("/reports", readers.clone(), reports)
         .post("/reports", readers, add_report)
         .get("/documents/{id}", requires_parent(document_parent), document)
-        // Public until there is a step-up guard: it answers 501, and nothing is behind it.
-        .get("/payroll", public(), payroll)
-        .post("/payroll", public(), payroll)
+        .get("/payroll", requires_step_up("payroll"), payroll)
+        // Each proof is good for one payment ...
+        .post("/payroll", requires_step_up("payroll").once(), pay)
+        .get("/transfers", requires_login(), transfers)
+        // ... and here for this amount and this payee alone.
+        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), pay)
         .auth_routes(web)
 }
 
@@ -88,9 +91,31 @@ async fn document_parent(documents: Data<Documents>, id: Path<u64>) -> Result<Op
     Ok(documents.get(*id).map(|document| document.parent))
 }
 
-/// Waits for the step-up guard.
-async fn payroll() -> HttpResponse {
-    HttpResponse::NotImplemented().finish()
+async fn payroll(documents: Data<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html {
+    let payments = documents.payments();
+    Html::new(example_host::pages::payments(&user, &csrf.0, "Payroll", "/payroll", &payments))
+}
+
+async fn transfers(documents: Data<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html {
+    let payments = documents.payments();
+    Html::new(example_host::pages::payments(&user, &csrf.0, "Transfers", "/transfers", &payments))
+}
+
+#[derive(Deserialize)]
+struct NewPayment {
+    amount: String,
+    payee: String,
+}
+
+async fn pay(
+    documents: Data<Documents>,
+    user: CurrentUser,
+    csrf: CsrfToken,
+    payment: Form<NewPayment>,
+) -> Html {
+    let Form(NewPayment { amount, payee }) = payment;
+    documents.pay(Payment { amount, payee });
+    Html::new(example_host::pages::payments(&user, &csrf.0, "Paid", "/payroll", &documents.payments()))
 }
 
 async fn readyz(web: Data<WebIam>) -> impl Responder {

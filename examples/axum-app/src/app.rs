@@ -8,10 +8,10 @@ use axum::extract::{DefaultBodyLimit, Form, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use example_host::{Documents, pages};
+use example_host::{Documents, Payment, pages};
 use iam_axum::{
     CsrfToken, CurrentUser, GuardedRouter, Iam, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
-    public, requires_parent, requires_role,
+    public, requires_login, requires_parent, requires_role, requires_step_up,
 };
 use serde::Deserialize;
 use tracing::Instrument;
@@ -29,9 +29,12 @@ fn routes(web: WebIam, documents: Documents) -> GuardedRouter {
         .get("/reports", readers.clone(), reports)
         .post("/reports", readers, add_report)
         .get("/documents/{id}", requires_parent(document_parent), document)
-        // Public until there is a step-up guard: it answers 501, and nothing is behind it.
-        .get("/payroll", public(), payroll)
-        .post("/payroll", public(), payroll)
+        .get("/payroll", requires_step_up("payroll"), payroll)
+        // Each proof is good for one payment ...
+        .post("/payroll", requires_step_up("payroll").once(), pay)
+        .get("/transfers", requires_login(), transfers)
+        // ... and here for this amount and this payee alone.
+        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), pay)
         .with_state(documents)
         .auth_routes(&web)
         .layer(DefaultBodyLimit::max(example_host::MAX_FORM_BYTES))
@@ -93,9 +96,35 @@ async fn document_parent(
     Ok(documents.get(id).map(|document| document.parent))
 }
 
-/// Waits for the step-up guard.
-async fn payroll() -> StatusCode {
-    StatusCode::NOT_IMPLEMENTED
+async fn payroll(State(documents): State<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html<String> {
+    Html(pages::payments(&user, &csrf.0, "Payroll", "/payroll", &documents.payments()))
+}
+
+async fn transfers(State(documents): State<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html<String> {
+    Html(pages::payments(&user, &csrf.0, "Transfers", "/transfers", &documents.payments()))
+}
+
+#[derive(Deserialize)]
+struct NewPayment {
+    amount: String,
+    payee: String,
+}
+
+async fn pay(
+    State(documents): State<Documents>,
+    user: CurrentUser,
+    csrf: CsrfToken,
+    form: Result<Form<NewPayment>, FormRejection>,
+) -> Response {
+    match form {
+        Ok(Form(NewPayment { amount, payee })) => {
+            documents.pay(Payment { amount, payee });
+            Html(pages::payments(&user, &csrf.0, "Paid", "/payroll", &documents.payments())).into_response()
+        }
+        Err(rejection) => {
+            (rejection.status(), example_host::form_refused(rejection.status().as_u16())).into_response()
+        }
+    }
 }
 
 async fn readyz(State(iam): State<Iam>) -> Response {

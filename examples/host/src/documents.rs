@@ -1,16 +1,28 @@
-//! The host's own data: documents that belong to parents.
+//! The host's own data: documents that belong to parents, and what was paid.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iam_core::flow::Actor;
 use iam_core::id::ParentId;
 use iam_core::parent::ParentKey;
 use iam_core::{Error, Iam};
 
-/// A handful of documents, in memory.
+/// A handful of documents and the payments, in memory.
 #[derive(Clone, Debug, Default)]
-pub struct Documents(Arc<BTreeMap<u64, Document>>);
+pub struct Documents {
+    documents: Arc<BTreeMap<u64, Document>>,
+    payments: Arc<Mutex<Vec<Payment>>>,
+}
+
+/// What was paid out.
+#[derive(Clone, Debug)]
+pub struct Payment {
+    /// How much, as it was typed.
+    pub amount: String,
+    /// To whom.
+    pub payee: String,
+}
 
 /// A document.
 #[derive(Debug)]
@@ -29,11 +41,21 @@ impl Documents {
             let parent = iam.ensure_parent(&ParentKey::parse(key)?, &Actor::service()).await?;
             documents.insert(id, Document { title: format!("The plans of {key}"), parent });
         }
-        Ok(Self(Arc::new(documents)))
+        Ok(Self { documents: Arc::new(documents), ..Self::default() })
     }
 
     /// A document.
     pub fn get(&self, id: u64) -> Option<&Document> {
-        self.0.get(&id)
+        self.documents.get(&id)
+    }
+
+    /// Pays.
+    pub fn pay(&self, payment: Payment) {
+        self.payments.lock().unwrap_or_else(PoisonError::into_inner).push(payment);
+    }
+
+    /// Everything that was paid.
+    pub fn payments(&self) -> Vec<Payment> {
+        self.payments.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -5,7 +5,7 @@ mod documents;
 pub mod pages;
 mod start;
 
-pub use documents::{Document, Documents};
+pub use documents::{Document, Documents, Payment};
 pub use start::{Host, run, stop_signal};
 
 use iam_core::Iam;
@@ -29,7 +29,7 @@ pub const fn form_refused(status: u16) -> &'static str {
     match status {
         413 => "the form is too large",
         415 => "a form is needed",
-        422 => "a title is needed",
+        422 => "a field is missing",
         _ => "the form can't be read",
     }
 }

@@ -3,6 +3,8 @@
 use iam_core::guard::Principal;
 use minijinja::{Environment, Value, context};
 
+use crate::Payment;
+
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
 <head>
@@ -17,13 +19,17 @@ nav form { margin-left: auto } button, input { font: inherit; padding: .5rem .75
 </style>
 </head>
 <body>
-<nav aria-label="Site"><a href="/">Home</a><a href="/reports">Reports</a><a href="/documents/1">Document 1</a><a href="/documents/2">Document 2</a>
+<nav aria-label="Site"><a href="/">Home</a><a href="/reports">Reports</a><a href="/documents/1">Document 1</a><a href="/documents/2">Document 2</a><a href="/payroll">Payroll</a><a href="/transfers">Transfers</a>
 {% if csrf_token and username %}<form method="post" action="/auth/logout"><input type="hidden" name="csrf_token" value="{{ csrf_token }}"><button>Sign out</button></form>{% endif %}</nav>
 <main>
 <h1>{{ title }}</h1>
 {% if username %}<p>Signed in as <strong>{{ username }}</strong>{% if parent %} of {{ parent }}{% endif %}{% if roles %}, roles: {{ roles|join(", ") }}{% endif %}.</p>
 {% else %}<p>Nobody is signed in. <a href="/auth/login">Sign in</a></p>{% endif %}
 {% if added %}<p role="status">Added: {{ added }}</p>{% endif %}
+{% if pay_action %}<form method="post" action="{{ pay_action }}"><input type="hidden" name="csrf_token" value="{{ csrf_token }}">
+<p><label for="amount">Amount</label> <input id="amount" name="amount" required></p>
+<p><label for="payee">Payee</label> <input id="payee" name="payee" required> <button>Pay</button></p></form>
+<h2>Paid</h2><ul>{% for amount, payee in payments %}<li>{{ amount }} to {{ payee }}</li>{% endfor %}</ul>{% endif %}
 {% if form %}<form method="post" action="/reports"><input type="hidden" name="csrf_token" value="{{ csrf_token }}">
 <p><label for="title">Title</label> <input id="title" name="title" required> <button>Add</button></p></form>{% endif %}
 </main>
@@ -39,6 +45,18 @@ pub fn home(user: Option<&Principal>, csrf_token: &str) -> String {
 /// The reports, and perhaps the title of the one that was added just now.
 pub fn reports(user: &Principal, csrf_token: &str, added: Option<&str>) -> String {
     render("Reports", Some(user), context! { csrf_token, form => true, added })
+}
+
+/// The payroll, or other transfers: what was paid, and a form to pay.
+pub fn payments(
+    user: &Principal,
+    csrf_token: &str,
+    title: &str,
+    action: &str,
+    payments: &[Payment],
+) -> String {
+    let payments: Vec<_> = payments.iter().map(|paid| (paid.amount.clone(), paid.payee.clone())).collect();
+    render(title, Some(user), context! { csrf_token, pay_action => action, payments })
 }
 
 /// A document.

@@ -80,6 +80,8 @@ pub enum Event {
     SecondFactorAccepted(FactorKind, ChallengePurpose),
     /// A second factor was wrong; which, and what for.
     SecondFactorRefused(FactorKind, ChallengePurpose),
+    /// Somebody was asked to prove who they are for a purpose.
+    StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
     GrantUsed(FactorKind, Purpose),
     /// A second factor came to be required, or no longer is; of whom, from, to.
@@ -167,6 +169,7 @@ impl Event {
             Self::FirstFactorAccepted { .. } => "authn_first_factor_success",
             Self::SecondFactorAccepted(..) => "authn_mfa_success",
             Self::SecondFactorRefused(..) => "authn_mfa_fail",
+            Self::StepUpRequired(_) => "authn_step_up_required",
             Self::GrantUsed(..) => "authn_step_up_used",
             Self::FactorRequirementChanged(..) => "mfa_requirement_changed",
             Self::InvitationIssued => "mfa_invitation_issued",
@@ -218,6 +221,7 @@ impl Event {
             | Self::SessionUsedAfterEnd(_)
             | Self::LimitExceeded(_)
             | Self::CsrfRefused(_)
+            | Self::StepUpRequired(_)
             | Self::AccessDenied(_) => Outcome::Denied,
             _ => Outcome::Success,
         }
@@ -246,6 +250,7 @@ impl Event {
             Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
                 Some(format!("{kind} for {}", purpose.as_str()))
             }
+            Self::StepUpRequired(purpose) => Some(purpose.to_string()),
             Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
             Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
             Self::CodeIssued(kind) => Some(kind.to_string()),
@@ -297,6 +302,7 @@ impl Event {
                 | Self::CsrfRefused(_)
                 | Self::AccessDenied(_)
                 | Self::SecondFactorLocked
+                | Self::StepUpRequired(_)
         )
     }
 }

@@ -2,12 +2,13 @@
 
 use crate::audit::{Event, Subject};
 use crate::error::Error;
+use crate::flow::own_account::of;
 use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
 use crate::session::{EndReason, Pending, Standing};
-use crate::step_up::MOST_WITHIN;
+use crate::step_up::{MOST_WITHIN, Purpose};
 use crate::token::SessionToken;
 
 /// Whether a request shows that a person is there.
@@ -84,13 +85,12 @@ impl Iam {
 
     /// Notes that somebody was refused what they asked for.
     pub async fn note_denial(&self, principal: &Principal, requirement: &Requirement, client: &Client) {
-        let subject = Subject {
-            parent: principal.parent(),
-            session: Some(principal.session()),
-            amr: Some(principal.amr.clone()),
-            ..Subject::own(principal.account())
-        };
-        self.record_refusal(&Event::AccessDenied(requirement.to_string()), subject, client).await;
+        self.record_refusal(&Event::AccessDenied(requirement.to_string()), of(principal), client).await;
+    }
+
+    /// Notes that somebody was asked to prove who they are for a purpose.
+    pub async fn note_step_up(&self, principal: &Principal, purpose: Purpose, client: &Client) {
+        self.record_refusal(&Event::StepUpRequired(purpose), of(principal), client).await;
     }
 
     /// Notes that a request was refused because another site may have sent it.

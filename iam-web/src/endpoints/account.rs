@@ -9,6 +9,7 @@ use iam_core::guard::Principal;
 use iam_core::id::SessionId;
 use iam_core::password::PlainPassword;
 use iam_core::session::SessionSummary;
+use iam_core::step_up::Purpose;
 use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::json;
@@ -135,7 +136,7 @@ impl RequestContext {
     }
 
     pub(super) fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -144,7 +145,7 @@ impl RequestContext {
     }
 
     pub(super) async fn submit_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, form) = match self.form_of_somebody(request, caller).await {
+        let (principal, form) = match self.form_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -217,6 +218,7 @@ impl RequestContext {
             sessions => listed,
             others => sessions.iter().any(|session| !own(session)),
             fresh => self.iam().is_fresh(principal),
+            factor_due_at => principal.factor_due_at().map(minute),
             factors => factors,
             about_factors => said.about_factors,
             password_action => format!("{account}/password"),
@@ -281,7 +283,33 @@ impl RequestContext {
         request: &WebRequest,
         caller: &'c Caller,
     ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
-        let Some(principal) = caller.principal() else { return Err(Box::new(self.unauthenticated(request))) };
+        self.form_of(caller.principal(), request, caller).await
+    }
+
+    /// The same for what leads to a factor: also of somebody who may do nothing else.
+    pub(super) async fn form_of_enroller<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
+        self.form_of(caller.enroller(), request, caller).await
+    }
+
+    async fn form_of<'c>(
+        &self,
+        who: Option<&'c Principal>,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
+        let Some(principal) = who else {
+            let due = caller.is_factor_due();
+            let kinds = &self.iam().factor_policy().sign_in;
+            return Err(Box::new(if due {
+                self.enrolment_required(request, kinds)
+            } else {
+                self.unauthenticated(request)
+            }));
+        };
         // Pages are for browsers: what they answer goes into a cookie, where a bearer token is worth nothing.
         if caller.carrier == Carrier::Bearer {
             return Err(Box::new(self.refusal(request, Case::Csrf)));
@@ -307,6 +335,10 @@ impl RequestContext {
     pub(super) fn prove_first(&self, request: &WebRequest, error: &Error, next: &str) -> WebResponse {
         let page = match error {
             Error::Stale { proof: Proof::Password, .. } => "reauthenticate",
+            Error::Stale { proof: Proof::FirstFactor, .. } => {
+                let location = self.step_up_url(Purpose::ENROL, None, Some(next));
+                return self.own(request, WebResponse::redirect(303, &location));
+            }
             Error::Stale { .. } => "mfa/verify",
             error => return self.failed(request, error),
         };
@@ -332,7 +364,7 @@ impl RequestContext {
     // -- JSON --
 
     pub(super) async fn api_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, object) = match self.object_of_somebody(request, caller).await {
+        let (principal, object) = match self.object_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -376,9 +408,7 @@ impl RequestContext {
     }
 
     pub(super) async fn api_sessions(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else {
-            return self.problem(request, Case::Unauthenticated, &[]);
-        };
+        let Some(principal) = caller.principal() else { return self.api_not_signed_in(request, caller) };
         let sessions = match self.iam().own_sessions(principal).await {
             Ok(sessions) => sessions,
             Err(error) => return self.api_failed(request, &error),
@@ -436,9 +466,16 @@ impl RequestContext {
         request: &WebRequest,
         caller: &'c Caller,
     ) -> Result<&'c Principal, Box<WebResponse>> {
-        let Some(principal) = caller.principal() else {
-            return Err(Box::new(self.problem(request, Case::Unauthenticated, &[])));
-        };
+        self.ours(caller.principal(), request, caller).await
+    }
+
+    async fn ours<'c>(
+        &self,
+        who: Option<&'c Principal>,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<&'c Principal, Box<WebResponse>> {
+        let Some(principal) = who else { return Err(Box::new(self.api_not_signed_in(request, caller))) };
         if self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return Err(Box::new(self.problem(request, Case::Csrf, &[])));
@@ -452,9 +489,30 @@ impl RequestContext {
         caller: &'c Caller,
     ) -> Result<(&'c Principal, StrictObject), Box<WebResponse>> {
         let principal = self.api_caller(request, caller).await?;
-        let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
-            .map_err(|error| Box::new(self.bad_api_body(request, error)))?;
-        Ok((principal, object))
+        Ok((principal, self.object(request)?))
+    }
+
+    /// The same for what leads to a factor: also of somebody who may do nothing else.
+    pub(super) async fn object_of_enroller<'c>(
+        &self,
+        request: &WebRequest,
+        caller: &'c Caller,
+    ) -> Result<(&'c Principal, StrictObject), Box<WebResponse>> {
+        let principal = self.ours(caller.enroller(), request, caller).await?;
+        Ok((principal, self.object(request)?))
+    }
+
+    fn object(&self, request: &WebRequest) -> Result<StrictObject, Box<WebResponse>> {
+        StrictObject::parse(&request.header_values("content-type"), &request.body)
+            .map_err(|error| Box::new(self.bad_api_body(request, error)))
+    }
+
+    /// For programs: nobody is signed in, or somebody whose second factor is due.
+    pub(super) fn api_not_signed_in(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        if caller.is_factor_due() {
+            return self.enrolment_required(request, &self.iam().factor_policy().sign_in);
+        }
+        self.problem(request, Case::Unauthenticated, &[])
     }
 
     /// The session goes on under a new token: in the cookie, or in the answer for who came with a bearer token.

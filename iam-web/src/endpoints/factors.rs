@@ -18,6 +18,7 @@ use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
 use crate::form::parse_query;
 use crate::message::{WebRequest, WebResponse};
+use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::qr;
 
@@ -27,6 +28,8 @@ struct NewFactorPage<'a> {
     name: &'a str,
     email: &'a str,
     own: OwnAddress,
+    /// Where to go once it is there.
+    next: Option<LocalTarget>,
 }
 
 /// The account's address, as far as codes go to it.
@@ -50,7 +53,7 @@ impl RequestContext {
 
     /// Asks for a name, or an address. Whoever has to prove first who they are does so before they type anything.
     pub(super) async fn show_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -67,12 +70,13 @@ impl RequestContext {
         };
         let email = own.other.clone();
         let email = email.as_ref().map_or("", EmailAddress::as_str);
-        let page = NewFactorPage { kind, name: "", email, own };
+        let next = query.get("next").and_then(LocalTarget::parse);
+        let page = NewFactorPage { kind, name: "", email, own, next };
         self.new_factor_page(request, caller, principal, &page, 200, &Said::default())
     }
 
     pub(super) async fn submit_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, form) = match self.form_of_somebody(request, caller).await {
+        let (principal, form) = match self.form_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -85,7 +89,8 @@ impl RequestContext {
             Ok(own) => own,
             Err(error) => return self.failed(request, &error),
         };
-        let page = NewFactorPage { kind, name, email, own };
+        let next = form.get("next").and_then(LocalTarget::parse);
+        let page = NewFactorPage { kind, name, email, own, next };
         let again =
             |status, said: &Said<'_>| self.new_factor_page(request, caller, principal, &page, status, said);
         let new = match NewFactor::parse(kind, name, &self.unnamed(kind), email) {
@@ -94,12 +99,17 @@ impl RequestContext {
         };
         match self.enrol(caller, principal, &new).await {
             Ok(enrolled) => {
-                self.confirm_page(request, caller, principal, &Confirming::of(&enrolled, kind), 200, None)
+                let confirming = Confirming::of(&enrolled, kind, page.next.clone());
+                self.confirm_page(request, caller, principal, &confirming, 200, None)
             }
             Err(Error::Invalid(invalid)) => again(422, &Said { invalid: &[invalid], ..Said::default() }),
             Err(error @ (Error::Stale { .. } | Error::SecondFactor(SecondFactorRefusal::Gone))) => {
-                let next = format!("{}/factors/new?kind={kind}", self.account_path());
-                self.prove_first(request, &error, &next)
+                let mut back = format!("{}/factors/new?kind={kind}", self.account_path());
+                if let Some(next) = &page.next {
+                    back.push_str("&next=");
+                    back.push_str(&crate::respond::percent_encode(next.as_str()));
+                }
+                self.prove_first(request, &error, &back)
             }
             Err(error @ (Error::Throttled { .. } | Error::Conflict(_))) => {
                 let text = self.why_no_factor(&error);
@@ -110,7 +120,7 @@ impl RequestContext {
     }
 
     pub(super) async fn submit_confirm_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, form) = match self.form_of_somebody(request, caller).await {
+        let (principal, form) = match self.form_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -118,16 +128,20 @@ impl RequestContext {
         let kind = form.get("kind").and_then(FactorKind::parse);
         let (Some(id), Some(kind)) = (id, kind) else { return self.refusal(request, Case::BadRequest) };
         let code = form.get("code").unwrap_or_default();
+        let next = form.get("next").and_then(LocalTarget::parse);
         match self.confirm(caller, principal, id, code).await {
             Ok(token) => {
                 if let Err(error) = self.keep(&token) {
                     return self.failed(request, &error);
                 }
-                self.to_account(request, "factor_added")
+                match next {
+                    Some(next) => self.own(request, WebResponse::redirect(303, next.as_str())),
+                    None => self.to_account(request, "factor_added"),
+                }
             }
             Err(error @ Error::SecondFactor(SecondFactorRefusal::Rejected { .. })) => {
                 // The secret is shown once: who has not scanned it begins again.
-                let confirming = Confirming { id, kind, secret: None, destination: None };
+                let confirming = Confirming { id, kind, secret: None, destination: None, next };
                 let text = self.inner().pages.text(rejected(Some(kind)));
                 self.confirm_page(
                     request,
@@ -138,9 +152,11 @@ impl RequestContext {
                     Some(text),
                 )
             }
-            Err(Error::SecondFactor(_) | Error::NotFound(_)) => self.to_account(request, "factor_late"),
+            Err(Error::SecondFactor(_) | Error::NotFound(_) | Error::Conflict(_)) => {
+                self.to_account(request, "factor_late")
+            }
             Err(Error::Invalid(_)) => self.to_account(request, "factor_taken"),
-            Err(error) => self.failed(request, &error),
+            Err(error) => self.prove_first(request, &error, &self.account_path()),
         }
     }
 
@@ -214,7 +230,7 @@ impl RequestContext {
         status: u16,
         said: &Said<'_>,
     ) -> WebResponse {
-        let NewFactorPage { kind, name, email, own } = page;
+        let NewFactorPage { kind, name, email, own, next } = page;
         if !self.iam().offered_factors().contains(kind) || *kind == FactorKind::RecoveryCode {
             return self.refusal(request, Case::NotFound);
         }
@@ -225,6 +241,7 @@ impl RequestContext {
             own_email => own.verified.as_ref().map(EmailAddress::as_str),
             username => principal.username(),
             action => format!("{}/factors/new", self.account_path()),
+            next => next.as_ref().map(LocalTarget::as_str),
             cancel => self.account_path(),
         };
         self.personal_page(request, caller, status, "factor.html", "factors", values, said)
@@ -252,6 +269,7 @@ impl RequestContext {
             code_error => code_error,
             username => principal.username(),
             action => format!("{}/factors/confirm", self.account_path()),
+            next => confirming.next.as_ref().map(LocalTarget::as_str),
             cancel => self.account_path(),
         };
         self.personal_page(request, caller, status, "confirm.html", "factors", values, &Said::default())
@@ -312,9 +330,7 @@ impl RequestContext {
     // -- JSON --
 
     pub(super) async fn api_factors(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else {
-            return self.problem(request, Case::Unauthenticated, &[]);
-        };
+        let Some(principal) = caller.enroller() else { return self.api_not_signed_in(request, caller) };
         match self.iam().own_factors(principal).await {
             Ok((factors, codes_left)) => {
                 let factors: Vec<_> = factors.iter().map(factor_json).collect();
@@ -325,7 +341,7 @@ impl RequestContext {
     }
 
     pub(super) async fn api_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, object) = match self.object_of_somebody(request, caller).await {
+        let (principal, object) = match self.object_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -369,7 +385,7 @@ impl RequestContext {
     }
 
     pub(super) async fn api_confirm_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (principal, object) = match self.object_of_somebody(request, caller).await {
+        let (principal, object) = match self.object_of_enroller(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
@@ -529,14 +545,15 @@ struct Confirming {
     kind: FactorKind,
     secret: Option<(String, String)>,
     destination: Option<String>,
+    next: Option<LocalTarget>,
 }
 
 impl Confirming {
-    fn of(enrolled: &Enrolled, kind: FactorKind) -> Self {
+    fn of(enrolled: &Enrolled, kind: FactorKind, next: Option<LocalTarget>) -> Self {
         let secret =
             enrolled.secret.as_ref().map(|secret| (secret.typed.to_string(), secret.uri.to_string()));
         let destination = enrolled.asked.as_ref().and_then(|asked| asked.destination.clone());
-        Self { id: enrolled.id, kind, secret, destination }
+        Self { id: enrolled.id, kind, secret, destination, next }
     }
 }
 

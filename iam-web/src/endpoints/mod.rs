@@ -5,6 +5,7 @@ mod factors;
 mod second_factor;
 mod setup;
 mod sign_in;
+mod step_up;
 
 use std::borrow::Cow;
 
@@ -68,6 +69,12 @@ pub enum Endpoint {
     RemoveFactor,
     /// Drawing new recovery codes, from a form.
     RecoveryCodes,
+    /// Going on with a form that a guard stopped.
+    ResumePage,
+    /// Choosing which factor to set up.
+    EnrolPage,
+    /// Asking for a proof for a purpose, by JSON.
+    ApiStepUp,
     /// Asking for a second factor, by JSON.
     ApiChallenge,
     /// Answering, by JSON.
@@ -111,6 +118,9 @@ impl WebIam {
             (format!("{auth}/account/factors/rename"), Endpoint::RenameFactor),
             (format!("{auth}/account/factors/remove"), Endpoint::RemoveFactor),
             (format!("{auth}/account/recovery-codes"), Endpoint::RecoveryCodes),
+            (format!("{auth}/mfa/resume/{{id}}"), Endpoint::ResumePage),
+            (format!("{auth}/mfa/enrol"), Endpoint::EnrolPage),
+            (format!("{api}/auth/step-up"), Endpoint::ApiStepUp),
             (format!("{api}/auth/mfa/challenge"), Endpoint::ApiChallenge),
             (format!("{api}/auth/mfa/verify"), Endpoint::ApiVerify),
             (format!("{api}/account/factors"), Endpoint::ApiFactors),
@@ -179,11 +189,12 @@ impl Endpoint {
             | Self::RenameFactor
             | Self::RemoveFactor
             | Self::RecoveryCodes
+            | Self::ApiStepUp
             | Self::ApiChallenge
             | Self::ApiVerify
             | Self::ApiConfirmFactor
             | Self::ApiRecoveryCodes => &["POST"],
-            Self::ApiCsrf | Self::ApiMe | Self::AccountPage => &["GET"],
+            Self::ApiCsrf | Self::ApiMe | Self::AccountPage | Self::ResumePage | Self::EnrolPage => &["GET"],
             Self::ApiSessions => &["GET", "DELETE"],
             Self::ApiSession => &["DELETE"],
             Self::ApiFactor => &["PATCH", "DELETE"],
@@ -236,6 +247,9 @@ impl RequestContext {
             (Endpoint::RenameFactor, _) => self.submit_rename_factor(request, caller).await,
             (Endpoint::RemoveFactor, _) => self.submit_remove_factor(request, caller).await,
             (Endpoint::RecoveryCodes, _) => self.submit_recovery_codes(request, caller).await,
+            (Endpoint::ResumePage, _) => self.show_resume(request, caller).await,
+            (Endpoint::EnrolPage, _) => self.show_enrol(request, caller).await,
+            (Endpoint::ApiStepUp, _) => self.api_step_up(request, caller).await,
             (Endpoint::ApiChallenge, _) => self.api_challenge(request, caller).await,
             (Endpoint::ApiVerify, _) => self.api_verify(request, caller).await,
             (Endpoint::ApiFactors, "GET") => self.api_factors(request, caller).await,

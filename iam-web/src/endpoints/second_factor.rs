@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use iam_core::Error;
 use iam_core::error::SecondFactorRefusal;
 use iam_core::flow::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
+use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
+use iam_core::step_up::Purpose;
 use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::json;
 
 use super::query_of;
+use super::step_up::{For, Unknown};
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::fields::{BodyError, FieldError};
 use crate::form::{Form, parse_query};
+use crate::interrupted::Stopped;
 use crate::json::StrictObject;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
@@ -27,6 +31,10 @@ struct VerifyPage<'a> {
     next: Option<&'a str>,
     /// What the person chose, or was asked for.
     method: Option<FactorKind>,
+    /// What it is for, if that is a purpose of its own.
+    purpose: Option<&'a (Purpose, Option<Vec<FactorKind>>)>,
+    /// The request that waits for it.
+    stopped: Option<&'a (InterruptedId, Stopped)>,
     notice: Option<String>,
     error: Option<String>,
     code_error: Option<String>,
@@ -42,6 +50,12 @@ enum Closed {
     Method,
     /// Any code.
     All,
+}
+
+impl<'a> VerifyPage<'a> {
+    fn of(asked: &'a For, next: Option<&'a str>) -> Self {
+        Self { next, purpose: asked.purpose.as_ref(), stopped: asked.stopped.as_ref(), ..Self::default() }
+    }
 }
 
 impl RequestContext {
@@ -80,73 +94,93 @@ impl RequestContext {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
         };
-        let Some(claimant) = caller.claimant() else {
-            return self.own(request, WebResponse::redirect(303, &self.login_url(query.get("next"))));
+        let asked = match self.asked_for(caller, &query).await {
+            Ok(asked) => asked,
+            // Back here once they are signed in, with what it is for.
+            Err(Unknown::Nobody) if query.get("purpose").is_some() || query.get("resume").is_some() => {
+                let location = self.login_url(Some(&request.target));
+                return self.own(request, WebResponse::redirect(303, &location));
+            }
+            Err(Unknown::Nobody) => {
+                return self.own(request, WebResponse::redirect(303, &self.login_url(query.get("next"))));
+            }
+            Err(why) => return self.not_known(request, caller, &why),
         };
         let method = query.get("method").and_then(FactorKind::parse);
-        let page = VerifyPage { next: query.get("next"), method, ..VerifyPage::default() };
-        self.verify_page(request, caller, &claimant, 200, page).await
+        let page = VerifyPage { method, ..VerifyPage::of(&asked, query.get("next")) };
+        self.verify_page(request, caller, &asked.claimant, 200, page).await
     }
 
     pub(super) async fn submit_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (claimant, token, form) = match self.form_of_claimant(request, caller).await {
+        let (asked, token, form) = match self.form_of_claimant(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
+        let claimant = &asked.claimant;
         let next = form.get("next");
         let method = match form.get("method").map(FactorKind::parse) {
             Some(None) => return self.refusal(request, Case::BadRequest),
             Some(method) => method,
             None => None,
         };
-        let page = VerifyPage { next, method, ..VerifyPage::default() };
+        let page = VerifyPage { method, ..VerifyPage::of(&asked, next) };
         let code = form.get("code").unwrap_or_default();
         if code.trim().is_empty() {
             let code_error = Some(self.inner().pages.text("verify.field.code.required"));
-            return self
-                .verify_page(request, caller, &claimant, 422, VerifyPage { code_error, ..page })
-                .await;
+            return self.verify_page(request, caller, claimant, 422, VerifyPage { code_error, ..page }).await;
         }
-        let kind = match self.kind_or_first(&claimant, method).await {
+        let kind = match self.kind_or_first(claimant, method).await {
             Ok(kind) => kind,
-            Err(error) => return self.verify_failed(request, caller, &claimant, page, &error).await,
+            Err(error) => return self.verify_failed(request, caller, claimant, page, &error).await,
         };
-        match self.iam().verify_second_factor(&claimant, token, kind, code, &caller.client).await {
+        match self.iam().verify_second_factor(claimant, token, kind, code, &caller.client).await {
             Ok(signed_in) => {
-                if let Err(error) = self.keep(&signed_in.token) {
+                // For a purpose of its own the token stays as it is.
+                if asked.purpose.is_none()
+                    && let Err(error) = self.keep(&signed_in.token)
+                {
                     return self.failed(request, &error);
                 }
                 self.keep_device(&signed_in);
+                if let Some((id, Stopped { form: Some(_), .. })) = &asked.stopped {
+                    let location = format!("{}/mfa/resume/{id}", self.inner().auth_path);
+                    return self.own(request, WebResponse::redirect(303, &location));
+                }
                 let next = next.and_then(LocalTarget::parse);
-                let elsewhere = if claimant.is_signing_in() { "/".to_owned() } else { self.account_path() };
+                let elsewhere = if claimant.is_signing_in() || asked.purpose.is_some() {
+                    "/".to_owned()
+                } else {
+                    self.account_path()
+                };
                 let location = next.as_ref().map_or(elsewhere.as_str(), LocalTarget::as_str);
                 self.own(request, WebResponse::redirect(303, location))
             }
             Err(error) => {
                 let page = VerifyPage { method: Some(kind), ..page };
-                self.verify_failed(request, caller, &claimant, page, &error).await
+                self.verify_failed(request, caller, claimant, page, &error).await
             }
         }
     }
 
     pub(super) async fn submit_resend(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (claimant, token, form) = match self.form_of_claimant(request, caller).await {
+        let (asked, token, form) = match self.form_of_claimant(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
+        let claimant = &asked.claimant;
         let next = form.get("next");
         let Some(kind) = form.get("method").and_then(FactorKind::parse) else {
             return self.refusal(request, Case::BadRequest);
         };
-        let page = VerifyPage { next, method: Some(kind), ..VerifyPage::default() };
-        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
-            Ok(asked) => {
-                let notice = asked.destination.map(|destination| {
+        let page = VerifyPage { method: Some(kind), ..VerifyPage::of(&asked, next) };
+        match self.iam().challenge(claimant, token, kind, &caller.client).await {
+            Ok(sent) => {
+                let notice = sent.destination.map(|destination| {
                     self.inner().pages.text_with("verify.sent", &[("destination", &destination)])
                 });
-                self.verify_page(request, caller, &claimant, 200, VerifyPage { notice, ..page }).await
+                self.verify_page(request, caller, claimant, 200, VerifyPage { notice, ..page }).await
             }
-            Err(error) => self.verify_failed(request, caller, &claimant, page, &error).await,
+            Err(error) => self.verify_failed(request, caller, claimant, page, &error).await,
         }
     }
 
@@ -170,6 +204,11 @@ impl RequestContext {
             Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
             Error::SecondFactor(SecondFactorRefusal::Locked { retry_after: Some(_) }) => "verify.locked_for",
             Error::SecondFactor(SecondFactorRefusal::Locked { .. }) => "verify.locked",
+            Error::Credentials => rejected(page.method),
+            Error::Throttled { .. } if page.method == Some(FactorKind::Password) => {
+                "reauthenticate.throttled"
+            }
+            Error::Busy { .. } => "reauthenticate.busy",
             Error::Throttled { .. } => "verify.throttled",
             Error::SecondFactor(SecondFactorRefusal::Gone) => {
                 // Over, or completed in another tab: the next page tells which.
@@ -178,7 +217,8 @@ impl RequestContext {
             error => return self.failed(request, error),
         };
         let text = pages.text_with(key, &[("wait", &wait_text)]);
-        let wrong_code = matches!(error, Error::SecondFactor(SecondFactorRefusal::Rejected { .. }));
+        let wrong_code =
+            matches!(error, Error::Credentials | Error::SecondFactor(SecondFactorRefusal::Rejected { .. }));
         let page = VerifyPage {
             closed: match key {
                 "verify.spent.shown" => Closed::Method,
@@ -214,6 +254,10 @@ impl RequestContext {
         let auth = &self.inner().auth_path;
         let next = page.next.and_then(LocalTarget::parse);
         let next = next.as_ref().map_or("", LocalTarget::as_str);
+        let resume = page.stopped.map(|(id, _)| id.to_string()).unwrap_or_default();
+        let purpose = page.purpose.map(|(purpose, _)| purpose.to_string()).unwrap_or_default();
+        let methods = page.purpose.and_then(|(_, methods)| methods.as_deref()).map(FactorKind::list);
+        let methods = methods.unwrap_or_default();
         let chosen = offers.iter().find(|offer| Some(offer.kind) == page.method);
         // What was asked for last comes first; then what needs nothing to be sent.
         let chosen = chosen.or_else(|| asked_last(&offers)).or(offers.first());
@@ -223,14 +267,23 @@ impl RequestContext {
                 Some(offer.kind) != chosen.map(|chosen| chosen.kind) && page.closed != Closed::All
             })
             .map(|offer| {
-                let query = format!("mfa/verify?method={}", offer.kind);
+                let mut href = format!("{auth}/mfa/verify?method={}", offer.kind);
+                let mut add = |name: &str, value: &str| {
+                    if !value.is_empty() {
+                        href.push_str(&format!("&{name}={}", crate::respond::percent_encode(value)));
+                    }
+                };
+                add("resume", &resume);
+                if resume.is_empty() {
+                    add("purpose", &purpose);
+                    add("methods", &methods);
+                }
+                add("next", next);
                 context! {
                     method => offer.kind.as_str(),
                     label => method_label(pages, offer),
                     sends => offer.destination.is_some() && offer.asked.is_none(),
-                    href => format!("{auth}/{query}{}", if next.is_empty() { String::new() } else {
-                        format!("&next={}", crate::respond::percent_encode(next))
-                    }),
+                    href => href,
                 }
             })
             .collect();
@@ -253,7 +306,17 @@ impl RequestContext {
             sent => asked.is_some(),
             resend_wait => (resend_after > 0).then(|| pages.wait_text(resend_after)),
             others => others,
-            cancel => if next.is_empty() { self.account_path() } else { next.to_owned() },
+            purpose => purpose,
+            purpose_name => page.purpose.map(|(purpose, _)| self.purpose_name(*purpose)),
+            methods => methods,
+            resume => resume,
+            approve => page.stopped.map(|(_, stopped)| stopped.approve.clone()),
+            enrol_href => page.purpose.filter(|(purpose, _)| *purpose != Purpose::ENROL && offers.is_empty()).map(|(_, kinds)| {
+                let by_policy = &self.iam().factor_policy().step_up;
+                self.enrol_url(kinds.as_deref().unwrap_or(by_policy), Some(next))
+            }),
+            // To what asks for it again they need not go.
+            cancel => if page.purpose.is_some() { "/".to_owned() } else if next.is_empty() { self.account_path() } else { next.to_owned() },
             notice => page.notice,
             error => page.error.or_else(|| undelivered.then(|| pages.text("verify.undelivered"))),
             fields => fields,
@@ -267,17 +330,20 @@ impl RequestContext {
         &self,
         request: &WebRequest,
         caller: &'c Caller,
-    ) -> Result<(Claimant, &'c SessionToken, Form), Box<WebResponse>> {
+    ) -> Result<(For, &'c SessionToken, Form), Box<WebResponse>> {
         let form = Form::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_body(request, error)))?;
-        let (Some(claimant), Some(token)) = (caller.claimant(), &caller.token) else {
+        let Some(token) = caller.token.as_ref().filter(|_| caller.has_session()) else {
             return Err(Box::new(self.unauthenticated(request)));
         };
         // As for the account page: what comes of it goes into a cookie.
         if caller.carrier == Carrier::Bearer || !self.form_is_ours(request, caller, &form).await {
             return Err(Box::new(self.refusal(request, Case::Csrf)));
         }
-        Ok((claimant, token, form))
+        match self.asked_for(caller, &form).await {
+            Ok(asked) => Ok((asked, token, form)),
+            Err(why) => Err(Box::new(self.not_known(request, caller, &why))),
+        }
     }
 
     /// Without a choice: what was asked for last, else what is offered first.
@@ -324,9 +390,18 @@ impl RequestContext {
         };
         let mut fields = object.fields();
         let (code, method) = (fields.required_string("code"), fields.optional_string("method"));
+        let purpose = fields.optional_string("purpose");
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
+        let claimant = match self
+            .claimant_by_words(caller, claimant, purpose.as_ref().map(|name| name.as_str()))
+            .await
+        {
+            Ok(Some(claimant)) => claimant,
+            Ok(None) => return self.bad_field(request, "purpose", "is not one that a code was asked for"),
+            Err(error) => return self.api_failed(request, &error),
+        };
         let chosen = match method.map(|method| FactorKind::parse(&method)) {
             Some(None) => return self.unknown_method(request),
             Some(kind) => kind,
@@ -337,7 +412,10 @@ impl RequestContext {
             let code = code.unwrap_or_default();
             let signed_in =
                 self.iam().verify_second_factor(&claimant, token, kind, &code, &caller.client).await?;
-            let answer = self.signed_in_json(&signed_in, &caller.client).await?;
+            let mut answer = self.signed_in_json(&signed_in, &caller.client).await?;
+            if let Some(purpose) = claimant.purpose() {
+                answer.insert("purpose".to_owned(), purpose.to_string().into());
+            }
             Ok((signed_in, answer))
         };
         let (signed_in, mut answer) = match done.await {
@@ -347,15 +425,35 @@ impl RequestContext {
         if caller.carrier == Carrier::Bearer {
             return self.json(request, 200, &self.with_token(answer, &signed_in).into());
         }
-        match self.keep(&signed_in.token) {
+        // For a purpose of its own the session's token stays as it is.
+        let csrf_token = match claimant.purpose() {
+            Some(_) => self.csrf_token(request, caller),
+            None => self.keep(&signed_in.token),
+        };
+        match csrf_token {
             Ok(csrf_token) => {
                 self.keep_device(&signed_in);
-                self.add_cookie(self.inner().cookies.clear(CookieKind::Pre));
+                if claimant.is_signing_in() {
+                    self.add_cookie(self.inner().cookies.clear(CookieKind::Pre));
+                }
                 answer.insert("csrf_token".to_owned(), csrf_token.into());
                 self.json(request, 200, &answer.into())
             }
             Err(error) => self.api_failed(request, &error),
         }
+    }
+
+    /// What a code is for: what it says, else what was asked for last.
+    async fn claimant_by_words(
+        &self,
+        caller: &Caller,
+        claimant: Claimant,
+        purpose: Option<&str>,
+    ) -> Result<Option<Claimant>, Error> {
+        let Some(principal) = caller.enroller() else { return Ok(purpose.is_none().then_some(claimant)) };
+        let last = self.iam().claimant_asked_last(principal).await?;
+        let Some(purpose) = purpose else { return Ok(Some(last)) };
+        Ok((last.purpose().is_some_and(|asked| asked.as_str() == purpose)).then_some(last))
     }
 
     async fn object_of_claimant<'c>(
@@ -402,6 +500,8 @@ pub(super) fn asked_json(asked: &Asked) -> serde_json::Value {
 pub(super) const fn rejected(kind: Option<FactorKind>) -> &'static str {
     match kind {
         Some(FactorKind::RecoveryCode) => "verify.rejected.recovery_code",
+        Some(FactorKind::Invitation) => "verify.rejected.invitation",
+        Some(FactorKind::Password) => "verify.rejected.password",
         Some(FactorKind::Totp) | None => "verify.rejected.totp",
         Some(_) => "verify.rejected.sent",
     }

@@ -249,9 +249,7 @@ impl RequestContext {
     }
 
     pub(super) fn api_me(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else {
-            return self.problem(request, Case::Unauthenticated, &[]);
-        };
+        let Some(principal) = caller.principal() else { return self.api_not_signed_in(request, caller) };
         self.json(
             request,
             200,
@@ -267,6 +265,7 @@ impl RequestContext {
                     "signed_in_at": principal.signed_in_at().to_string(),
                     "amr": principal.amr().collect::<Vec<_>>(),
                     "assurance": principal.assurance().as_str(),
+                    "second_factor_due_at": principal.factor_due_at().map(|at| at.to_string()),
                 },
             }),
         )

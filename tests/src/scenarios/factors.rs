@@ -14,18 +14,18 @@ use crate::app::App;
 use crate::mail_server::{Act, MailServer};
 use crate::{Adapter, Answer, Backend, Browser, PASSWORD, World};
 
-const VERIFY: &str = "/api/v1/auth/mfa/verify";
-const CHALLENGE: &str = "/api/v1/auth/mfa/challenge";
-const FACTORS: &str = "/api/v1/account/factors";
+pub(super) const VERIFY: &str = "/api/v1/auth/mfa/verify";
+pub(super) const CHALLENGE: &str = "/api/v1/auth/mfa/challenge";
+pub(super) const FACTORS: &str = "/api/v1/account/factors";
 
-async fn send_json(browser: &mut Browser, method: &str, path: &str, body: &Value) -> Answer {
+pub(super) async fn send_json(browser: &mut Browser, method: &str, path: &str, body: &Value) -> Answer {
     let origin = browser.origin();
     let headers = [("content-type", "application/json"), ("origin", origin.as_str())];
     browser.send(method, path, &headers, body.to_string().into_bytes()).await
 }
 
 /// Sets up an app for somebody who has just signed in.
-async fn add_app(world: &World, browser: &mut Browser, name: &str) -> (App, String) {
+pub(super) async fn add_app(world: &World, browser: &mut Browser, name: &str) -> (App, String) {
     let begun = browser.post_json(FACTORS, &json!({"kind": "totp", "name": name})).await;
     assert_eq!(begun.status, 201, "{}", begun.body);
     let secret = begun.json()["secret"].as_str().unwrap().to_owned();
@@ -39,7 +39,7 @@ async fn add_app(world: &World, browser: &mut Browser, name: &str) -> (App, Stri
 }
 
 /// Somebody with an app, whose code of this moment is used up, half a minute later.
-async fn with_app(world: &World, name: &str) -> App {
+pub(super) async fn with_app(world: &World, name: &str) -> App {
     let mut browser = world.signed_in(name).await;
     let (app, _) = add_app(world, &mut browser, "phone").await;
     world.later(60);
@@ -47,19 +47,19 @@ async fn with_app(world: &World, name: &str) -> App {
 }
 
 /// A browser whose second factor is due.
-async fn half_way(world: &World, name: &str) -> Browser {
+pub(super) async fn half_way(world: &World, name: &str) -> Browser {
     let mut browser = world.browser();
     let answer = browser.api_sign_in(name, PASSWORD).await;
     assert_eq!((answer.status, &answer.json()["status"]), (200, &json!("mfa_required")), "{}", answer.body);
     browser
 }
 
-async fn verify(browser: &mut Browser, code: &str) -> Answer {
+pub(super) async fn verify(browser: &mut Browser, code: &str) -> Answer {
     browser.post_json(VERIFY, &json!({ "code": code, "method": "totp" })).await
 }
 
 /// Somebody with a verified address.
-async fn with_address(world: &World, name: &str, address: &str) {
+pub(super) async fn with_address(world: &World, name: &str, address: &str) {
     let new = NewAccount::new(Username::parse(name).unwrap())
         .password(PlainPassword::new(PASSWORD).unwrap())
         .verified_email(EmailAddress::parse(address).unwrap());
@@ -67,7 +67,7 @@ async fn with_address(world: &World, name: &str, address: &str) {
 }
 
 /// Waits for the next code by e-mail.
-async fn mailed(world: &World, known: usize) -> String {
+pub(super) async fn mailed(world: &World, known: usize) -> String {
     for _ in 0..500 {
         let codes = world.codes();
         if codes.len() > known {

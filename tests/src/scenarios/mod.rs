@@ -9,6 +9,7 @@ mod processes;
 mod races;
 mod requests;
 mod sessions;
+mod step_up;
 mod trouble;
 
 pub use account::*;
@@ -20,6 +21,7 @@ pub use processes::*;
 pub use races::*;
 pub use requests::*;
 pub use sessions::*;
+pub use step_up::*;
 pub use trouble::*;
 
 /// Calls a macro with the name of every scenario: the table.
@@ -85,6 +87,22 @@ macro_rules! every_scenario {
             what_is_late_or_replaced_is_not_sent
             messages_that_nobody_sends_are_seen
             changes_are_told_to_their_owner
+            // step-up
+            a_purpose_asks_for_a_proof_of_its_own
+            native_clients_step_up_by_bearer_tokens
+            a_page_is_sent_to_prove_and_comes_back
+            a_stopped_form_goes_on_once
+            what_can_not_be_kept_says_so
+            without_a_factor_one_is_to_be_set_up
+            a_proof_is_bound_to_what_is_approved
+            of_many_requests_on_one_proof_one_passes
+            no_shortcut_opens_a_purpose
+            a_proof_belongs_to_session_account_parent_and_version
+            a_failing_store_opens_no_purpose
+            // requirements of a second factor
+            a_required_factor_is_due_after_the_grace
+            a_stolen_password_sets_up_no_first_factor
+            an_invitation_leads_to_the_first_factor
             // guards
             roles_are_asked_for
             somebody_elses_document_looks_like_a_missing_one

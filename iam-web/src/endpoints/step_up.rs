@@ -1,0 +1,304 @@
+//! Step-up, as JSON and as pages: what is proved for a purpose, a form that goes on after it, and where to set up a factor that is
+//! missing. The code itself is asked for as every second factor is.
+
+use iam_core::Error;
+use iam_core::error::SecondFactorRefusal;
+use iam_core::flow::{Claimant, FactorDue, Offer};
+use iam_core::guard::Principal;
+use iam_core::id::InterruptedId;
+use iam_core::mfa::FactorKind;
+use iam_core::step_up::Purpose;
+use minijinja::{Value, context};
+
+use super::account::{Said, minute};
+use super::query_of;
+use super::second_factor::asked_json;
+use crate::context::{Caller, RequestContext};
+use crate::fields::FieldError;
+use crate::form::{Form, parse_query};
+use crate::interrupted::{Stopped, resuming};
+use crate::message::{WebRequest, WebResponse};
+use crate::next::LocalTarget;
+use crate::problem::Case;
+use crate::step_up::{approve_json, names};
+
+/// What somebody proves who they are for, as a page or a form says it.
+pub(super) struct For {
+    pub(super) claimant: Claimant,
+    /// The purpose and the kinds that will do, as they go back into the form.
+    pub(super) purpose: Option<(Purpose, Option<Vec<FactorKind>>)>,
+    /// The request that waits for it.
+    pub(super) stopped: Option<(InterruptedId, Stopped)>,
+}
+
+/// Why it can't be known what somebody proves who they are for.
+pub(super) enum Unknown {
+    /// Nobody is there.
+    Nobody,
+    /// What waits for it is not kept any more.
+    Late,
+    /// What is said of it can't be read.
+    BadRequest,
+    Failed(Error),
+}
+
+impl RequestContext {
+    /// What a page or a form of second factors is for. Who is signing in, or proves again who they are, says nothing.
+    pub(super) async fn asked_for(&self, caller: &Caller, said: &Form) -> Result<For, Unknown> {
+        let claimant = caller.claimant().ok_or(Unknown::Nobody)?;
+        let Some(principal) = caller.enroller() else {
+            return Ok(For { claimant, purpose: None, stopped: None });
+        };
+        if let Some(id) = said.get("resume") {
+            let id = id.parse().map_err(|_| Unknown::BadRequest)?;
+            let found = self.stopped(principal, id).await.map_err(Unknown::Failed)?;
+            let (stopped, _) = found.ok_or(Unknown::Late)?;
+            let purpose = stopped.purpose().ok_or(Unknown::Late)?;
+            let methods = stopped.methods();
+            let claimant = Claimant::step_up(principal, purpose);
+            let claimant = claimant.accepting(&methods).approving(stopped.approval());
+            return Ok(For {
+                claimant,
+                purpose: Some((purpose, Some(methods))),
+                stopped: Some((id, stopped)),
+            });
+        }
+        let Some(name) = said.get("purpose") else {
+            return Ok(For { claimant, purpose: None, stopped: None });
+        };
+        let purpose = Purpose::parse(name).ok_or(Unknown::BadRequest)?;
+        // Whatever will do by what stands there, the guard looks at what was proved.
+        let named = said.get("methods").filter(|list| !list.is_empty()).map(FactorKind::parse_list);
+        let by_policy = &self.iam().factor_policy().step_up;
+        let claimant = Claimant::step_up(principal, purpose);
+        let claimant = match (&named, purpose) {
+            (_, Purpose::ENROL) => claimant,
+            (Some(named), _) => claimant.accepting(named),
+            (None, _) => claimant.accepting(by_policy),
+        };
+        Ok(For { claimant, purpose: Some((purpose, named)), stopped: None })
+    }
+
+    pub(super) fn not_known(&self, request: &WebRequest, caller: &Caller, why: &Unknown) -> WebResponse {
+        match why {
+            Unknown::Nobody => self.not_signed_in(request, caller),
+            Unknown::BadRequest => self.refusal(request, Case::BadRequest),
+            Unknown::Late => self.refusal(request, Case::SentBefore),
+            Unknown::Failed(error) => self.failed(request, error),
+        }
+    }
+
+    // -- pages --
+
+    /// What somebody wanted to send before they had to prove who they are: shown, and sent by the browser itself, once.
+    pub(super) async fn show_resume(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let path = request.target.split('?').next().unwrap_or_default();
+        let Some(id) = path.rsplit('/').next().and_then(|id| id.parse::<InterruptedId>().ok()) else {
+            return self.refusal(request, Case::NotFound);
+        };
+        let (stopped, resumed) = match self.stopped(principal, id).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return self.refusal(request, Case::SentBefore),
+            Err(error) => return self.failed(request, &error),
+        };
+        let purpose = stopped.purpose();
+        let (Some(form), Some(purpose)) = (stopped.form, purpose) else {
+            return self.refusal(request, Case::NotFound);
+        };
+        if resumed {
+            return self.refusal(request, Case::SentBefore);
+        }
+        let token = match self.csrf_token(request, caller) {
+            Ok(token) => resuming(&token, id),
+            Err(error) => return self.failed(request, &error),
+        };
+        let hidden = self.inner().pages.text("resume.hidden");
+        let fields: Vec<Value> = form
+            .fields
+            .iter()
+            .map(|(name, value)| {
+                let shown = if is_secret(name) { &hidden } else { value };
+                context! { name => name, value => value, shown => shown }
+            })
+            .collect();
+        let values = context! {
+            username => principal.username(),
+            purpose_name => self.purpose_name(purpose),
+            action => form.target,
+            resume_fields => fields,
+            csrf_token => token,
+            cancel => "/",
+        };
+        self.page(request, 200, "resume.html", &values)
+    }
+
+    /// Which factors may be set up, for somebody who must, or who needs one for what they asked for.
+    pub(super) async fn show_enrol(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
+        let query = match parse_query(query_of(&request.target)) {
+            Ok(query) => query,
+            Err(error) => return self.bad_body(request, error),
+        };
+        let next = query.get("next").and_then(LocalTarget::parse);
+        let next = next.as_ref().map(LocalTarget::as_str);
+        let due = match self.iam().factor_due(principal).await {
+            Ok(due) => due,
+            Err(error) => return self.failed(request, &error),
+        };
+        let kinds = match due {
+            // They have one, and have not shown it in this session.
+            FactorDue::Prove(_) if caller.is_factor_due() => {
+                return self.own(request, WebResponse::redirect(303, &self.verify_url(next)));
+            }
+            FactorDue::SetUp { kinds, .. } if caller.is_factor_due() => kinds,
+            _ => {
+                let named = FactorKind::parse_list(query.get("methods").unwrap_or_default());
+                let offered = self.iam().offered_factors();
+                let can_be = |kind: &FactorKind| *kind == FactorKind::Totp || kind.channel().is_some();
+                offered.into_iter().filter(|kind| can_be(kind) && named.contains(kind)).collect()
+            }
+        };
+        let pages = &self.inner().pages;
+        let next_query = next.map(|next| format!("&next={}", crate::respond::percent_encode(next)));
+        let next_query = next_query.unwrap_or_default();
+        let kinds: Vec<Value> = kinds
+            .iter()
+            .map(|kind| {
+                context! {
+                    href => format!("{}/factors/new?kind={kind}{next_query}", self.account_path()),
+                    label => pages.text(&format!("factors.add.{kind}")),
+                    about => pages.text(&format!("factors.about.{kind}")),
+                }
+            })
+            .collect();
+        let due_at = principal.factor_due_at().filter(|_| !caller.is_factor_due()).map(minute);
+        let values = context! {
+            username => principal.username(),
+            required => principal.factor_due_at().is_some(),
+            due_at => due_at,
+            kinds => kinds,
+            cancel => "/",
+            logout_action => format!("{}/logout", self.inner().auth_path),
+        };
+        self.personal_page(request, caller, 200, "enrol.html", "factors", values, &Said::default())
+    }
+
+    // -- JSON --
+
+    /// Asks for a proof for a purpose; `auth/mfa/verify` takes the answer.
+    pub(super) async fn api_step_up(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let (principal, object) = match self.object_of_enroller(request, caller).await {
+            Ok(found) => found,
+            Err(response) => return *response,
+        };
+        let mut fields = object.fields();
+        let (purpose, method) = (fields.required_string("purpose"), fields.optional_string("method"));
+        let approval = fields.optional_string("approval");
+        if let Err(error) = fields.finish() {
+            return self.bad_api_body(request, error);
+        }
+        let Some(purpose) = purpose.and_then(|name| Purpose::parse(&name)) else {
+            return self.bad_field(request, "purpose", "is no name of a purpose");
+        };
+        let method = match method.map(|method| FactorKind::parse(&method)) {
+            Some(None) => return self.unknown_method(request),
+            Some(kind) => kind,
+            None => None,
+        };
+        let mut claimant = Claimant::step_up(principal, purpose);
+        let mut approve = Vec::new();
+        if let Some(id) = approval {
+            match self.approval_of(principal, purpose, &id).await {
+                Ok(Some(stopped)) => {
+                    claimant = claimant.accepting(&stopped.methods()).approving(stopped.approval());
+                    approve = stopped.approve;
+                }
+                Ok(None) => {
+                    return self.bad_field(
+                        request,
+                        "approval",
+                        "is not one that waits for this purpose: send the request again",
+                    );
+                }
+                Err(error) => return self.api_failed(request, &error),
+            }
+        }
+        let (Some(token), offers) = (&caller.token, self.iam().offers(&claimant).await) else {
+            return self.problem(request, Case::Unauthenticated, &[]);
+        };
+        let offers = match offers {
+            Ok(offers) => offers,
+            Err(error) => return self.api_failed(request, &error),
+        };
+        let Some(kind) = method.or_else(|| self.likeliest(&offers)) else {
+            return self.enrolment_required(request, &self.iam().factor_policy().step_up);
+        };
+        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
+            Ok(asked) => {
+                let mut answer = asked_json(&asked);
+                if let Some(answer) = answer.as_object_mut() {
+                    let kinds: Vec<FactorKind> = offers.iter().map(|offer| offer.kind).collect();
+                    answer.insert("purpose".into(), purpose.to_string().into());
+                    answer.insert("methods".into(), names(&kinds));
+                    if !approve.is_empty() {
+                        answer.insert("approve".into(), approve_json(&approve));
+                    }
+                }
+                self.json(request, 200, &answer)
+            }
+            Err(Error::SecondFactor(SecondFactorRefusal::NoMethod)) if offers.is_empty() => {
+                self.enrolment_required(request, &self.iam().factor_policy().step_up)
+            }
+            Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    /// Without a choice: what counts by policy, else what is offered first.
+    fn likeliest(&self, offers: &[Offer]) -> Option<FactorKind> {
+        let by_policy = &self.iam().factor_policy().step_up;
+        let counts = offers.iter().find(|offer| by_policy.contains(&offer.kind));
+        counts.or(offers.first()).map(|offer| offer.kind)
+    }
+
+    /// What an API call was told to name when it proves who it is for a bound request.
+    pub(super) async fn approval_of(
+        &self,
+        principal: &Principal,
+        purpose: Purpose,
+        id: &str,
+    ) -> Result<Option<Stopped>, Error> {
+        let Ok(id) = id.parse() else { return Ok(None) };
+        let found = self.stopped(principal, id).await?;
+        Ok(found.map(|(stopped, _)| stopped).filter(|stopped| stopped.purpose() == Some(purpose)))
+    }
+
+    pub(super) fn bad_field(&self, request: &WebRequest, field: &str, detail: &str) -> WebResponse {
+        let error = FieldError { field: field.to_owned(), code: "invalid", detail: detail.to_owned() };
+        self.problem(request, Case::Invalid, &[error])
+    }
+}
+
+/// Whether the value of a field should not stand on a screen, as far as its name tells.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "passwd", "secret", "token", "pin", "cvv", "cvc"].iter().any(|mark| {
+        name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == *mark)
+            || (mark.len() > 4 && name.contains(mark))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_told_by_their_names() {
+        for name in ["password", "newPassword", "client_secret", "api-token", "pin", "card[cvv]"] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["amount", "payee", "shipping", "spinning", "pinned"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+}

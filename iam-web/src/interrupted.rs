@@ -1,0 +1,212 @@
+//! A request that a guard stopped: what is kept of it until its sender has proved who they are, and how it is read back.
+
+use iam_core::id::InterruptedId;
+use iam_core::mfa::FactorKind;
+use iam_core::step_up::Purpose;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+use crate::fields::FieldError;
+use crate::form::form_pairs;
+use crate::json::StrictObject;
+use crate::message::RequestView;
+use crate::next::LocalTarget;
+
+/// The most of a value that is approved. Nobody reads more.
+const MOST_APPROVED: usize = 1024;
+
+/// Between a form's token and the request that it goes on with: no character of a token.
+const RESUMES: char = '.';
+
+/// What is kept.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Stopped {
+    purpose: String,
+    methods: String,
+    /// Digest of what is approved.
+    approval: Option<[u8; 32]>,
+    /// The same in words, for whoever approves it.
+    pub(crate) approve: Vec<(String, String)>,
+    /// The form itself, where it can be sent again.
+    pub(crate) form: Option<StoppedForm>,
+}
+
+/// A form that can be sent again.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StoppedForm {
+    pub(crate) target: String,
+    pub(crate) fields: Vec<(String, String)>,
+}
+
+impl Stopped {
+    pub(crate) fn new(
+        purpose: Purpose,
+        methods: &[FactorKind],
+        approval: Option<[u8; 32]>,
+        approve: Vec<(String, String)>,
+        form: Option<StoppedForm>,
+    ) -> Self {
+        let (purpose, methods) = (purpose.to_string(), FactorKind::list(methods));
+        Self { purpose, methods, approval, approve, form }
+    }
+
+    pub(crate) fn purpose(&self) -> Option<Purpose> {
+        Purpose::parse(&self.purpose)
+    }
+
+    pub(crate) fn methods(&self) -> Vec<FactorKind> {
+        FactorKind::parse_list(&self.methods)
+    }
+
+    pub(crate) const fn approval(&self) -> Option<[u8; 32]> {
+        self.approval
+    }
+}
+
+impl StoppedForm {
+    /// A form as it was sent, if a browser can send it once more as it is: by POST, to a path of this site.
+    pub(crate) fn of(view: &dyn RequestView, body: &[u8]) -> Option<Self> {
+        if view.method() != "POST" {
+            return None;
+        }
+        let target = LocalTarget::parse(view.target())?.as_str().to_owned();
+        let mut fields = form_pairs(&view.header("content-type"), body).ok()?;
+        // It belongs to the session's old token, and the next one to the new.
+        fields.retain(|(name, _)| name != "csrf_token");
+        Some(Self { target, fields })
+    }
+}
+
+/// The request that a form goes on with, as its token says.
+pub(crate) fn resumed_by(view: &dyn RequestView, body: &[u8]) -> Option<InterruptedId> {
+    let fields = form_pairs(&view.header("content-type"), body).ok()?;
+    let mut tokens = fields.iter().filter(|(name, _)| name == "csrf_token");
+    let (Some((_, token)), None) = (tokens.next(), tokens.next()) else { return None };
+    split_token(token).1
+}
+
+/// The token for a form that goes on with a request.
+pub(crate) fn resuming(token: &str, id: InterruptedId) -> String {
+    format!("{token}{RESUMES}{id}")
+}
+
+/// The token itself, and the request that it goes on with.
+pub(crate) fn split_token(token: &str) -> (&str, Option<InterruptedId>) {
+    match token.split_once(RESUMES) {
+        Some((token, id)) => (token, id.parse().ok()),
+        None => (token, None),
+    }
+}
+
+/// The values of the fields that a proof is bound to: of an url-encoded form, or of a JSON object. Each must be there once, or which
+/// one the handler takes can't be told.
+pub(crate) fn approved_values(
+    view: &dyn RequestView,
+    body: &[u8],
+    names: &[impl AsRef<str>],
+) -> Result<Vec<(String, String)>, Vec<FieldError>> {
+    let content_type = view.header("content-type");
+    let found: Vec<(String, String)> = match form_pairs(&content_type, body) {
+        Ok(pairs) => pairs,
+        Err(_) => json_members(&content_type, body).ok_or_else(Vec::new)?,
+    };
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for name in names.iter().map(AsRef::as_ref) {
+        let mut of_name = found.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
+        let fault = match (of_name.next(), of_name.next()) {
+            (Some(value), None) if value.len() <= MOST_APPROVED => {
+                // A browser sends every line break as two characters, whatever stood in the page.
+                values.push((name.to_owned(), value.replace("\r\n", "\n")));
+                continue;
+            }
+            (Some(_), None) => ("too_long", "is too long to be approved"),
+            (Some(_), Some(_)) => ("duplicate", "is there more than once"),
+            (None, _) => ("required", "is required"),
+        };
+        errors.push(FieldError { field: name.to_owned(), code: fault.0, detail: fault.1.to_owned() });
+    }
+    if errors.is_empty() { Ok(values) } else { Err(errors) }
+}
+
+/// The members of an object, texts as such and everything else as it is written.
+fn json_members(content_type: &[&[u8]], body: &[u8]) -> Option<Vec<(String, String)>> {
+    // No member twice, and nothing too deep.
+    StrictObject::parse(content_type, body).ok()?;
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+    let text =
+        |raw: &RawValue| serde_json::from_str::<String>(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+    Some(members.iter().map(|(name, raw)| (name.clone(), text(raw))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::WebRequest;
+
+    fn request(content_type: &str) -> WebRequest {
+        WebRequest {
+            method: "POST".to_owned(),
+            target: "/pay".to_owned(),
+            headers: vec![("content-type".to_owned(), content_type.as_bytes().to_vec())],
+            ..WebRequest::default()
+        }
+    }
+
+    const FORM: &str = "application/x-www-form-urlencoded";
+
+    #[test]
+    fn a_form_comes_back_field_by_field_without_its_token() {
+        let form = StoppedForm::of(&request(FORM), b"a=1&a=2&csrf_token=x&b=%C3%A9+f&c=").unwrap();
+        let fields: Vec<_> = form.fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        assert_eq!(fields, [("a", "1"), ("a", "2"), ("b", "é f"), ("c", "")]);
+        assert!(StoppedForm::of(&WebRequest { method: "PUT".into(), ..request(FORM) }, b"a=1").is_none());
+        for target in ["//evil.example/pay", "http://evil.example/", "/\\evil"] {
+            let elsewhere = WebRequest { target: target.into(), ..request(FORM) };
+            assert!(StoppedForm::of(&elsewhere, b"a=1").is_none(), "{target}");
+        }
+        assert!(StoppedForm::of(&request("multipart/form-data"), b"a=1").is_none());
+        assert!(StoppedForm::of(&request(FORM), b"a=%ff").is_none(), "it would come back otherwise");
+    }
+
+    #[test]
+    fn a_token_says_what_it_goes_on_with() {
+        let id: InterruptedId = "019b76da-a800-7000-8000-0000000000ff".parse().unwrap();
+        let token = resuming("abc-_9", id);
+        assert_eq!(split_token(&token), ("abc-_9", Some(id)));
+        assert_eq!(split_token("abc"), ("abc", None));
+        assert_eq!(split_token("abc.x"), ("abc", None));
+        let body = format!("a=1&csrf_token={token}");
+        assert_eq!(resumed_by(&request(FORM), body.as_bytes()), Some(id));
+        let twice = format!("{body}&csrf_token={token}");
+        assert_eq!(resumed_by(&request(FORM), twice.as_bytes()), None);
+    }
+
+    #[test]
+    fn values_are_those_that_the_handler_reads() {
+        let of = |content_type: &str, body: &str| {
+            approved_values(&request(content_type), body.as_bytes(), &["amount", "payee"])
+        };
+        let expected = vec![("amount".to_owned(), "100".to_owned()), ("payee".to_owned(), "b\nc".to_owned())];
+        assert_eq!(of(FORM, "payee=b%0D%0Ac&x=1&amount=100").unwrap(), expected);
+        assert_eq!(of("application/json", r#"{"payee":"b\nc","amount":100}"#).unwrap(), expected);
+        let raw = of("application/json", r#"{"payee":"p","amount":1e2}"#).unwrap();
+        assert_eq!(raw[0].1, "1e2", "as it is written: what it means is the handler's to say");
+        for (content_type, body, code) in [
+            (FORM, "payee=b&amount=1&amount=2", "duplicate"),
+            (FORM, "payee=b", "required"),
+            ("application/json", r#"{"payee":"b"}"#, "required"),
+        ] {
+            assert_eq!(of(content_type, body).unwrap_err()[0].code, code, "{body}");
+        }
+        let long = format!("payee=b&amount={}", "1".repeat(1025));
+        assert_eq!(of(FORM, &long).unwrap_err()[0].code, "too_long");
+        for (content_type, body) in [
+            ("application/json", r#"{"payee":"b","amount":1,"amount":2}"#),
+            ("text/plain", "payee=b&amount=1"),
+            ("application/json", "payee=b&amount=1"),
+        ] {
+            assert!(of(content_type, body).unwrap_err().is_empty(), "{body}");
+        }
+    }
+}
