@@ -491,6 +491,7 @@ impl IamBuilder {
         };
         let iam = Iam { inner: Arc::new(inner) };
         iam.retried(|| iam.check_keys(self.pepper.as_ref())).await?;
+        iam.look_for_unknown_keys().await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
         let worker = Worker::of(&iam);
         Ok((iam, worker))

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports,
-    RecoveryCodes, Roles, Sessions, StoreError, UnitOfWork,
+    RecoveryCodes, Roles, SealedValues, Sessions, StoreError, UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -57,6 +57,10 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn keys(&mut self) -> &mut dyn KeyCanaries {
+        self
+    }
+
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
         self
     }
 }

@@ -24,6 +24,7 @@ mod outbox;
 mod parents;
 mod roles;
 mod rows;
+mod sealed;
 mod sessions;
 mod store;
 mod unit;

@@ -5,7 +5,7 @@ use std::ops::DerefMut;
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports,
-    RecoveryCodes, Roles, Sessions, StoreError, UnitOfWork,
+    RecoveryCodes, Roles, SealedValues, Sessions, StoreError, UnitOfWork,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
@@ -72,6 +72,10 @@ impl<C: Link> Ports for Work<C> {
     }
 
     fn keys(&mut self) -> &mut dyn KeyCanaries {
+        self
+    }
+
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
         self
     }
 }

@@ -15,8 +15,8 @@ use iam_core::role::{Role, RoleName};
 use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionState, SessionSummary};
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, KeyCanaries, Limits, LoginCandidate, Methods, OneTimeTokens,
-    Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, Sessions, Store, StoreError, StoreErrorKind,
-    UnitOfWork,
+    Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow, SealedValues, Sessions,
+    Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -220,6 +220,16 @@ impl Store for FaultyStore {
         self.inner.oldest_due_message(now).await
     }
 
+    async fn sealed_rows(
+        &self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        self.faults.check()?;
+        self.inner.sealed_rows(column, before, most).await
+    }
+
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
@@ -310,6 +320,9 @@ impl Ports for FaultyUnit {
     }
     fn keys(&mut self) -> &mut dyn KeyCanaries {
         self.inner.keys()
+    }
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
+        self.inner.sealed_values()
     }
 }
 
