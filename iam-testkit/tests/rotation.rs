@@ -1,6 +1,6 @@
 //! Changing the key that seals, from the first start with the new one to the first without the old one.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at once")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at once")]
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -186,7 +186,9 @@ async fn sign_in(iam: &Iam, name: &str) -> (SessionToken, Authentication) {
 /// Sets an app up.
 async fn enrol(service: &Service, iam: &Iam, name: &str, ring: &str) -> (AccountId, MethodId) {
     let account = join(iam, name).await;
-    let (token, Authentication::SignedIn(principal)) = sign_in(iam, name).await else { unreachable!() };
+    let (token, Authentication::SignedIn(principal)) = sign_in(iam, name).await else {
+        panic!("{name} is not signed in")
+    };
     let phone = MethodName::parse("phone").unwrap();
     let enrolled = iam.enrol_factor(&token, &principal, FactorKind::Totp, &phone, None, &client()).await;
     let id = enrolled.unwrap().id;
@@ -206,7 +208,7 @@ async fn sign_in_with_code(
     // Each code works once.
     service.clock.advance(Duration::from_mins(2));
     let (token, Authentication::PendingSecondFactor(pending)) = sign_in(iam, name).await else {
-        unreachable!()
+        panic!("{name} has no second factor")
     };
     let claimant = Claimant::from(&pending);
     iam.challenge(&claimant, &token, FactorKind::Totp, &client()).await.unwrap();
