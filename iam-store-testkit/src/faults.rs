@@ -54,6 +54,8 @@ pub enum Point {
     Candidate,
     /// After a session got another token, in a unit of work that is still open.
     Renewed,
+    /// After sealed values were read.
+    SealedRead,
 }
 
 /// A call that is to be held, seen from the call.
@@ -227,7 +229,9 @@ impl Store for FaultyStore {
         most: u32,
     ) -> Result<Vec<SealedRow>, StoreError> {
         self.faults.check()?;
-        self.inner.sealed_rows(column, before, most).await
+        let rows = self.inner.sealed_rows(column, before, most).await;
+        self.faults.pass(Point::SealedRead).await;
+        rows
     }
 
     async fn sessions_unseen_since(

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -27,8 +27,10 @@ use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
-use iam_store_testkit::faults::{Faults, FaultyStore};
+use iam_store_testkit::faults::{Faults, FaultyStore, Point};
 use sha1::Sha1;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";
 const NEW: &str = "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=";
@@ -215,6 +217,35 @@ async fn sign_in_with_code(
     let code = service.code(method.0, method.1, ring).await;
     let done = iam.verify_second_factor(&claimant, &token, FactorKind::Totp, &code, &client()).await.unwrap();
     assert_eq!(done.state, SessionState::Active);
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
 }
 
 /// Goes on to the end.
@@ -426,17 +457,69 @@ async fn what_a_forgotten_process_seals_under_a_retired_key_is_found() {
     assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::Retired);
     let amy = enrol(&service, &forgotten, "amy", OLD).await;
 
-    // One lost value keeps nobody else out. The key brings it back.
+    // One lost value keeps nobody else out, and shows. The key brings it back.
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone());
+    let _guard = subscriber.set_default();
     let iam = service.start(NEW).await.unwrap();
+    let said = log.take();
+    for part in ["ERROR", "MFA_ENCRYPTION_KEY does not have", "key=0", "iam_mfa_method"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let in_use = iam.keys_in_use().await.unwrap();
     let late = &in_use[0];
     assert_eq!((late.id, late.is_given, late.is_needed), (Some(0), false, false));
     assert_eq!(late.values, BTreeMap::from([(SealedColumn::MethodSecret, 1)]));
     let resealing = finish(&iam, iam.resealing().await.unwrap()).await;
     assert_eq!((resealing.done, resealing.unreadable), (0, 1));
+    let said = log.take();
+    for part in ["left as it is", "iam_mfa_method", "key=0", &amy.1.to_string()] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let both = format!("{NEW},{OLD}");
     let iam = service.start(&both).await.unwrap();
     assert_eq!(finish(&iam, iam.resealing().await.unwrap()).await.done, 1);
+    log.take();
     let iam = service.start(NEW).await.unwrap();
+    assert!(!log.take().contains("ERROR"), "nothing is under an unknown key any more");
     sign_in_with_code(&service, &iam, "amy", amy, NEW).await;
+}
+
+#[tokio::test]
+async fn what_changes_meanwhile_is_looked_at_again() {
+    let service = Service::new().await;
+    let before = service.start(OLD).await.unwrap();
+    let amy = join(&before, "amy").await;
+    service.add_methods(OLD, amy, 1..5).await;
+    let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
+    let mut resealing = iam.resealing().await.unwrap();
+    let mut held = service.faults.hold(Point::SealedRead);
+    let batch = tokio::spawn({
+        let iam = iam.clone();
+        async move {
+            iam.reseal(&mut resealing, &Actor::service()).await.unwrap();
+            resealing
+        }
+    });
+    held.reached().await;
+    // Between the look and the change one goes, and another gets a new secret from a process that still has the old key in front.
+    let (ring, row) = (KeyRing::parse(OLD).unwrap(), [2; 16]);
+    let place = place(SealedColumn::MethodSecret, amy.as_bytes(), &row);
+    let rows = service.rows(SealedColumn::MethodSecret).await;
+    let old = rows.iter().find(|found| found.row == row).unwrap().sealed.clone().unwrap();
+    let new = ring.seal(place, b"another secret", &OsRandomness).unwrap();
+    let mut unit = service.store.begin().await.unwrap();
+    assert!(unit.methods().remove(amy, MethodId::from_bytes([1; 16])).await.unwrap());
+    assert!(unit.sealed_values().replace(SealedColumn::MethodSecret, &row, &old, &new).await.unwrap());
+    unit.commit().await.unwrap();
+    drop(held);
+    let resealing = batch.await.unwrap();
+    assert_eq!((resealing.done, resealing.is_more_waiting()), (2, true));
+    assert_eq!(service.keys().await, BTreeMap::from([(Some(0), 1), (Some(1), 2)]));
+    let resealing = finish(&iam, resealing).await;
+    assert_eq!((resealing.done, resealing.unreadable, resealing.left()), (3, 0, 0));
+    let rows = service.rows(SealedColumn::MethodSecret).await;
+    assert_eq!(rows.len(), 3);
+    let sealed = rows.iter().find(|found| found.row == row).unwrap().sealed.clone().unwrap();
+    assert_eq!(KeyRing::parse(NEW).unwrap().open(place, &sealed).unwrap().as_slice(), b"another secret");
 }
