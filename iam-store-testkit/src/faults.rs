@@ -56,6 +56,8 @@ pub enum Point {
     Renewed,
     /// After sealed values were read.
     SealedRead,
+    /// Before something is written to the audit log, in a unit of work that is still open.
+    Audit,
 }
 
 /// A call that is to be held, seen from the call.
@@ -346,6 +348,7 @@ impl UnitOfWork for FaultyUnit {
 impl AuditLog for FaultyUnit {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         fail_if(&self.faults.audit)?;
+        self.faults.pass(Point::Audit).await;
         self.inner.audit().append(record).await
     }
 
