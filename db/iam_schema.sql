@@ -39,6 +39,8 @@ CREATE TABLE `iam_parent` (
   `status` varchar(16) COLLATE utf8mb4_bin NOT NULL,
   `created_at` datetime(6) NOT NULL,
   `updated_at` datetime(6) NOT NULL,
+  `factor_required_at` datetime(6) DEFAULT NULL,
+  `factor_grace` bigint DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `iam_parent_key` (`key`),
   CONSTRAINT `iam_parent_status` CHECK ((`status` in ('active','suspended')))
@@ -63,6 +65,8 @@ CREATE TABLE `iam_role` (
   `name` varbinary(64) NOT NULL,
   `description` text COLLATE utf8mb4_bin NOT NULL,
   `created_at` datetime(6) NOT NULL,
+  `factor_required_at` datetime(6) DEFAULT NULL,
+  `factor_grace` bigint DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `iam_role_name` (`name`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -126,6 +130,7 @@ CREATE TABLE `iam_auth_session` (
   `user_agent` text COLLATE utf8mb4_bin,
   `live_account_id` binary(16) GENERATED ALWAYS AS ((case when (`ended_at` is null) then `account_id` end)) STORED,
   `secret_ended_at` datetime(6) GENERATED ALWAYS AS ((case when (`token_hash` is not null) then `ended_at` end)) STORED,
+  `factors` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
   PRIMARY KEY (`id`),
   UNIQUE KEY `iam_auth_session_token` (`token_hash`),
   KEY `iam_auth_session_account` (`account_id`),
@@ -135,6 +140,21 @@ CREATE TABLE `iam_auth_session` (
   CONSTRAINT `iam_auth_session_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
   CONSTRAINT `iam_auth_session_end` CHECK (((`ended_at` is null) = (`end_reason` is null))),
   CONSTRAINT `iam_auth_session_state` CHECK ((`state` in ('pending','active')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_interrupted_request` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `session_id` binary(16) NOT NULL,
+  `sealed` blob NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `resumed_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `iam_interrupted_request_account` (`account_id`),
+  KEY `iam_interrupted_request_session` (`session_id`,`created_at`),
+  KEY `iam_interrupted_request_expiry` (`expires_at`),
+  CONSTRAINT `iam_interrupted_request_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_mfa_challenge` (
@@ -151,6 +171,10 @@ CREATE TABLE `iam_mfa_challenge` (
   `expires_at` datetime(6) NOT NULL,
   `consumed_at` datetime(6) DEFAULT NULL,
   `replaced_at` datetime(6) DEFAULT NULL,
+  `auth_version` bigint DEFAULT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `approval` binary(32) DEFAULT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
   PRIMARY KEY (`id`),
   KEY `iam_mfa_challenge_account` (`account_id`),
   KEY `iam_mfa_challenge_session` (`session_id`,`purpose`,`kind`),
@@ -221,6 +245,22 @@ CREATE TABLE `iam_recovery_code` (
   `used_at` datetime(6) DEFAULT NULL,
   PRIMARY KEY (`account_id`,`digest`),
   CONSTRAINT `iam_recovery_code_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_trusted_device` (
+  `id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `token_hash` binary(32) NOT NULL,
+  `auth_version` bigint NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
+  `user_agent` text COLLATE utf8mb4_bin,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_trusted_device_token` (`token_hash`),
+  KEY `iam_trusted_device_account` (`account_id`),
+  KEY `iam_trusted_device_expiry` (`expires_at`),
+  CONSTRAINT `iam_trusted_device_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_user_role` (

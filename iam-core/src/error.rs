@@ -63,6 +63,9 @@ pub enum Proof {
     Password,
     /// A second factor.
     SecondFactor,
+    /// That the account is theirs, though it has no second factor yet and must have one: a code to its verified address, or an
+    /// administrator's invitation.
+    FirstFactor,
 }
 
 /// Why a second factor was not accepted.

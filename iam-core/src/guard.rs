@@ -6,10 +6,11 @@ use std::fmt;
 
 use crate::account::{AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, ParentId, SessionId};
-use crate::mfa::Assurance;
+use crate::id::{AccountId, ChallengeId, ParentId, SessionId};
+use crate::mfa::{Assurance, FactorKind};
 use crate::parent::ParentKey;
 use crate::role::{PLATFORM_ADMIN, RoleName};
+use crate::step_up::{Approval, Grant, StepUp};
 
 /// Somebody who is signed in, as of this request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub struct Principal {
     pub(crate) authenticated_at: Timestamp,
     pub(crate) second_factor_at: Option<Timestamp>,
     pub(crate) amr: String,
+    pub(crate) factors: Vec<FactorKind>,
+    pub(crate) factor_due_at: Option<Timestamp>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) as_of: Timestamp,
 }
 
 impl Principal {
@@ -83,6 +88,16 @@ impl Principal {
         self.second_factor_at
     }
 
+    /// When they must have a second factor at the latest, where that is required and none was proved in this session.
+    pub fn factor_due_at(&self) -> Option<Timestamp> {
+        self.factor_due_at
+    }
+
+    /// What they have proved for a purpose lately in this session, and not used up.
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
     /// How sure one may be that it is them.
     pub fn assurance(&self) -> Assurance {
         Assurance::of_amr(&self.amr)
@@ -96,8 +111,9 @@ impl Principal {
 
 /// What a guard asks for.
 ///
-/// Each [`SameParent`](Self::SameParent) in it is a question of its own. They are numbered from zero as they are written,
-/// from left to right, however deep: whoever combines two requirements puts their resolvers one after the other.
+/// Each [`SameParent`](Self::SameParent) in it is a question of its own, and so is each [`StepUp`](Self::StepUp). Each of both kinds is
+/// numbered from zero as it is written, from left to right, however deep: whoever combines two requirements puts their resolvers one
+/// after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Requirement {
@@ -107,6 +123,8 @@ pub enum Requirement {
     AnyRole(Vec<Cow<'static, str>>),
     /// To have the same parent as the object of the request.
     SameParent,
+    /// To have proved lately, for this alone, who one is.
+    StepUp(StepUp),
     /// To meet each of these. Without any in the list nobody passes: an empty list is a mistake, and no permission.
     All(Vec<Requirement>),
     /// To meet one of these. Without any in the list nobody passes.
@@ -121,6 +139,7 @@ impl fmt::Display for Requirement {
             Self::AnyRole(names) if names.is_empty() => f.write_str("nobody"),
             Self::AnyRole(names) => write!(f, "role {}", names.join(" or ")),
             Self::SameParent => f.write_str("same parent"),
+            Self::StepUp(asked) => asked.fmt(f),
             Self::All(parts) | Self::AnyOf(parts) if parts.is_empty() => f.write_str("nobody"),
             Self::All(parts) => list(f, "all of", parts),
             Self::AnyOf(parts) => list(f, "any of", parts),
@@ -137,18 +156,41 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, parts: &[Requirement]) -> fmt::R
     f.write_str(")")
 }
 
-/// What is known of the objects of a request.
+/// What is known of a request so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     object_parents: Vec<(usize, Option<ParentId>)>,
+    approvals: Vec<(usize, Approval)>,
+    used: Vec<ChallengeId>,
+    spent: Vec<ChallengeId>,
+    step_up_by_policy: Vec<FactorKind>,
 }
 
 impl Facts {
+    /// Nothing yet. `step_up_by_policy` are the factors that count for step-up where a route names none
+    /// ([`FactorPolicy::step_up`](crate::policy::FactorPolicy::step_up)).
+    pub fn new(step_up_by_policy: &[FactorKind]) -> Self {
+        Self { step_up_by_policy: step_up_by_policy.to_vec(), ..Self::default() }
+    }
+
     /// Answers [`Step::NeedObjectParent`]. An object that does not exist has no parent. A question's first answer stays.
     pub fn answer(&mut self, question: usize, parent: Option<ParentId>) {
         if self.object_parent(question).is_none() {
             self.object_parents.push((question, parent));
         }
+    }
+
+    /// Answers [`Step::NeedApproval`]: what the request is about. A question's first answer stays.
+    pub fn approve(&mut self, question: usize, approval: Approval) {
+        if self.approval(question).is_none() {
+            self.approvals.push((question, approval));
+        }
+    }
+
+    /// Answers [`Step::NeedUse`]: the grants were used up for this request; or somebody else was first, and they are worth nothing.
+    pub fn note_use(&mut self, grants: &[ChallengeId], for_this: bool) {
+        let list = if for_this { &mut self.used } else { &mut self.spent };
+        list.extend_from_slice(grants);
     }
 
     /// The answer to a question: not asked yet, or the parent.
@@ -160,16 +202,31 @@ impl Facts {
     pub fn object_parents(&self) -> impl Iterator<Item = (usize, Option<ParentId>)> {
         self.object_parents.iter().copied()
     }
+
+    /// What the request is about, for a question that was answered.
+    pub fn approval(&self, question: usize) -> Option<&Approval> {
+        self.approvals.iter().find(|(asked, _)| *asked == question).map(|(_, approval)| approval)
+    }
+
+    /// The factors that count for step-up where a route names none.
+    pub fn step_up_by_policy(&self) -> &[FactorKind] {
+        &self.step_up_by_policy
+    }
 }
 
 /// How far a check has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
     /// Decided.
     Done(Decision),
     /// Needs the answer to this question: which parent the object has.
     NeedObjectParent(usize),
+    /// Needs to know what the request is about, for this step-up ([`Requirement::step_up`] says which fields).
+    NeedApproval(usize),
+    /// Nothing else stands in the way: it needs these grants to be used up, all or none. Whoever asks for it has checked everything
+    /// else about the request.
+    NeedUse(Vec<ChallengeId>),
 }
 
 /// What a guard decides.
@@ -182,6 +239,26 @@ pub enum Decision {
     Unauthenticated,
     /// Somebody is, and may not.
     Forbidden,
+    /// Somebody is, and may, once they have proved who they are for this step-up ([`Requirement::step_up`] says which).
+    StepUp(usize),
+}
+
+/// What a part of a requirement comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Allow,
+    /// Allowed, if these are used up.
+    Using(Vec<ChallengeId>),
+    StepUp(usize),
+    Forbidden,
+    Need(Step),
+}
+
+/// The numbers of the next questions.
+#[derive(Default)]
+struct Next {
+    parent: usize,
+    step_up: usize,
 }
 
 impl Requirement {
@@ -203,58 +280,134 @@ impl Requirement {
         Self::AnyOf(vec![self, Self::AnyRole(vec![Cow::Borrowed(PLATFORM_ADMIN)])])
     }
 
-    /// Decides, or says what it needs to know. It asks only while the answer can change the decision: of *all* one refusal
-    /// decides, of *any* one permission does, wherever in the list it stands. Nothing is asked on behalf of nobody.
-    pub fn decide(&self, principal: Option<&Principal>, facts: &Facts) -> Step {
-        let Some(principal) = principal else { return Step::Done(Decision::Unauthenticated) };
-        self.evaluate(principal, facts, &mut 0)
+    /// A step-up of this requirement, by its number.
+    pub fn step_up(&self, question: usize) -> Option<&StepUp> {
+        self.step_ups().nth(question)
     }
 
-    /// `question` is the number of the next one, and counts on past every one of this requirement.
-    fn evaluate(&self, principal: &Principal, facts: &Facts, question: &mut usize) -> Step {
+    /// Every step-up of this requirement, as numbered.
+    pub fn step_ups(&self) -> Box<dyn Iterator<Item = &StepUp> + Send + '_> {
+        match self {
+            Self::StepUp(asked) => Box::new(std::iter::once(asked)),
+            Self::All(parts) | Self::AnyOf(parts) => Box::new(parts.iter().flat_map(Self::step_ups)),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// Decides, or says what it needs to know. It asks only while the answer can change the decision: of *all* one refusal
+    /// decides, of *any* one permission does, wherever in the list it stands. Nothing is asked on behalf of nobody.
+    ///
+    /// A proof is asked for only when nothing else refuses; where there is another way to pass, it is not.
+    pub fn decide(&self, principal: Option<&Principal>, facts: &Facts) -> Step {
+        let Some(principal) = principal else { return Step::Done(Decision::Unauthenticated) };
+        match self.evaluate(principal, facts, &mut Next::default()) {
+            Outcome::Allow => Step::Done(Decision::Allow),
+            Outcome::Using(grants) => Step::NeedUse(grants),
+            Outcome::StepUp(question) => Step::Done(Decision::StepUp(question)),
+            Outcome::Forbidden => Step::Done(Decision::Forbidden),
+            Outcome::Need(step) => step,
+        }
+    }
+
+    fn evaluate(&self, principal: &Principal, facts: &Facts, next: &mut Next) -> Outcome {
         let allowed = match self {
             Self::SignedIn => true,
             Self::AnyRole(names) => names.iter().any(|name| principal.has_role(name)),
             Self::SameParent => {
-                let this = *question;
-                *question += 1;
+                let this = next.parent;
+                next.parent += 1;
                 match (principal.parent(), facts.object_parent(this)) {
                     (None, _) => false,
-                    (Some(_), None) => return Step::NeedObjectParent(this),
+                    (Some(_), None) => return Outcome::Need(Step::NeedObjectParent(this)),
                     (Some(own), Some(of_object)) => of_object == Some(own),
                 }
             }
-            Self::All(parts) | Self::AnyOf(parts) => {
-                // The one that settles it, else the first question, else the other one.
-                let (settles, else_) = match self {
-                    Self::All(_) if !parts.is_empty() => (Decision::Forbidden, Decision::Allow),
-                    _ => (Decision::Allow, Decision::Forbidden),
-                };
-                let mut open = None;
-                let mut settled = false;
-                for part in parts {
-                    // Every part is gone through, or the questions would be counted wrongly.
-                    match part.evaluate(principal, facts, question) {
-                        Step::Done(decision) => settled |= decision == settles,
-                        need @ Step::NeedObjectParent(_) => open = open.or(Some(need)),
-                    }
-                }
-                return match open {
-                    _ if settled => Step::Done(settles),
-                    Some(need) => need,
-                    None => Step::Done(else_),
-                };
+            Self::StepUp(asked) => {
+                let this = next.step_up;
+                next.step_up += 1;
+                return step_up(asked, this, principal, facts);
+            }
+            // Every part is gone through, or the questions would be counted wrongly.
+            Self::All(parts) => {
+                return all(parts.iter().map(|part| part.evaluate(principal, facts, next)).collect());
+            }
+            Self::AnyOf(parts) => {
+                return any(parts.iter().map(|part| part.evaluate(principal, facts, next)).collect());
             }
         };
-        Step::Done(if allowed { Decision::Allow } else { Decision::Forbidden })
+        if allowed { Outcome::Allow } else { Outcome::Forbidden }
     }
+}
+
+fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) -> Outcome {
+    let approval = facts.approval(this);
+    if !asked.approved_fields().is_empty() && approval.is_none() {
+        return Outcome::Need(Step::NeedApproval(this));
+    }
+    let by_policy = facts.step_up_by_policy();
+    let meets = |grant: &&Grant| {
+        !facts.spent.contains(&grant.id) && asked.is_met_by(grant, by_policy, approval, principal.as_of)
+    };
+    // The oldest first: the newer ones are still good then.
+    let Some(grant) = principal.grants.iter().filter(meets).min_by_key(|grant| grant.proved_at) else {
+        return Outcome::StepUp(this);
+    };
+    let was_used = |grant: &Grant| facts.used.contains(&grant.id);
+    if !asked.is_once() || principal.grants.iter().filter(meets).any(was_used) {
+        return Outcome::Allow;
+    }
+    Outcome::Using(vec![grant.id])
+}
+
+/// The first refusal decides; what is open comes before a proof, which is asked for only when nothing else refuses.
+fn all(parts: Vec<Outcome>) -> Outcome {
+    if parts.is_empty() || parts.contains(&Outcome::Forbidden) {
+        return Outcome::Forbidden;
+    }
+    let (mut proof, mut using) = (None, Vec::new());
+    for part in parts {
+        match part {
+            Outcome::Need(step) => return Outcome::Need(step),
+            Outcome::StepUp(question) => proof = proof.or(Some(question)),
+            Outcome::Using(grants) => using.extend(grants),
+            Outcome::Allow | Outcome::Forbidden => {}
+        }
+    }
+    match proof {
+        Some(question) => Outcome::StepUp(question),
+        None if using.is_empty() => Outcome::Allow,
+        None => {
+            using.dedup();
+            Outcome::Using(using)
+        }
+    }
+}
+
+/// The first permission decides; what costs nothing comes before what uses something up, and that before a proof.
+fn any(parts: Vec<Outcome>) -> Outcome {
+    if parts.contains(&Outcome::Allow) {
+        return Outcome::Allow;
+    }
+    let (mut using, mut proof) = (None, None);
+    for part in parts {
+        match part {
+            Outcome::Need(step) => return Outcome::Need(step),
+            Outcome::Using(grants) => using = using.or(Some(grants)),
+            Outcome::StepUp(question) => proof = proof.or(Some(question)),
+            Outcome::Allow | Outcome::Forbidden => {}
+        }
+    }
+    using.map(Outcome::Using).or(proof.map(Outcome::StepUp)).unwrap_or(Outcome::Forbidden)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::step_up::Purpose;
 
     fn principal(parent: Option<u8>, roles: &[&str]) -> Principal {
         Principal {
@@ -269,6 +422,10 @@ mod tests {
             signed_in_at: Timestamp::from_micros(0),
             authenticated_at: Timestamp::from_micros(0),
             amr: "pwd".into(),
+            factors: vec![],
+            factor_due_at: None,
+            grants: vec![],
+            as_of: Timestamp::from_micros(0),
         }
     }
 
@@ -378,29 +535,57 @@ mod tests {
             Requirement::All(vec![]).and(Requirement::SignedIn).to_string(),
             "all of (nobody; signed in)"
         );
+        let asked = asked("payroll")
+            .factors([FactorKind::Totp, FactorKind::SmsOtp])
+            .once()
+            .approving(["amount", "payee"]);
+        assert_eq!(
+            Requirement::StepUp(asked).to_string(),
+            "step-up for payroll within 300 s by totp or sms_otp, once, approving amount and payee"
+        );
     }
 
-    /// What a requirement means once all is known: plain "and" and "or". `parents` answers each question in turn.
-    fn allows(
+    /// What a requirement comes to once all is known: a permission is worth more than a proof to be given, that more than a refusal; of
+    /// *all* the least counts, of *any* the most. `parents` answers each question in turn.
+    fn rank(
         requirement: &Requirement,
         who: &Principal,
         parents: &mut std::slice::Iter<'_, Option<u8>>,
-    ) -> bool {
-        match requirement {
+    ) -> u8 {
+        let allowed = match requirement {
             Requirement::SignedIn => true,
             Requirement::AnyRole(names) => names.iter().any(|name| who.has_role(name)),
             Requirement::SameParent => {
                 let object = parents.next().unwrap().map(|n| ParentId::from_bytes([n; 16]));
                 who.parent().is_some() && who.parent() == object
             }
+            Requirement::StepUp(asked) => {
+                return if who.grants.iter().any(|grant| grant.purpose == asked.purpose()) { 2 } else { 1 };
+            }
             Requirement::All(parts) => {
-                let each: Vec<bool> = parts.iter().map(|part| allows(part, who, parents)).collect();
-                !each.is_empty() && !each.contains(&false)
+                return parts.iter().map(|part| rank(part, who, parents)).min().unwrap_or(0);
             }
             Requirement::AnyOf(parts) => {
-                let each: Vec<bool> = parts.iter().map(|part| allows(part, who, parents)).collect();
-                each.contains(&true)
+                return parts.iter().map(|part| rank(part, who, parents)).max().unwrap_or(0);
             }
+        };
+        if allowed { 2 } else { 0 }
+    }
+
+    fn asked(purpose: &str) -> StepUp {
+        StepUp::new(Purpose::parse(purpose).unwrap())
+    }
+
+    fn grant(id: u8, purpose: &str, kind: FactorKind, secs: i64) -> Grant {
+        Grant {
+            id: ChallengeId::from_bytes([id; 16]),
+            account: AccountId::from_bytes([1; 16]),
+            parent: None,
+            auth_version: AuthVersion::FIRST,
+            purpose: Purpose::parse(purpose).unwrap(),
+            kind,
+            proved_at: Timestamp::from_micros(secs * 1_000_000),
+            approval: None,
         }
     }
 
@@ -410,6 +595,7 @@ mod tests {
             1 => proptest::sample::subsequence(vec!["a", "b", PLATFORM_ADMIN], 0..3)
                 .prop_map(|names| Requirement::AnyRole(names.into_iter().map(Into::into).collect())),
             3 => Just(Requirement::SameParent),
+            2 => proptest::sample::select(vec!["p", "q"]).prop_map(|purpose| Requirement::StepUp(asked(purpose))),
         ];
         leaf.prop_recursive(3, 12, 4, |inner| {
             prop_oneof![
@@ -431,6 +617,10 @@ mod tests {
 
     const MOST_QUESTIONS: usize = 256;
 
+    fn by_policy() -> Facts {
+        Facts::new(&[FactorKind::Totp])
+    }
+
     proptest! {
         /// Step by step it comes to what the whole truth says, and asks nothing that could not change that.
         #[test]
@@ -439,15 +629,28 @@ mod tests {
             own in proptest::option::of(1_u8..3),
             roles in proptest::sample::subsequence(vec!["a", "b", PLATFORM_ADMIN], 0..3),
             parents in proptest::collection::vec(proptest::option::of(1_u8..3), MOST_QUESTIONS),
+            proved in proptest::bool::ANY,
         ) {
-            let who = principal(own, &roles);
+            let mut who = principal(own, &roles);
+            if proved {
+                who.grants.push(grant(1, "p", FactorKind::Totp, 0));
+            }
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
-            let truth = allows(&requirement, &who, &mut parents.iter());
-            let mut facts = Facts::default();
+            let truth = rank(&requirement, &who, &mut parents.iter());
+            let mut facts = by_policy();
             loop {
                 match requirement.decide(Some(&who), &facts) {
                     Step::Done(decision) => {
-                        prop_assert_eq!(decision == Decision::Allow, truth);
+                        let rank = match decision {
+                            Decision::Allow => 2,
+                            Decision::StepUp(question) => {
+                                let unmet = requirement.step_up(question).unwrap().purpose();
+                                prop_assert!(who.grants.iter().all(|grant| grant.purpose != unmet));
+                                1
+                            }
+                            _ => 0,
+                        };
+                        prop_assert_eq!(rank, truth);
                         break;
                     }
                     Step::NeedObjectParent(question) => {
@@ -459,17 +662,111 @@ mod tests {
                             let open: Vec<_> = (0..questions(&requirement))
                                 .map(|n| if facts.object_parent(n).is_some() { parents[n] } else { answer })
                                 .collect();
-                            outcomes.push(allows(&requirement, &who, &mut open.iter()));
+                            outcomes.push(rank(&requirement, &who, &mut open.iter()));
                         }
-                        prop_assert_eq!(outcomes, [true, false], "it was decided already");
+                        prop_assert!(outcomes[0] > outcomes[1], "it was decided already");
                         facts.answer(question, parents[question].map(|n| ParentId::from_bytes([n; 16])));
                     }
+                    step => prop_assert!(false, "{step:?}: nothing is used up or bound here"),
                 }
             }
             prop_assert_eq!(
                 requirement.decide(None, &facts),
                 Step::Done(Decision::Unauthenticated)
             );
+        }
+
+        /// Purpose x age x factor x what is named x bound or not x used up: one function of them all, said a second time in plain words.
+        #[test]
+        fn a_grant_opens_what_it_was_made_for(
+            grants in proptest::collection::vec(
+                (proptest::sample::select(vec!["p", "q"]), 0..700_i64, proptest::sample::select(FactorKind::ALL.to_vec()), 0..3_u8, proptest::bool::ANY),
+                0..4,
+            ),
+            within in 1..600_u64,
+            named in proptest::option::of(proptest::sample::subsequence(FactorKind::ALL.to_vec(), 0..3)),
+            once in proptest::bool::ANY,
+            bound in 0..3_u8,
+        ) {
+            const NOW: i64 = 1_000;
+            let key = crate::keys::SecretKey::from_bytes(&[1; 32]).unwrap().derive("approval");
+            let about = |n: u8| Approval::new(&key, "POST", "/", vec![("amount".into(), n.to_string())]);
+            let mut who = principal(None, &[]);
+            who.as_of = Timestamp::from_micros(NOW * 1_000_000);
+            let mut facts = by_policy();
+            for (n, (purpose, age, kind, approved, spent)) in grants.iter().enumerate() {
+                let mut grant = grant(u8::try_from(n).unwrap(), purpose, *kind, NOW - age);
+                grant.approval = (*approved > 0).then(|| about(*approved).digest());
+                if *spent {
+                    facts.note_use(&[grant.id], false);
+                }
+                who.grants.push(grant);
+            }
+            let mut asked = asked("p").within(Duration::from_secs(within));
+            if let Some(named) = &named {
+                asked = asked.factors(named.clone());
+            }
+            if once {
+                asked = asked.once();
+            }
+            if bound > 0 {
+                asked = asked.approving(["amount"]);
+            }
+            let requirement = Requirement::StepUp(asked);
+            let good: Vec<u8> = grants
+                .iter()
+                .enumerate()
+                .filter(|(_, (purpose, age, kind, approved, spent))| {
+                    let counts = named.as_ref().map_or(*kind == FactorKind::Totp, |named| named.contains(kind));
+                    *purpose == "p" && *age < i64::try_from(within).unwrap() && counts && *approved == bound && !spent
+                })
+                .map(|(n, _)| u8::try_from(n).unwrap())
+                .collect();
+            if bound > 0 {
+                prop_assert_eq!(requirement.decide(Some(&who), &facts), Step::NeedApproval(0));
+                facts.approve(0, about(bound));
+            }
+            match requirement.decide(Some(&who), &facts) {
+                Step::Done(Decision::StepUp(0)) => prop_assert!(good.is_empty()),
+                Step::Done(Decision::Allow) => prop_assert!(!once && !good.is_empty()),
+                Step::NeedUse(used) => {
+                    prop_assert!(once && used.len() == 1 && good.contains(&used[0].as_bytes()[0]));
+                    // Used for this request it passes; used by another one first it is worth nothing.
+                    let mut ours = facts.clone();
+                    ours.note_use(&used, true);
+                    prop_assert_eq!(requirement.decide(Some(&who), &ours), Step::Done(Decision::Allow));
+                    facts.note_use(&used, false);
+                    let next = requirement.decide(Some(&who), &facts);
+                    if good.len() == 1 {
+                        prop_assert_eq!(next, Step::Done(Decision::StepUp(0)));
+                    } else {
+                        prop_assert!(matches!(next, Step::NeedUse(other) if other != used));
+                    }
+                }
+                step => prop_assert!(false, "{step:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_grant_is_used_up_only_when_nothing_else_refuses_or_allows() {
+        let mut who = principal(Some(1), &["admin"]);
+        who.grants.push(grant(1, "p", FactorKind::Totp, 0));
+        let once = || Requirement::StepUp(asked("p").once());
+        let role = |name: &'static str| Requirement::AnyRole(vec![name.into()]);
+        let use_it = Step::NeedUse(vec![ChallengeId::from_bytes([1; 16])]);
+        for (requirement, step) in [
+            (once().and(role("admin")), use_it.clone()),
+            (role("auditor").and(once()), Step::Done(Decision::Forbidden)),
+            (once().and(Requirement::SameParent), Step::NeedObjectParent(0)),
+            (once().and(Requirement::StepUp(asked("q"))), Step::Done(Decision::StepUp(1))),
+            (Requirement::AnyOf(vec![once(), role("admin")]), Step::Done(Decision::Allow)),
+            (Requirement::AnyOf(vec![once(), role("auditor")]), use_it.clone()),
+            (Requirement::AnyOf(vec![Requirement::StepUp(asked("q")), once()]), use_it.clone()),
+            (once().and(once()), use_it.clone()),
+            (Requirement::StepUp(asked("p").factors([])), Step::Done(Decision::StepUp(0))),
+        ] {
+            assert_eq!(requirement.decide(Some(&who), &by_policy()), step, "{requirement}");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::password::{
     Argon2Params, Argon2id, BreachedPasswords, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme,
     PepperRing, Registry,
 };
+use crate::policy::FactorPolicy;
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
 use crate::session::SessionPolicy;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) session_policy: SessionPolicy,
     pub(crate) login_limits: LoginLimits,
     pub(crate) factor_limits: FactorLimits,
+    pub(crate) factor_policy: FactorPolicy,
     pub(crate) factors: Vec<Box<dyn Factor>>,
     pub(crate) senders: Vec<Box<dyn OtpSender>>,
     pub(crate) service: String,
@@ -62,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) device_key: MacKey,
     pub(crate) code_key: MacKey,
     pub(crate) identifier_key: MacKey,
+    pub(crate) approval_key: MacKey,
 }
 
 /// One task writes refusals down at a time, for all that wait.
@@ -95,6 +98,7 @@ impl Iam {
             session_policy: SessionPolicy::default(),
             login_limits: LoginLimits::default(),
             factor_limits: FactorLimits::default(),
+            factor_policy: FactorPolicy::default(),
             factors: Vec::new(),
             senders: Vec::new(),
             audit_retention: Duration::from_hours(24 * 400),
@@ -137,6 +141,11 @@ impl Iam {
     /// The limits on second factors.
     pub fn factor_limits(&self) -> FactorLimits {
         self.inner.factor_limits
+    }
+
+    /// Which factors count for what.
+    pub fn factor_policy(&self) -> &FactorPolicy {
+        &self.inner.factor_policy
     }
 
     /// Whether the store can be reached and has the schema that this program needs, and messages are being delivered.
@@ -306,6 +315,7 @@ pub struct IamBuilder {
     session_policy: SessionPolicy,
     login_limits: LoginLimits,
     factor_limits: FactorLimits,
+    factor_policy: FactorPolicy,
     factors: Vec<Box<dyn Factor>>,
     senders: Vec<Box<dyn OtpSender>>,
     audit_retention: Duration,
@@ -405,6 +415,12 @@ impl IamBuilder {
         self
     }
 
+    /// Which factors count for what.
+    pub fn factor_policy(mut self, policy: FactorPolicy) -> Self {
+        self.factor_policy = policy;
+        self
+    }
+
     /// Sends codes and notices by a channel: `iam-mfa` has senders. Without one for a channel its factors can't be used; without one
     /// for e-mail nobody is told of changes to their account.
     pub fn sender(mut self, sender: impl OtpSender) -> Self {
@@ -466,6 +482,7 @@ impl IamBuilder {
             device_key: secret.derive("device"),
             code_key: secret.derive("code"),
             identifier_key: secret.derive("identifier"),
+            approval_key: secret.derive("approval"),
             store: self.store,
             clock: self.clock,
             random: self.random,
@@ -475,6 +492,7 @@ impl IamBuilder {
             session_policy: self.session_policy,
             login_limits: self.login_limits,
             factor_limits: self.factor_limits,
+            factor_policy: self.factor_policy,
             factors: self.factors,
             senders: self.senders,
             audit_retention: self.audit_retention,
@@ -518,7 +536,7 @@ impl IamBuilder {
         if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
             return Err(misconfigured("a login limit of zero would let nobody in"));
         }
-        if let Some(problem) = self.factor_limits.problem() {
+        if let Some(problem) = self.factor_limits.problem().or(self.factor_policy.problem()) {
             return Err(misconfigured(problem));
         }
         for (n, factor) in self.factors.iter().enumerate() {

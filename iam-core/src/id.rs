@@ -76,6 +76,10 @@ ids! {
     ChallengeId
     /// A message to be sent.
     MessageId
+    /// A request that a guard stopped, until its sender has proved again who they are.
+    InterruptedId
+    /// A browser that is trusted.
+    DeviceId
 }
 
 #[cfg(test)]

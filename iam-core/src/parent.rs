@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::{Invalid, Problem};
 use crate::id::ParentId;
+use crate::policy::FactorRequirement;
 
 /// A parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +18,14 @@ pub struct Parent {
     pub name: String,
     /// Whether its accounts may be used.
     pub status: ParentStatus,
+    /// That its accounts must have a second factor.
+    pub factor_required: Option<FactorRequirement>,
 }
 
 impl Parent {
     /// An active parent that is named by its key.
     pub fn new(id: ParentId, key: ParentKey) -> Self {
-        Self { id, name: key.0.clone(), key, status: ParentStatus::Active }
+        Self { id, name: key.0.clone(), key, status: ParentStatus::Active, factor_required: None }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
 use crate::id::{AccountId, RoleId};
+use crate::policy::FactorRequirement;
 
 /// The prefix of roles that mean something to this library itself.
 pub const RESERVED_PREFIX: &str = "iam:";
@@ -25,12 +26,14 @@ pub struct Role {
     pub name: RoleName,
     /// For people.
     pub description: String,
+    /// That who holds it must have a second factor.
+    pub factor_required: Option<FactorRequirement>,
 }
 
 impl Role {
     /// A role without a description.
     pub fn new(id: RoleId, name: RoleName) -> Self {
-        Self { id, name, description: String::new() }
+        Self { id, name, description: String::new(), factor_required: None }
     }
 }
 

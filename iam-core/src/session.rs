@@ -7,9 +7,15 @@ use crate::clock::Timestamp;
 use crate::guard::Principal;
 use crate::id::{AccountId, ParentId, SessionId};
 use crate::meta::Client;
+use crate::mfa::FactorKind;
 use crate::parent::{ParentKey, ParentStatus};
+use crate::policy::{FactorPolicy, FactorRequirement};
 use crate::role::RoleName;
+use crate::step_up::Grant;
 use crate::token::TokenHash;
+
+/// In a session's `amr`: the browser was trusted, so that no second factor was asked for. (RFC 8176 has no value for that.)
+pub(crate) const TRUSTED_DEVICE_AMR: &str = "trusted_device";
 
 /// How far a sign-in has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,6 +188,8 @@ pub struct Renewal {
     pub authenticated_at: Option<Timestamp>,
     /// When a second factor was proved, if that is what was.
     pub second_factor_at: Option<Timestamp>,
+    /// The factors that were proved in the session by now; without it, those are not written anew.
+    pub factors: Option<Vec<FactorKind>>,
     /// When. It is noted as the session's use.
     pub at: Timestamp,
 }
@@ -242,10 +250,29 @@ pub struct SessionRecord {
     pub account_status: AccountStatus,
     /// The account's version now.
     pub account_auth_version: AuthVersion,
+    /// When the account was made.
+    pub account_created_at: Timestamp,
     /// The account's parent.
     pub parent: Option<ParentOfAccount>,
-    /// The roles that the account was granted, and until when each counts.
-    pub roles: Vec<(RoleName, Option<Timestamp>)>,
+    /// The roles that the account was granted.
+    pub roles: Vec<RoleOfAccount>,
+    /// The factors that were proved in the session; nothing, if that was not written down.
+    pub factors: Option<Vec<FactorKind>>,
+    /// What was proved in the session for a purpose, lately, and was not used up.
+    pub grants: Vec<Grant>,
+}
+
+/// A role that an account was granted, as a session sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleOfAccount {
+    /// The role's name.
+    pub name: RoleName,
+    /// Since when the account holds it.
+    pub granted_at: Timestamp,
+    /// Until when it counts.
+    pub expires_at: Option<Timestamp>,
+    /// That its holders must have a second factor.
+    pub factor_required: Option<FactorRequirement>,
 }
 
 /// The parent of an account, as a session sees it.
@@ -257,6 +284,8 @@ pub struct ParentOfAccount {
     pub key: ParentKey,
     /// Whether its accounts may be used.
     pub status: ParentStatus,
+    /// That its accounts must have a second factor.
+    pub factor_required: Option<FactorRequirement>,
 }
 
 /// Somebody whose password was right and whose second factor is due. They are nobody yet.
@@ -293,8 +322,9 @@ fn age_counts_from(authenticated_at: Timestamp, second_factor_at: Option<Timesta
 /// What a session is worth at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Standing {
-    /// Signed in. `touch`: its use should be written down now.
-    Active { principal: Principal, touch: bool },
+    /// Signed in. `touch`: its use should be written down now. `factor_due`: a second factor is required, was not proved in this
+    /// session, and the time to set one up is over.
+    Active { principal: Principal, touch: bool, factor_due: bool },
     /// The second factor is still due.
     Pending(Pending),
     /// It has just run out; nobody has written that down yet.
@@ -310,6 +340,7 @@ impl SessionRecord {
     pub(crate) fn standing(
         self,
         policy: &SessionPolicy,
+        factors: &FactorPolicy,
         pending_lifetime: Duration,
         now: Timestamp,
     ) -> Standing {
@@ -348,12 +379,16 @@ impl SessionRecord {
         }
         let due = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
         let touch = due && now > self.last_seen_at;
-        let roles = self
-            .roles
-            .into_iter()
-            .filter(|(_, expires_at)| expires_at.is_none_or(|expires_at| now < expires_at))
-            .map(|(name, _)| name)
-            .collect();
+        let factor_due_at = self.factor_due_at(now).filter(|_| !self.has_required_factor(factors));
+        let parent_id = self.parent.as_ref().map(|parent| parent.id);
+        // Somebody else's grant, or one from before a change of what decides, counts for nothing.
+        let is_own = |grant: &Grant| {
+            grant.account == self.account
+                && grant.parent == parent_id
+                && grant.auth_version == self.auth_version
+        };
+        let grants = self.grants.into_iter().filter(is_own).collect();
+        let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
         let principal = Principal {
             account: self.account,
             username: self.username,
@@ -366,12 +401,49 @@ impl SessionRecord {
             authenticated_at: self.authenticated_at,
             second_factor_at: self.second_factor_at,
             amr: self.amr,
+            factors: self.factors.unwrap_or_default(),
+            factor_due_at,
+            grants,
+            as_of: now,
         };
-        Standing::Active { principal, touch }
+        Standing::Active { principal, touch, factor_due: factor_due_at.is_some_and(|due_at| now >= due_at) }
+    }
+
+    /// When the account must have a second factor at the latest, if it must at all.
+    fn factor_due_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
+        let by_parent = by_parent.map(|required| required.due_at(self.account_created_at));
+        let by_role = self
+            .roles
+            .iter()
+            .filter(|role| role.counts(now))
+            .filter_map(|role| role.factor_required.map(|required| required.due_at(role.granted_at)));
+        by_parent.into_iter().chain(by_role).min()
+    }
+
+    /// Whether a factor was proved in this session that satisfies a requirement.
+    fn has_required_factor(&self, policy: &FactorPolicy) -> bool {
+        // A browser that is trusted stands in for the factor that was proved on it.
+        let by_device = self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
+        by_device
+            || match &self.factors {
+                // A code of the list stands in for whichever was lost.
+                Some(proved) => proved
+                    .iter()
+                    .any(|kind| *kind == FactorKind::RecoveryCode || policy.sign_in.contains(kind)),
+                // Proved before it was written down which.
+                None => self.second_factor_at.is_some(),
+            }
     }
 
     fn was_touched(&self) -> bool {
         self.last_seen_at > self.login_at
+    }
+}
+
+impl RoleOfAccount {
+    fn counts(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|expires_at| now < expires_at)
     }
 }
 
@@ -400,13 +472,29 @@ mod tests {
             external_id: None,
             account_status: AccountStatus::Active,
             account_auth_version: AuthVersion::FIRST,
+            account_created_at: LOGIN,
             parent: None,
             roles: vec![],
+            factors: None,
+            grants: vec![],
+        }
+    }
+
+    fn standing(record: SessionRecord, now: Timestamp) -> Standing {
+        record.standing(&SessionPolicy::default(), &FactorPolicy::default(), PENDING, now)
+    }
+
+    fn role(expires_at: Option<Timestamp>, factor_required: Option<FactorRequirement>) -> RoleOfAccount {
+        RoleOfAccount {
+            name: RoleName::parse("admin").unwrap(),
+            granted_at: LOGIN,
+            expires_at,
+            factor_required,
         }
     }
 
     fn is_active(record: SessionRecord, now: Timestamp) -> bool {
-        matches!(record.standing(&SessionPolicy::default(), PENDING, now), Standing::Active { .. })
+        matches!(standing(record, now), Standing::Active { .. })
     }
 
     fn after(secs: u64) -> Timestamp {
@@ -419,19 +507,15 @@ mod tests {
         assert!(!is_active(record(), after(1800)));
         let busy = |secs| SessionRecord { last_seen_at: after(secs), ..record() };
         assert!(is_active(busy(43_190), after(43_199)));
-        assert!(matches!(
-            busy(43_190).standing(&SessionPolicy::default(), PENDING, after(43_200)),
-            Standing::RanOut(EndReason::Expired)
-        ));
+        assert!(matches!(standing(busy(43_190), after(43_200)), Standing::RanOut(EndReason::Expired)));
     }
 
     #[test]
     fn a_second_factor_is_due_for_ten_minutes_and_accepted_by_no_guard() {
         let pending = || SessionRecord { state: SessionState::PendingSecondFactor, ..record() };
-        let standing = |secs| pending().standing(&SessionPolicy::default(), PENDING, after(secs));
-        assert!(matches!(standing(0), Standing::Pending(_)));
-        assert!(matches!(standing(599), Standing::Pending(_)));
-        assert!(matches!(standing(600), Standing::RanOut(EndReason::Expired)));
+        assert!(matches!(standing(pending(), after(0)), Standing::Pending(_)));
+        assert!(matches!(standing(pending(), after(599)), Standing::Pending(_)));
+        assert!(matches!(standing(pending(), after(600)), Standing::RanOut(EndReason::Expired)));
     }
 
     #[test]
@@ -453,6 +537,7 @@ mod tests {
                 id: ParentId::from_bytes([3; 16]),
                 key: ParentKey::parse("acme").unwrap(),
                 status,
+                factor_required: None,
             })
         };
         assert!(is_active(SessionRecord { parent: parent(ParentStatus::Active), ..record() }, LOGIN));
@@ -470,16 +555,77 @@ mod tests {
 
     #[test]
     fn a_grant_ends_on_time() {
-        let record =
-            SessionRecord { roles: vec![(RoleName::parse("admin").unwrap(), Some(after(60)))], ..record() };
+        let record = SessionRecord { roles: vec![role(Some(after(60)), None)], ..record() };
         for (secs, held) in [(59, 1), (60, 0)] {
-            let Standing::Active { principal, .. } =
-                record.clone().standing(&SessionPolicy::default(), PENDING, after(secs))
-            else {
+            let Standing::Active { principal, .. } = standing(record.clone(), after(secs)) else {
                 panic!("not active")
             };
             assert_eq!(principal.roles().count(), held);
         }
+    }
+
+    #[test]
+    fn a_required_factor_is_due_after_the_grace_unless_it_was_proved() {
+        let required = Some(FactorRequirement { since: LOGIN, grace: Duration::from_mins(1) });
+        let is_due = |record: SessionRecord, secs| {
+            let Standing::Active { factor_due, .. } = standing(record, after(secs)) else {
+                panic!("not active")
+            };
+            factor_due
+        };
+        let with = || SessionRecord { roles: vec![role(None, required)], ..record() };
+        assert!(!is_due(with(), 59));
+        assert!(is_due(with(), 60));
+        assert!(!is_due(record(), 60), "of nobody else");
+        let ended = SessionRecord { roles: vec![role(Some(after(30)), required)], ..record() };
+        assert!(!is_due(ended, 60), "the role is over");
+        let (totp, email) = (vec![FactorKind::Totp], vec![FactorKind::EmailOtp]);
+        assert!(!is_due(SessionRecord { factors: Some(totp), ..with() }, 60));
+        assert!(!is_due(SessionRecord { factors: Some(vec![FactorKind::RecoveryCode]), ..with() }, 60));
+        assert!(!is_due(SessionRecord { factors: Some(email.clone()), ..with() }, 60));
+        assert!(is_due(SessionRecord { factors: Some(vec![FactorKind::Password]), ..with() }, 60));
+        assert!(is_due(SessionRecord { amr: "pwd trusted".into(), ..with() }, 60));
+        assert!(!is_due(SessionRecord { amr: "pwd trusted_device".into(), ..with() }, 60));
+        assert!(
+            !is_due(SessionRecord { second_factor_at: Some(LOGIN), ..with() }, 60),
+            "of an older program"
+        );
+        let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..FactorPolicy::default() };
+        let by_mail = SessionRecord { factors: Some(email), ..with() };
+        let standing = by_mail.standing(&SessionPolicy::default(), &strict, PENDING, after(60));
+        assert!(matches!(standing, Standing::Active { factor_due: true, .. }), "not by what does not count");
+        let of_parent = ParentOfAccount {
+            id: ParentId::from_bytes([3; 16]),
+            key: ParentKey::parse("acme").unwrap(),
+            status: ParentStatus::Active,
+            factor_required: required,
+        };
+        let later = SessionRecord { parent: Some(of_parent), account_created_at: after(30), ..record() };
+        assert!(!is_due(later.clone(), 89));
+        assert!(is_due(later, 90), "who came later has the whole grace");
+    }
+
+    #[test]
+    fn grants_of_others_and_of_before_a_change_are_left_out() {
+        let grant = Grant {
+            id: crate::id::ChallengeId::from_bytes([1; 16]),
+            account: AccountId::from_bytes([2; 16]),
+            parent: None,
+            auth_version: AuthVersion::FIRST,
+            purpose: crate::step_up::Purpose::parse("payroll").unwrap(),
+            kind: FactorKind::Totp,
+            proved_at: LOGIN,
+            approval: None,
+        };
+        let left = |grant: Grant| {
+            let record = SessionRecord { grants: vec![grant], ..record() };
+            let Standing::Active { principal, .. } = standing(record, after(1)) else { panic!("not active") };
+            principal.grants.len()
+        };
+        assert_eq!(left(grant.clone()), 1);
+        assert_eq!(left(Grant { account: AccountId::from_bytes([3; 16]), ..grant.clone() }), 0);
+        assert_eq!(left(Grant { parent: Some(ParentId::from_bytes([3; 16])), ..grant.clone() }), 0);
+        assert_eq!(left(Grant { auth_version: AuthVersion::from_i64(2), ..grant }), 0);
     }
 
     proptest! {
@@ -493,7 +639,7 @@ mod tests {
             for gap in gaps {
                 now = now.plus(Duration::from_secs(gap));
                 let idle = now.since(last_use);
-                match stored.clone().standing(&policy, PENDING, now) {
+                match standing(stored.clone(), now) {
                     Standing::Active { touch, .. } => {
                         prop_assert!(idle < policy.idle + policy.touch_interval());
                         prop_assert!(now.since(LOGIN) < policy.absolute);

@@ -103,6 +103,17 @@ impl OneTimeToken {
     }
 }
 
+impl OneTimeToken {
+    /// What a store keeps of a token that is good for one account alone.
+    pub(crate) fn hash_for(&self, account: AccountId) -> TokenHash {
+        let mut hash = Sha256::new();
+        hash.update(b"one-time of account");
+        hash.update(account.as_bytes());
+        hash.update(self.0.as_ref());
+        TokenHash(hash.finalize().into())
+    }
+}
+
 impl fmt::Debug for OneTimeToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OneTimeToken(..)")
@@ -115,6 +126,8 @@ impl fmt::Debug for OneTimeToken {
 pub enum Purpose {
     /// Making the first administrator.
     Setup,
+    /// Setting up the first factor of an account that must have one.
+    Invitation,
 }
 
 impl Purpose {
@@ -122,6 +135,7 @@ impl Purpose {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Setup => "setup",
+            Self::Invitation => "invitation",
         }
     }
 }

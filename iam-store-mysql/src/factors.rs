@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
-use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
 use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use time::PrimitiveDateTime;
@@ -63,6 +63,7 @@ struct ChallengeRow {
     kind: String,
     method_id: Option<Vec<u8>>,
     answer: Option<Vec<u8>>,
+    approval: Option<Vec<u8>>,
     sends: u32,
     tries: u32,
     created_at: PrimitiveDateTime,
@@ -81,7 +82,7 @@ pub(crate) async fn open_challenges(
     let find = || {
         all(sqlx::query_as!(
             ChallengeRow,
-            r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.sends, c.tries, c.created_at,
+            r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
                 c.expires_at, c.consumed_at, c.replaced_at,
                 (SELECT o.state FROM iam_outbox o FORCE INDEX (iam_outbox_challenge) WHERE o.challenge_id = c.id
                  ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS "delivery?"
@@ -104,7 +105,6 @@ pub(crate) async fn open_challenges(
 
 fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
     let column = |name| Column("iam_mfa_challenge", name);
-    let answer = |bytes: Vec<u8>| bytes.try_into().map_err(|_| column("answer").corrupt());
     Ok(Challenge {
         new: NewChallenge {
             id: ChallengeId::from_bytes(column("id").id(&row.id)?),
@@ -113,7 +113,9 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
             purpose: column("purpose").parsed(row.purpose, ChallengePurpose::parse)?,
             kind: column("kind").parsed(row.kind, FactorKind::parse)?,
             method: column("method_id").maybe_id(row.method_id.as_deref())?.map(MethodId::from_bytes),
-            answer: row.answer.map(answer).transpose()?,
+            answer: column("answer").maybe_digest(row.answer.as_deref())?,
+            approval: column("approval").maybe_digest(row.approval.as_deref())?,
+            tries: 0,
             sends: row.sends,
             created_at: timestamp(row.created_at),
             expires_at: timestamp(row.expires_at),
@@ -124,6 +126,27 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
     })
 }
 
+pub(crate) async fn asked_last(
+    connections: &Connections,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<Option<Challenge>, StoreError> {
+    let find = || {
+        optional(sqlx::query_as!(
+            ChallengeRow,
+            r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at,
+                consumed_at, replaced_at, NULL AS "delivery?: String"
+            FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
+            WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND consumed_at IS NULL AND replaced_at IS NULL
+                AND expires_at > ?
+            ORDER BY created_at DESC, id DESC LIMIT 1"#,
+            &session.as_bytes()[..],
+            utc(now)
+        ))
+    };
+    connections.read(find).await?.map(challenge).transpose()
+}
+
 pub(crate) async fn proved(
     connections: &Connections,
     session: SessionId,
@@ -131,7 +154,7 @@ pub(crate) async fn proved(
     let find = || {
         all(sqlx::query!(
             r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
-               WHERE session_id = ? AND consumed_at IS NOT NULL GROUP BY kind"#,
+               WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind"#,
             &session.as_bytes()[..]
         ))
     };
@@ -344,8 +367,8 @@ impl<L: Link> Challenges for Work<L> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_mfa_challenge
-                    (id, account_id, session_id, purpose, kind, method_id, answer, sends, created_at, expires_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 &challenge.id.as_bytes()[..],
                 &challenge.account.as_bytes()[..],
                 &challenge.session.as_bytes()[..],
@@ -353,7 +376,9 @@ impl<L: Link> Challenges for Work<L> {
                 challenge.kind.as_str(),
                 method.clone(),
                 challenge.answer.map(Vec::from),
+                challenge.approval.map(Vec::from),
                 challenge.sends,
+                challenge.tries,
                 utc(challenge.created_at),
                 utc(challenge.expires_at)
             ))
@@ -373,8 +398,8 @@ impl<L: Link> Challenges for Work<L> {
         let find = || {
             optional(sqlx::query_as!(
                 ChallengeRow,
-                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, sends, tries, created_at, expires_at,
-                    consumed_at, replaced_at, NULL AS "delivery?: String"
+                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at,
+                    expires_at, consumed_at, replaced_at, NULL AS "delivery?: String"
                 FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
                 WHERE session_id = ? AND purpose = ? AND kind = ? AND (? IS NULL OR method_id = ?)
                     AND consumed_at IS NULL AND replaced_at IS NULL
@@ -406,18 +431,45 @@ impl<L: Link> Challenges for Work<L> {
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
+        grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let consume = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id)
+                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id),
+                    auth_version = ?, parent_id = ?, approval = ?
                  WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
                 utc(now),
                 method.map(|id| id.as_bytes().to_vec()),
+                grant.map(|terms| terms.auth_version.as_i64()),
+                grant.and_then(|terms| terms.parent).map(|id| id.as_bytes().to_vec()),
+                grant.and_then(|terms| terms.approval).map(Vec::from),
                 &id.as_bytes()[..]
             ))
         };
         Ok(self.0.write(consume).await? == 1)
+    }
+
+    async fn use_grant(
+        &mut self,
+        id: ChallengeId,
+        session: SessionId,
+        proved_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let use_up = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge FORCE INDEX (PRIMARY) SET used_at = ?
+                 WHERE id = ? AND session_id = ? AND auth_version IS NOT NULL AND consumed_at > ? AND used_at IS NULL
+                   AND EXISTS (SELECT 1 FROM iam_auth_session s WHERE s.id = ? AND s.ended_at IS NULL)",
+                utc(now),
+                &id.as_bytes()[..],
+                &session.as_bytes()[..],
+                utc(proved_after),
+                &session.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(use_up).await? == 1)
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -66,6 +66,7 @@ mod audit;
 mod connection;
 mod error;
 mod factors;
+mod interrupted;
 mod keys;
 mod limits;
 mod migrate;
@@ -79,6 +80,7 @@ mod sealed;
 mod server;
 mod sessions;
 mod store;
+mod trusted_devices;
 mod unit;
 
 pub use store::MySqlStore;

@@ -4,30 +4,45 @@ use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::ParentId;
 use iam_core::parent::{Parent, ParentKey, ParentStatus};
+use iam_core::policy::FactorRequirement;
 use iam_core::store::{Insert, Parents, StoreError};
 
 use crate::connection::{Connections, Link, execute, optional};
-use crate::rows::{Column, utc};
+use crate::rows::{Column, grace_seconds, utc};
 use crate::unit::Work;
 
 pub(crate) async fn by_id(connections: &Connections, id: ParentId) -> Result<Option<Parent>, StoreError> {
     let bytes = &id.as_bytes()[..];
-    let find = || optional(sqlx::query!("SELECT `key`, name, status FROM iam_parent WHERE id = ?", bytes));
+    let find = || {
+        optional(sqlx::query!(
+            "SELECT `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
+            bytes
+        ))
+    };
     let Some(row) = connections.read(find).await? else { return Ok(None) };
     let key = Column("iam_parent", "key").parsed(row.key, |key| ParentKey::parse(key).ok())?;
     let mut parent = Parent::new(id, key);
     parent.name = row.name;
     parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+    parent.factor_required =
+        Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
     Ok(Some(parent))
 }
 
 pub(crate) async fn by_key(connections: &Connections, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
     let bytes = key.as_str().as_bytes();
-    let find = || optional(sqlx::query!("SELECT id, name, status FROM iam_parent WHERE `key` = ?", bytes));
+    let find = || {
+        optional(sqlx::query!(
+            "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE `key` = ?",
+            bytes
+        ))
+    };
     let Some(row) = connections.read(find).await? else { return Ok(None) };
     let mut parent = Parent::new(ParentId::from_bytes(Column("iam_parent", "id").id(&row.id)?), key.clone());
     parent.name = row.name;
     parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+    parent.factor_required =
+        Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
     Ok(Some(parent))
 }
 
@@ -62,6 +77,28 @@ impl<L: Link> Parents for Work<L> {
                 utc(now),
                 &id.as_bytes()[..],
                 from.as_str()
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
+    }
+
+    async fn set_factor_requirement(
+        &mut self,
+        id: ParentId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_parent SET factor_required_at = ?, factor_grace = ?, updated_at = ?
+                 WHERE id = ? AND factor_required_at <=> ? AND factor_grace <=> ?",
+                to.map(|to| utc(to.since)),
+                to.map(grace_seconds),
+                utc(now),
+                &id.as_bytes()[..],
+                from.map(|from| utc(from.since)),
+                from.map(grace_seconds)
             ))
         };
         Ok(self.0.write(set).await? == 1)

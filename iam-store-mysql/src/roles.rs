@@ -3,19 +3,27 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, RoleId};
+use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::store::{Insert, Roles, StoreError};
 
 use crate::connection::{Connections, Link, execute, optional};
-use crate::rows::{Column, utc};
+use crate::rows::{Column, grace_seconds, utc};
 use crate::unit::Work;
 
 pub(crate) async fn by_name(connections: &Connections, name: &RoleName) -> Result<Option<Role>, StoreError> {
     let bytes = name.as_str().as_bytes();
-    let find = || optional(sqlx::query!("SELECT id, description FROM iam_role WHERE name = ?", bytes));
+    let find = || {
+        optional(sqlx::query!(
+            "SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
+            bytes
+        ))
+    };
     let Some(row) = connections.read(find).await? else { return Ok(None) };
     let mut role = Role::new(RoleId::from_bytes(Column("iam_role", "id").id(&row.id)?), name.clone());
     role.description = row.description;
+    role.factor_required =
+        Column("iam_role", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
     Ok(Some(role))
 }
 
@@ -85,6 +93,26 @@ impl<L: Link> Roles for Work<L> {
             ))
         };
         Ok(self.0.write(revoke).await? == 1)
+    }
+
+    async fn set_factor_requirement(
+        &mut self,
+        id: RoleId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
+    ) -> Result<bool, StoreError> {
+        let set = || {
+            execute(sqlx::query!(
+                "UPDATE iam_role SET factor_required_at = ?, factor_grace = ?
+                 WHERE id = ? AND factor_required_at <=> ? AND factor_grace <=> ?",
+                to.map(|to| utc(to.since)),
+                to.map(grace_seconds),
+                &id.as_bytes()[..],
+                from.map(|from| utc(from.since)),
+                from.map(grace_seconds)
+            ))
+        };
+        Ok(self.0.write(set).await? == 1)
     }
 
     async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError> {

@@ -1,6 +1,9 @@
 //! Between columns and the family's types. What can't be read is named, and is nobody's panic.
 
+use std::time::Duration;
+
 use iam_core::clock::Timestamp;
+use iam_core::policy::FactorRequirement;
 use iam_core::store::StoreError;
 use time::macros::datetime;
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -25,6 +28,11 @@ pub(crate) fn timestamp(time: PrimitiveDateTime) -> Timestamp {
     Timestamp::from_micros(i64::try_from(nanos.div_euclid(1000)).unwrap_or(i64::MAX))
 }
 
+/// A grace period as it is kept.
+pub(crate) fn grace_seconds(requirement: FactorRequirement) -> i64 {
+    i64::try_from(requirement.grace.as_secs()).unwrap_or(i64::MAX)
+}
+
 /// The place that errors name.
 #[derive(Clone, Copy)]
 pub(crate) struct Column(pub(crate) &'static str, pub(crate) &'static str);
@@ -40,6 +48,21 @@ impl Column {
 
     pub(crate) fn maybe_id(self, bytes: Option<&[u8]>) -> Result<Option<[u8; 16]>, StoreError> {
         bytes.map(|bytes| self.id(bytes)).transpose()
+    }
+
+    pub(crate) fn maybe_digest(self, bytes: Option<&[u8]>) -> Result<Option<[u8; 32]>, StoreError> {
+        bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt())).transpose()
+    }
+
+    /// That a second factor is required, which takes two columns; this is the one of its grace.
+    pub(crate) fn requirement(
+        self,
+        since: Option<PrimitiveDateTime>,
+        grace: Option<i64>,
+    ) -> Result<Option<FactorRequirement>, StoreError> {
+        let Some(since) = since else { return Ok(None) };
+        let seconds = u64::try_from(grace.unwrap_or(0)).map_err(|_| self.corrupt())?;
+        Ok(Some(FactorRequirement { since: timestamp(since), grace: Duration::from_secs(seconds) }))
     }
 
     /// Text that is kept as bytes.

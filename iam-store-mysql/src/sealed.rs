@@ -47,6 +47,7 @@ macro_rules! columns {
 columns! {
     MethodSecret: "iam_mfa_method", value "secret", owner "account_id";
     OutboxMessage: "iam_outbox", value "sealed", owner "account_id";
+    InterruptedRequest: "iam_interrupted_request", value "sealed", owner "session_id";
 }
 
 pub(crate) async fn rows(

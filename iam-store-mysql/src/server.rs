@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 55] = [
+const PRIVILEGES: [&str; 62] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -59,6 +59,13 @@ const PRIVILEGES: [&str; 55] = [
     "EXPLAIN INSERT INTO iam_outbox (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_outbox SET id = id WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_outbox WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_interrupted_request",
+    "EXPLAIN INSERT INTO iam_interrupted_request (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_interrupted_request SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_interrupted_request WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_trusted_device",
+    "EXPLAIN INSERT INTO iam_trusted_device (id) VALUES (NULL)",
+    "EXPLAIN DELETE FROM iam_trusted_device WHERE 1 = 0",
     "EXPLAIN SELECT count FROM iam_rate_limit",
     "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_rate_limit SET count = count WHERE 1 = 0",
@@ -139,7 +146,10 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_one_time_token' AND column_name IN ('hash', 'account_id'))
                 OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret'))
                 OR (table_name = 'iam_recovery_code' AND column_name IN ('account_id', 'digest'))
-                OR (table_name = 'iam_mfa_challenge' AND column_name IN ('id', 'account_id', 'session_id', 'method_id', 'answer'))
+                OR (table_name = 'iam_mfa_challenge' AND column_name IN
+                    ('id', 'account_id', 'session_id', 'method_id', 'answer', 'parent_id', 'approval'))
+                OR (table_name = 'iam_interrupted_request' AND column_name IN ('id', 'account_id', 'session_id'))
+                OR (table_name = 'iam_trusted_device' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('id', 'account_id', 'challenge_id', 'sealed'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
                 OR (table_name = 'iam_auth_log' AND column_name IN

@@ -3,13 +3,16 @@
 use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
 use iam_core::meta::Client;
+use iam_core::mfa::FactorKind;
 use iam_core::parent::{ParentKey, ParentStatus};
 use iam_core::role::RoleName;
 use iam_core::session::{
-    EndReason, NewSession, ParentOfAccount, Renewal, SessionRecord, SessionState, SessionSummary,
+    EndReason, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState,
+    SessionSummary,
 };
+use iam_core::step_up::{Grant, Purpose};
 use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use time::PrimitiveDateTime;
@@ -33,49 +36,116 @@ struct SessionRow {
     last_seen_at: PrimitiveDateTime,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
+    factors: Option<String>,
     account_id: Vec<u8>,
     username: Vec<u8>,
     external_id: Option<Vec<u8>>,
     account_status: String,
     account_auth_version: i64,
+    account_created_at: PrimitiveDateTime,
     parent_id: Option<Vec<u8>>,
     parent_key: Option<Vec<u8>>,
     parent_status: Option<String>,
+    parent_factor_required_at: Option<PrimitiveDateTime>,
+    parent_factor_grace: Option<i64>,
     role: Option<Vec<u8>>,
+    role_granted_at: Option<PrimitiveDateTime>,
     role_expires_at: Option<PrimitiveDateTime>,
+    role_factor_required_at: Option<PrimitiveDateTime>,
+    role_factor_grace: Option<i64>,
+    grant_id: Option<Vec<u8>>,
+    grant_account_id: Option<Vec<u8>>,
+    grant_parent_id: Option<Vec<u8>>,
+    grant_auth_version: Option<i64>,
+    grant_purpose: Option<String>,
+    grant_kind: Option<String>,
+    grant_proved_at: Option<PrimitiveDateTime>,
+    grant_approval: Option<Vec<u8>>,
 }
 
-/// The guard's read: one statement, a row for each role.
+/// The guard's read: one statement, a row for each role beside each grant; there are few of both.
 pub(crate) async fn by_token(
     connections: &Connections,
     token: &TokenHash,
+    granted_after: Timestamp,
 ) -> Result<Option<SessionRecord>, StoreError> {
     let find = || {
         all(sqlx::query_as!(
             SessionRow,
             r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
-                s.ended_at, s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version, a.parent_id,
-                p.`key` AS "parent_key?", p.status AS "parent_status?", r.name AS "role?",
-                g.expires_at AS "role_expires_at?"
+                s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
+                a.auth_version AS account_auth_version, a.created_at AS account_created_at, a.parent_id,
+                p.`key` AS "parent_key?", p.status AS "parent_status?",
+                p.factor_required_at AS "parent_factor_required_at?", p.factor_grace AS "parent_factor_grace?",
+                r.name AS "role?", g.granted_at AS "role_granted_at?", g.expires_at AS "role_expires_at?",
+                r.factor_required_at AS "role_factor_required_at?", r.factor_grace AS "role_factor_grace?",
+                c.id AS "grant_id?", c.account_id AS "grant_account_id?", c.parent_id AS "grant_parent_id?",
+                c.auth_version AS "grant_auth_version?", c.purpose AS "grant_purpose?", c.kind AS "grant_kind?",
+                c.consumed_at AS "grant_proved_at?", c.approval AS "grant_approval?"
             FROM iam_auth_session s
             JOIN iam_user_account a ON a.id = s.account_id
             LEFT JOIN iam_parent p ON p.id = a.parent_id
             LEFT JOIN iam_user_role g ON g.account_id = a.id
             LEFT JOIN iam_role r ON r.id = g.role_id
+            LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_session)
+                ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?
             WHERE s.token_hash = ?"#,
+            utc(granted_after),
             &token.as_bytes()[..]
         ))
     };
-    let mut rows = connections.read(find).await?;
-    let mut roles = Vec::new();
-    for row in &mut rows {
-        if let Some(name) = row.role.take() {
-            let name = Column("iam_role", "name").parsed(name, |name| RoleName::parse(name).ok())?;
-            roles.push((name, row.role_expires_at.map(timestamp)));
+    let rows = connections.read(find).await?;
+    let (mut roles, mut grants) = (Vec::new(), Vec::new());
+    for row in &rows {
+        if let Some(role) = role(row)?
+            && !roles.contains(&role)
+        {
+            roles.push(role);
+        }
+        if let Some(grant) = grant(row)?
+            && !grants.contains(&grant)
+        {
+            grants.push(grant);
         }
     }
     let record = rows.into_iter().next().map(record).transpose()?;
-    Ok(record.map(|record| SessionRecord { roles, ..record }))
+    Ok(record.map(|record| SessionRecord { roles, grants, ..record }))
+}
+
+fn role(row: &SessionRow) -> Result<Option<RoleOfAccount>, StoreError> {
+    let Some(name) = &row.role else { return Ok(None) };
+    let granted_at = row.role_granted_at.ok_or_else(|| Column("iam_user_role", "granted_at").corrupt())?;
+    Ok(Some(RoleOfAccount {
+        name: Column("iam_role", "name").parsed(name, |name| RoleName::parse(name).ok())?,
+        granted_at: timestamp(granted_at),
+        expires_at: row.role_expires_at.map(timestamp),
+        factor_required: Column("iam_role", "factor_grace")
+            .requirement(row.role_factor_required_at, row.role_factor_grace)?,
+    }))
+}
+
+/// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
+fn grant(row: &SessionRow) -> Result<Option<Grant>, StoreError> {
+    let column = |name| Column("iam_mfa_challenge", name);
+    let Some(id) = column("id").maybe_id(row.grant_id.as_deref())? else { return Ok(None) };
+    let purpose = row.grant_purpose.as_deref().and_then(Purpose::parse);
+    let kind = row.grant_kind.as_deref().and_then(FactorKind::parse);
+    let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
+    let (Some(account), Some(version), Some(proved_at)) =
+        (&row.grant_account_id, row.grant_auth_version, row.grant_proved_at)
+    else {
+        return Err(column("consumed_at").corrupt());
+    };
+    Ok(Some(Grant {
+        id: ChallengeId::from_bytes(id),
+        account: AccountId::from_bytes(column("account_id").id(account)?),
+        parent: column("parent_id").maybe_id(row.grant_parent_id.as_deref())?.map(ParentId::from_bytes),
+        auth_version: AuthVersion::from_i64(version),
+        purpose,
+        kind,
+        proved_at: timestamp(proved_at),
+        approval: column("approval").maybe_digest(row.grant_approval.as_deref())?,
+    }))
 }
 
 fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
@@ -103,8 +173,11 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
             .transpose()?,
         account_status: account("status").parsed(row.account_status, AccountStatus::parse)?,
         account_auth_version: AuthVersion::from_i64(row.account_auth_version),
+        account_created_at: timestamp(row.account_created_at),
         parent,
         roles: Vec::new(),
+        factors: row.factors.as_deref().map(FactorKind::parse_list),
+        grants: Vec::new(),
     })
 }
 
@@ -117,6 +190,8 @@ fn parent(row: &SessionRow) -> Result<Option<ParentOfAccount>, StoreError> {
         id: ParentId::from_bytes(id),
         key: parent("key").parsed(key, |key| ParentKey::parse(key).ok())?,
         status: parent("status").parsed(status, ParentStatus::parse)?,
+        factor_required: parent("factor_grace")
+            .requirement(row.parent_factor_required_at, row.parent_factor_grace)?,
     }))
 }
 
@@ -251,7 +326,7 @@ impl<L: Link> Sessions for Work<L> {
             execute(sqlx::query!(
                 "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
                     authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
-                    last_seen_at = GREATEST(last_seen_at, ?)
+                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors)
                  WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
                 &renewal.token.as_bytes()[..],
                 renewal.state.as_str(),
@@ -260,6 +335,7 @@ impl<L: Link> Sessions for Work<L> {
                 renewal.authenticated_at.map(utc),
                 renewal.second_factor_at.map(utc),
                 utc(renewal.at),
+                renewal.factors.as_deref().map(FactorKind::list),
                 &id.as_bytes()[..],
                 &old.as_bytes()[..],
                 renewal.from_state.as_str(),

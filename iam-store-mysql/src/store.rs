@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
+use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
+use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -24,7 +25,10 @@ use sqlx::{Connection, Executor, MySqlConnection};
 
 use crate::connection::{Connections, STATEMENT};
 use crate::unit::Work;
-use crate::{accounts, audit, factors, migrate, options, outbox, parents, roles, sealed, server, sessions};
+use crate::{
+    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, server,
+    sessions, trusted_devices,
+};
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
 const CONNECTIONS: u32 = 10;
@@ -171,8 +175,12 @@ impl Store for MySqlStore {
         Ok(readiness)
     }
 
-    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
-        sessions::by_token(&self.connections, token).await
+    async fn session(
+        &self,
+        token: &TokenHash,
+        granted_after: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        sessions::by_token(&self.connections, token, granted_after).await
     }
 
     async fn touch_session(
@@ -203,6 +211,29 @@ impl Store for MySqlStore {
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
         factors::open_challenges(&self.connections, session, purpose).await
+    }
+
+    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        factors::asked_last(&self.connections, session, now).await
+    }
+
+    async fn interrupted(
+        &self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError> {
+        interrupted::by_id(&self.connections, id, session, now).await
+    }
+
+    async fn is_trusted_device(
+        &self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        trusted_devices::is_trusted(&self.connections, token, account, auth_version, now).await
     }
 
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, Challenges, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports,
-    RecoveryCodes, Roles, SealedValues, Sessions, StoreError, UnitOfWork,
+    Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -41,6 +41,14 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn challenges(&mut self) -> &mut dyn Challenges {
+        self
+    }
+
+    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
+        self
+    }
+
+    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
         self
     }
 

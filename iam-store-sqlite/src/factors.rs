@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
-use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
 use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use sqlx::SqlitePool;
@@ -21,10 +21,10 @@ const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_i
 
 /// Each with the latest message that carries its code.
 const PROVED: &str = "SELECT kind, max(consumed_at) AS proved_at FROM iam_mfa_challenge
-    WHERE session_id = ? AND consumed_at IS NOT NULL GROUP BY kind";
+    WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind";
 
 const OPEN_CHALLENGES: &str =
-    "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.sends, c.tries, c.created_at,
+    "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
         c.expires_at, c.consumed_at, c.replaced_at,
         (SELECT o.state FROM iam_outbox o WHERE o.challenge_id = c.id ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS state
     FROM iam_mfa_challenge c
@@ -33,11 +33,18 @@ const OPEN_CHALLENGES: &str =
 
 /// ?1 session, ?2 purpose, ?3 kind, ?4 method or nothing.
 const OPEN: &str =
-    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, sends, tries, created_at, expires_at, consumed_at,
+    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at, consumed_at,
         replaced_at
     FROM iam_mfa_challenge
     WHERE session_id = ?1 AND purpose = ?2 AND kind = ?3 AND (?4 IS NULL OR method_id = ?4)
         AND consumed_at IS NULL AND replaced_at IS NULL
+    ORDER BY created_at DESC, id DESC LIMIT 1";
+
+const ASKED_LAST: &str =
+    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at, consumed_at,
+        replaced_at
+    FROM iam_mfa_challenge
+    WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?
     ORDER BY created_at DESC, id DESC LIMIT 1";
 
 const PURGE_UNCONFIRMED: &str = "DELETE FROM iam_mfa_method WHERE id IN
@@ -88,6 +95,16 @@ pub(crate) async fn open_challenges(
         .collect()
 }
 
+pub(crate) async fn asked_last(
+    pool: &SqlitePool,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<Option<Challenge>, StoreError> {
+    let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(now.as_micros());
+    let row = query.fetch_optional(pool).await.map_err(failed)?;
+    row.as_ref().map(challenge).transpose()
+}
+
 pub(crate) async fn proved(
     pool: &SqlitePool,
     session: SessionId,
@@ -112,10 +129,9 @@ fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
             purpose: columns.parsed("purpose", ChallengePurpose::parse)?,
             kind: columns.parsed("kind", FactorKind::parse)?,
             method: columns.maybe_id("method_id")?.map(MethodId::from_bytes),
-            answer: columns
-                .maybe_bytes("answer")?
-                .map(|bytes| bytes.try_into().map_err(|_| columns.corrupt("answer")))
-                .transpose()?,
+            answer: columns.maybe_digest("answer")?,
+            approval: columns.maybe_digest("approval")?,
+            tries: 0,
             sends: columns.count("sends")?,
             created_at: columns.time("created_at")?,
             expires_at: columns.time("expires_at")?,
@@ -316,8 +332,8 @@ impl<C: Link> Challenges for Work<C> {
         .map_err(failed)?;
         sqlx::query(
             "INSERT INTO iam_mfa_challenge
-                (id, account_id, session_id, purpose, kind, method_id, answer, sends, created_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&challenge.id.as_bytes()[..])
         .bind(&challenge.account.as_bytes()[..])
@@ -326,7 +342,9 @@ impl<C: Link> Challenges for Work<C> {
         .bind(challenge.kind.as_str())
         .bind(method)
         .bind(challenge.answer.as_ref().map(|answer| &answer[..]))
+        .bind(challenge.approval.as_ref().map(|approval| &approval[..]))
         .bind(i64::from(challenge.sends))
+        .bind(i64::from(challenge.tries))
         .bind(challenge.created_at.as_micros())
         .bind(challenge.expires_at.as_micros())
         .execute(self.connection())
@@ -371,15 +389,42 @@ impl<C: Link> Challenges for Work<C> {
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
+        grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id)
+            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id),
+                auth_version = ?, parent_id = ?, approval = ?
              WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
         )
         .bind(now.as_micros())
         .bind(method.map(|id| id.as_bytes().to_vec()))
+        .bind(grant.map(|terms| terms.auth_version.as_i64()))
+        .bind(grant.and_then(|terms| terms.parent).map(|id| id.as_bytes().to_vec()))
+        .bind(grant.and_then(|terms| terms.approval).map(|approval| approval.to_vec()))
         .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn use_grant(
+        &mut self,
+        id: ChallengeId,
+        session: SessionId,
+        proved_after: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_challenge SET used_at = ?1
+             WHERE id = ?2 AND session_id = ?3 AND auth_version IS NOT NULL AND consumed_at > ?4 AND used_at IS NULL
+               AND EXISTS (SELECT 1 FROM iam_auth_session s WHERE s.id = ?3 AND s.ended_at IS NULL)",
+        )
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(&session.as_bytes()[..])
+        .bind(proved_after.as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -399,7 +444,7 @@ impl<C: Link> Challenges for Work<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNCONFIRMED};
+    use super::{ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNCONFIRMED};
     use crate::store::plans::assert_by_index;
 
     #[tokio::test]
@@ -409,6 +454,7 @@ mod tests {
             (CODES_LEFT, &["PRIMARY KEY"]),
             (OPEN_CHALLENGES, &["iam_mfa_challenge_session", "iam_outbox_challenge"]),
             (OPEN, &["iam_mfa_challenge_session"]),
+            (ASKED_LAST, &["iam_mfa_challenge_session"]),
             (PURGE_UNCONFIRMED, &["iam_mfa_method_unconfirmed"]),
             (PURGE, &["iam_mfa_challenge_expiry"]),
         ])

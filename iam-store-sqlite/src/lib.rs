@@ -17,6 +17,7 @@ mod accounts;
 mod audit;
 mod error;
 mod factors;
+mod interrupted;
 mod keys;
 mod limits;
 mod one_time;
@@ -27,6 +28,7 @@ mod rows;
 mod sealed;
 mod sessions;
 mod store;
+mod trusted_devices;
 mod unit;
 
 pub use store::SqliteStore;

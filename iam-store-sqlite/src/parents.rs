@@ -4,30 +4,39 @@ use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::ParentId;
 use iam_core::parent::{Parent, ParentKey, ParentStatus};
+use iam_core::policy::FactorRequirement;
 use iam_core::store::{Insert, Parents, StoreError};
 use sqlx::SqlitePool;
 
 use crate::error::failed;
-use crate::rows::Columns;
+use crate::rows::{Columns, grace_seconds};
 use crate::unit::{Link, Work};
 
 pub(crate) async fn by_id(pool: &SqlitePool, id: ParentId) -> Result<Option<Parent>, StoreError> {
-    let query = sqlx::query("SELECT key, name, status FROM iam_parent WHERE id = ?").bind(&id.as_bytes()[..]);
+    let query = sqlx::query(
+        "SELECT key, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
+    )
+    .bind(&id.as_bytes()[..]);
     let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
     let columns = Columns { table: "iam_parent", row: &row };
     let mut parent = Parent::new(id, columns.parsed("key", |key| ParentKey::parse(key).ok())?);
     parent.name = columns.text("name")?;
     parent.status = columns.parsed("status", ParentStatus::parse)?;
+    parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
     Ok(Some(parent))
 }
 
 pub(crate) async fn by_key(pool: &SqlitePool, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-    let query = sqlx::query("SELECT id, name, status FROM iam_parent WHERE key = ?").bind(key.as_str());
+    let query = sqlx::query(
+        "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE key = ?",
+    )
+    .bind(key.as_str());
     let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
     let columns = Columns { table: "iam_parent", row: &row };
     let mut parent = Parent::new(ParentId::from_bytes(columns.id("id")?), key.clone());
     parent.name = columns.text("name")?;
     parent.status = columns.parsed("status", ParentStatus::parse)?;
+    parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
     Ok(Some(parent))
 }
 
@@ -66,6 +75,29 @@ impl<C: Link> Parents for Work<C> {
                 .execute(self.connection())
                 .await
                 .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn set_factor_requirement(
+        &mut self,
+        id: ParentId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_parent SET factor_required_at = ?, factor_grace = ?, updated_at = ?
+             WHERE id = ? AND factor_required_at IS ? AND factor_grace IS ?",
+        )
+        .bind(to.map(|to| to.since.as_micros()))
+        .bind(to.map(grace_seconds))
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(from.map(|from| from.since.as_micros()))
+        .bind(from.map(grace_seconds))
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
         Ok(done.rows_affected() == 1)
     }
 }

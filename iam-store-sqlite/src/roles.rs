@@ -3,20 +3,24 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, RoleId};
+use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::store::{Insert, Roles, StoreError};
 use sqlx::SqlitePool;
 
 use crate::error::failed;
-use crate::rows::Columns;
+use crate::rows::{Columns, grace_seconds};
 use crate::unit::{Link, Work};
 
 pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option<Role>, StoreError> {
-    let query = sqlx::query("SELECT id, description FROM iam_role WHERE name = ?").bind(name.as_str());
+    let query =
+        sqlx::query("SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?")
+            .bind(name.as_str());
     let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
     let columns = Columns { table: "iam_role", row: &row };
     let mut role = Role::new(RoleId::from_bytes(columns.id("id")?), name.clone());
     role.description = columns.text("description")?;
+    role.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
     Ok(Some(role))
 }
 
@@ -61,6 +65,27 @@ impl<C: Link> Roles for Work<C> {
             .execute(self.connection())
             .await
             .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn set_factor_requirement(
+        &mut self,
+        id: RoleId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_role SET factor_required_at = ?, factor_grace = ?
+             WHERE id = ? AND factor_required_at IS ? AND factor_grace IS ?",
+        )
+        .bind(to.map(|to| to.since.as_micros()))
+        .bind(to.map(grace_seconds))
+        .bind(&id.as_bytes()[..])
+        .bind(from.map(|from| from.since.as_micros()))
+        .bind(from.map(grace_seconds))
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
         Ok(done.rows_affected() == 1)
     }
 

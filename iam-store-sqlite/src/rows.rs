@@ -1,6 +1,9 @@
 //! Reading columns. What can't be read is named, and is nobody's panic.
 
+use std::time::Duration;
+
 use iam_core::clock::Timestamp;
+use iam_core::policy::FactorRequirement;
 use iam_core::store::StoreError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
@@ -56,6 +59,23 @@ impl<'a> Columns<'a> {
         bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt(column))).transpose()
     }
 
+    pub(crate) fn maybe_digest(&self, column: &'static str) -> Result<Option<[u8; 32]>, StoreError> {
+        let bytes: Option<&[u8]> = self.get(column)?;
+        bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt(column))).transpose()
+    }
+
+    /// That a second factor is required, which takes two columns.
+    pub(crate) fn requirement(
+        &self,
+        since: &'static str,
+        grace: &'static str,
+    ) -> Result<Option<FactorRequirement>, StoreError> {
+        let Some(at) = self.maybe_time(since)? else { return Ok(None) };
+        let seconds = self.maybe_number(grace)?.unwrap_or(0);
+        let seconds = u64::try_from(seconds).map_err(|_| self.corrupt(grace))?;
+        Ok(Some(FactorRequirement { since: at, grace: Duration::from_secs(seconds) }))
+    }
+
     /// A text that must be one of a kind.
     pub(crate) fn parsed<T>(
         &self,
@@ -84,4 +104,9 @@ impl<'a> Columns<'a> {
             error => failed(error),
         })
     }
+}
+
+/// A grace period as it is kept.
+pub(crate) fn grace_seconds(requirement: FactorRequirement) -> i64 {
+    i64::try_from(requirement.grace.as_secs()).unwrap_or(i64::MAX)
 }

@@ -15,6 +15,7 @@ const ABOVE_ALL: [u8; 16] = [0xff; 16];
 const fn owner(column: SealedColumn) -> &'static str {
     match column {
         SealedColumn::MethodSecret | SealedColumn::OutboxMessage => "account_id",
+        SealedColumn::InterruptedRequest => "session_id",
     }
 }
 

@@ -3,13 +3,16 @@
 use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
 use iam_core::meta::Client;
+use iam_core::mfa::FactorKind;
 use iam_core::parent::{ParentKey, ParentStatus};
 use iam_core::role::RoleName;
 use iam_core::session::{
-    EndReason, NewSession, ParentOfAccount, Renewal, SessionRecord, SessionState, SessionSummary,
+    EndReason, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState,
+    SessionSummary,
 };
+use iam_core::step_up::{Grant, Purpose};
 use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use sqlx::SqlitePool;
@@ -20,15 +23,24 @@ use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
 /// The guard's read: one statement, a row for each role.
+///
+/// And one for each role beside each grant: there are few of both.
 pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
-        s.ended_at, s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status, a.auth_version AS account_auth_version,
-        a.parent_id, p.key AS parent_key, p.status AS parent_status, r.name AS role, g.expires_at AS role_expires_at
+        s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
+        a.auth_version AS account_auth_version, a.created_at AS account_created_at,
+        a.parent_id, p.key AS parent_key, p.status AS parent_status,
+        p.factor_required_at AS parent_factor_required_at, p.factor_grace AS parent_factor_grace,
+        r.name AS role, g.granted_at AS role_granted_at, g.expires_at AS role_expires_at,
+        r.factor_required_at AS role_factor_required_at, r.factor_grace AS role_factor_grace,
+        c.id AS grant_id, c.account_id AS grant_account_id, c.parent_id AS grant_parent_id, c.auth_version AS grant_auth_version,
+        c.purpose AS grant_purpose, c.kind AS grant_kind, c.consumed_at AS grant_proved_at, c.approval AS grant_approval
     FROM iam_auth_session s
     JOIN iam_user_account a ON a.id = s.account_id
     LEFT JOIN iam_parent p ON p.id = a.parent_id
     LEFT JOIN iam_user_role g ON g.account_id = a.id
     LEFT JOIN iam_role r ON r.id = g.role_id
-    WHERE s.token_hash = ?";
+    LEFT JOIN iam_mfa_challenge c ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?2
+    WHERE s.token_hash = ?1";
 
 const UNSEEN_SINCE: &str = "SELECT id, account_id FROM iam_auth_session
     WHERE ended_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?";
@@ -42,17 +54,57 @@ const DELETE_ENDED: &str = "DELETE FROM iam_auth_session WHERE id IN
 pub(crate) async fn by_token(
     pool: &SqlitePool,
     token: &TokenHash,
+    granted_after: Timestamp,
 ) -> Result<Option<SessionRecord>, StoreError> {
-    let rows = sqlx::query(BY_TOKEN).bind(&token.as_bytes()[..]).fetch_all(pool).await.map_err(failed)?;
+    let query = sqlx::query(BY_TOKEN).bind(&token.as_bytes()[..]).bind(granted_after.as_micros());
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
     let Some(first) = rows.first() else { return Ok(None) };
     let mut record = record(first)?;
     for row in &rows {
-        let columns = Columns { table: "iam_role", row };
-        if let Some(name) = columns.maybe_parsed("role", |name| RoleName::parse(name).ok())? {
-            record.roles.push((name, columns.maybe_time("role_expires_at")?));
+        if let Some(role) = role(row)?
+            && !record.roles.contains(&role)
+        {
+            record.roles.push(role);
+        }
+        if let Some(grant) = grant(row)?
+            && !record.grants.contains(&grant)
+        {
+            record.grants.push(grant);
         }
     }
     Ok(Some(record))
+}
+
+fn role(row: &SqliteRow) -> Result<Option<RoleOfAccount>, StoreError> {
+    let columns = Columns { table: "iam_role", row };
+    let Some(name) = columns.maybe_parsed("role", |name| RoleName::parse(name).ok())? else {
+        return Ok(None);
+    };
+    Ok(Some(RoleOfAccount {
+        name,
+        granted_at: columns.time("role_granted_at")?,
+        expires_at: columns.maybe_time("role_expires_at")?,
+        factor_required: columns.requirement("role_factor_required_at", "role_factor_grace")?,
+    }))
+}
+
+/// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
+fn grant(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
+    let columns = Columns { table: "iam_mfa_challenge", row };
+    let Some(id) = columns.maybe_id("grant_id")? else { return Ok(None) };
+    let purpose = Purpose::parse(&columns.text("grant_purpose")?);
+    let kind = FactorKind::parse(&columns.text("grant_kind")?);
+    let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
+    Ok(Some(Grant {
+        id: ChallengeId::from_bytes(id),
+        account: AccountId::from_bytes(columns.id("grant_account_id")?),
+        parent: columns.maybe_id("grant_parent_id")?.map(ParentId::from_bytes),
+        auth_version: AuthVersion::from_i64(columns.number("grant_auth_version")?),
+        purpose,
+        kind,
+        proved_at: columns.time("grant_proved_at")?,
+        approval: columns.maybe_digest("grant_approval")?,
+    }))
 }
 
 fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
@@ -73,8 +125,11 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         external_id: account.maybe_text("external_id")?.map(ExternalId::from_stored),
         account_status: account.parsed("account_status", AccountStatus::parse)?,
         account_auth_version: AuthVersion::from_i64(account.number("account_auth_version")?),
+        account_created_at: account.time("account_created_at")?,
         parent: parent(row)?,
         roles: Vec::new(),
+        factors: columns.maybe_text("factors")?.map(|text| FactorKind::parse_list(&text)),
+        grants: Vec::new(),
     })
 }
 
@@ -96,6 +151,7 @@ fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
         id: ParentId::from_bytes(id),
         key: columns.parsed("parent_key", |key| ParentKey::parse(key).ok())?,
         status: columns.parsed("parent_status", ParentStatus::parse)?,
+        factor_required: columns.requirement("parent_factor_required_at", "parent_factor_grace")?,
     }))
 }
 
@@ -208,7 +264,7 @@ impl<C: Link> Sessions for Work<C> {
         let done = sqlx::query(
             "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
                 authenticated_at = coalesce(?, authenticated_at), second_factor_at = coalesce(?, second_factor_at),
-                last_seen_at = max(last_seen_at, ?)
+                last_seen_at = max(last_seen_at, ?), factors = coalesce(?, factors)
              WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
         )
         .bind(&renewal.token.as_bytes()[..])
@@ -218,6 +274,7 @@ impl<C: Link> Sessions for Work<C> {
         .bind(renewal.authenticated_at.map(Timestamp::as_micros))
         .bind(renewal.second_factor_at.map(Timestamp::as_micros))
         .bind(renewal.at.as_micros())
+        .bind(renewal.factors.as_deref().map(FactorKind::list))
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
         .bind(renewal.from_state.as_str())
@@ -347,7 +404,7 @@ mod tests {
         let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {BY_TOKEN}"));
         let rows = sqlx::query(sql).bind(&[1; 32][..]).fetch_all(store.reader()).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert_eq!(plan.len(), 5, "a step for each table, and no sorting: {plan:#?}");
+        assert_eq!(plan.len(), 6, "a step for each table, and no sorting: {plan:#?}");
         assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
     }
 

@@ -7,10 +7,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
+use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
+use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -26,7 +27,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
-use crate::{accounts, audit, factors, outbox, parents, roles, sealed, sessions};
+use crate::{
+    accounts, audit, factors, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
+};
 
 /// How long to wait for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -229,8 +232,12 @@ impl Store for SqliteStore {
         Ok(if min_program <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
     }
 
-    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
-        sessions::by_token(&self.read, token).await
+    async fn session(
+        &self,
+        token: &TokenHash,
+        granted_after: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError> {
+        sessions::by_token(&self.read, token, granted_after).await
     }
 
     async fn touch_session(
@@ -260,6 +267,29 @@ impl Store for SqliteStore {
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
         factors::open_challenges(&self.read, session, purpose).await
+    }
+
+    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        factors::asked_last(&self.read, session, now).await
+    }
+
+    async fn interrupted(
+        &self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError> {
+        interrupted::by_id(&self.read, id, session, now).await
+    }
+
+    async fn is_trusted_device(
+        &self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        trusted_devices::is_trusted(&self.read, token, account, auth_version, now).await
     }
 
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {

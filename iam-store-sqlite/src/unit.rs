@@ -4,8 +4,8 @@ use std::ops::DerefMut;
 
 use async_trait::async_trait;
 use iam_core::store::{
-    Accounts, AuditLog, Challenges, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports,
-    RecoveryCodes, Roles, SealedValues, Sessions, StoreError, UnitOfWork,
+    Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
@@ -56,6 +56,14 @@ impl<C: Link> Ports for Work<C> {
     }
 
     fn challenges(&mut self) -> &mut dyn Challenges {
+        self
+    }
+
+    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
+        self
+    }
+
+    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
         self
     }
 

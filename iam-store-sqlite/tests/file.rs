@@ -206,7 +206,8 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
     store.migrate().await.unwrap();
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
-    let session = store.session(&TokenHash::from_bytes([0; 32])).await.unwrap().unwrap();
+    let session =
+        store.session(&TokenHash::from_bytes([0; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
     assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
     assert_eq!(session.second_factor_at, None);
     let alice = LoginIdentifier::parse("alice").unwrap();
@@ -302,13 +303,13 @@ async fn a_pool_of_the_hosts_serves_reads_and_writes() {
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     sign_in(&store).await;
     let token = TokenHash::from_bytes([1; 32]);
-    assert!(store.session(&token).await.unwrap().is_some());
+    assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some());
     // A unit that is dropped leaves the host no open transaction.
     let mut unit = store.begin().await.unwrap();
     assert!(unit.sessions().end(SessionId::from_bytes([1; 16]), EndReason::Logout, NOW).await.unwrap());
     drop(unit);
     run(&host, "INSERT INTO reports VALUES ('one')").await;
-    assert!(store.session(&token).await.unwrap().unwrap().ended.is_none());
+    assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
 }
 
 #[tokio::test]
@@ -413,10 +414,10 @@ async fn what_can_not_be_read_is_corrupt_and_no_panic() {
     ];
     for (damaged, repaired) in damage {
         run(&host, damaged).await;
-        let error = store.session(&token).await.unwrap_err();
+        let error = store.session(&token, Timestamp::from_micros(0)).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damaged}: {error:?}");
         run(&host, repaired).await;
-        assert!(store.session(&token).await.unwrap().is_some(), "{repaired}");
+        assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some(), "{repaired}");
     }
 }
 
@@ -431,7 +432,8 @@ async fn an_end_for_a_reason_unheard_of_is_an_end() {
         "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET ended_at = 1, end_reason = NULL",
     ] {
         run(&host, end).await;
-        let found = store.session(&TokenHash::from_bytes([1; 32])).await.unwrap().unwrap();
+        let found =
+            store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
         assert_eq!(found.ended, Some((Timestamp::from_micros(1), EndReason::Other)));
     }
 }

@@ -4,19 +4,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use iam_core::account::{Account, ExternalId, LoginIdentifier, Username};
+use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
+use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
+use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionState, SessionSummary};
 use iam_core::store::{
-    Accounts, AuditLog, Challenges, Insert, KeyCanaries, Limits, LoginCandidate, Methods, OneTimeTokens,
-    Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow, SealedValues, Sessions,
-    Store, StoreError, StoreErrorKind, UnitOfWork,
+    Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
+    Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
+    SealedValues, Sessions, Store, StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -170,9 +171,13 @@ impl Store for FaultyStore {
         self.inner.readiness().await
     }
 
-    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
+    async fn session(
+        &self,
+        token: &TokenHash,
+        granted_after: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError> {
         self.faults.read()?;
-        let found = self.inner.session(token).await;
+        let found = self.inner.session(token, granted_after).await;
         self.faults.sessions_found_out.fetch_add(1, Ordering::SeqCst);
         found
     }
@@ -212,6 +217,32 @@ impl Store for FaultyStore {
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
         self.faults.read()?;
         self.inner.open_challenges(session, purpose).await
+    }
+
+    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+        self.faults.read()?;
+        self.inner.asked_last(session, now).await
+    }
+
+    async fn interrupted(
+        &self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError> {
+        self.faults.read()?;
+        self.inner.interrupted(id, session, now).await
+    }
+
+    async fn is_trusted_device(
+        &self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.faults.read()?;
+        self.inner.is_trusted_device(token, account, auth_version, now).await
     }
 
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
@@ -314,6 +345,12 @@ impl Ports for FaultyUnit {
     }
     fn challenges(&mut self) -> &mut dyn Challenges {
         self.inner.challenges()
+    }
+    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
+        self.inner.interrupted_requests()
+    }
+    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
+        self.inner.trusted_devices()
     }
     fn outbox(&mut self) -> &mut dyn Outbox {
         self.inner.outbox()

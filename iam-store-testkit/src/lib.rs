@@ -40,6 +40,7 @@ pub mod accounts;
 pub mod audit;
 pub mod factors;
 pub mod faults;
+pub mod interrupted;
 pub mod keys;
 pub mod limits;
 pub mod one_time;
@@ -48,6 +49,8 @@ pub mod parents;
 pub mod roles;
 pub mod sealed;
 pub mod sessions;
+pub mod step_up;
+pub mod trusted_devices;
 pub mod units;
 
 use std::future::Future;
@@ -207,7 +210,7 @@ pub async fn add_session(store: &dyn Store) {
 }
 
 pub async fn find(store: &dyn Store, n: u8) -> Option<SessionRecord> {
-    store.session(&token(n)).await.unwrap()
+    store.session(&token(n), NOW).await.unwrap()
 }
 
 pub async fn set_status(store: &dyn Store, from: AccountStatus, to: AccountStatus) -> bool {
@@ -405,6 +408,47 @@ macro_rules! conformance {
                 of_any_number_at_once_no_more_may_try
                 of_any_number_at_once_one_answers
                 who_holds_the_session_issues_alone
+            ]
+        }
+        $crate::port! { $alone, $twice, step_up,
+            duties: [
+                a_challenge_answered_on_terms_is_a_grant_of_its_session
+                only_grants_made_since_come_with_the_session
+                a_grant_beside_roles_comes_once_and_so_do_they
+                what_makes_a_grant_proves_no_factor_otherwise
+                a_grant_is_used_once_and_in_time
+                a_grant_is_used_in_its_own_session_while_that_lives
+                the_challenge_asked_for_last_is_found
+                tries_can_be_carried_over
+                a_purpose_that_only_a_newer_program_knows_opens_nothing
+                what_was_proved_in_a_session_is_kept_with_it
+                a_requirement_of_a_role_or_parent_is_set_from_what_it_was
+            ]
+            races: [
+                of_any_number_with_one_grant_one_uses_it
+                a_sign_out_beside_a_use_comes_before_or_after
+            ]
+        }
+        $crate::port! { $alone, $twice, interrupted,
+            duties: [
+                a_request_comes_back_in_its_session_while_it_is_kept
+                a_request_is_resumed_once_in_time_and_in_its_session
+                only_the_newest_of_a_session_are_kept
+                purge_removes_what_has_expired
+            ]
+            races: [
+                of_any_number_one_resumes_a_request
+            ]
+        }
+        $crate::port! { $alone, $twice, trusted_devices,
+            duties: [
+                a_browser_is_trusted_for_its_account_and_version_and_time
+                only_the_newest_of_an_account_are_trusted
+                forget_all_forgets_those_of_the_account
+                purge_removes_what_is_over
+            ]
+            races: [
+                of_any_number_trusted_at_once_no_more_than_that_are_left
             ]
         }
         $crate::port! { $alone, $twice, outbox,

@@ -18,7 +18,7 @@ async fn give(store: &dyn Store, grant: &Grant) -> bool {
 }
 
 async fn held(store: &dyn Store) -> Vec<(RoleName, Option<Timestamp>)> {
-    find(store, 1).await.unwrap().roles
+    find(store, 1).await.unwrap().roles.into_iter().map(|role| (role.name, role.expires_at)).collect()
 }
 
 pub async fn a_role_comes_back_as_it_was_added(store: &dyn Store) {

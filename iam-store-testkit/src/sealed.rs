@@ -1,6 +1,7 @@
 //! Sealed values, wherever they lie, and the keys under which nothing is sealed any more.
 
-use iam_core::id::{MessageId, MethodId};
+use iam_core::id::{InterruptedId, MessageId, MethodId};
+use iam_core::interrupted::NewInterrupted;
 use iam_core::mfa::{FactorKind, Method, MethodName};
 use iam_core::outbox::{Channel, Claimed, Delivery, NewMessage, Settled};
 use iam_core::random::OsRandomness;
@@ -40,6 +41,25 @@ fn message(n: u8, sealed: Vec<u8>) -> NewMessage {
     }
 }
 
+fn interrupted(n: u8, sealed: Vec<u8>) -> NewInterrupted {
+    NewInterrupted {
+        id: InterruptedId::from_bytes([n; 16]),
+        account: account_id(1),
+        session: session_id(2),
+        sealed,
+        created_at: NOW,
+        expires_at: after(1000),
+    }
+}
+
+/// Whose the rows of a column are.
+fn owner(column: SealedColumn) -> [u8; 16] {
+    match column {
+        SealedColumn::MethodSecret | SealedColumn::OutboxMessage => *account_id(1).as_bytes(),
+        SealedColumn::InterruptedRequest => *session_id(2).as_bytes(),
+    }
+}
+
 /// Puts a value into row `n` of a column.
 async fn put(store: &dyn Store, column: SealedColumn, n: u8, sealed: Vec<u8>) {
     let mut unit = store.begin().await.unwrap();
@@ -49,11 +69,14 @@ async fn put(store: &dyn Store, column: SealedColumn, n: u8, sealed: Vec<u8>) {
             assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Insert::Inserted);
         }
         SealedColumn::OutboxMessage => unit.outbox().put(&message(n, sealed)).await.unwrap(),
+        SealedColumn::InterruptedRequest => {
+            unit.interrupted_requests().keep(&interrupted(n, sealed), 1000).await.unwrap();
+        }
     }
     unit.commit().await.unwrap();
 }
 
-/// Takes what [`put`] put there.
+/// Takes what [`put`] put there, the only one.
 async fn take(store: &dyn Store, column: SealedColumn, n: u8) {
     let mut unit = store.begin().await.unwrap();
     match column {
@@ -67,6 +90,9 @@ async fn take(store: &dyn Store, column: SealedColumn, n: u8) {
                 let end = if taken { Settled::Over(Delivery::Accepted) } else { Settled::Again(NOW) };
                 assert!(unit.outbox().settle(message.id, attempt, end, after(1)).await.unwrap());
             }
+        }
+        SealedColumn::InterruptedRequest => {
+            assert_eq!(unit.interrupted_requests().purge(after(2000), 9).await.unwrap(), 1);
         }
     }
     unit.commit().await.unwrap();
@@ -118,8 +144,7 @@ pub async fn sealed_rows_come_newest_first_and_in_pages(store: &dyn Store) {
         for n in [2, 5, 1, 4, 3] {
             put(store, column, n, under(0, n)).await;
         }
-        let expected =
-            |n: u8| SealedRow { row: [n; 16], owner: *account_id(1).as_bytes(), sealed: Some(under(0, n)) };
+        let expected = |n: u8| SealedRow { row: [n; 16], owner: owner(column), sealed: Some(under(0, n)) };
         assert_eq!(rows(store, column).await, [5, 4, 3, 2, 1].map(expected));
         let mut pages = Vec::new();
         for before in [None, Some(4), Some(2), Some(1)] {
@@ -139,8 +164,8 @@ pub async fn a_row_without_a_value_is_a_row(store: &dyn Store) {
     unit.commit().await.unwrap();
     put(store, SealedColumn::OutboxMessage, 1, under(0, 1)).await;
     take(store, SealedColumn::OutboxMessage, 1).await;
-    for column in SealedColumn::ALL {
-        let row = SealedRow { row: [1; 16], owner: *account_id(1).as_bytes(), sealed: None };
+    for column in [SealedColumn::MethodSecret, SealedColumn::OutboxMessage] {
+        let row = SealedRow { row: [1; 16], owner: owner(column), sealed: None };
         assert_eq!(rows(store, column).await, [row]);
     }
 }
@@ -166,6 +191,13 @@ pub async fn replace_asks_for_the_old_value_and_changes_nothing_else(store: &dyn
     claimed.sort_by_key(|claimed| claimed.message.id);
     let claimed: Vec<_> = claimed.into_iter().map(|claimed| (claimed.message, claimed.attempt)).collect();
     assert_eq!(claimed, [(message(1, under(1, 1)), 1), (message(2, under(0, 2)), 1)]);
+    let kept = interrupted(1, under(1, 1));
+    let found = store.interrupted(kept.id, kept.session, after(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (found.new.sealed, found.new.created_at, found.new.expires_at),
+        (kept.sealed, NOW, after(1000))
+    );
+    assert_eq!(found.resumed_at, None);
 }
 
 pub async fn a_value_that_is_gone_does_not_come_back(store: &dyn Store) {
@@ -284,8 +316,8 @@ pub async fn of_those_who_reseal_at_once_each_row_has_one_and_opens(stores: &Han
     let (old, ring) = (KeyRing::parse(OLD).unwrap(), KeyRing::parse(NEW).unwrap());
     for column in SealedColumn::ALL {
         for n in 1..=40 {
-            let (owner, row) = (account_id(1), [n; 16]);
-            let sealed = old.seal(place(column, owner.as_bytes(), &row), &[n; 20], &OsRandomness).unwrap();
+            let (owner, row) = (owner(column), [n; 16]);
+            let sealed = old.seal(place(column, &owner, &row), &[n; 20], &OsRandomness).unwrap();
             put(stores[0].as_ref(), column, n, sealed).await;
         }
         let done =

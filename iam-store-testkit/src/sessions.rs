@@ -29,6 +29,7 @@ fn renewal(new: u8) -> Renewal {
         to_version: AuthVersion::FIRST,
         authenticated_at: Some(after(1)),
         second_factor_at: None,
+        factors: None,
         at: after(1),
     }
 }
@@ -57,7 +58,7 @@ pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
     assert_eq!((found.username, found.account_status), (member.username, AccountStatus::Active));
     assert_eq!(found.external_id, member.external_id);
     let Parent { id, key, status, .. } = parent(1);
-    assert_eq!(found.parent, Some(ParentOfAccount { id, key, status }));
+    assert_eq!(found.parent, Some(ParentOfAccount { id, key, status, factor_required: None }));
     assert!(found.ended.is_none() && found.roles.is_empty());
 }
 
@@ -450,7 +451,7 @@ pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Hand
         });
         let inserted = insert_session(store.as_ref(), &session(account, account)).await;
         switching_off.await.unwrap();
-        let found = store.session(&token(account)).await.unwrap();
+        let found = store.session(&token(account), NOW).await.unwrap();
         assert_eq!(found.is_some(), inserted == Insert::Inserted);
         found.is_none_or(|found| found.ended.is_some())
     })
@@ -523,7 +524,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
         assert!(end(store.as_ref(), n, EndReason::Logout, after(1)).await);
         let replaced = replacing.await.unwrap();
         let token = if replaced { new } else { session.token };
-        store.session(&token).await.unwrap().unwrap().ended.is_none()
+        store.session(&token, NOW).await.unwrap().unwrap().ended.is_none()
     })
     .await;
     assert!(alive.into_iter().all(|alive| !alive));

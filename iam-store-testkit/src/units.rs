@@ -123,6 +123,7 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
         to_version: AuthVersion::FIRST,
         authenticated_at: Some(NOW),
         second_factor_at: None,
+        factors: None,
         at: NOW,
     };
     let replaced = unit.sessions().renew(session_id(1), &token(1), &renewal).await;

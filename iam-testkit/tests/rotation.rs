@@ -11,7 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use iam_core::account::{LoginIdentifier, Username};
 use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, NewAccount, Resealing, Retirement};
-use iam_core::id::{AccountId, MessageId, MethodId};
+use iam_core::id::{AccountId, InterruptedId, MessageId, MethodId, SessionId};
+use iam_core::interrupted::NewInterrupted;
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::meta::Client;
 use iam_core::mfa::{FactorKind, Method, MethodName};
@@ -116,6 +117,22 @@ impl Service {
         };
         let mut unit = self.store.begin().await.unwrap();
         unit.outbox().put(&message).await.unwrap();
+        unit.commit().await.unwrap();
+    }
+
+    async fn add_request(&self, ring: &str, account: AccountId) {
+        let (ring, session, row) = (KeyRing::parse(ring).unwrap(), [8; 16], [9; 16]);
+        let place = place(SealedColumn::InterruptedRequest, &session, &row);
+        let request = NewInterrupted {
+            id: InterruptedId::from_bytes(row),
+            account,
+            session: SessionId::from_bytes(session),
+            sealed: ring.seal(place, &vec![0; 40_000], &OsRandomness).unwrap(),
+            created_at: START,
+            expires_at: START.plus(Duration::from_mins(10)),
+        };
+        let mut unit = self.store.begin().await.unwrap();
+        unit.interrupted_requests().keep(&request, 5).await.unwrap();
         unit.commit().await.unwrap();
     }
 
@@ -354,6 +371,7 @@ async fn a_key_stays_while_one_value_is_left() {
         match column {
             SealedColumn::MethodSecret => service.add_methods(OLD, amy, 1..2).await,
             SealedColumn::OutboxMessage => service.add_message(OLD, amy).await,
+            SealedColumn::InterruptedRequest => service.add_request(OLD, amy).await,
         }
         let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
         assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::InUse);

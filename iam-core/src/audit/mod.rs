@@ -14,6 +14,7 @@ use crate::meta::Client;
 use crate::mfa::{ChallengePurpose, FactorKind};
 use crate::outbox::{Channel, Delivery};
 use crate::session::EndReason;
+use crate::step_up::Purpose;
 
 pub(crate) use tally::Tally;
 
@@ -79,6 +80,16 @@ pub enum Event {
     SecondFactorAccepted(FactorKind, ChallengePurpose),
     /// A second factor was wrong; which, and what for.
     SecondFactorRefused(FactorKind, ChallengePurpose),
+    /// What was proved for a purpose was used up; by what, and which.
+    GrantUsed(FactorKind, Purpose),
+    /// A second factor came to be required, or no longer is; of whom, from, to.
+    FactorRequirementChanged(String, String, String),
+    /// An invitation to set up the first factor was given out.
+    InvitationIssued,
+    /// A browser came to be trusted.
+    DeviceTrusted,
+    /// No browser of an account is trusted any more; how many were.
+    DevicesForgotten(u64),
     /// Second factors of an account were wrong so often that none is taken any more.
     SecondFactorLocked,
     /// A code was made, to be sent; by what.
@@ -165,6 +176,11 @@ impl Event {
             Self::FirstFactorAccepted { .. } => "authn_first_factor_success",
             Self::SecondFactorAccepted(..) => "authn_mfa_success",
             Self::SecondFactorRefused(..) => "authn_mfa_fail",
+            Self::GrantUsed(..) => "authn_step_up_used",
+            Self::FactorRequirementChanged(..) => "mfa_requirement_changed",
+            Self::InvitationIssued => "mfa_invitation_issued",
+            Self::DeviceTrusted => "device_trusted",
+            Self::DevicesForgotten(_) => "device_trust_revoked",
             Self::SecondFactorLocked => "authn_mfa_lock",
             Self::CodeIssued(_) => "otp_issued",
             Self::DeliveryFailed(..) => "delivery_fail",
@@ -230,6 +246,8 @@ impl Event {
             | Self::PasswordRehashed
             | Self::SetupOffered
             | Self::EmailVerified
+            | Self::InvitationIssued
+            | Self::DeviceTrusted
             | Self::SecondFactorLocked
             | Self::Started
             | Self::Stopped => None,
@@ -239,6 +257,8 @@ impl Event {
             Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
                 Some(format!("{kind} for {}", purpose.as_str()))
             }
+            Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
+            Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
             Self::CodeIssued(kind) => Some(kind.to_string()),
             Self::DeliveryFailed(channel, delivery) => Some(format!("{channel} {}", delivery.as_str())),
             Self::FactorAdded(kind, name) | Self::FactorRemoved(kind, name) => Some(format!("{kind} {name}")),
@@ -246,7 +266,9 @@ impl Event {
             Self::RecoveryCodesMade(count) => Some(format!("count={count}")),
             Self::LoginFailed(failure) => Some(failure.as_str().to_owned()),
             Self::SessionEnded(_, reason) => Some(reason.as_str().to_owned()),
-            Self::SessionsEnded(count) | Self::FactorsReset(count) => Some(format!("count={count}")),
+            Self::SessionsEnded(count) | Self::FactorsReset(count) | Self::DevicesForgotten(count) => {
+                Some(format!("count={count}"))
+            }
             Self::LimitExceeded(what) | Self::BreachCheckSkipped(what) => Some((*what).to_owned()),
             Self::CsrfRefused(path) => Some(path.clone()),
             Self::AccessDenied(asked_for) => Some(asked_for.clone()),

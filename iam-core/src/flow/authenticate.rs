@@ -7,6 +7,7 @@ use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
 use crate::session::{EndReason, Pending, Standing};
+use crate::step_up::MOST_WITHIN;
 use crate::token::SessionToken;
 
 /// Whether a request shows that a person is there.
@@ -26,6 +27,9 @@ pub enum Authentication {
     SignedIn(Principal),
     /// The second factor is still due: no guard accepts that.
     PendingSecondFactor(Pending),
+    /// Signed in, but a second factor is required, none that counts was proved, and the time to set one up is over: no guard accepts
+    /// that, either. They may prove or set up a factor, and nothing else.
+    FactorDue(Principal),
     /// Nobody.
     Anonymous,
 }
@@ -38,14 +42,16 @@ impl Iam {
         activity: Activity,
         client: &Client,
     ) -> Result<Authentication, Error> {
-        let Some(record) = self.inner.store.session(&token.hash()).await? else {
+        let now = self.now();
+        // Older grants open nothing, whatever a route says.
+        let Some(record) = self.inner.store.session(&token.hash(), now.minus(MOST_WITHIN)).await? else {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, last_seen_at) = (record.id, record.account, record.last_seen_at);
         let policy = &self.inner.session_policy;
-        let now = self.now();
-        match record.standing(policy, self.inner.factor_limits.pending_lifetime, now) {
-            Standing::Active { principal, touch } => {
+        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
+        match record.standing(policy, factors, pending, now) {
+            Standing::Active { principal, touch, factor_due } => {
                 if touch && activity == Activity::Active {
                     let unless_after = last_seen_at;
                     // A use that is not noted only shortens the session: reported, not refused.
@@ -56,7 +62,11 @@ impl Iam {
                         );
                     }
                 }
-                Ok(Authentication::SignedIn(principal))
+                Ok(if factor_due {
+                    Authentication::FactorDue(principal)
+                } else {
+                    Authentication::SignedIn(principal)
+                })
             }
             Standing::Pending(pending) => Ok(Authentication::PendingSecondFactor(pending)),
             Standing::RanOut(reason) => {

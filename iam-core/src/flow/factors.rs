@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
 use crate::flow::Actor;
 use crate::flow::own_account::of;
-use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place};
+use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place, with_kind};
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::{AccountId, MethodId};
@@ -25,6 +25,7 @@ use crate::mfa::{
 };
 use crate::outbox::Notice;
 use crate::session::{EndReason, Renewal, SessionState};
+use crate::step_up::{Grant, Purpose};
 use crate::store::{Insert, Ports, StoreError, StoreErrorKind};
 use crate::token::SessionToken;
 
@@ -33,6 +34,9 @@ const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
 
 /// How long a factor may be confirmed after it was begun.
 const CONFIRM_WITHIN: Duration = Duration::from_mins(10);
+
+/// How fresh the proof must be that an account which must have a factor, and has none, is theirs. Confirming the factor asks again.
+const FIRST_FACTOR_WITHIN: Duration = Duration::from_mins(20);
 
 /// How many methods an account may have, those that are not confirmed included.
 const MOST_METHODS: u32 = 20;
@@ -116,7 +120,7 @@ impl Iam {
             return stale(Proof::Password);
         }
         let methods = self.inner.store.methods_of(principal.account).await?;
-        let Some(needed) = strongest(&methods) else { return Ok(()) };
+        let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
         let proved = self.inner.store.factors_proved(principal.session).await?;
         let is_proved =
             proved.iter().any(|(kind, at)| kind.assurance() >= needed && now < at.plus(FRESH_FOR_FACTORS));
@@ -124,6 +128,22 @@ impl Iam {
             return stale(Proof::SecondFactor);
         }
         Ok(())
+    }
+
+    /// Who must have a factor and has none needs more than the password to set up the first one: else whoever stole that would set up
+    /// theirs (OWASP ASVS 6.1.1, NIST SP 800-63B-4 4.1.2.1).
+    fn may_set_up_first(&self, principal: &Principal) -> Result<(), Error> {
+        if principal.factor_due_at.is_none() {
+            return Ok(());
+        }
+        let shown = |grant: &Grant| {
+            grant.purpose == Purpose::ENROL && self.now() < grant.proved_at.plus(FIRST_FACTOR_WITHIN)
+        };
+        if principal.grants.iter().any(shown) {
+            Ok(())
+        } else {
+            Err(Error::Stale { proof: Proof::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
+        }
     }
 
     /// Begins to set up a factor. An address is the account's own; without one, `email` says which, and confirming it verifies it.
@@ -215,6 +235,10 @@ impl Iam {
         if method.kind.channel().is_some() && methods.iter().any(is_there) {
             return Err(Error::Conflict("factor"));
         }
+        // It may have come to be required since this was begun.
+        if !methods.iter().any(is_confirmed) {
+            self.may_set_up_first(principal)?;
+        }
         let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
         let claimant = enrolling(principal);
         let renewed = self
@@ -240,7 +264,7 @@ impl Iam {
                         return Err(SecondFactorRefusal::Rejected { tries_left }.into());
                     }
                 };
-                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
+                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), None, now).await?
                     && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());
@@ -256,9 +280,13 @@ impl Iam {
                 let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
                 self.audit(unit.as_mut(), &event, of(principal), client).await?;
                 self.notify(unit.as_mut(), &known, Notice::FactorAdded, client).await?;
-                let amr = amr_with(&principal.amr, method.kind);
+                let proved = Proved {
+                    amr: amr_with(&principal.amr, method.kind),
+                    factors: with_kind(&principal.factors, method.kind),
+                    at: Some(now),
+                };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, amr, Some(now), client).await?;
+                    self.renew_after_change(unit.as_mut(), token, principal, proved, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -355,9 +383,21 @@ impl Iam {
                 let event = Event::FactorRemoved(method.kind, method.name.as_str().to_owned());
                 self.audit(unit.as_mut(), &event, of(principal), client).await?;
                 self.notify(unit.as_mut(), &known, Notice::FactorRemoved, client).await?;
-                let amr = if is_last { "pwd".to_owned() } else { principal.amr.clone() };
+                let mut factors = principal.factors.clone();
+                // What is gone satisfies nothing any more; another device of the kind does.
+                if !methods
+                    .iter()
+                    .any(|other| other.id != id && other.kind == method.kind && is_confirmed(other))
+                {
+                    factors.retain(|kind| *kind != method.kind);
+                }
+                let proved = if is_last {
+                    Proved { amr: "pwd".to_owned(), factors: Vec::new(), at: None }
+                } else {
+                    Proved { amr: principal.amr.clone(), factors, at: None }
+                };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, amr, None, client).await?;
+                    self.renew_after_change(unit.as_mut(), token, principal, proved, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -462,8 +502,7 @@ impl Iam {
         unit: &mut dyn Ports,
         token: &SessionToken,
         principal: &Principal,
-        amr: String,
-        second_factor_at: Option<Timestamp>,
+        proved: Proved,
         client: &Client,
     ) -> Result<SessionToken, Error> {
         let (now, account, version) = (self.now(), principal.account, principal.auth_version);
@@ -472,11 +511,12 @@ impl Iam {
             token: new.hash(),
             from_state: SessionState::Active,
             state: SessionState::Active,
-            amr,
+            amr: proved.amr,
             from_version: version,
             to_version: version.next(),
             authenticated_at: None,
-            second_factor_at,
+            second_factor_at: proved.at,
+            factors: Some(proved.factors),
             at: now,
         };
         let changed = unit.accounts().raise_version(account, version, now).await?
@@ -491,6 +531,13 @@ impl Iam {
         }
         Ok(new)
     }
+}
+
+/// What a session has proved once factors have changed.
+struct Proved {
+    amr: String,
+    factors: Vec<FactorKind>,
+    at: Option<Timestamp>,
 }
 
 /// What the strongest confirmed method is worth.

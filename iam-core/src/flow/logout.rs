@@ -12,7 +12,9 @@ use crate::token::SessionToken;
 impl Iam {
     /// Ends the session of a token. Says whether there was one to end: doing it twice does no harm.
     pub async fn logout(&self, token: &SessionToken, client: &Client) -> Result<bool, Error> {
-        let Some(session) = self.inner.store.session(&token.hash()).await? else { return Ok(false) };
+        let Some(session) = self.inner.store.session(&token.hash(), self.now()).await? else {
+            return Ok(false);
+        };
         let parent = session.parent.as_ref().map(|parent| parent.id);
         let subject = Subject { parent, amr: Some(session.amr.clone()), ..Subject::own(session.account) };
         self.end_by_logout(session.id, &subject, client).await

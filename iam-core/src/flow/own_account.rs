@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::account::{AccountStatus, LoginIdentifier};
 use crate::audit::{Event, Subject};
 use crate::error::{Error, Proof};
+use crate::flow::Claimant;
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::SessionId;
@@ -87,7 +88,7 @@ impl Iam {
         password: &PlainPassword,
         client: &Client,
     ) -> Result<SessionToken, Error> {
-        let (candidate, tried) = self.prove(principal, password, client).await?;
+        let (candidate, tried) = self.prove(&principal.into(), password, client).await?;
         self.retried(|| async {
             let (new, renewal) = self.renewal(token, principal, &candidate, false)?;
             let mut unit = self.begin().await?;
@@ -124,7 +125,7 @@ impl Iam {
             .password_policy
             .check(new, &context)
             .map_err(|invalid| invalid.of_field("new_password"))?;
-        let (candidate, tried) = self.prove(principal, current, client).await?;
+        let (candidate, tried) = self.prove(&principal.into(), current, client).await?;
         let new = match self.new_password(new, &context).await {
             Ok(new) => new,
             Err(error) => {
@@ -180,14 +181,14 @@ impl Iam {
 
     /// Checks the person's own password. What was reserved for the try is to be given back by the unit of work that the success
     /// leads to.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
-        principal: &Principal,
+        claimant: &Claimant,
         password: &PlainPassword,
         client: &Client,
     ) -> Result<(LoginCandidate, (LimitKey, Slot)), Error> {
-        let tried = self.reserve_proof(principal, client).await?;
-        let identifier = LoginIdentifier::Username(principal.username.clone());
+        let tried = self.reserve_proof(claimant, client).await?;
+        let identifier = LoginIdentifier::Username(claimant.username.clone());
         let candidate = match self.inner.store.login_candidate(&identifier).await {
             Ok(candidate) => candidate,
             Err(error) => {
@@ -195,7 +196,7 @@ impl Iam {
                 return Err(error.into());
             }
         };
-        let candidate = candidate.filter(|found| found.account == principal.account());
+        let candidate = candidate.filter(|found| found.account == claimant.account);
         let stored = candidate.as_ref().and_then(|candidate| candidate.password.clone());
         // No unit of work is open here.
         let checked = match self.inner.hashing.check(password.clone(), stored).await {
@@ -211,13 +212,13 @@ impl Iam {
                 Ok((candidate, tried))
             }
             _ => {
-                self.record(&Event::ReauthenticationFailed, of(principal), client).await?;
+                self.record(&Event::ReauthenticationFailed, claimant.subject(), client).await?;
                 Err(Error::Credentials)
             }
         }
     }
 
-    async fn give_back_proof(&self, tried: &(LimitKey, Slot)) -> Result<(), Error> {
+    pub(super) async fn give_back_proof(&self, tried: &(LimitKey, Slot)) -> Result<(), Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
@@ -226,8 +227,8 @@ impl Iam {
         .await
     }
 
-    async fn reserve_proof(&self, principal: &Principal, client: &Client) -> Result<(LimitKey, Slot), Error> {
-        let key = LimitKey::new(&self.inner.limit_key, "reauthenticate", principal.account().as_bytes());
+    async fn reserve_proof(&self, claimant: &Claimant, client: &Client) -> Result<(LimitKey, Slot), Error> {
+        let key = LimitKey::new(&self.inner.limit_key, "reauthenticate", claimant.account.as_bytes());
         let reserved = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
@@ -241,7 +242,7 @@ impl Iam {
             Reservation::Granted(slot) => Ok((key, slot)),
             Reservation::Refused(until) => {
                 let event = Event::LimitExceeded("reauthenticate");
-                self.record_refusal(&event, of(principal), client).await;
+                self.record_refusal(&event, claimant.subject(), client).await;
                 Err(Error::Throttled { retry_after: until.since(self.now()) })
             }
         }
@@ -265,6 +266,7 @@ impl Iam {
             to_version: if password_changes { version.next() } else { version },
             authenticated_at: Some(self.now()),
             second_factor_at: None,
+            factors: None,
             at: self.now(),
         };
         Ok((token, renewal))

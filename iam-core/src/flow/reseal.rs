@@ -15,7 +15,7 @@ use crate::store::{SealedColumn, SealedRow, StoreError};
 const BATCH: u32 = 50;
 
 /// How many rows are read together to be counted, or to be looked at at the start.
-const PAGE: u32 = 500;
+const PAGE: u32 = 200;
 
 /// How often a batch is looked at again because a row of it changed meanwhile. Then its rows are left to the next run.
 const TRIES: u8 = 3;

@@ -42,6 +42,8 @@ pub struct Upkeep {
     pub links_purged: u64,
     /// Challenges that expired longer ago than the audit retention, and methods that nobody confirmed.
     pub challenges_purged: u64,
+    /// Requests that a guard stopped and nobody went on with in time, and browsers that are trusted no longer.
+    pub leftovers_purged: u64,
     /// Messages that were not delivered in time.
     pub messages_expired: u64,
     /// Messages that are long over.
@@ -58,6 +60,7 @@ impl Upkeep {
             self.limits_purged,
             self.links_purged,
             self.challenges_purged,
+            self.leftovers_purged,
             self.messages_purged,
         ];
         self.sessions_ended >= u64::from(ENDED_AT_ONCE)
@@ -134,6 +137,16 @@ impl Iam {
                     let count = unit.challenges().purge(kept_since, BATCH).await?;
                     unit.commit().await?;
                     Ok(unconfirmed.max(count))
+                })
+                .await,
+            ),
+            leftovers_purged: done(
+                self.retried(|| async {
+                    let mut unit = self.begin().await?;
+                    let requests = unit.interrupted_requests().purge(now, BATCH).await?;
+                    let devices = unit.trusted_devices().purge(now, BATCH).await?;
+                    unit.commit().await?;
+                    Ok(requests.max(devices))
                 })
                 .await,
             ),

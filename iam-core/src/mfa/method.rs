@@ -4,9 +4,11 @@ use precis_core::profile::PrecisFastInvocation;
 use precis_profiles::OpaqueString;
 
 use super::FactorKind;
+use crate::account::AuthVersion;
 use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
-use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
+use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
+use crate::step_up::Purpose;
 
 /// A factor that somebody has set up, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,22 +84,40 @@ pub enum ChallengePurpose {
     Reauthenticate,
     /// Setting up a factor.
     Enrol,
+    /// Something that asks for a proof of its own.
+    StepUp(Purpose),
 }
 
 impl ChallengePurpose {
     /// The name that stores use.
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::SignIn => "sign_in",
             Self::Reauthenticate => "reauthenticate",
             Self::Enrol => "enrol",
+            Self::StepUp(purpose) => purpose.as_str(),
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::SignIn, Self::Reauthenticate, Self::Enrol].into_iter().find(|purpose| purpose.as_str() == name)
+        let own = [Self::SignIn, Self::Reauthenticate, Self::Enrol];
+        // No purpose of a host's has one of these names.
+        own.into_iter()
+            .find(|purpose| purpose.as_str() == name)
+            .or_else(|| Purpose::parse(name).map(Self::StepUp))
     }
+}
+
+/// What makes a grant of a challenge that was answered for step-up (see [`Grant`](crate::step_up::Grant)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantTerms {
+    /// The account's version.
+    pub auth_version: AuthVersion,
+    /// Its parent.
+    pub parent: Option<ParentId>,
+    /// What it is good for alone, if it is bound to that.
+    pub approval: Option<[u8; 32]>,
 }
 
 /// A challenge to be kept. It belongs to one session and one purpose.
@@ -117,6 +137,10 @@ pub struct NewChallenge {
     pub method: Option<MethodId>,
     /// What the answer is compared with; see [`Start::answer`](super::Start::answer).
     pub answer: Option<[u8; 32]>,
+    /// What the code is sent for alone, if it is bound to that.
+    pub approval: Option<[u8; 32]>,
+    /// How often the one that it replaces was tried, where trying must not begin anew.
+    pub tries: u32,
     /// How many codes were sent for this purpose in this session, this one included.
     pub sends: u32,
     /// When it was made.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub use code::Code;
-pub use method::{Challenge, ChallengePurpose, Method, MethodName, NewChallenge};
+pub use method::{Challenge, ChallengePurpose, GrantTerms, Method, MethodName, NewChallenge};
 
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ChallengeId};
@@ -39,12 +39,23 @@ pub enum FactorKind {
     WhatsappOtp,
     /// A code of a list that was handed out for the day when all else is lost.
     RecoveryCode,
+    /// A code that an administrator handed out, for setting up the first factor. It is asked for nowhere else.
+    Invitation,
+    /// The password, where a route says that proving it once more will do.
+    Password,
 }
 
 impl FactorKind {
     /// In the order in which they are offered.
-    pub const ALL: [Self; 5] =
-        [Self::Totp, Self::EmailOtp, Self::SmsOtp, Self::WhatsappOtp, Self::RecoveryCode];
+    pub const ALL: [Self; 7] = [
+        Self::Totp,
+        Self::EmailOtp,
+        Self::SmsOtp,
+        Self::WhatsappOtp,
+        Self::RecoveryCode,
+        Self::Invitation,
+        Self::Password,
+    ];
 
     /// The name in forms, JSON and stores.
     pub const fn as_str(self) -> &'static str {
@@ -54,12 +65,24 @@ impl FactorKind {
             Self::SmsOtp => "sms_otp",
             Self::WhatsappOtp => "whatsapp_otp",
             Self::RecoveryCode => "recovery_code",
+            Self::Invitation => "invitation",
+            Self::Password => "password",
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Several names in one text, as stores keep them.
+    pub fn list(kinds: &[Self]) -> String {
+        kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads that text. Names that only a newer program knows are left out.
+    pub fn parse_list(text: &str) -> Vec<Self> {
+        text.split(' ').filter_map(Self::parse).collect()
     }
 
     /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values). `mfa` stands for what makes two
@@ -71,6 +94,8 @@ impl FactorKind {
             Self::SmsOtp => &["otp", "sms", "mfa"],
             Self::WhatsappOtp => &["otp", "whatsapp", "mfa"],
             Self::RecoveryCode => &["recovery", "mfa"],
+            Self::Invitation => &[],
+            Self::Password => &["pwd"],
         }
     }
 
@@ -78,7 +103,7 @@ impl FactorKind {
     /// is all that it takes to read it (NIST SP 800-63B-4, 3.1.3.1).
     pub const fn assurance(self) -> Assurance {
         match self {
-            Self::EmailOtp => Assurance::Aal1,
+            Self::EmailOtp | Self::Invitation | Self::Password => Assurance::Aal1,
             Self::Totp | Self::SmsOtp | Self::WhatsappOtp | Self::RecoveryCode => Assurance::Aal2,
         }
     }
@@ -90,7 +115,7 @@ impl FactorKind {
             Self::EmailOtp => Some(Channel::Email),
             Self::SmsOtp => Some(Channel::Sms),
             Self::WhatsappOtp => Some(Channel::Whatsapp),
-            Self::Totp | Self::RecoveryCode => None,
+            Self::Totp | Self::RecoveryCode | Self::Invitation | Self::Password => None,
         }
     }
 }

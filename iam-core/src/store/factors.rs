@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
-use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
+use crate::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 
 /// The factors that people have set up, in a unit of work.
 #[async_trait]
@@ -96,11 +96,22 @@ pub trait Challenges: Send {
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Marks a challenge as answered, by this method, if it was not and was not replaced. Says whether it did; at most one caller is
-    /// ever told so.
+    /// ever told so. With terms it is a grant from then on, on these terms.
     async fn consume(
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
+        grant: Option<&GrantTerms>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Uses a grant up that was made in this session after `proved_after` and was not used up, if the session has not ended. It MUST be
+    /// one conditional statement: of any number of callers at once at most one is ever told that it did.
+    async fn use_grant(
+        &mut self,
+        id: ChallengeId,
+        session: SessionId,
+        proved_after: Timestamp,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 

@@ -17,6 +17,7 @@
 mod accounts;
 mod audit;
 mod factors;
+mod interrupted;
 mod keys;
 mod limits;
 mod one_time;
@@ -25,6 +26,7 @@ mod parents;
 mod roles;
 mod sealed;
 mod sessions;
+mod trusted_devices;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -34,6 +36,7 @@ use async_trait::async_trait;
 pub use accounts::{Accounts, LoginCandidate};
 pub use audit::AuditLog;
 pub use factors::{Challenges, Methods, RecoveryCodes};
+pub use interrupted::InterruptedRequests;
 pub use keys::KeyCanaries;
 pub use limits::Limits;
 pub use one_time::OneTimeTokens;
@@ -42,11 +45,13 @@ pub use parents::Parents;
 pub use roles::Roles;
 pub use sealed::{SealedColumn, SealedRow, SealedValues};
 pub use sessions::Sessions;
+pub use trusted_devices::TrustedDevices;
 
-use crate::account::{Account, ExternalId, LoginIdentifier, Username};
+use crate::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
-use crate::id::{AccountId, ParentId, SessionId};
+use crate::id::{AccountId, InterruptedId, ParentId, SessionId};
+use crate::interrupted::Interrupted;
 use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
@@ -65,8 +70,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn readiness(&self) -> Result<Readiness, StoreError>;
 
     /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
-    /// session by a unique index, and MUST also find a session that has ended.
-    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError>;
+    /// session by a unique index, and MUST also find a session that has ended. Of the session's grants those come with it that were
+    /// made after `granted_after` and are not used up.
+    async fn session(
+        &self,
+        token: &TokenHash,
+        granted_after: Timestamp,
+    ) -> Result<Option<SessionRecord>, StoreError>;
 
     /// Notes that a session was used at `now`, unless it has ended or was noted after `unless_after`. It MUST be one
     /// conditional statement that never brings an ended session back. Says whether it wrote.
@@ -95,7 +105,30 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
 
-    /// The factors that were proved in a session, whatever for: the latest time for each kind.
+    /// The challenge of a session that was asked for last, was not answered and not replaced, and has not expired; those for setting up a
+    /// factor and for signing in aside.
+    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError>;
+
+    /// A request of this session that a guard stopped, whatever became of it, if it has not expired.
+    async fn interrupted(
+        &self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError>;
+
+    /// Whether a browser is trusted: the token is one that was given to it for this account under this version, and its time is not
+    /// over.
+    async fn is_trusted_device(
+        &self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// The factors that were proved in a session, to sign in, to prove again who one is, or to set one up: the latest time for each kind.
+    /// What makes a grant is not among them.
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
 
     /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
@@ -165,6 +198,10 @@ pub trait Ports: Send {
     fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes;
     /// Challenges.
     fn challenges(&mut self) -> &mut dyn Challenges;
+    /// Requests that a guard stopped.
+    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests;
+    /// Browsers that are trusted.
+    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices;
     /// Messages to be sent.
     fn outbox(&mut self) -> &mut dyn Outbox;
     /// Limits.

@@ -4,6 +4,7 @@ use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::ParentId;
 use crate::parent::{Parent, ParentStatus};
+use crate::policy::FactorRequirement;
 
 /// Parents, in a unit of work.
 #[async_trait]
@@ -17,6 +18,15 @@ pub trait Parents: Send {
         id: ParentId,
         from: ParentStatus,
         to: ParentStatus,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Sets or takes away the requirement of a second factor, if it is `from`. Says whether it did.
+    async fn set_factor_requirement(
+        &mut self,
+        id: ParentId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 }

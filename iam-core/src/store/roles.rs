@@ -3,6 +3,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, RoleId};
+use crate::policy::FactorRequirement;
 use crate::role::{Grant, Role};
 
 /// Roles and who holds them, in a unit of work.
@@ -17,6 +18,14 @@ pub trait Roles: Send {
 
     /// Takes a role away. Says whether it was held.
     async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError>;
+
+    /// Sets or takes away the requirement of a second factor, if it is `from`. Says whether it did.
+    async fn set_factor_requirement(
+        &mut self,
+        id: RoleId,
+        from: Option<FactorRequirement>,
+        to: Option<FactorRequirement>,
+    ) -> Result<bool, StoreError>;
 
     /// Whether anyone at all holds the role. The answer holds until the unit is over.
     async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError>;

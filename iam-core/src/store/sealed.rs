@@ -13,17 +13,20 @@ pub enum SealedColumn {
     MethodSecret,
     /// Messages to be sent. Their owner is an account.
     OutboxMessage,
+    /// Requests that a guard stopped. Their owner is a session.
+    InterruptedRequest,
 }
 
 impl SealedColumn {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::MethodSecret, Self::OutboxMessage];
+    pub const ALL: [Self; 3] = [Self::MethodSecret, Self::OutboxMessage, Self::InterruptedRequest];
 
     /// Its table.
     pub const fn table(self) -> &'static str {
         match self {
             Self::MethodSecret => "iam_mfa_method",
             Self::OutboxMessage => "iam_outbox",
+            Self::InterruptedRequest => "iam_interrupted_request",
         }
     }
 
@@ -31,7 +34,7 @@ impl SealedColumn {
     pub const fn column(self) -> &'static str {
         match self {
             Self::MethodSecret => "secret",
-            Self::OutboxMessage => "sealed",
+            Self::OutboxMessage | Self::InterruptedRequest => "sealed",
         }
     }
 

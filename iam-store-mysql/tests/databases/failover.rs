@@ -56,13 +56,15 @@ async fn a_connection_that_died_costs_no_request() {
             // Several connections lie idle in the pool, and all of them die.
             let reads = (0..8).map(|_| {
                 let store = store.clone();
-                tokio::spawn(async move { store.session(&TOKEN).await.unwrap().is_some() })
+                tokio::spawn(async move {
+                    store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some()
+                })
             });
             for read in reads.collect::<Vec<_>>() {
                 assert!(read.await.unwrap());
             }
             kill_all(&database).await;
-            assert!(store.session(&TOKEN).await.unwrap().is_some(), "a read");
+            assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "a read");
             kill_all(&database).await;
             store.begin().await.unwrap().commit().await.unwrap();
         }
@@ -82,7 +84,7 @@ async fn a_unit_whose_connection_died_fails_as_a_whole() {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         }
         assert_eq!(unit.commit().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
-        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
     }
 }
 
@@ -142,7 +144,7 @@ async fn what_waited_in_vain_is_tried_again() {
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap(), "{server:?}");
         unit.commit().await.unwrap();
         unlocking.await.unwrap();
-        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_some());
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_some());
     }
 }
 
@@ -204,7 +206,7 @@ async fn a_unit_that_lost_after_it_wrote_is_undone() {
         crossing.await.unwrap();
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.is_err(), "nothing goes on");
         assert!(unit.commit().await.is_err());
-        let found = store.session(&TOKEN).await.unwrap().unwrap();
+        let found = store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap();
         assert_eq!((found.ended, found.amr.as_str()), (None, "y"), "{server:?}");
     }
 }
@@ -226,7 +228,7 @@ async fn a_caller_that_goes_away_costs_no_connection() {
         for _ in 0..10 {
             let before = made().await;
             for micros in 0..20 {
-                let reading = store.session(&TOKEN);
+                let reading = store.session(&TOKEN, Timestamp::from_micros(0));
                 let _ = tokio::time::timeout(Duration::from_micros(micros * 20), reading).await;
                 let mut unit = store.begin().await.unwrap();
                 let ending = unit.sessions().end(SESSION, EndReason::Logout, later(1));
@@ -236,7 +238,7 @@ async fn a_caller_that_goes_away_costs_no_connection() {
             least = least.min(made().await - before);
         }
         assert!(least < 20, "{server:?}: {least} connections made for forty that went away");
-        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
     }
 }
 
@@ -281,7 +283,7 @@ impl OwnServer {
 
 /// Reads and writes without end, and how often each way they ended.
 async fn load(store: &MySqlStore) -> Result<(), StoreError> {
-    store.session(&TOKEN).await?;
+    store.session(&TOKEN, Timestamp::from_micros(0)).await?;
     let mut unit = store.begin().await?;
     unit.sessions().end(SessionId::from_bytes([9; 16]), EndReason::Logout, later(1)).await?;
     unit.commit().await
@@ -337,7 +339,7 @@ async fn dies_and_hangs(server: Server, own: &mut OwnServer) {
         tokio::time::sleep(Duration::from_millis(500)).await;
         own.tell(down);
         let began = Instant::now();
-        assert!(store.session(&TOKEN).await.is_err(), "{down}");
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.is_err(), "{down}");
         let answered = began.elapsed();
         tokio::time::sleep(Duration::from_secs(3)).await;
         own.tell(up);

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iam_core::clock::Timestamp;
 use iam_core::store::{Readiness, Store};
 use iam_core::token::TokenHash;
 use iam_store_mysql::MySqlStore;
@@ -33,7 +34,7 @@ fn worker(store: MySqlStore) -> (mpsc::Sender<Order>, thread::JoinHandle<()>) {
 async fn reads(store: &MySqlStore) {
     let reads = (0..20).map(|_| {
         let store = store.clone();
-        tokio::spawn(async move { store.session(&TOKEN).await.unwrap().is_some() })
+        tokio::spawn(async move { store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some() })
     });
     for read in reads.collect::<Vec<_>>() {
         assert!(read.await.unwrap());

@@ -162,7 +162,13 @@ async fn every_table_is_as_the_rules_ask() {
         ] {
             assert!(kinds[place].starts_with("varbinary"), "{place} is {}", kinds[place]);
         }
-        for place in ["iam_auth_session.token_hash", "iam_recovery_code.digest", "iam_mfa_challenge.answer"] {
+        for place in [
+            "iam_auth_session.token_hash",
+            "iam_recovery_code.digest",
+            "iam_mfa_challenge.answer",
+            "iam_mfa_challenge.approval",
+            "iam_trusted_device.token_hash",
+        ] {
             assert_eq!(kinds[place], "binary(32)", "{place}");
         }
     }

@@ -1,5 +1,6 @@
 //! Sessions of the server: what they are set to, and which are refused.
 
+use iam_core::clock::Timestamp;
 use iam_core::store::{Readiness, Store, StoreErrorKind};
 use iam_core::token::TokenHash;
 use iam_store_mysql::MySqlStore;
@@ -39,7 +40,8 @@ async fn a_pool_of_the_hosts_serves_reads_and_writes() {
         store.migrate().await.unwrap();
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
         sign_in(&store).await;
-        let found = store.session(&TokenHash::from_bytes([1; 32])).await.unwrap().unwrap();
+        let found =
+            store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
         assert_eq!(found.login_at, account().created_at, "whatever the session's zone");
         let host_sees: String = sqlx::query_scalar("SELECT CAST(login_time AS CHAR) FROM iam_auth_session")
             .fetch_one(&host)
@@ -111,7 +113,8 @@ async fn the_guards_read_is_one_statement() {
         store.migrate().await.unwrap();
         sign_in(&store).await;
         let token = TokenHash::from_bytes([1; 32]);
-        let read = async || assert!(store.session(&token).await.unwrap().is_some());
+        let read =
+            async || assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some());
         read().await;
         let mut least = i64::MAX;
         for _ in 0..50 {

@@ -4,6 +4,9 @@
 //! compared, and what the right answer leads to comes with it or not at all.
 
 mod limits;
+mod step_up;
+
+pub use step_up::{INTERRUPTED_FOR, Used};
 
 use std::time::Duration;
 
@@ -19,14 +22,16 @@ use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::meta::Client;
 use crate::mfa::{
-    ChallengePurpose, Code, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, Stored, TRIES,
-    Verdict, amr_with,
+    ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, FactorLimits, Label, Method, NewChallenge,
+    Start, Stored, TRIES, Verdict, amr_with,
 };
 use crate::outbox::{Message, Notice};
+use crate::random::{Randomness, RandomnessUnavailable};
 use crate::seal::Place;
 use crate::session::{Pending, Renewal, SessionState};
+use crate::step_up::Purpose;
 use crate::store::{Ports, SealedColumn};
-use crate::token::SessionToken;
+use crate::token::{OneTimeToken, Purpose as TokenPurpose, SessionToken};
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
@@ -38,6 +43,12 @@ pub struct Claimant {
     pub(super) auth_version: AuthVersion,
     pub(super) amr: String,
     pub(super) purpose: ChallengePurpose,
+    /// What was proved in the session before.
+    pub(super) factors: Vec<FactorKind>,
+    /// The kinds that will do; without it, all that the purpose admits.
+    pub(super) accepted: Option<Vec<FactorKind>>,
+    /// What the proof is to be good for alone.
+    pub(super) approval: Option<[u8; 32]>,
     /// When the sign-in is over, if it is not complete until then.
     pub(super) until: Option<Timestamp>,
 }
@@ -52,6 +63,9 @@ impl From<&Pending> for Claimant {
             auth_version: pending.auth_version,
             amr: pending.amr.clone(),
             purpose: ChallengePurpose::SignIn,
+            factors: Vec::new(),
+            accepted: None,
+            approval: None,
             until: Some(pending.until),
         }
     }
@@ -67,6 +81,9 @@ impl From<&Principal> for Claimant {
             auth_version: principal.auth_version,
             amr: principal.amr.clone(),
             purpose: ChallengePurpose::Reauthenticate,
+            factors: principal.factors.clone(),
+            accepted: None,
+            approval: None,
             until: None,
         }
     }
@@ -81,6 +98,26 @@ impl Claimant {
     /// Whether they are signing in, and not signed in already.
     pub fn is_signing_in(&self) -> bool {
         self.purpose == ChallengePurpose::SignIn
+    }
+
+    /// What they prove who they are for, if that is a purpose of its own.
+    pub fn purpose(&self) -> Option<Purpose> {
+        match self.purpose {
+            ChallengePurpose::StepUp(purpose) => Some(purpose),
+            _ => None,
+        }
+    }
+
+    /// Whether a kind will do for what they are asked for.
+    fn admits(&self, kind: FactorKind) -> bool {
+        let by_purpose = match self.purpose {
+            ChallengePurpose::StepUp(Purpose::ENROL) => {
+                matches!(kind, FactorKind::EmailOtp | FactorKind::Invitation)
+            }
+            ChallengePurpose::StepUp(_) => kind != FactorKind::Invitation,
+            _ => !matches!(kind, FactorKind::Invitation | FactorKind::Password),
+        };
+        by_purpose && self.accepted.as_ref().is_none_or(|accepted| accepted.contains(&kind))
     }
 
     pub(super) fn subject(&self) -> Subject {
@@ -134,6 +171,8 @@ pub(super) struct Known<'f> {
 enum Right {
     Method(MethodId),
     Recovery,
+    /// It shows whose the account is, and belongs to no method.
+    Claim,
 }
 
 impl Iam {
@@ -149,13 +188,18 @@ impl Iam {
             _ => None,
         };
         let is_enough = |kind: &FactorKind| needed.is_none_or(|needed| kind.assurance() >= needed);
+        let is_asked = |kind: &FactorKind| {
+            claimant.admits(*kind) && self.factor_to_ask(*kind).is_some() && is_enough(kind)
+        };
         let mut offers = Vec::new();
-        for kind in FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some() && is_enough(kind))
-        {
+        for kind in FactorKind::ALL.into_iter().filter(is_asked) {
             let usable = match kind {
                 FactorKind::RecoveryCode => {
                     methods.iter().any(is_confirmed) && store.recovery_codes_left(claimant.account).await? > 0
                 }
+                FactorKind::Password | FactorKind::Invitation => true,
+                // Here it shows whose the account is, and needs no factor to have been set up.
+                FactorKind::EmailOtp if claimant.purpose() == Some(Purpose::ENROL) => true,
                 _ => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
             };
             if !usable {
@@ -189,7 +233,7 @@ impl Iam {
         kind: FactorKind,
         client: &Client,
     ) -> Result<Asked, Error> {
-        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let factor = self.factor_to_ask(kind).ok_or(SecondFactorRefusal::NoMethod)?;
         if !self.offers(claimant).await?.iter().any(|offer| offer.kind == kind) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
@@ -232,11 +276,15 @@ impl Iam {
             Destination::Masked { shown, .. } => Some(shown.clone()),
             _ => None,
         };
+        let mut tries = 0;
         if kind.channel().is_none()
             && let Some(open) = open.as_ref().filter(|open| open.is_open(now))
         {
             // Nothing is sent, so there is nothing to begin anew; and a try that was counted stays counted.
-            return Ok(self.asked(&open.new, shown));
+            if open.new.approval == claimant.approval {
+                return Ok(self.asked(&open.new, shown));
+            }
+            tries = open.tries;
         }
         // Whatever method it was for: each set-up begins another one.
         let last = match kind.channel() {
@@ -258,6 +306,8 @@ impl Iam {
             kind,
             method,
             answer: start.answer,
+            approval: claimant.approval,
+            tries,
             sends: last.as_ref().map_or(0, |last| last.new.sends) + u32::from(start.send.is_some()),
             created_at: now,
             expires_at: now.plus(lifetime),
@@ -294,10 +344,12 @@ impl Iam {
         Ok(self.audit(unit, &Event::CodeIssued(kind), claimant.subject(), client).await?)
     }
 
-    /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead.
+    /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead. For a
+    /// purpose of its own it makes a grant, and the token stays: what it opens is decided with every request.
     ///
     /// # Errors
-    /// [`Error::SecondFactor`] for everything that is not right.
+    /// [`Error::SecondFactor`] for everything that is not right; [`Error::Credentials`] and [`Error::Throttled`] where the answer is a
+    /// password.
     pub async fn verify_second_factor(
         &self,
         claimant: &Claimant,
@@ -306,16 +358,20 @@ impl Iam {
         response: &str,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let factor = self.factor_to_ask(kind).ok_or(SecondFactorRefusal::NoMethod)?;
         let methods = self.inner.store.methods_of(claimant.account).await?;
-        if !methods.iter().any(is_confirmed) {
+        let needs_none = claimant.purpose() == Some(Purpose::ENROL) || kind == FactorKind::Password;
+        if !claimant.admits(kind) || !(needs_none || methods.iter().any(is_confirmed)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         let account = self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
         let known = Known { factor, methods };
-        let done = self
-            .retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
-            .await;
+        let done = if kind == FactorKind::Password {
+            self.verify_password(claimant, token, &known, response, client).await
+        } else {
+            self.retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
+                .await
+        };
         match &done {
             Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) => {
                 self.lock_out(claimant, &account, client).await?;
@@ -344,10 +400,14 @@ impl Iam {
         self.hold(unit.as_mut(), claimant, token).await?;
         let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
         let challenge = match open {
-            Some(challenge) if challenge.is_open(now) => challenge.new,
+            // A code that was sent for something else is not for this.
+            Some(challenge) if challenge.is_open(now) && challenge.new.approval == claimant.approval => {
+                challenge.new
+            }
             // What a device shows needs no asking.
             _ if kind.channel().is_none() => {
                 self.ask(unit.as_mut(), claimant, known.factor, None, &Destination::None, client).await?;
+                // One that has just taken another one's place has its tries.
                 let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
                 open.ok_or(SecondFactorRefusal::Spent)?.new
             }
@@ -383,9 +443,10 @@ impl Iam {
         };
         let by = match right {
             Right::Method(id) => Some(id),
-            Right::Recovery => None,
+            Right::Recovery | Right::Claim => None,
         };
-        if !unit.challenges().consume(challenge.id, by, now).await? {
+        let terms = claimant.terms(&challenge);
+        if !unit.challenges().consume(challenge.id, by, terms.as_ref(), now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
         self.give_back_failure(unit.as_mut(), &reserved, true).await?;
@@ -408,7 +469,12 @@ impl Iam {
         client: &Client,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
-        let new = SessionToken::generate(token.carrier(), self.randomness())?;
+        // A grant is looked at with every request, so the token need not change with it.
+        let new = match claimant.purpose {
+            ChallengePurpose::StepUp(_) => token.clone(),
+            _ => SessionToken::generate(token.carrier(), self.randomness())?,
+        };
+        let is_factor = claimant.purpose() != Some(Purpose::ENROL) && kind != FactorKind::Password;
         let from_state = match claimant.purpose {
             ChallengePurpose::SignIn => SessionState::PendingSecondFactor,
             _ => SessionState::Active,
@@ -417,11 +483,13 @@ impl Iam {
             token: new.hash(),
             from_state,
             state: SessionState::Active,
-            amr: amr_with(&claimant.amr, kind),
+            // What only shows whose the account is, is no factor of its.
+            amr: if is_factor { amr_with(&claimant.amr, kind) } else { claimant.amr.clone() },
             from_version: claimant.auth_version,
             to_version: claimant.auth_version,
             authenticated_at: None,
-            second_factor_at: Some(now),
+            second_factor_at: is_factor.then_some(now),
+            factors: is_factor.then(|| with_kind(&claimant.factors, kind)),
             at: now,
         };
         if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
@@ -483,6 +551,20 @@ impl Iam {
         response: &str,
     ) -> Result<Compared, Error> {
         let kind = known.factor.kind();
+        if kind == FactorKind::Invitation {
+            let Some(token) = OneTimeToken::parse(response.trim()) else { return Ok(Compared::Wrong) };
+            let hash = token.hash_for(account);
+            let used = unit.one_time_tokens().consume(&hash, TokenPurpose::Invitation, self.now()).await?;
+            return Ok(if used { Compared::Right(Right::Claim) } else { Compared::Wrong });
+        }
+        if kind == FactorKind::EmailOtp && challenge.purpose == ChallengePurpose::StepUp(Purpose::ENROL) {
+            let verdict = self.verdict(account, known.factor, None, challenge, response);
+            return Ok(if verdict == Verdict::Verified {
+                Compared::Right(Right::Claim)
+            } else {
+                Compared::Wrong
+            });
+        }
         if kind == FactorKind::RecoveryCode {
             let verdict = self.verdict(account, known.factor, None, challenge, response);
             let Verdict::IfUnused(digest) = verdict else { return Ok(Compared::Wrong) };
@@ -543,6 +625,15 @@ impl Iam {
         sent.then_some(factor)
     }
 
+    /// The same for what may be asked for besides: it is nothing that people set up.
+    fn factor_to_ask(&self, kind: FactorKind) -> Option<&dyn Factor> {
+        match kind {
+            FactorKind::Password => Some(&Claim(FactorKind::Password)),
+            FactorKind::Invitation => Some(&Claim(FactorKind::Invitation)),
+            kind => self.factor(kind),
+        }
+    }
+
     pub(super) fn digest(&self, account: AccountId, challenge: Option<ChallengeId>) -> Digest<'_> {
         Digest { key: &self.inner.code_key, account, challenge }
     }
@@ -573,6 +664,37 @@ impl Iam {
             undelivered: false,
         }
     }
+}
+
+/// What is asked for like a factor, and compared by the core itself.
+#[derive(Debug)]
+struct Claim(FactorKind);
+
+impl Factor for Claim {
+    fn kind(&self) -> FactorKind {
+        self.0
+    }
+
+    fn enrol(&self, _: &Label<'_>, _: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
+        Ok(Enrolment::Codes(Vec::new()))
+    }
+
+    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
+        Ok(Start { send: None, answer: None })
+    }
+
+    fn finish(&self, _: &Stored<'_>, _: &str) -> Verdict {
+        Verdict::Rejected
+    }
+}
+
+/// Each kind once.
+pub(super) fn with_kind(proved: &[FactorKind], kind: FactorKind) -> Vec<FactorKind> {
+    let mut kinds = proved.to_vec();
+    if !kinds.contains(&kind) {
+        kinds.push(kind);
+    }
+    kinds
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

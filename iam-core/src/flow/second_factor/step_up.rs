@@ -1,0 +1,234 @@
+//! Step-up: a proof for one purpose. Asking for it and answering are those of every second factor; what is different is here.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{Claimant, Known};
+use crate::audit::{Event, Subject};
+use crate::error::{Error, SecondFactorRefusal};
+use crate::flow::SignedIn;
+use crate::guard::Principal;
+use crate::iam::Iam;
+use crate::id::InterruptedId;
+use crate::interrupted::{Interrupted, NewInterrupted};
+use crate::meta::Client;
+use crate::mfa::{ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
+use crate::password::PlainPassword;
+use crate::seal::Place;
+use crate::step_up::{Approval, Grant, MOST_WITHIN, Purpose, StepUp};
+use crate::store::SealedColumn;
+use crate::token::SessionToken;
+
+/// How long a request that a guard stopped is kept.
+pub const INTERRUPTED_FOR: Duration = Duration::from_mins(10);
+
+/// How many of them are kept for a session.
+const MOST_INTERRUPTED: u32 = 5;
+
+/// What became of grants, and of the request that they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Used {
+    /// They are used up for this request.
+    ForThis,
+    /// Another request was first, or they are too old by now.
+    Spent,
+    /// The request that is gone on with was gone on with before.
+    SentBefore,
+    /// The session is over, or its token was replaced.
+    Gone,
+}
+
+impl Claimant {
+    /// Somebody who is to prove who they are for a purpose.
+    pub fn step_up(principal: &Principal, purpose: Purpose) -> Self {
+        Self { purpose: ChallengePurpose::StepUp(purpose), ..Self::from(principal) }
+    }
+
+    /// Only by these kinds.
+    #[must_use]
+    pub fn accepting(self, kinds: &[FactorKind]) -> Self {
+        Self { accepted: Some(kinds.to_vec()), ..self }
+    }
+
+    /// The proof is to be good for this alone ([`Approval::digest`]).
+    #[must_use]
+    pub fn approving(self, approval: Option<[u8; 32]>) -> Self {
+        Self { approval, ..self }
+    }
+
+    /// What makes a grant of the challenge that they answer, if it is for a purpose of its own.
+    pub(super) fn terms(&self, challenge: &NewChallenge) -> Option<GrantTerms> {
+        self.purpose()?;
+        Some(GrantTerms {
+            auth_version: self.auth_version,
+            parent: self.parent,
+            approval: challenge.approval,
+        })
+    }
+}
+
+impl Iam {
+    /// The claimant that a code without further words is from: whoever was asked last for a purpose in this session is, for that;
+    /// everybody else proves again who they are.
+    pub async fn claimant_asked_last(&self, principal: &Principal) -> Result<Claimant, Error> {
+        let asked = self.inner.store.asked_last(principal.session, self.now()).await?;
+        Ok(match asked.map(|challenge| (challenge.new.purpose, challenge.new.approval)) {
+            Some((ChallengePurpose::StepUp(purpose), approval)) => {
+                Claimant::step_up(principal, purpose).approving(approval)
+            }
+            _ => principal.into(),
+        })
+    }
+
+    /// The kinds by which somebody can meet a step-up, in the order in which to offer them. Without any they have to set one up first.
+    pub async fn step_up_methods(
+        &self,
+        principal: &Principal,
+        asked: &StepUp,
+    ) -> Result<Vec<FactorKind>, Error> {
+        let claimant = Claimant::step_up(principal, asked.purpose())
+            .accepting(asked.accepted(&self.inner.factor_policy.step_up));
+        Ok(self.offers(&claimant).await?.into_iter().map(|offer| offer.kind).collect())
+    }
+
+    /// What a request is about, of which a route binds the proof to these fields.
+    pub fn approval(&self, method: &str, target: &str, fields: Vec<(String, String)>) -> Approval {
+        Approval::new(&self.inner.approval_key, method, target, fields)
+    }
+
+    /// Uses grants up for a request, all or none; and marks the request, if it is one that was stopped before, as gone on with.
+    pub async fn use_grants(
+        &self,
+        principal: &Principal,
+        token: &SessionToken,
+        grants: &[Grant],
+        resumed: Option<InterruptedId>,
+        client: &Client,
+    ) -> Result<Used, Error> {
+        self.retried(|| async {
+            let now = self.now();
+            let mut unit = self.begin().await?;
+            match self.hold(unit.as_mut(), &principal.into(), token).await {
+                Ok(()) => {}
+                Err(Error::SecondFactor(SecondFactorRefusal::Gone)) => return Ok(Used::Gone),
+                Err(error) => return Err(error),
+            }
+            for grant in grants {
+                let proved_after = now.minus(MOST_WITHIN);
+                if !unit.challenges().use_grant(grant.id, principal.session, proved_after, now).await? {
+                    return Ok(Used::Spent);
+                }
+                let event = Event::GrantUsed(grant.kind, grant.purpose);
+                self.audit(unit.as_mut(), &event, subject(principal), client).await?;
+            }
+            if let Some(id) = resumed
+                && !unit.interrupted_requests().resume(id, principal.session, now).await?
+            {
+                return Ok(Used::SentBefore);
+            }
+            unit.commit().await?;
+            Ok(Used::ForThis)
+        })
+        .await
+    }
+
+    /// Keeps a request that a guard stopped, sealed, until its sender has proved again who they are: for [`INTERRUPTED_FOR`], and for
+    /// this session alone. One that it takes the place of can't be gone on with any more.
+    pub async fn keep_interrupted(
+        &self,
+        principal: &Principal,
+        request: &[u8],
+        replaces: Option<InterruptedId>,
+    ) -> Result<InterruptedId, Error> {
+        let now = self.now();
+        let id = InterruptedId::generate(now, self.randomness())?;
+        let sealed =
+            self.inner.keys.ring.seal(interrupted_place(principal, &id), request, self.randomness())?;
+        let new = NewInterrupted {
+            id,
+            account: principal.account,
+            session: principal.session,
+            sealed,
+            created_at: now,
+            expires_at: now.plus(INTERRUPTED_FOR),
+        };
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if let Some(old) = replaces {
+                let _ = unit.interrupted_requests().resume(old, principal.session, now).await?;
+            }
+            unit.interrupted_requests().keep(&new, MOST_INTERRUPTED).await?;
+            Ok(unit.commit().await?)
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// A request of this session's that a guard stopped; and whether it was gone on with already.
+    pub async fn interrupted(
+        &self,
+        principal: &Principal,
+        id: InterruptedId,
+    ) -> Result<Option<(Zeroizing<Vec<u8>>, bool)>, Error> {
+        let found = self.inner.store.interrupted(id, principal.session, self.now()).await?;
+        let Some(Interrupted { new, resumed_at }) = found else { return Ok(None) };
+        match self.inner.keys.ring.open(interrupted_place(principal, &id), &new.sealed) {
+            Ok(request) => Ok(Some((request, resumed_at.is_some()))),
+            Err(error) => {
+                tracing::error!(%id, error = &error as &dyn std::error::Error, "a request that was kept can't be read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The password, where a route says that it will do. It is checked with no unit open, within the limits of re-authentication.
+    pub(super) async fn verify_password(
+        &self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        known: &Known<'_>,
+        password: &str,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let password = PlainPassword::new(password).map_err(|_| Error::Credentials)?;
+        let (_, tried) = self.prove(claimant, &password, client).await?;
+        let proved = self.retried(|| async {
+            let now = self.now();
+            let mut unit = self.begin().await?;
+            self.hold(unit.as_mut(), claimant, token).await?;
+            let nowhere = super::Destination::None;
+            self.ask(unit.as_mut(), claimant, known.factor, None, &nowhere, client).await?;
+            let open = unit
+                .challenges()
+                .open(claimant.session, claimant.purpose, FactorKind::Password, None)
+                .await?
+                .ok_or(SecondFactorRefusal::Spent)?;
+            let terms = claimant.terms(&open.new);
+            if !unit.challenges().consume(open.new.id, None, terms.as_ref(), now).await? {
+                return Err(SecondFactorRefusal::Spent.into());
+            }
+            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            let done = self.complete(unit.as_mut(), claimant, token, FactorKind::Password, client).await?;
+            unit.commit().await?;
+            Ok(done)
+        });
+        match proved.await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                // The password was right: no guess.
+                self.give_back_proof(&tried).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn interrupted_place<'a>(principal: &'a Principal, id: &'a InterruptedId) -> Place<'a> {
+    SealedColumn::InterruptedRequest.place(principal.session.as_bytes(), id.as_bytes())
+}
+
+fn subject(principal: &Principal) -> Subject {
+    crate::flow::own_account::of(principal)
+}

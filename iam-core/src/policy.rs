@@ -1,0 +1,108 @@
+//! Who must have a second factor, from when, and which factors count for what.
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::mfa::FactorKind;
+
+/// The longest time that people can be given to set up a factor.
+pub const MOST_GRACE: Duration = Duration::from_hours(24 * 90);
+
+/// That the holders of a role, or the accounts of a parent, must have a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FactorRequirement {
+    /// Since when.
+    pub since: Timestamp,
+    /// How long everybody has to set one up, from then, or from when they came to be among those that it is about.
+    pub grace: Duration,
+}
+
+impl FactorRequirement {
+    /// When somebody who belongs to those since a time must have a factor.
+    pub fn due_at(&self, belongs_since: Timestamp) -> Timestamp {
+        self.since.max(belongs_since).plus(self.grace)
+    }
+}
+
+/// Which factors count for what. The defaults are the library's advice; a host may narrow them, and widening is on its own decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FactorPolicy {
+    /// Those that satisfy a [`FactorRequirement`]. Default: all that are asked for at sign-in.
+    pub sign_in: Vec<FactorKind>,
+    /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by SMS and WhatsApp may be added;
+    /// codes by e-mail, recovery codes and passwords count only where a route names them.
+    pub step_up: Vec<FactorKind>,
+    /// For how long a browser may be trusted, so that signing in on it asks for no second factor (at most 30 days). Default: it may
+    /// not.
+    pub trusted_devices: Option<Duration>,
+}
+
+impl Default for FactorPolicy {
+    fn default() -> Self {
+        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
+        Self {
+            sign_in: vec![Totp, EmailOtp, SmsOtp, WhatsappOtp],
+            step_up: vec![Totp],
+            trusted_devices: None,
+        }
+    }
+}
+
+impl FactorPolicy {
+    /// What is wrong with it, in words, or nothing.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
+        let thirty_days = Duration::from_hours(24 * 30);
+        if self.sign_in.is_empty()
+            || !self.sign_in.iter().all(|kind| [Totp, EmailOtp, SmsOtp, WhatsappOtp].contains(kind))
+        {
+            Some("the factors that satisfy a requirement must be some that people can set up")
+        } else if !self.step_up.iter().all(|kind| [Totp, SmsOtp, WhatsappOtp].contains(kind)) {
+            Some(
+                "by policy only authenticator apps, SMS and WhatsApp may count for step-up; a route may name others",
+            )
+        } else if self.trusted_devices.is_some_and(|time| time.is_zero() || time > thirty_days) {
+            Some("a browser may be trusted for at most 30 days")
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_the_whole_grace() {
+        let at = |secs: i64| Timestamp::from_micros(secs * 1_000_000);
+        let asked = FactorRequirement { since: at(1000), grace: Duration::from_secs(50) };
+        assert_eq!(asked.due_at(at(10)), at(1050), "who was there before");
+        assert_eq!(asked.due_at(at(2000)), at(2050), "who came later");
+    }
+
+    #[test]
+    fn policies_have_bounds() {
+        let with = |change: fn(&mut FactorPolicy)| {
+            let mut policy = FactorPolicy::default();
+            change(&mut policy);
+            policy.problem().is_none()
+        };
+        assert!(with(|_| {}));
+        assert!(with(|policy| policy.step_up.push(FactorKind::SmsOtp)));
+        assert!(with(|policy| policy.step_up.clear()));
+        assert!(with(|policy| policy.trusted_devices = Some(Duration::from_hours(720))));
+        for broken in [
+            (|policy| policy.step_up.push(FactorKind::EmailOtp)) as fn(&mut FactorPolicy),
+            |policy| policy.step_up.push(FactorKind::RecoveryCode),
+            |policy| policy.step_up.push(FactorKind::Password),
+            |policy| policy.sign_in.clear(),
+            |policy| policy.sign_in.push(FactorKind::Password),
+            |policy| policy.trusted_devices = Some(Duration::from_hours(721)),
+            |policy| policy.trusted_devices = Some(Duration::ZERO),
+        ] {
+            assert!(!with(broken));
+        }
+    }
+}

@@ -1,0 +1,25 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::id::{InterruptedId, SessionId};
+use crate::interrupted::NewInterrupted;
+
+/// Requests that a guard stopped (`iam_interrupted_request`), in a unit of work.
+#[async_trait]
+pub trait InterruptedRequests: Send {
+    /// Keeps a request. Of those of its session only the `most` newest are left, this one among them.
+    async fn keep(&mut self, request: &NewInterrupted, most: u32) -> Result<(), StoreError>;
+
+    /// Marks a request of this session as resumed, if it was not and has not expired. It MUST be one conditional statement: at most one
+    /// caller is ever told that it did.
+    async fn resume(
+        &mut self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Removes up to `most` requests that expired before a time. Says how many.
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}

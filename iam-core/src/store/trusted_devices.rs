@@ -1,0 +1,19 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::clock::Timestamp;
+use crate::id::AccountId;
+use crate::trusted_device::NewTrustedDevice;
+
+/// Browsers that are trusted (`iam_trusted_device`), in a unit of work.
+#[async_trait]
+pub trait TrustedDevices: Send {
+    /// Keeps a browser. Of those of its account only the `most` newest are left, this one among them.
+    async fn trust(&mut self, device: &NewTrustedDevice, most: u32) -> Result<(), StoreError>;
+
+    /// Trusts no browser of an account any more. Says how many there were.
+    async fn forget_all(&mut self, account: AccountId) -> Result<u64, StoreError>;
+
+    /// Removes up to `most` browsers whose time was over before a time. Says how many.
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,103 @@
+//! `iam_interrupted_request`.
+
+use async_trait::async_trait;
+use iam_core::clock::Timestamp;
+use iam_core::id::{AccountId, InterruptedId, SessionId};
+use iam_core::interrupted::{Interrupted, NewInterrupted};
+use iam_core::store::{InterruptedRequests, StoreError};
+
+use crate::connection::{Connections, Link, execute, optional};
+use crate::rows::{Column, timestamp, utc};
+use crate::unit::Work;
+
+pub(crate) async fn by_id(
+    connections: &Connections,
+    id: InterruptedId,
+    session: SessionId,
+    now: Timestamp,
+) -> Result<Option<Interrupted>, StoreError> {
+    let find = || {
+        optional(sqlx::query!(
+            "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
+             WHERE id = ? AND session_id = ? AND expires_at > ?",
+            &id.as_bytes()[..],
+            &session.as_bytes()[..],
+            utc(now)
+        ))
+    };
+    let Some(row) = connections.read(find).await? else { return Ok(None) };
+    let account = Column("iam_interrupted_request", "account_id").id(&row.account_id)?;
+    let new = NewInterrupted {
+        id,
+        account: AccountId::from_bytes(account),
+        session,
+        sealed: row.sealed,
+        created_at: timestamp(row.created_at),
+        expires_at: timestamp(row.expires_at),
+    };
+    Ok(Some(Interrupted { new, resumed_at: row.resumed_at.map(timestamp) }))
+}
+
+#[async_trait]
+impl<L: Link> InterruptedRequests for Work<L> {
+    async fn keep(&mut self, request: &NewInterrupted, most: u32) -> Result<(), StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_interrupted_request (id, account_id, session_id, sealed, created_at, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?)",
+                &request.id.as_bytes()[..],
+                &request.account.as_bytes()[..],
+                &request.session.as_bytes()[..],
+                request.sealed.clone(),
+                utc(request.created_at),
+                utc(request.expires_at)
+            ))
+        };
+        self.0.write(insert).await?;
+        let leave_newest = || {
+            execute(sqlx::query!(
+                "DELETE r FROM
+                    (SELECT id FROM iam_interrupted_request FORCE INDEX (iam_interrupted_request_session)
+                     WHERE session_id = ? AND id <> ? ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET ?) old
+                 STRAIGHT_JOIN iam_interrupted_request r FORCE INDEX (PRIMARY) ON r.id = old.id",
+                &request.session.as_bytes()[..],
+                &request.id.as_bytes()[..],
+                most.saturating_sub(1)
+            ))
+        };
+        self.0.write(leave_newest).await.map(drop)
+    }
+
+    async fn resume(
+        &mut self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let resume = || {
+            execute(sqlx::query!(
+                "UPDATE iam_interrupted_request SET resumed_at = ?
+                 WHERE id = ? AND session_id = ? AND resumed_at IS NULL AND expires_at > ?",
+                utc(now),
+                &id.as_bytes()[..],
+                &session.as_bytes()[..],
+                utc(now)
+            ))
+        };
+        Ok(self.0.write(resume).await? == 1)
+    }
+
+    async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let purge = || {
+            execute(sqlx::query!(
+                "DELETE r FROM
+                    (SELECT id FROM iam_interrupted_request FORCE INDEX (iam_interrupted_request_expiry)
+                     WHERE expires_at < ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_interrupted_request r FORCE INDEX (PRIMARY) ON r.id = old.id",
+                utc(expired_before),
+                most
+            ))
+        };
+        self.0.write(purge).await
+    }
+}
