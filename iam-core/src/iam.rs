@@ -509,6 +509,7 @@ impl IamBuilder {
         };
         let iam = Iam { inner: Arc::new(inner) };
         iam.retried(|| iam.check_keys(self.pepper.as_ref())).await?;
+        iam.look_for_unknown_keys().await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
         let worker = Worker::of(&iam);
         Ok((iam, worker))
@@ -563,8 +564,8 @@ impl fmt::Debug for IamBuilder {
 
 impl Iam {
     /// What was sealed under another key is lost with this one, and so is a password that was hashed under another pepper: better
-    /// found at the start than at somebody's sign-in. Every key that the store was ever used with must be there, since something
-    /// may still need it.
+    /// found at the start than at somebody's sign-in. Every key that the store was ever used with must be there until it is retired,
+    /// since something may still need it.
     async fn check_keys(&self, pepper: Option<&PepperRing>) -> Result<(), Error> {
         let ring: &KeyRing = &self.inner.keys.ring;
         let mut unit = self.begin().await?;

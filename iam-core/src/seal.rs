@@ -76,6 +76,11 @@ impl KeyRing {
         Zeroizing::new(entries.join(","))
     }
 
+    /// The ids of all keys, that of the one that seals first.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().map(|(id, _)| *id)
+    }
+
     /// The id of the key that seals.
     pub fn sealing_key(&self) -> u32 {
         self.0.first().map_or(0, |(id, _)| *id)
@@ -126,6 +131,12 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(id, _)| id)).finish()
     }
+}
+
+/// The id of the key that a value says it is sealed under; nothing, when it is too short to say so.
+pub fn key_id(sealed: &[u8]) -> Option<u32> {
+    let id = sealed.get(1..HEADER)?;
+    Some(u32::from_be_bytes(id.try_into().ok()?))
 }
 
 fn aad(header: &[u8], place: Place<'_>) -> Vec<u8> {
@@ -186,6 +197,9 @@ mod tests {
         assert_eq!(ring.open(HERE, &sealed).unwrap().as_slice(), b"secret");
         let fresh = ring.seal(HERE, b"new", &OsRandomness).unwrap();
         assert_eq!(old.open(HERE, &fresh), Err(CannotOpen));
+        assert_eq!((key_id(&sealed), key_id(&fresh)), (Some(0), Some(3)));
+        assert_eq!((key_id(&fresh[..5]), key_id(&fresh[..4]), key_id(&[])), (Some(3), None, None));
+        assert_eq!(ring.ids().collect::<Vec<_>>(), [3, 0]);
         assert_eq!(format!("{ring:?}"), "[3, 0]");
         assert_eq!(KeyRing::parse(&old_key).unwrap().sealing_key(), 0);
     }

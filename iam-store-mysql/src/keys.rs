@@ -23,4 +23,22 @@ impl<L: Link> KeyCanaries for Work<L> {
         };
         self.0.write(put).await.map(drop)
     }
+
+    async fn retire(&mut self, key_id: u32) -> Result<bool, StoreError> {
+        // Each column of `SealedColumn::ALL`. There is no index on the keys: it reads them all, and locks none.
+        let id = key_id.to_be_bytes();
+        let retire = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_key_canary WHERE key_id = ?
+                   AND NOT EXISTS (SELECT 1 FROM iam_mfa_method WHERE SUBSTRING(secret, 2, 4) = ?)
+                   AND NOT EXISTS (SELECT 1 FROM iam_outbox WHERE SUBSTRING(sealed, 2, 4) = ?)
+                   AND NOT EXISTS (SELECT 1 FROM iam_interrupted_request WHERE SUBSTRING(sealed, 2, 4) = ?)",
+                key_id,
+                &id[..],
+                &id[..],
+                &id[..]
+            ))
+        };
+        Ok(self.0.write(retire).await? == 1)
+    }
 }

@@ -76,6 +76,7 @@ mod outbox;
 mod parents;
 mod roles;
 mod rows;
+mod sealed;
 mod server;
 mod sessions;
 mod store;

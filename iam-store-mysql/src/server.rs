@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 61] = [
+const PRIVILEGES: [&str; 62] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -73,6 +73,7 @@ const PRIVILEGES: [&str; 61] = [
     "EXPLAIN SELECT key_id FROM iam_key_canary",
     "EXPLAIN INSERT INTO iam_key_canary (key_id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_key_canary SET key_id = key_id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_key_canary WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_schema",
     "EXPLAIN SELECT version FROM iam_schema_migrations",
     // What ON DUPLICATE KEY UPDATE and the upkeep ask for once more, as they are written.

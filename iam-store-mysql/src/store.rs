@@ -16,7 +16,9 @@ use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
-use iam_core::store::{LoginCandidate, Ports, Readiness, Store, StoreError, UnitOfWork};
+use iam_core::store::{
+    LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
+};
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, Executor, MySqlConnection};
@@ -24,8 +26,8 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use crate::connection::{Connections, STATEMENT};
 use crate::unit::Work;
 use crate::{
-    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, server, sessions,
-    trusted_devices,
+    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, server,
+    sessions, trusted_devices,
 };
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
@@ -240,6 +242,15 @@ impl Store for MySqlStore {
 
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         outbox::oldest_due(&self.connections, now).await
+    }
+
+    async fn sealed_rows(
+        &self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        sealed::rows(&self.connections, column, before, most).await
     }
 
     async fn sessions_unseen_since(

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, Sessions, StoreError, TrustedDevices, UnitOfWork,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -65,6 +65,10 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn keys(&mut self) -> &mut dyn KeyCanaries {
+        self
+    }
+
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
         self
     }
 }

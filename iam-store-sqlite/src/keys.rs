@@ -1,7 +1,8 @@
 //! `iam_key_canary`.
 
 use async_trait::async_trait;
-use iam_core::store::{KeyCanaries, StoreError};
+use iam_core::store::{KeyCanaries, SealedColumn, StoreError};
+use sqlx::AssertSqlSafe;
 
 use crate::error::failed;
 use crate::unit::{Link, Work};
@@ -24,4 +25,22 @@ impl<C: Link> KeyCanaries for Work<C> {
             .map_err(failed)?;
         Ok(())
     }
+
+    async fn retire(&mut self, key_id: u32) -> Result<bool, StoreError> {
+        let unused: String = SealedColumn::ALL.into_iter().map(unused).collect();
+        let sql = format!("DELETE FROM iam_key_canary WHERE key_id = ?1{unused}");
+        let done = sqlx::query(AssertSqlSafe(sql))
+            .bind(i64::from(key_id))
+            .bind(&key_id.to_be_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+/// That a column has no value under the key whose id, as a value has it, is ?2.
+fn unused(column: SealedColumn) -> String {
+    let (table, value) = (column.table(), column.column());
+    format!(" AND NOT EXISTS (SELECT 1 FROM {table} WHERE substr({value}, 2, 4) = ?2)")
 }

@@ -25,6 +25,7 @@ mod outbox;
 mod parents;
 mod roles;
 mod rows;
+mod sealed;
 mod sessions;
 mod store;
 mod trusted_devices;

@@ -17,7 +17,9 @@ use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{SessionRecord, SessionSummary};
-use iam_core::store::{LoginCandidate, Ports, Readiness, Store, StoreError, UnitOfWork};
+use iam_core::store::{
+    LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
+};
 use iam_core::token::TokenHash;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
@@ -25,7 +27,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
-use crate::{accounts, audit, factors, interrupted, outbox, parents, roles, sessions, trusted_devices};
+use crate::{
+    accounts, audit, factors, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
+};
 
 /// How long to wait for a connection before the store counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -294,6 +298,15 @@ impl Store for SqliteStore {
 
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         outbox::oldest_due(&self.read, now).await
+    }
+
+    async fn sealed_rows(
+        &self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        sealed::rows(&self.read, column, before, most).await
     }
 
     async fn sessions_unseen_since(

@@ -5,7 +5,7 @@ use std::ops::DerefMut;
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, Sessions, StoreError, TrustedDevices, UnitOfWork,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
@@ -80,6 +80,10 @@ impl<C: Link> Ports for Work<C> {
     }
 
     fn keys(&mut self) -> &mut dyn KeyCanaries {
+        self
+    }
+
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
         self
     }
 }

@@ -16,8 +16,8 @@ use iam_core::role::{Role, RoleName};
 use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionState, SessionSummary};
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
-    Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, Sessions, Store,
-    StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
+    Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
+    SealedValues, Sessions, Store, StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -55,6 +55,10 @@ pub enum Point {
     Candidate,
     /// After a session got another token, in a unit of work that is still open.
     Renewed,
+    /// After sealed values were read.
+    SealedRead,
+    /// Before something is written to the audit log, in a unit of work that is still open.
+    Audit,
 }
 
 /// A call that is to be held, seen from the call.
@@ -251,6 +255,18 @@ impl Store for FaultyStore {
         self.inner.oldest_due_message(now).await
     }
 
+    async fn sealed_rows(
+        &self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        self.faults.check()?;
+        let rows = self.inner.sealed_rows(column, before, most).await;
+        self.faults.pass(Point::SealedRead).await;
+        rows
+    }
+
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
@@ -348,6 +364,9 @@ impl Ports for FaultyUnit {
     fn keys(&mut self) -> &mut dyn KeyCanaries {
         self.inner.keys()
     }
+    fn sealed_values(&mut self) -> &mut dyn SealedValues {
+        self.inner.sealed_values()
+    }
 }
 
 #[async_trait]
@@ -366,6 +385,7 @@ impl UnitOfWork for FaultyUnit {
 impl AuditLog for FaultyUnit {
     async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
         fail_if(&self.faults.audit)?;
+        self.faults.pass(Point::Audit).await;
         self.inner.audit().append(record).await
     }
 

@@ -47,6 +47,7 @@ pub mod one_time;
 pub mod outbox;
 pub mod parents;
 pub mod roles;
+pub mod sealed;
 pub mod sessions;
 pub mod step_up;
 pub mod trusted_devices;
@@ -491,6 +492,25 @@ macro_rules! conformance {
             ]
             races: [
                 of_canaries_put_at_once_one_stays
+            ]
+        }
+        $crate::port! { $alone, $twice, sealed,
+            duties: [
+                sealed_rows_come_newest_first_and_in_pages
+                a_row_without_a_value_is_a_row
+                replace_asks_for_the_old_value_and_changes_nothing_else
+                a_value_that_is_gone_does_not_come_back
+                a_replacement_that_was_not_kept_is_not_there
+                a_key_is_retired_only_when_nothing_is_sealed_under_it
+                a_key_that_was_not_retired_for_good_is_there
+                a_retired_key_may_come_back
+            ]
+            races: [
+                at_most_one_caller_replaces_a_value
+                of_those_who_reseal_at_once_each_row_has_one_and_opens
+                replacing_beside_uses_of_a_method_loses_nothing
+                a_message_that_is_over_stays_wiped_whoever_replaces_it
+                of_those_who_retire_a_key_at_once_one_is_told_so
             ]
         }
     };

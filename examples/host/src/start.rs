@@ -20,7 +20,7 @@ use iam_web::{Inventory, WebIam};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::Documents;
+use crate::{Documents, keys};
 
 /// What an example application serves.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ where
     S: Future<Output = io::Result<()>>,
 {
     let settings = IamSettings::from_env()?;
-    let command = ["create-admin", "reset-factors"]
+    let command = ["create-admin", "reset-factors", "rotate-keys", "retire-key"]
         .into_iter()
         .find(|command| std::env::args().any(|argument| argument == *command));
     // A command that ends at once must not take messages along.
@@ -114,6 +114,13 @@ where
     if command == Some("reset-factors") {
         let name = std::env::args().skip_while(|argument| argument != "reset-factors").nth(1);
         return reset_factors(&iam, name.as_deref()).await;
+    }
+    if command == Some("rotate-keys") {
+        return keys::rotate(&iam).await;
+    }
+    if command == Some("retire-key") {
+        let id = std::env::args().skip_while(|argument| argument != "retire-key").nth(1);
+        return keys::retire(&iam, id.as_deref()).await;
     }
     let documents = Documents::of_the_example(&iam).await?;
 

@@ -154,6 +154,15 @@ pub enum Event {
     RoleRevoked(String),
     /// A link that makes the first administrator was given out.
     SetupOffered,
+    /// Values were sealed anew, under this key; how many.
+    KeysResealed {
+        /// The key's id.
+        key: u32,
+        /// Values.
+        count: u32,
+    },
+    /// Nothing was sealed under a key any more, and the service starts without it from now on; its id.
+    KeyRetired(u32),
     /// The service started.
     Started,
     /// The service stopped.
@@ -205,6 +214,8 @@ impl Event {
             Self::RoleCreated(_) => "role_created",
             Self::RoleGranted(_) | Self::RoleRevoked(_) => "privilege_permissions_changed",
             Self::SetupOffered => "setup_offered",
+            Self::KeysResealed { .. } => "key_resealed",
+            Self::KeyRetired(_) => "key_retired",
             Self::Started => "sys_startup",
             Self::Stopped => "sys_shutdown",
         }
@@ -277,6 +288,7 @@ impl Event {
                     |id: &Option<ExternalId>| id.as_ref().map_or("none".to_owned(), ToString::to_string);
                 Some(format!("external_id {} -> {}", text(from), text(to)))
             }
+            Self::KeysResealed { key, .. } | Self::KeyRetired(key) => Some(format!("key={key}")),
             Self::RoleGranted(role) => Some(format!("granted {role}")),
             Self::RoleRevoked(role) => Some(format!("revoked {role}")),
         }
@@ -293,7 +305,15 @@ impl Event {
         }
     }
 
-    /// What anyone on the internet can cause without end is counted, not listed.
+    /// How often it happened.
+    const fn count(&self) -> u32 {
+        match self {
+            Self::KeysResealed { count, .. } => *count,
+            _ => 1,
+        }
+    }
+
+    /// What anyone on the internet can cause without end is counted, not listed; and so is what comes in thousands.
     const fn is_coalesced(&self) -> bool {
         matches!(
             self,
@@ -303,6 +323,7 @@ impl Event {
                 | Self::AccessDenied(_)
                 | Self::SecondFactorLocked
                 | Self::StepUpRequired(_)
+                | Self::KeysResealed { .. }
         )
     }
 }
@@ -425,6 +446,7 @@ impl Record {
 
     pub(crate) fn new(event: &Event, subject: Subject, client: &Client, now: Timestamp) -> Self {
         let mut record = Self {
+            count: event.count(),
             reason: event.reason().map(|reason| reason.chars().take(500).collect()),
             actor: subject.actor,
             account: subject.account,
@@ -449,18 +471,25 @@ impl Record {
         record
     }
 
-    /// One row per event, reason, account, session, network and window. Paths are strangers' text and stay out of the key.
+    /// One row per event, reason, actor, account, session, network and window. Paths are strangers' text and stay out of the key.
     fn coalescing_key(&self) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         let reason = if self.event == "malicious_csrf" { "" } else { self.reason.as_deref().unwrap_or("") };
         let network = self.client.network().map(|network| network.to_string()).unwrap_or_default();
+        let actor = self.actor.map(|id| *id.as_bytes()).unwrap_or_default();
         let account = self.account.map(|id| *id.as_bytes()).unwrap_or_default();
         let session = self.session.map(|id| *id.as_bytes()).unwrap_or_default();
         let window = self.at.window(COALESCING_WINDOW).as_micros().to_be_bytes();
         let mut hash = Sha256::new();
-        for part in
-            [self.event.as_bytes(), reason.as_bytes(), network.as_bytes(), &account, &session, &window]
-        {
+        for part in [
+            self.event.as_bytes(),
+            reason.as_bytes(),
+            network.as_bytes(),
+            &actor,
+            &account,
+            &session,
+            &window,
+        ] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -491,11 +520,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_in_thousands_adds_up_for_each_actor() {
+        let by = |actor, key| {
+            let subject = Subject { actor, ..Subject::default() };
+            let event = Event::KeysResealed { key, count: 50 };
+            Record::new(&event, subject, &Client::default(), Timestamp::from_micros(0))
+        };
+        let record = by(None, 1);
+        assert_eq!((record.count, record.reason.as_deref()), (50, Some("key=1")));
+        assert_eq!(record.coalesce, by(None, 1).coalesce);
+        assert_ne!(record.coalesce, by(None, 2).coalesce);
+        assert_ne!(record.coalesce, by(Some(AccountId::from_bytes([1; 16])), 1).coalesce);
+    }
+
+    #[test]
     fn what_matters_is_never_merged() {
         for event in [Event::LoginFailed(LoginFailure::WrongPassword), Event::Started, Event::PasswordChanged]
         {
             assert_eq!(record(&event, 0, "192.0.2.1").coalesce, None);
         }
+        assert_eq!(record(&Event::KeyRetired(0), 0, "192.0.2.1").coalesce, None);
         let first_try = Event::LoginSucceeded { session: SessionId::from_bytes([0; 16]), tries: 1 };
         assert_eq!(first_try.name(), "authn_login_success");
     }

@@ -15,7 +15,7 @@ use crate::limit::{LimitKey, Reservation, Window};
 use crate::meta::Client;
 use crate::outbox::{Channel, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled};
 use crate::seal::Place;
-use crate::store::Ports;
+use crate::store::{Ports, SealedColumn};
 
 /// How many messages one process sends at once.
 pub(crate) const AT_ONCE: u32 = 8;
@@ -201,5 +201,5 @@ impl Iam {
 }
 
 fn place<'a>(account: &'a AccountId, id: &'a MessageId) -> Place<'a> {
-    Place { table: "iam_outbox", column: "sealed", owner: account.as_bytes(), row: id.as_bytes() }
+    SealedColumn::OutboxMessage.place(account.as_bytes(), id.as_bytes())
 }

@@ -10,4 +10,8 @@ pub trait KeyCanaries: Send {
 
     /// Keeps a sealed value for a key id that has none; one that is there MUST stay.
     async fn put(&mut self, key_id: u32, sealed: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes the sealed value of a key id, unless a value of some [`SealedColumn`](super::SealedColumn) is sealed under it: has the id,
+    /// big-endian, as its bytes 1 to 4 (counted from 0). It MUST be one conditional statement. Says whether it did.
+    async fn retire(&mut self, key_id: u32) -> Result<bool, StoreError>;
 }

@@ -24,6 +24,7 @@ mod one_time;
 mod outbox;
 mod parents;
 mod roles;
+mod sealed;
 mod sessions;
 mod trusted_devices;
 
@@ -42,6 +43,7 @@ pub use one_time::OneTimeTokens;
 pub use outbox::Outbox;
 pub use parents::Parents;
 pub use roles::Roles;
+pub use sealed::{SealedColumn, SealedRow, SealedValues};
 pub use sessions::Sessions;
 pub use trusted_devices::TrustedDevices;
 
@@ -132,6 +134,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Up to `most` rows of a column's table, the newest first (by their ids, from the highest down), below the id `before` when one is
+    /// given; those without a value, too. It MUST find them by the primary key and read no others, so that it takes the same time
+    /// however large the table is.
+    async fn sealed_rows(
+        &self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError>;
+
     /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.
     async fn sessions_unseen_since(
         &self,
@@ -198,6 +210,8 @@ pub trait Ports: Send {
     fn audit(&mut self) -> &mut dyn AuditLog;
     /// Proofs that the keys are the right ones.
     fn keys(&mut self) -> &mut dyn KeyCanaries;
+    /// Sealed values, wherever they lie.
+    fn sealed_values(&mut self) -> &mut dyn SealedValues;
 }
 
 /// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when

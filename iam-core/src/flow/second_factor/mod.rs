@@ -30,7 +30,7 @@ use crate::random::{Randomness, RandomnessUnavailable};
 use crate::seal::Place;
 use crate::session::{Pending, Renewal, SessionState};
 use crate::step_up::Purpose;
-use crate::store::Ports;
+use crate::store::{Ports, SealedColumn};
 use crate::token::{OneTimeToken, Purpose as TokenPurpose, SessionToken};
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
@@ -729,5 +729,5 @@ pub(super) fn is_confirmed(method: &Method) -> bool {
 }
 
 pub(super) fn secret_place<'a>(account: &'a AccountId, method: &'a MethodId) -> Place<'a> {
-    Place { table: "iam_mfa_method", column: "secret", owner: account.as_bytes(), row: method.as_bytes() }
+    SealedColumn::MethodSecret.place(account.as_bytes(), method.as_bytes())
 }

@@ -17,6 +17,7 @@ use crate::mfa::{ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
 use crate::password::PlainPassword;
 use crate::seal::Place;
 use crate::step_up::{Approval, Grant, MOST_WITHIN, Purpose, StepUp};
+use crate::store::SealedColumn;
 use crate::token::SessionToken;
 
 /// How long a request that a guard stopped is kept.
@@ -225,12 +226,7 @@ impl Iam {
 }
 
 fn interrupted_place<'a>(principal: &'a Principal, id: &'a InterruptedId) -> Place<'a> {
-    Place {
-        table: "iam_interrupted_request",
-        column: "sealed",
-        owner: principal.session.as_bytes(),
-        row: id.as_bytes(),
-    }
+    SealedColumn::InterruptedRequest.place(principal.session.as_bytes(), id.as_bytes())
 }
 
 fn subject(principal: &Principal) -> Subject {
