@@ -75,7 +75,7 @@ pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn St
     for n in [2, 1, 3] {
         add_role(store, &role(n)).await;
     }
-    let asked = FactorRequirement { since: after(3), grace: Duration::from_secs(60) };
+    let asked = FactorRequirement { since: after(3), grace: Duration::from_mins(1) };
     let mut unit = store.begin().await.unwrap();
     assert!(unit.roles().set_factor_requirement(role(2).id, None, Some(asked)).await.unwrap());
     unit.commit().await.unwrap();

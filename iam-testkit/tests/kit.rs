@@ -262,9 +262,9 @@ async fn what_an_account_has_for_each_rule_is_as_of_now() {
 
     let service = Actor::service();
     let of_acme = RequirementOf::Parent(test.parent("acme").await);
-    test.iam().require_second_factor(&of_acme, Duration::from_secs(60), &service).await.unwrap();
+    test.iam().require_second_factor(&of_acme, Duration::from_mins(1), &service).await.unwrap();
     assert_eq!(met().await, (rules.clone(), Met::ByRequest), "there is time");
-    test.later(Duration::from_secs(60));
+    test.later(Duration::from_mins(1));
     rules[2].1 = Met::No;
     assert_eq!(met().await, (rules.clone(), Met::No));
     let clerk = RoleName::parse("clerk").unwrap();

@@ -288,7 +288,7 @@ mod tests {
         }
         all.add("GET", "/", None);
         let role = |all: &Inventory, method, path| match all.requirement(method, path) {
-            Some(Requirement::AnyRole(names)) => names.first().map(|name| name.to_string()),
+            Some(Requirement::AnyRole(names)) => names.first().map(ToString::to_string),
             _ => None,
         };
         for (method, path, found) in [

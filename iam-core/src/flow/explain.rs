@@ -255,17 +255,14 @@ impl Holdings {
         if !good.is_empty() {
             return (Met::Yes, format!("it holds {}", names(&good)));
         }
-        let mut because = if held.is_empty() {
+        let mut because = vec![if held.is_empty() {
             "it holds no role".to_owned()
         } else {
             format!("it holds {}", names(&held))
-        };
-        for role in over.into_iter().filter(is_asked) {
-            if let Some(at) = role.expires_at {
-                because.push_str(&format!("; {} expired {at}", role.name));
-            }
-        }
-        (Met::No, because)
+        }];
+        let expired = |role: &RoleOfAccount| Some(format!("{} expired {}", role.name, role.expires_at?));
+        because.extend(over.into_iter().filter(is_asked).filter_map(expired));
+        (Met::No, because.join("; "))
     }
 }
 
