@@ -23,8 +23,8 @@ pub(crate) fn asked() -> Option<Vec<String>> {
     (words.next()? == "explain").then(|| words.collect())
 }
 
-/// Explains it, and changes nothing. The exit code says what came of it: 0 if the account may pass, if only with the right request; 1 if
-/// it may not; 2 if there is no answer, and why that is so on the error output.
+/// Explains it. Nobody is made by that, though the settings name people who would be. The exit code says what came of it: 0 if the
+/// account may pass, if only with the right request; 1 if it may not; 2 if there is no answer, and why that is so on the error output.
 pub(crate) async fn run(
     words: &[String],
     inventory: impl FnOnce(WebIam, Documents) -> Inventory,
