@@ -50,6 +50,11 @@ impl Default for FactorPolicy {
 }
 
 impl FactorPolicy {
+    /// Whether a factor that was proved satisfies a [`FactorRequirement`]. A code of the list stands in for whichever was lost.
+    pub(crate) fn is_satisfied_by(&self, kind: FactorKind) -> bool {
+        kind == FactorKind::RecoveryCode || self.sign_in.contains(&kind)
+    }
+
     /// What is wrong with it, in words, or nothing.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};

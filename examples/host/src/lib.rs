@@ -2,6 +2,7 @@
 //! the example shows: routes with their guards, and serving.
 
 mod documents;
+mod explain;
 mod keys;
 pub mod pages;
 mod start;

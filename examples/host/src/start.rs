@@ -20,7 +20,7 @@ use iam_web::{Inventory, WebIam};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::{Documents, keys};
+use crate::{Documents, explain, keys};
 
 /// What an example application serves.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Host {
 }
 
 /// Starts an example application as the environment says, and runs it by `serve` until that ends. With the argument `--routes`
-/// or `--routes=json` it only prints the routes, which `inventory` makes of no documents.
+/// or `--routes=json` it only prints the routes, which `inventory` makes of no documents; `explain` says who may pass one.
 pub async fn run<I, F, S>(inventory: I, serve: F) -> ExitCode
 where
     I: FnOnce(WebIam, Documents) -> Inventory,
@@ -58,6 +58,9 @@ where
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(words) = explain::asked() {
+        return explain::run(&words, inventory).await;
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
@@ -163,7 +166,7 @@ async fn reset_factors(iam: &Iam, name: Option<&str>) -> Result<(), Box<dyn Erro
 }
 
 /// An error with its causes: here they are told to whoever runs the service, not to a client.
-fn explained(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -184,14 +187,14 @@ fn unusable(error: &StoreError) -> String {
 
 /// Whether the worker runs.
 #[derive(Clone, Copy)]
-enum Work {
+pub(crate) enum Work {
     Yes,
     No,
 }
 
 /// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
 /// schema is brought up to date in development, or when `--migrate` says so.
-async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>> {
+pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>> {
     let migrate =
         settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
     let builder = match &settings.database {
