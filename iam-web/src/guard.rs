@@ -87,6 +87,7 @@ impl RequestContext {
             Err(error) => return refuse(self.cannot_tell(view, &error)),
         };
         let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
+        facts.note_use(&self.used().grants, true);
         let Some(principal) = caller.principal() else { return refuse(self.not_signed_in(view, caller)) };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}

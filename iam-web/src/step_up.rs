@@ -90,7 +90,7 @@ impl RequestContext {
         resumed: Option<InterruptedId>,
     ) -> Result<bool, Progress> {
         // Another guard of this request has done it.
-        let resumed = resumed.filter(|id| !self.has_resumed(*id));
+        let resumed = resumed.filter(|id| self.used().resumed != Some(*id));
         if ids.is_empty() && resumed.is_none() {
             return Ok(true);
         }
@@ -99,9 +99,7 @@ impl RequestContext {
             principal.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned().collect();
         match self.iam().use_grants(principal, token, &grants, resumed, &caller.client).await {
             Ok(Used::ForThis) => {
-                if let Some(id) = resumed {
-                    self.note_resumed(id);
-                }
+                self.note_used(ids, resumed);
                 Ok(true)
             }
             Ok(Used::Spent) => Ok(false),
