@@ -8,13 +8,15 @@ use iam_core::account::Username;
 use iam_core::audit::Record;
 use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Actor, NewAccount};
-use iam_core::id::AccountId;
+use iam_core::id::{AccountId, SessionId};
 use iam_core::keys::{Keys, SecretKey};
+use iam_core::mfa::{ChallengePurpose, GrantTerms, NewChallenge};
 use iam_core::outbox::{Channel, Content};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
+use iam_core::step_up::Grant;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
 use iam_mfa::{MemorySender, Smtp};
@@ -222,6 +224,34 @@ impl World {
     /// A number from the database.
     pub async fn count(&self, sql: &'static str) -> i64 {
         self.raw.count(sql).await
+    }
+
+    /// Writes a proof into the store, as a right code would, on whatever terms; and uses it up, if asked to.
+    pub async fn prove(&self, proof: &Grant, session: SessionId, used: bool) {
+        let challenge = NewChallenge {
+            id: proof.id,
+            account: proof.account,
+            session,
+            purpose: ChallengePurpose::StepUp(proof.purpose),
+            kind: proof.kind,
+            method: None,
+            answer: None,
+            approval: proof.approval,
+            tries: 0,
+            sends: 0,
+            created_at: proof.proved_at,
+            expires_at: proof.proved_at.plus(Duration::from_mins(5)),
+        };
+        let terms =
+            GrantTerms { auth_version: proof.auth_version, parent: proof.parent, approval: proof.approval };
+        let mut unit = self.store.begin().await.unwrap();
+        unit.challenges().issue(&challenge).await.unwrap();
+        assert!(unit.challenges().consume(proof.id, None, Some(&terms), proof.proved_at).await.unwrap());
+        if used {
+            let before = proof.proved_at.minus(Duration::from_secs(1));
+            assert!(unit.challenges().use_grant(proof.id, session, before, self.iam.now()).await.unwrap());
+        }
+        unit.commit().await.unwrap();
     }
 
     /// Changes the database behind the application's back.

@@ -1,9 +1,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use iam_core::account::AuthVersion;
 use iam_core::flow::{Actor, RequirementOf};
+use iam_core::id::{ChallengeId, SessionId};
+use iam_core::mfa::FactorKind;
 use iam_core::parent::ParentKey;
 use iam_core::role::RoleName;
+use iam_core::step_up::{Grant, Purpose};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -494,6 +498,55 @@ pub async fn of_many_requests_on_one_proof_one_passes(adapter: Adapter, backend:
         assert!(statuses.iter().all(|status| matches!(status, 200 | 401)), "{statuses:?}");
     }
     assert_eq!(world.logged("authn_step_up_used").await, 3);
+}
+
+/// Purpose x age x factor x session x account x parent x version x used up: every one of them, over HTTP, and said a second time in plain
+/// words.
+pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let session_of = async |browser: &mut Browser| -> SessionId {
+        browser.get("/api/v1/me").await.json()["session"]["id"].as_str().unwrap().parse().unwrap()
+    };
+    let mut amy = world.signed_in("amy").await;
+    let mut elsewhere = world.signed_in("amy").await;
+    let sessions = [session_of(&mut amy).await, session_of(&mut elsewhere).await];
+    let accounts = [world.account("amy").await, world.account("bob").await];
+    let service = Actor::service();
+    let mut parents = Vec::new();
+    for key in ["acme", "globex"] {
+        parents.push(Some(world.iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap()));
+    }
+    let purposes = ["payroll", "other"].map(|name| Purpose::parse(name).unwrap());
+    let kinds = [FactorKind::Totp, FactorKind::SmsOtp, FactorKind::EmailOtp, FactorKind::Password];
+    let (mut tried, mut opened) = (0_u32, 0);
+    for case in 0..2_usize.pow(7) {
+        let bit = |n: usize| case >> n & 1;
+        for kind in kinds {
+            tried += 1;
+            let mut id = [7; 16];
+            id[..4].copy_from_slice(&tried.to_be_bytes());
+            let age = Duration::from_secs([299, 300][bit(1)]);
+            let proof = Grant {
+                id: ChallengeId::from_bytes(id),
+                account: accounts[bit(3)],
+                parent: parents[bit(4)],
+                auth_version: AuthVersion::from_i64([1, 2][bit(5)]),
+                purpose: purposes[bit(0)],
+                kind,
+                proved_at: world.iam.now().minus(age),
+                approval: None,
+            };
+            world.prove(&proof, sessions[bit(2)], bit(6) == 1).await;
+            let is_good = case == 0 && kind == FactorKind::Totp;
+            let seen = amy.get("/payroll").await;
+            assert_eq!(seen.status == 200, is_good, "{case:07b} {kind}: {}", seen.body);
+            let paid = pay(&mut amy, "/payroll", &PAY).await;
+            assert_eq!(paid.status == 200, is_good, "{case:07b} {kind}: {}", paid.body);
+            opened += u32::from(is_good);
+            world.execute("DELETE FROM iam_mfa_challenge").await;
+        }
+    }
+    assert_eq!((tried, opened), (512, 1));
 }
 
 /// GHSA-hp74-gm6m-2qm5 and its like: nothing weaker, older, or meant for something else opens a purpose.
