@@ -11,6 +11,7 @@ use crate::context::bearer_token;
 use crate::cookies::{CookieConfig, CookieKind};
 use crate::fields::BodyError;
 use crate::form::{Form, parse_query};
+use crate::interrupted::{StoppedForm, approved_values, resumed_by, resuming, split_token};
 use crate::json::StrictObject;
 use crate::message::WebRequest;
 use crate::next::LocalTarget;
@@ -203,6 +204,50 @@ pub fn json(data: &[u8]) {
     }
 }
 
+/// A form or a JSON object, of which a person approves some fields: it is what the handler will read, and comes back as it was.
+pub fn approved(data: &[u8]) {
+    const NAMES: [&str; 2] = ["amount", "payee"];
+    let request = |kind: &str| WebRequest {
+        method: "POST".to_owned(),
+        target: "/pay".to_owned(),
+        ..request("content-type", &[kind.as_bytes()])
+    };
+    let form = request("application/x-www-form-urlencoded");
+    // As the frameworks' extractors read it.
+    let read: Vec<(String, String)> = form_urlencoded::parse(data).into_owned().collect();
+    if let Ok(values) = approved_values(&form, data, &NAMES) {
+        for (name, value) in &values {
+            let mut same = read.iter().filter(|(known, _)| known == name);
+            assert_eq!(same.next().map(|(_, value)| value.replace("\r\n", "\n")).as_ref(), Some(value));
+            assert!(same.next().is_none(), "{name} is there twice");
+        }
+    }
+    if let Some(stopped) = StoppedForm::of(&form, data) {
+        let sent = form_urlencoded::Serializer::new(String::new()).extend_pairs(&stopped.fields).finish();
+        let again = StoppedForm::of(&form, sent.as_bytes()).map(|form| form.fields);
+        assert_eq!(again.as_ref(), Some(&stopped.fields));
+        let kept: Vec<_> = read.iter().filter(|(name, _)| name != "csrf_token").cloned().collect();
+        assert_eq!(stopped.fields, kept);
+    }
+    if let Some(id) = resumed_by(&form, data) {
+        let token = read.iter().find(|(name, _)| name == "csrf_token").map(|(_, token)| token.as_str());
+        let (plain, again) = split_token(token.unwrap_or_default());
+        assert_eq!((again, resuming(plain, id).as_str()), (Some(id), token.unwrap_or_default()));
+    }
+    if let Ok(values) = approved_values(&request("application/json"), data, &NAMES) {
+        let object: serde_json::Value = serde_json::from_slice(data).unwrap_or_default();
+        for (name, value) in values {
+            match &object[&name] {
+                serde_json::Value::String(text) => assert_eq!(text.replace("\r\n", "\n"), value),
+                other => {
+                    let read = serde_json::from_str::<serde_json::Value>(&value).ok();
+                    assert_eq!(read.as_ref(), Some(other), "{value}");
+                }
+            }
+        }
+    }
+}
+
 /// What an answer says of a body that somebody else wrote.
 fn assert_told_briefly(error: &BodyError) {
     if let BodyError::Fields(errors) = error {
@@ -283,5 +328,10 @@ mod tests {
     #[test]
     fn json() {
         replay("json", super::json);
+    }
+
+    #[test]
+    fn approved() {
+        replay("approved", super::approved);
     }
 }
