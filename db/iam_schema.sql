@@ -146,7 +146,7 @@ CREATE TABLE `iam_interrupted_request` (
   `id` binary(16) NOT NULL,
   `account_id` binary(16) NOT NULL,
   `session_id` binary(16) NOT NULL,
-  `sealed` blob NOT NULL,
+  `sealed` mediumblob NOT NULL,
   `created_at` datetime(6) NOT NULL,
   `expires_at` datetime(6) NOT NULL,
   `resumed_at` datetime(6) DEFAULT NULL,
@@ -179,6 +179,8 @@ CREATE TABLE `iam_mfa_challenge` (
   KEY `iam_mfa_challenge_account` (`account_id`),
   KEY `iam_mfa_challenge_session` (`session_id`,`purpose`,`kind`),
   KEY `iam_mfa_challenge_expiry` (`expires_at`),
+  KEY `iam_mfa_challenge_grant` (`session_id`,`used_at`,`consumed_at`),
+  KEY `iam_mfa_challenge_unanswered` (`consumed_at`,`expires_at`),
   CONSTRAINT `iam_mfa_challenge_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 

@@ -3,7 +3,9 @@
 SET @missing = (SELECT COUNT(*) = 0 FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = 'iam_mfa_challenge' AND column_name = 'auth_version');
 SET @statement = IF(@missing, 'ALTER TABLE iam_mfa_challenge ADD COLUMN auth_version BIGINT, ADD COLUMN parent_id BINARY(16),
-    ADD COLUMN approval BINARY(32), ADD COLUMN used_at DATETIME(6)', 'DO 0');
+    ADD COLUMN approval BINARY(32), ADD COLUMN used_at DATETIME(6),
+    ADD KEY iam_mfa_challenge_grant (session_id, used_at, consumed_at),
+    ADD KEY iam_mfa_challenge_unanswered (consumed_at, expires_at)', 'DO 0');
 PREPARE iam_migration FROM @statement;
 EXECUTE iam_migration;
 DEALLOCATE PREPARE iam_migration;
@@ -36,7 +38,7 @@ CREATE TABLE IF NOT EXISTS iam_interrupted_request (
     id         BINARY(16)  NOT NULL,
     account_id BINARY(16)  NOT NULL,
     session_id BINARY(16)  NOT NULL,
-    sealed     BLOB        NOT NULL,
+    sealed     MEDIUMBLOB  NOT NULL,
     created_at DATETIME(6) NOT NULL,
     expires_at DATETIME(6) NOT NULL,
     resumed_at DATETIME(6),

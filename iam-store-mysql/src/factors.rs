@@ -5,6 +5,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
+use iam_core::step_up::Purpose;
 use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use time::PrimitiveDateTime;
 
@@ -129,18 +130,22 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
 pub(crate) async fn asked_last(
     connections: &Connections,
     session: SessionId,
+    purpose: Option<Purpose>,
     now: Timestamp,
 ) -> Result<Option<Challenge>, StoreError> {
+    let purpose = purpose.map(|purpose| purpose.to_string());
     let find = || {
         optional(sqlx::query_as!(
             ChallengeRow,
             r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at,
                 consumed_at, replaced_at, NULL AS "delivery?: String"
             FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
-            WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND consumed_at IS NULL AND replaced_at IS NULL
-                AND expires_at > ?
+            WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND (? IS NULL OR purpose = ?)
+                AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?
             ORDER BY created_at DESC, id DESC LIMIT 1"#,
             &session.as_bytes()[..],
+            purpose.clone(),
+            purpose.clone(),
             utc(now)
         ))
     };
@@ -470,6 +475,20 @@ impl<L: Link> Challenges for Work<L> {
             ))
         };
         Ok(self.0.write(use_up).await? == 1)
+    }
+
+    async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let purge = || {
+            execute(sqlx::query!(
+                "DELETE c FROM
+                    (SELECT id FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_unanswered)
+                     WHERE consumed_at IS NULL AND expires_at < ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_mfa_challenge c FORCE INDEX (PRIMARY) ON c.id = old.id",
+                utc(expired_before),
+                most
+            ))
+        };
+        self.0.write(purge).await
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
+use iam_core::id::AccountId;
 use iam_core::store::{OneTimeTokens, StoreError};
 use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
 
@@ -71,6 +72,19 @@ impl<L: Link> OneTimeTokens for Work<L> {
             ))
         };
         Ok(self.0.write(consume).await? == 1)
+    }
+
+    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        let void = || {
+            execute(sqlx::query!(
+                "UPDATE iam_one_time_token FORCE INDEX (iam_one_time_token_account) SET used_at = ?
+                 WHERE account_id = ? AND purpose = ? AND used_at IS NULL",
+                utc(now),
+                &account.as_bytes()[..],
+                purpose.as_str()
+            ))
+        };
+        self.0.write(void).await.map(drop)
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {

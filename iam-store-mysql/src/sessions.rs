@@ -87,7 +87,7 @@ pub(crate) async fn by_token(
             LEFT JOIN iam_parent p ON p.id = a.parent_id
             LEFT JOIN iam_user_role g ON g.account_id = a.id
             LEFT JOIN iam_role r ON r.id = g.role_id
-            LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_session)
+            LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_grant)
                 ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?
             WHERE s.token_hash = ?"#,
             utc(granted_after),

@@ -16,6 +16,7 @@ use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
+use iam_core::step_up::Purpose;
 use iam_core::store::{
     LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
 };
@@ -213,8 +214,13 @@ impl Store for MySqlStore {
         factors::open_challenges(&self.connections, session, purpose).await
     }
 
-    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        factors::asked_last(&self.connections, session, now).await
+    async fn asked_last(
+        &self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError> {
+        factors::asked_last(&self.connections, session, purpose, now).await
     }
 
     async fn interrupted(

@@ -4,6 +4,11 @@ ALTER TABLE iam_mfa_challenge ADD COLUMN parent_id BLOB CHECK (length(parent_id)
 ALTER TABLE iam_mfa_challenge ADD COLUMN approval BLOB CHECK (length(approval) = 32);
 ALTER TABLE iam_mfa_challenge ADD COLUMN used_at INTEGER;
 
+-- What the guard's read looks for, and what upkeep removes.
+CREATE INDEX iam_mfa_challenge_grant ON iam_mfa_challenge (session_id, consumed_at)
+    WHERE auth_version IS NOT NULL AND used_at IS NULL;
+CREATE INDEX iam_mfa_challenge_unanswered ON iam_mfa_challenge (expires_at) WHERE consumed_at IS NULL;
+
 -- The kinds of factors that were proved in a session, separated by spaces.
 ALTER TABLE iam_auth_session ADD COLUMN factors TEXT;
 

@@ -5,6 +5,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
+use iam_core::step_up::Purpose;
 use iam_core::store::{Challenges, Insert, Methods, RecoveryCodes, StoreError};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
@@ -44,11 +45,15 @@ const ASKED_LAST: &str =
     "SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at, consumed_at,
         replaced_at
     FROM iam_mfa_challenge
-    WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?
+    WHERE session_id = ?1 AND purpose NOT IN ('sign_in', 'enrol') AND (?2 IS NULL OR purpose = ?2)
+        AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?3
     ORDER BY created_at DESC, id DESC LIMIT 1";
 
 const PURGE_UNCONFIRMED: &str = "DELETE FROM iam_mfa_method WHERE id IN
     (SELECT id FROM iam_mfa_method WHERE confirmed_at IS NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
+
+const PURGE_UNANSWERED: &str = "DELETE FROM iam_mfa_challenge WHERE id IN
+    (SELECT id FROM iam_mfa_challenge WHERE consumed_at IS NULL AND expires_at < ? ORDER BY expires_at LIMIT ?)";
 
 const PURGE: &str = "DELETE FROM iam_mfa_challenge WHERE id IN
     (SELECT id FROM iam_mfa_challenge WHERE expires_at < ? ORDER BY expires_at LIMIT ?)";
@@ -98,9 +103,11 @@ pub(crate) async fn open_challenges(
 pub(crate) async fn asked_last(
     pool: &SqlitePool,
     session: SessionId,
+    purpose: Option<Purpose>,
     now: Timestamp,
 ) -> Result<Option<Challenge>, StoreError> {
-    let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(now.as_micros());
+    let purpose = purpose.map(|purpose| purpose.to_string());
+    let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
     let row = query.fetch_optional(pool).await.map_err(failed)?;
     row.as_ref().map(challenge).transpose()
 }
@@ -431,6 +438,16 @@ impl<C: Link> Challenges for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let done = sqlx::query(PURGE_UNANSWERED)
+            .bind(expired_before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
         let done = sqlx::query(PURGE)
             .bind(expired_before.as_micros())
@@ -444,7 +461,9 @@ impl<C: Link> Challenges for Work<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNCONFIRMED};
+    use super::{
+        ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNANSWERED, PURGE_UNCONFIRMED,
+    };
     use crate::store::plans::assert_by_index;
 
     #[tokio::test]
@@ -456,6 +475,7 @@ mod tests {
             (OPEN, &["iam_mfa_challenge_session"]),
             (ASKED_LAST, &["iam_mfa_challenge_session"]),
             (PURGE_UNCONFIRMED, &["iam_mfa_method_unconfirmed"]),
+            (PURGE_UNANSWERED, &["iam_mfa_challenge_unanswered"]),
             (PURGE, &["iam_mfa_challenge_expiry"]),
         ])
         .await;

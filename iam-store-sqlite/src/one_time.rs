@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
+use iam_core::id::AccountId;
 use iam_core::store::{OneTimeTokens, StoreError};
 use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
 
@@ -70,6 +71,19 @@ impl<C: Link> OneTimeTokens for Work<C> {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE iam_one_time_token SET used_at = ? WHERE account_id = ? AND purpose = ? AND used_at IS NULL",
+        )
+        .bind(now.as_micros())
+        .bind(&account.as_bytes()[..])
+        .bind(purpose.as_str())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(())
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -39,7 +39,7 @@ pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, 
     LEFT JOIN iam_parent p ON p.id = a.parent_id
     LEFT JOIN iam_user_role g ON g.account_id = a.id
     LEFT JOIN iam_role r ON r.id = g.role_id
-    LEFT JOIN iam_mfa_challenge c ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?2
+    LEFT JOIN iam_mfa_challenge c INDEXED BY iam_mfa_challenge_grant ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?2
     WHERE s.token_hash = ?1";
 
 const UNSEEN_SINCE: &str = "SELECT id, account_id FROM iam_auth_session

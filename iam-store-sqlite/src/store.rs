@@ -17,6 +17,7 @@ use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
+use iam_core::step_up::Purpose;
 use iam_core::store::{
     LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
 };
@@ -269,8 +270,13 @@ impl Store for SqliteStore {
         factors::open_challenges(&self.read, session, purpose).await
     }
 
-    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
-        factors::asked_last(&self.read, session, now).await
+    async fn asked_last(
+        &self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError> {
+        factors::asked_last(&self.read, session, purpose, now).await
     }
 
     async fn interrupted(

@@ -16,6 +16,7 @@ use iam_core::role::{Role, RoleName};
 use iam_core::session::{
     EndReason, NewSession, Renewal, RoleOfAccount, SessionRecord, SessionState, SessionSummary,
 };
+use iam_core::step_up::Purpose;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
     Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
@@ -221,9 +222,14 @@ impl Store for FaultyStore {
         self.inner.open_challenges(session, purpose).await
     }
 
-    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError> {
+    async fn asked_last(
+        &self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError> {
         self.faults.read()?;
-        self.inner.asked_last(session, now).await
+        self.inner.asked_last(session, purpose, now).await
     }
 
     async fn interrupted(

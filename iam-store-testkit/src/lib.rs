@@ -366,6 +366,7 @@ macro_rules! conformance {
             duties: [
                 a_token_is_consumed_once_and_in_time
                 a_new_token_voids_those_before_it
+                void_ends_those_of_the_account
                 a_token_that_is_not_kept_is_not_there
                 purge_removes_expired_tokens
             ]
@@ -421,6 +422,7 @@ macro_rules! conformance {
                 a_grant_is_used_in_its_own_session_while_that_lives
                 the_challenge_asked_for_last_is_found
                 tries_can_be_carried_over
+                purge_unanswered_leaves_what_was_answered
                 a_purpose_that_only_a_newer_program_knows_opens_nothing
                 what_was_proved_in_a_session_is_kept_with_it
                 a_requirement_of_a_role_or_parent_is_set_from_what_it_was

@@ -58,6 +58,22 @@ pub async fn a_new_token_voids_those_before_it(store: &dyn Store) {
     assert!(!consume(store, 1, NOW).await);
 }
 
+pub async fn void_ends_those_of_the_account(store: &dyn Store) {
+    for n in 1..=2 {
+        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        issue(store, &new(n, Some(n))).await;
+    }
+    let mut unit = store.begin().await.unwrap();
+    unit.one_time_tokens().void(Purpose::Invitation, account_id(1), NOW).await.unwrap();
+    unit.commit().await.unwrap();
+    assert!(is_good(store, 1, NOW).await, "of another purpose");
+    let mut unit = store.begin().await.unwrap();
+    unit.one_time_tokens().void(Purpose::Setup, account_id(1), NOW).await.unwrap();
+    unit.commit().await.unwrap();
+    assert!(!is_good(store, 1, NOW).await && !consume(store, 1, NOW).await);
+    assert!(is_good(store, 2, NOW).await, "somebody else's");
+}
+
 pub async fn a_token_that_is_not_kept_is_not_there(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     unit.one_time_tokens().issue(&new(1, None), NOW).await.unwrap();

@@ -160,7 +160,7 @@ pub async fn a_grant_is_used_in_its_own_session_while_that_lives(store: &dyn Sto
 
 pub async fn the_challenge_asked_for_last_is_found(store: &dyn Store) {
     add_session(store).await;
-    let last = |now| store.asked_last(session_id(1), after(now));
+    let last = |now| store.asked_last(session_id(1), None, after(now));
     assert_eq!(last(0).await.unwrap(), None);
     let mut unit = store.begin().await.unwrap();
     for new in [
@@ -181,6 +181,31 @@ pub async fn the_challenge_asked_for_last_is_found(store: &dyn Store) {
     let found = last(11).await.unwrap().unwrap();
     assert_eq!((found.new.id, found.new.approval), (challenge_id(2), Some([4; 32])));
     assert_eq!(last(62).await.unwrap(), None, "all have expired");
+    for (name, n) in [("p", Some(2)), ("q", None), ("other", None)] {
+        let found = store.asked_last(session_id(1), Some(purpose(name)), after(11)).await.unwrap();
+        assert_eq!(found.map(|found| found.new.id), n.map(challenge_id), "{name}");
+    }
+}
+
+pub async fn purge_unanswered_leaves_what_was_answered(store: &dyn Store) {
+    add_session(store).await;
+    grant(store, &challenge(1, "p"), Some(&TERMS), 2).await;
+    let mut unit = store.begin().await.unwrap();
+    for n in 2..=4 {
+        unit.challenges().issue(&challenge(n, "q")).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+    let purge = async |before: u64, most: u32| {
+        let mut unit = store.begin().await.unwrap();
+        let gone = unit.challenges().purge_unanswered(after(before), most).await.unwrap();
+        unit.commit().await.unwrap();
+        gone
+    };
+    assert_eq!(
+        (purge(62, 9).await, purge(65, 1).await, purge(65, 9).await, purge(99, 9).await),
+        (0, 1, 2, 0)
+    );
+    assert_eq!(ids(store, 0).await, [challenge_id(1)]);
 }
 
 pub async fn tries_can_be_carried_over(store: &dyn Store) {

@@ -21,6 +21,9 @@ const ENDED_TOKENS: Duration = Duration::from_hours(24);
 /// How long a factor that nobody confirmed is kept. It can be confirmed for ten minutes.
 const UNCONFIRMED: Duration = Duration::from_hours(1);
 
+/// How long a challenge is kept that nobody answered: the trail tells of its tries.
+const UNANSWERED: Duration = Duration::from_hours(24);
+
 /// How long it is remembered what became of a message.
 const MESSAGES: Duration = Duration::from_hours(24 * 30);
 
@@ -40,7 +43,7 @@ pub struct Upkeep {
     pub limits_purged: u64,
     /// Links that have expired.
     pub links_purged: u64,
-    /// Challenges that expired longer ago than the audit retention, and methods that nobody confirmed.
+    /// Challenges that expired longer ago than the audit retention, or were never answered, and methods that nobody confirmed.
     pub challenges_purged: u64,
     /// Requests that a guard stopped and nobody went on with in time, and browsers that are trusted no longer.
     pub leftovers_purged: u64,
@@ -134,9 +137,10 @@ impl Iam {
                 self.retried(|| async {
                     let mut unit = self.begin().await?;
                     let unconfirmed = unit.methods().purge_unconfirmed(now.minus(UNCONFIRMED), BATCH).await?;
+                    let unanswered = unit.challenges().purge_unanswered(now.minus(UNANSWERED), BATCH).await?;
                     let count = unit.challenges().purge(kept_since, BATCH).await?;
                     unit.commit().await?;
-                    Ok(unconfirmed.max(count))
+                    Ok(unconfirmed.max(unanswered).max(count))
                 })
                 .await,
             ),

@@ -115,6 +115,9 @@ pub trait Challenges: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Removes up to `most` challenges that expired before a time and were never answered. Says how many.
+    async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+
     /// Removes up to `most` challenges that expired before a time. Says how many.
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;
 }

@@ -57,6 +57,7 @@ use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
 use crate::session::{RoleOfAccount, SessionRecord, SessionSummary};
+use crate::step_up::Purpose;
 use crate::token::TokenHash;
 
 /// A store: units of work for writing, and the reads that need none.
@@ -105,9 +106,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
 
-    /// The challenge of a session that was asked for last, was not answered and not replaced, and has not expired; those for setting up a
-    /// factor and for signing in aside.
-    async fn asked_last(&self, session: SessionId, now: Timestamp) -> Result<Option<Challenge>, StoreError>;
+    /// The challenge of a session that was asked for last, was not answered and not replaced, and has not expired; for this purpose, or
+    /// for any but setting up a factor and signing in.
+    async fn asked_last(
+        &self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError>;
 
     /// A request of this session that a guard stopped, whatever became of it, if it has not expired.
     async fn interrupted(

@@ -2,6 +2,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::clock::Timestamp;
+use crate::id::AccountId;
 use crate::token::{NewOneTimeToken, Purpose, TokenHash};
 
 /// Links that work once, in a unit of work.
@@ -26,6 +27,9 @@ pub trait OneTimeTokens: Send {
         purpose: Purpose,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Makes the tokens of this purpose and account void that were not used.
+    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError>;
 
     /// Removes up to `most` tokens that expired before a time. Says how many.
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;

@@ -452,9 +452,12 @@ impl RequestContext {
         purpose: Option<&str>,
     ) -> Result<Option<Claimant>, Error> {
         let Some(principal) = caller.enroller() else { return Ok(purpose.is_none().then_some(claimant)) };
-        let last = self.iam().claimant_asked_last(principal).await?;
-        let Some(purpose) = purpose else { return Ok(Some(last)) };
-        Ok((last.purpose().is_some_and(|asked| asked.as_str() == purpose)).then_some(last))
+        let Some(name) = purpose else {
+            return Ok(Some(self.iam().claimant_asked_last(principal, None).await?));
+        };
+        let Some(purpose) = Purpose::parse(name) else { return Ok(None) };
+        let last = self.iam().claimant_asked_last(principal, Some(purpose)).await?;
+        Ok((last.purpose() == Some(purpose)).then_some(last))
     }
 
     async fn object_of_claimant<'c>(

@@ -70,10 +70,14 @@ impl Claimant {
 }
 
 impl Iam {
-    /// The claimant that a code without further words is from: whoever was asked last for a purpose in this session is, for that;
-    /// everybody else proves again who they are.
-    pub async fn claimant_asked_last(&self, principal: &Principal) -> Result<Claimant, Error> {
-        let asked = self.inner.store.asked_last(principal.session, self.now()).await?;
+    /// The claimant that a code without further words is from: whoever was asked last for a purpose in this session (for this one, if
+    /// it is said) is, for that and for what it was bound to; everybody else proves again who they are.
+    pub async fn claimant_asked_last(
+        &self,
+        principal: &Principal,
+        purpose: Option<Purpose>,
+    ) -> Result<Claimant, Error> {
+        let asked = self.inner.store.asked_last(principal.session, purpose, self.now()).await?;
         Ok(match asked.map(|challenge| (challenge.new.purpose, challenge.new.approval)) {
             Some((ChallengePurpose::StepUp(purpose), approval)) => {
                 Claimant::step_up(principal, purpose).approving(approval)
