@@ -430,8 +430,8 @@ impl SessionRecord {
     /// Whether a factor was proved in this session that satisfies a requirement.
     fn has_required_factor(&self, policy: &FactorPolicy) -> bool {
         // A browser that is trusted stands in for the factor that was proved on it, as long as browsers may be trusted at all.
-        let by_device = policy.trusted_devices.is_some()
-            && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
+        let by_device =
+            policy.trusted_devices.is_some() && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
         by_device
             || match &self.factors {
                 // A code of the list stands in for whichever was lost.

@@ -154,7 +154,9 @@ mod tests {
         let on = FactorPolicy { trusted_devices: Some(Duration::from_hours(1)), ..off.clone() };
         let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..on.clone() };
         assert!(!may(FactorKind::Totp, &off, Carrier::Cookie));
-        assert!(may(FactorKind::Totp, &on, Carrier::Cookie) && may(FactorKind::EmailOtp, &on, Carrier::Cookie));
+        assert!(
+            may(FactorKind::Totp, &on, Carrier::Cookie) && may(FactorKind::EmailOtp, &on, Carrier::Cookie)
+        );
         assert!(!may(FactorKind::Totp, &on, Carrier::Bearer), "a browser is what is trusted");
         for kind in [FactorKind::RecoveryCode, FactorKind::Invitation, FactorKind::Password] {
             assert!(!may(kind, &on, Carrier::Cookie), "{kind}");
