@@ -252,7 +252,40 @@ enum Outcome {
     Using(Vec<ChallengeId>),
     StepUp(usize),
     Forbidden,
-    Need(Step),
+    /// It depends on an answer, and comes to something from `least` to `most`.
+    Open {
+        ask: Step,
+        least: Rank,
+        most: Rank,
+    },
+}
+
+/// How good an outcome is: of *all* parts the worst counts, of *any* the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Forbidden,
+    StepUp,
+    Using,
+    Allow,
+}
+
+impl Outcome {
+    /// The worst and the best that it can come to.
+    fn bounds(&self) -> (Rank, Rank) {
+        let rank = match self {
+            Self::Allow => Rank::Allow,
+            Self::Using(_) => Rank::Using,
+            Self::StepUp(_) => Rank::StepUp,
+            Self::Forbidden => Rank::Forbidden,
+            Self::Open { least, most, .. } => return (*least, *most),
+        };
+        (rank, rank)
+    }
+
+    /// It may be refused, or allowed.
+    const fn open(ask: Step) -> Self {
+        Self::Open { ask, least: Rank::Forbidden, most: Rank::Allow }
+    }
 }
 
 /// The numbers of the next questions.
@@ -336,7 +369,7 @@ impl Requirement {
             Outcome::Using(grants) => Step::NeedUse(grants),
             Outcome::StepUp(question) => Step::Done(Decision::StepUp(question)),
             Outcome::Forbidden => Step::Done(Decision::Forbidden),
-            Outcome::Need(step) => step,
+            Outcome::Open { ask, .. } => ask,
         }
     }
 
@@ -349,7 +382,7 @@ impl Requirement {
                 next.parent += 1;
                 match (principal.parent(), facts.object_parent(this)) {
                     (None, _) => false,
-                    (Some(_), None) => return Outcome::Need(Step::NeedObjectParent(this)),
+                    (Some(_), None) => return Outcome::open(Step::NeedObjectParent(this)),
                     (Some(own), Some(of_object)) => of_object == Some(own),
                 }
             }
@@ -360,10 +393,16 @@ impl Requirement {
             }
             // Every part is gone through, or the questions would be counted wrongly.
             Self::All(parts) => {
-                return all(parts.iter().map(|part| part.evaluate(principal, facts, next)).collect());
+                return all(&parts
+                    .iter()
+                    .map(|part| part.evaluate(principal, facts, next))
+                    .collect::<Vec<_>>());
             }
             Self::AnyOf(parts) => {
-                return any(parts.iter().map(|part| part.evaluate(principal, facts, next)).collect());
+                return any(&parts
+                    .iter()
+                    .map(|part| part.evaluate(principal, facts, next))
+                    .collect::<Vec<_>>());
             }
         };
         if allowed { Outcome::Allow } else { Outcome::Forbidden }
@@ -373,7 +412,8 @@ impl Requirement {
 fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) -> Outcome {
     let approval = facts.approval(this);
     if !asked.approved_fields().is_empty() && approval.is_none() {
-        return Outcome::Need(Step::NeedApproval(this));
+        let ask = Step::NeedApproval(this);
+        return Outcome::Open { ask, least: Rank::StepUp, most: Rank::Allow };
     }
     let by_policy = facts.step_up_by_policy();
     let meets = |grant: &&Grant| {
@@ -390,45 +430,60 @@ fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) ->
     Outcome::Using(vec![grant.id])
 }
 
-/// The first refusal decides; what is open comes before a proof, which is asked for only when nothing else refuses.
-fn all(parts: Vec<Outcome>) -> Outcome {
-    if parts.is_empty() || parts.contains(&Outcome::Forbidden) {
-        return Outcome::Forbidden;
+/// The worst part counts, once it is sure which that is.
+fn all(parts: &[Outcome]) -> Outcome {
+    let least = parts.iter().map(|part| part.bounds().0).min().unwrap_or(Rank::Forbidden);
+    let most = parts.iter().map(|part| part.bounds().1).min().unwrap_or(Rank::Forbidden);
+    // Only a part that can come out worse than that is worth a question; or one that may need nothing to be used up.
+    let matters = |part: &Outcome| part.bounds().0 < most || most == Rank::Using;
+    if let Some(ask) = first_question(parts, matters) {
+        return Outcome::Open { ask, least, most };
     }
-    let (mut proof, mut using) = (None, Vec::new());
-    for part in parts {
-        match part {
-            Outcome::Need(step) => return Outcome::Need(step),
-            Outcome::StepUp(question) => proof = proof.or(Some(question)),
-            Outcome::Using(grants) => using.extend(grants),
-            Outcome::Allow | Outcome::Forbidden => {}
-        }
+    settled(parts, most)
+}
+
+/// The best part counts, once it is sure which that is.
+fn any(parts: &[Outcome]) -> Outcome {
+    let least = parts.iter().map(|part| part.bounds().0).max().unwrap_or(Rank::Forbidden);
+    let most = parts.iter().map(|part| part.bounds().1).max().unwrap_or(Rank::Forbidden);
+    if let Some(ask) = first_question(parts, |part| part.bounds().1 > least) {
+        return Outcome::Open { ask, least, most };
     }
-    match proof {
-        Some(question) => Outcome::StepUp(question),
-        None if using.is_empty() => Outcome::Allow,
-        None => {
-            using.dedup();
-            Outcome::Using(using)
+    match settled(parts, most) {
+        // One way is enough.
+        Outcome::Using(_) => {
+            parts.iter().find(|part| matches!(part, Outcome::Using(_))).cloned().unwrap_or(Outcome::Forbidden)
         }
+        outcome => outcome,
     }
 }
 
-/// The first permission decides; what costs nothing comes before what uses something up, and that before a proof.
-fn any(parts: Vec<Outcome>) -> Outcome {
-    if parts.contains(&Outcome::Allow) {
-        return Outcome::Allow;
-    }
-    let (mut using, mut proof) = (None, None);
-    for part in parts {
-        match part {
-            Outcome::Need(step) => return Outcome::Need(step),
-            Outcome::Using(grants) => using = using.or(Some(grants)),
-            Outcome::StepUp(question) => proof = proof.or(Some(question)),
-            Outcome::Allow | Outcome::Forbidden => {}
+fn first_question(parts: &[Outcome], matters: impl Fn(&Outcome) -> bool) -> Option<Step> {
+    parts.iter().filter(|part| matters(part)).find_map(|part| match part {
+        Outcome::Open { ask, .. } => Some(ask.clone()),
+        _ => None,
+    })
+}
+
+/// The outcome of this rank: the first proof that is missing, or everything that is to be used up.
+fn settled(parts: &[Outcome], rank: Rank) -> Outcome {
+    match rank {
+        Rank::Allow => Outcome::Allow,
+        Rank::Forbidden => Outcome::Forbidden,
+        Rank::StepUp => {
+            let proof = parts.iter().find(|part| matches!(part, Outcome::StepUp(_)));
+            proof.cloned().unwrap_or(Outcome::Forbidden)
+        }
+        Rank::Using => {
+            let mut grants: Vec<ChallengeId> = Vec::new();
+            for part in parts {
+                if let Outcome::Using(used) = part {
+                    grants.extend(used.iter().filter(|id| !grants.contains(id)).copied().collect::<Vec<_>>());
+                }
+            }
+            Outcome::Using(grants)
         }
     }
-    using.map(Outcome::Using).or(proof.map(Outcome::StepUp)).unwrap_or(Outcome::Forbidden)
 }
 
 #[cfg(test)]

@@ -58,6 +58,11 @@ impl FactorPolicy {
         self.trusted_devices.is_some() && carrier == Carrier::Cookie && self.sign_in.contains(&kind)
     }
 
+    /// Whether a factor that was proved satisfies a [`FactorRequirement`]. A code of the list stands in for whichever was lost.
+    pub(crate) fn is_satisfied_by(&self, kind: FactorKind) -> bool {
+        kind == FactorKind::RecoveryCode || self.sign_in.contains(&kind)
+    }
+
     /// What is wrong with it, in words, or nothing.
     pub(crate) fn problem(&self) -> Option<&'static str> {
         use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};

@@ -418,13 +418,7 @@ impl SessionRecord {
     /// When the account must have a second factor at the latest, if it must at all.
     fn factor_due_at(&self, now: Timestamp) -> Option<Timestamp> {
         let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
-        let by_parent = by_parent.map(|required| required.due_at(self.account_created_at));
-        let by_role = self
-            .roles
-            .iter()
-            .filter(|role| role.counts(now))
-            .filter_map(|role| role.factor_required.map(|required| required.due_at(role.granted_at)));
-        by_parent.into_iter().chain(by_role).min()
+        factor_demands(by_parent, self.account_created_at, &self.roles, now).map(|(_, due_at)| due_at).min()
     }
 
     /// Whether a factor was proved in this session that satisfies a requirement.
@@ -434,10 +428,7 @@ impl SessionRecord {
             policy.trusted_devices.is_some() && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
         by_device
             || match &self.factors {
-                // A code of the list stands in for whichever was lost.
-                Some(proved) => proved
-                    .iter()
-                    .any(|kind| *kind == FactorKind::RecoveryCode || policy.sign_in.contains(kind)),
+                Some(proved) => proved.iter().any(|kind| policy.is_satisfied_by(*kind)),
                 // Proved before it was written down which.
                 None => self.second_factor_at.is_some(),
             }
@@ -448,8 +439,23 @@ impl SessionRecord {
     }
 }
 
+/// Who requires a second factor of an account, its parent or a role that it holds now, each with when it must have one.
+pub(crate) fn factor_demands(
+    by_parent: Option<FactorRequirement>,
+    created_at: Timestamp,
+    roles: &[RoleOfAccount],
+    now: Timestamp,
+) -> impl Iterator<Item = (Option<&RoleName>, Timestamp)> {
+    let by_parent = by_parent.map(|required| (None, required.due_at(created_at)));
+    let by_role = roles
+        .iter()
+        .filter(move |role| role.counts(now))
+        .filter_map(|role| Some((Some(&role.name), role.factor_required?.due_at(role.granted_at))));
+    by_parent.into_iter().chain(by_role)
+}
+
 impl RoleOfAccount {
-    fn counts(&self, now: Timestamp) -> bool {
+    pub(crate) fn counts(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|expires_at| now < expires_at)
     }
 }

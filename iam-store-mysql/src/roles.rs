@@ -5,11 +5,38 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, RoleId};
 use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
+use iam_core::session::RoleOfAccount;
 use iam_core::store::{Insert, Roles, StoreError};
 
-use crate::connection::{Connections, Link, execute, optional};
-use crate::rows::{Column, grace_seconds, utc};
+use crate::connection::{Connections, Link, all, execute, optional};
+use crate::rows::{Column, grace_seconds, timestamp, utc};
 use crate::unit::Work;
+
+pub(crate) async fn of_account(
+    connections: &Connections,
+    account: AccountId,
+) -> Result<Vec<RoleOfAccount>, StoreError> {
+    let find = || {
+        all(sqlx::query!(
+            "SELECT r.name, g.granted_at, g.expires_at, r.factor_required_at, r.factor_grace
+             FROM iam_user_role g JOIN iam_role r ON r.id = g.role_id
+             WHERE g.account_id = ? ORDER BY r.name",
+            &account.as_bytes()[..]
+        ))
+    };
+    let rows = connections.read(find).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(RoleOfAccount {
+                name: Column("iam_role", "name").parsed(row.name, |name| RoleName::parse(name).ok())?,
+                granted_at: timestamp(row.granted_at),
+                expires_at: row.expires_at.map(timestamp),
+                factor_required: Column("iam_role", "factor_grace")
+                    .requirement(row.factor_required_at, row.factor_grace)?,
+            })
+        })
+        .collect()
+}
 
 pub(crate) async fn by_name(connections: &Connections, name: &RoleName) -> Result<Option<Role>, StoreError> {
     let bytes = name.as_str().as_bytes();

@@ -15,7 +15,7 @@ use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::{SessionRecord, SessionSummary};
+use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use iam_core::store::{
     LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
 };
@@ -290,6 +290,10 @@ impl Store for MySqlStore {
 
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
         parents::by_key(&self.connections, key).await
+    }
+
+    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
+        roles::of_account(&self.connections, account).await
     }
 
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {

@@ -5,12 +5,37 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, RoleId};
 use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
+use iam_core::session::RoleOfAccount;
 use iam_core::store::{Insert, Roles, StoreError};
 use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::{Columns, grace_seconds};
 use crate::unit::{Link, Work};
+
+const OF_ACCOUNT: &str = "SELECT iam_role.name, iam_user_role.granted_at, iam_user_role.expires_at,
+        iam_role.factor_required_at, iam_role.factor_grace
+    FROM iam_user_role JOIN iam_role ON iam_role.id = iam_user_role.role_id
+    WHERE iam_user_role.account_id = ? ORDER BY iam_role.name";
+
+pub(crate) async fn of_account(
+    pool: &SqlitePool,
+    account: AccountId,
+) -> Result<Vec<RoleOfAccount>, StoreError> {
+    let query = sqlx::query(OF_ACCOUNT).bind(&account.as_bytes()[..]);
+    let rows = query.fetch_all(pool).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let columns = Columns { table: "iam_role", row };
+            Ok(RoleOfAccount {
+                name: columns.parsed("name", |name| RoleName::parse(name).ok())?,
+                granted_at: columns.time("granted_at")?,
+                expires_at: columns.maybe_time("expires_at")?,
+                factor_required: columns.requirement("factor_required_at", "factor_grace")?,
+            })
+        })
+        .collect()
+}
 
 pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option<Role>, StoreError> {
     let query =
@@ -95,5 +120,21 @@ impl<C: Link> Roles for Work<C> {
             .fetch_one(self.connection())
             .await
             .map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OF_ACCOUNT;
+    use crate::store::plans::assert_by_index;
+
+    #[tokio::test]
+    async fn the_roles_of_an_account_are_found_by_index() {
+        // In rows without a number of their own both keys are the tables' order.
+        assert_by_index(&[(
+            OF_ACCOUNT,
+            &["SEARCH iam_user_role USING PRIMARY KEY", "SEARCH iam_role USING"],
+        )])
+        .await;
     }
 }

@@ -13,7 +13,9 @@ use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
 use iam_core::role::{Role, RoleName};
-use iam_core::session::{EndReason, NewSession, Renewal, SessionRecord, SessionState, SessionSummary};
+use iam_core::session::{
+    EndReason, NewSession, Renewal, RoleOfAccount, SessionRecord, SessionState, SessionSummary,
+};
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
     Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
@@ -313,6 +315,11 @@ impl Store for FaultyStore {
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
         self.faults.read()?;
         self.inner.parent_by_key(key).await
+    }
+
+    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
+        self.faults.read()?;
+        self.inner.roles_of(account).await
     }
 
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {

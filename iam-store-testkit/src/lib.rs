@@ -280,6 +280,7 @@ macro_rules! conformance {
                 insert_gives_taken_for_a_name
                 granting_again_replaces_and_the_same_again_is_told_apart
                 revoke_says_whether_it_was_held
+                roles_of_an_account_come_by_name_whatever_their_time
                 is_held_by_anyone_at_all
             ]
             races: [

@@ -1,7 +1,8 @@
 //! Roles and who holds them.
 
+use iam_core::policy::FactorRequirement;
 use iam_core::role::Grant;
-
+use iam_core::session::RoleOfAccount;
 use iam_core::store::{StoreError, StoreErrorKind};
 
 use super::*;
@@ -66,6 +67,46 @@ pub async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
     unit.commit().await.unwrap();
     assert_eq!(held(store).await, [(role(2).name, None)]);
+}
+
+pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn Store) {
+    add_session(store).await;
+    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    for n in [2, 1, 3] {
+        add_role(store, &role(n)).await;
+    }
+    let asked = FactorRequirement { since: after(3), grace: Duration::from_mins(1) };
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.roles().set_factor_requirement(role(2).id, None, Some(asked)).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(store.roles_of(account_id(1)).await.unwrap(), []);
+    let over = Grant { role: role(2).id, expires_at: Some(NOW), ..grant_of_role_1() };
+    assert!(give(store, &over).await);
+    assert!(give(store, &Grant { granted_at: after(5), ..grant_of_role_1() }).await);
+    assert!(give(store, &Grant { account: account_id(2), role: role(3).id, ..grant_of_role_1() }).await);
+    let found = store.roles_of(account_id(1)).await.unwrap();
+    assert_eq!(
+        found,
+        [
+            RoleOfAccount {
+                name: role(1).name,
+                granted_at: after(5),
+                expires_at: None,
+                factor_required: None
+            },
+            RoleOfAccount {
+                name: role(2).name,
+                granted_at: NOW,
+                expires_at: Some(NOW),
+                factor_required: Some(asked),
+            },
+        ]
+    );
+    // The guard's read says the same.
+    let mut of_session = find(store, 1).await.unwrap().roles;
+    of_session.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(of_session, found);
+    assert_eq!(store.roles_of(account_id(9)).await.unwrap(), [], "of nobody");
 }
 
 pub async fn is_held_by_anyone_at_all(store: &dyn Store) {

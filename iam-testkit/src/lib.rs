@@ -210,3 +210,8 @@ fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Disp
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/CUSTOMISING.md")]
 mod customising {}
+
+/// Likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/STEP_UP.md")]
+mod step_up {}

@@ -8,9 +8,11 @@ use iam_core::account::{ExternalId, LoginIdentifier, Username};
 use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
 use iam_core::id::{AccountId, SessionId};
 use iam_core::meta::Client;
+use iam_core::mfa::FactorKind;
 use iam_core::origin::BaseUrl;
 use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
+use iam_core::step_up::Purpose;
 use iam_core::token::Carrier;
 use tokio::sync::OnceCell;
 
@@ -249,6 +251,21 @@ impl SignedInPerson {
     /// The value of the `Cookie` header, name included.
     pub fn cookie(&self) -> String {
         self.cookie.clone()
+    }
+
+    /// Proves now, in the session of the [`cookie`](Self::cookie), who they are for a purpose, as with the code of an authenticator app: a
+    /// guard that asks for a step-up lets them pass, for as long as it says.
+    pub async fn proves(&self, purpose: &str) {
+        self.proves_by(purpose, FactorKind::Totp).await;
+    }
+
+    /// The same by another factor.
+    pub async fn proves_by(&self, purpose: &str, kind: FactorKind) {
+        let Some(parsed) = Purpose::parse(purpose) else {
+            panic!("iam-testkit: `{purpose}` can't be a purpose: lower-case letters, digits and `_ . : -`")
+        };
+        let proved = self.person.test.grant(self.account, self.session, parsed, kind).await;
+        must(proved, format_args!("{} can't prove who they are", self.person.name));
     }
 
     /// The value of the `Authorization` header for a program of theirs.

@@ -3,20 +3,22 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use iam_core::audit::Record;
 use iam_core::clock::{Clock, ManualClock, Timestamp};
 use iam_core::flow::Actor;
-use iam_core::id::ParentId;
+use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
 use iam_core::keys::{Keys, SecretKey};
+use iam_core::mfa::{ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
 use iam_core::origin::BaseUrl;
 use iam_core::outbox::{Channel, Message};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, HashingConfig};
 use iam_core::seal::KeyRing;
-use iam_core::store::Store;
+use iam_core::step_up::Purpose;
+use iam_core::store::{Store, StoreError};
 use iam_core::{Iam, IamBuilder};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
@@ -34,6 +36,9 @@ pub const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2,
 
 /// Where the clock of a test begins: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+/// So that no two proofs have the same id.
+static GRANTS: AtomicU64 = AtomicU64::new(1);
 
 /// How many audit records are read at once.
 const PAGE: u32 = 1000;
@@ -145,6 +150,39 @@ impl TestIam {
     /// What sends them, to make it fail.
     pub fn mail(&self) -> &MemorySender {
         &self.mail
+    }
+
+    /// What a right code for a purpose leaves behind.
+    pub(crate) async fn grant(
+        &self,
+        account: AccountId,
+        session: SessionId,
+        purpose: Purpose,
+        kind: FactorKind,
+    ) -> Result<(), StoreError> {
+        let Some(known) = self.store.account(account).await? else { return Ok(()) };
+        let (now, number) = (self.now(), GRANTS.fetch_add(1, Ordering::Relaxed));
+        let mut id = *session.as_bytes();
+        id.iter_mut().rev().zip(number.to_le_bytes()).for_each(|(byte, more)| *byte ^= more);
+        let challenge = NewChallenge {
+            id: ChallengeId::from_bytes(id),
+            account,
+            session,
+            purpose: ChallengePurpose::StepUp(purpose),
+            kind,
+            method: None,
+            answer: None,
+            approval: None,
+            tries: 0,
+            sends: 0,
+            created_at: now,
+            expires_at: now.plus(Duration::from_mins(5)),
+        };
+        let terms = GrantTerms { auth_version: known.auth_version, parent: known.parent, approval: None };
+        let mut unit = self.store.begin().await?;
+        unit.challenges().issue(&challenge).await?;
+        let _ = unit.challenges().consume(challenge.id, None, Some(&terms), now).await?;
+        unit.commit().await
     }
 
     /// How often something happened, by the event's name, such as `authz_fail`.

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use iam_core::Error;
 use iam_core::account::{ExternalId, Username};
+use iam_core::flow::{Actor, Met, RequirementOf};
+use iam_core::guard::Requirement;
+use iam_core::id::AccountId;
+use iam_core::mfa::FactorKind;
 use iam_core::role::RoleName;
 use iam_core::session::SessionPolicy;
+use iam_core::step_up::{Purpose, StepUp};
 use iam_core::store::Readiness;
 use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
 
@@ -223,4 +229,54 @@ async fn mails_are_there_when_they_are_asked_for() {
     test.iam().set_password(bob, &password, &actor).await.unwrap();
     let mails = test.mails().await;
     assert_eq!((mails.len(), mails[0].to.as_str()), (1, "bob@example.com"));
+}
+
+/// What the core's own tests can't see: that it is read from the store as it is now.
+#[tokio::test]
+async fn what_an_account_has_for_each_rule_is_as_of_now() {
+    let test = TestIam::new().await;
+    let alice = test.account("alice").role("clerk").parent("acme").await;
+    let step_up = |kind| StepUp::new(Purpose::parse("payroll").unwrap()).factors([kind]);
+    let requirement = Requirement::AnyRole(vec!["clerk".into()])
+        .and(Requirement::StepUp(step_up(FactorKind::Password)))
+        .and(Requirement::AnyOf(vec![
+            Requirement::SameParent,
+            Requirement::StepUp(step_up(FactorKind::Totp)),
+        ]));
+    let met = async || {
+        let explanation = test.iam().explain(alice, &requirement).await.unwrap();
+        (explanation.rules.iter().map(|rule| (rule.code, rule.met)).collect::<Vec<_>>(), explanation.verdict)
+    };
+    let mut rules = vec![
+        ("account_active", Met::Yes),
+        ("parent_active", Met::Yes),
+        ("second_factor_required", Met::Yes),
+        ("all_of", Met::ByRequest),
+        ("role", Met::Yes),
+        ("step_up", Met::ByRequest),
+        ("any_of", Met::ByRequest),
+        ("same_parent", Met::ByRequest),
+        ("step_up", Met::No),
+    ];
+    assert_eq!(met().await, (rules.clone(), Met::ByRequest));
+
+    let service = Actor::service();
+    let of_acme = RequirementOf::Parent(test.parent("acme").await);
+    test.iam().require_second_factor(&of_acme, Duration::from_mins(1), &service).await.unwrap();
+    assert_eq!(met().await, (rules.clone(), Met::ByRequest), "there is time");
+    test.later(Duration::from_mins(1));
+    rules[2].1 = Met::No;
+    assert_eq!(met().await, (rules.clone(), Met::No));
+    let clerk = RoleName::parse("clerk").unwrap();
+    test.iam().revoke_role(alice, &clerk, &service).await.unwrap();
+    (rules[3].1, rules[4].1) = (Met::No, Met::No);
+    assert_eq!(met().await, (rules, Met::No));
+
+    let logged = test.events().await.len();
+    let nobody = AccountId::from_bytes([7; 16]);
+    assert!(matches!(test.iam().explain(nobody, &requirement).await, Err(Error::NotFound("account"))));
+    test.store_fails(true);
+    assert!(matches!(test.iam().explain(alice, &requirement).await, Err(Error::Store(_))));
+    test.store_fails(false);
+    assert_eq!(test.events().await.len(), logged, "asking leaves no trace");
 }

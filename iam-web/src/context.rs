@@ -9,7 +9,7 @@ use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::flow::{Activity, Authentication, Claimant};
 use iam_core::guard::Principal;
-use iam_core::id::InterruptedId;
+use iam_core::id::{ChallengeId, InterruptedId};
 use iam_core::meta::Client;
 use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam};
@@ -33,8 +33,16 @@ pub struct RequestContext {
     visitor: OnceLock<String>,
     csrf_passed: AtomicBool,
     guarded: AtomicBool,
-    resumed: Mutex<Option<InterruptedId>>,
+    used: Mutex<UsedUp>,
     cookies: Mutex<Vec<String>>,
+}
+
+/// What was used up for a request: another guard of its, if there is one, need not do so again.
+#[derive(Clone, Default)]
+pub(crate) struct UsedUp {
+    pub(crate) grants: Vec<ChallengeId>,
+    /// The request that was stopped before, and that this one goes on with.
+    pub(crate) resumed: Option<InterruptedId>,
 }
 
 /// Who sends a request.
@@ -108,7 +116,7 @@ impl RequestContext {
             visitor: OnceLock::new(),
             csrf_passed: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
-            resumed: Mutex::default(),
+            used: Mutex::default(),
             cookies: Mutex::default(),
         }
     }
@@ -278,13 +286,15 @@ impl RequestContext {
         self.guarded.load(Ordering::Relaxed)
     }
 
-    /// The request that was stopped before was gone on with by this one.
-    pub(crate) fn note_resumed(&self, id: InterruptedId) {
-        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    /// What was used up for this request.
+    pub(crate) fn note_used(&self, grants: &[ChallengeId], resumed: Option<InterruptedId>) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.grants.extend_from_slice(grants);
+        used.resumed = resumed.or(used.resumed);
     }
 
-    pub(crate) fn has_resumed(&self, id: InterruptedId) -> bool {
-        *self.resumed.lock().unwrap_or_else(PoisonError::into_inner) == Some(id)
+    pub(crate) fn used(&self) -> UsedUp {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn add_cookie(&self, cookie: String) {

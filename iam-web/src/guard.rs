@@ -19,6 +19,7 @@ use crate::message::{RequestView, WebResponse};
 use crate::problem::Case;
 use crate::respond::percent_encode;
 use crate::rule::Policy;
+use crate::step_up::{Demand, resumes};
 
 /// The largest form in which a guard looks for a token.
 pub const MAX_FORM_BYTES: usize = 16 * 1024;
@@ -86,6 +87,7 @@ impl RequestContext {
             Err(error) => return refuse(self.cannot_tell(view, &error)),
         };
         let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
+        facts.note_use(&self.used().grants, true);
         let Some(principal) = caller.principal() else { return refuse(self.not_signed_in(view, caller)) };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}
@@ -110,7 +112,7 @@ impl RequestContext {
                     let Some(asked) = requirement.step_up(question) else {
                         return refuse(self.refusal(view, Case::Internal));
                     };
-                    match self.approve(view, asked, evidence) {
+                    match self.approve(view, asked, evidence.form.as_ref()) {
                         Ok(approval) => facts.approve(question, approval),
                         Err(instead) => return instead,
                     }
@@ -120,9 +122,9 @@ impl RequestContext {
                     let Some(asked) = requirement.step_up(question) else {
                         return refuse(self.refusal(view, Case::Internal));
                     };
-                    return self
-                        .step_up_required(view, caller, principal, question, asked, &facts, evidence)
-                        .await;
+                    let (approval, body) = (facts.approval(question), evidence.form.as_ref());
+                    let demand = Demand { view, caller, principal, asked, approval, body };
+                    return self.step_up_required(&demand).await;
                 }
                 Step::Done(Decision::Unauthenticated) => return refuse(self.not_signed_in(view, caller)),
                 // Whatever else a requirement may come to say is no allowance.
@@ -136,7 +138,7 @@ impl RequestContext {
                     });
                 }
             };
-            let resumed = match self.resumes(view, caller, requirement, evidence) {
+            let resumed = match resumes(view, caller, requirement, evidence.form.as_ref()) {
                 Ok(resumed) => resumed,
                 Err(instead) => return instead,
             };

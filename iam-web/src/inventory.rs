@@ -1,9 +1,11 @@
 //! Which routes a service has, and who may pass: to be read by people, and compared when a change is reviewed.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use iam_core::guard::Requirement;
 use serde::Serialize;
 
 use crate::rule::Policy;
@@ -14,7 +16,8 @@ use crate::web::WebIam;
 /// `GET` stands for `HEAD`, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
-    routes: BTreeSet<InventoryRoute>,
+    /// Each with what its guard asks for.
+    routes: BTreeMap<InventoryRoute, Option<Arc<Requirement>>>,
 }
 
 /// A route. Sorted by its path, then by its method.
@@ -69,13 +72,43 @@ impl fmt::Display for Access {
 impl Inventory {
     /// The routes, sorted.
     pub fn routes(&self) -> impl Iterator<Item = &InventoryRoute> {
-        self.routes.iter()
+        self.routes.keys()
+    }
+
+    /// The route that a request reaches, by its method and its path: one such as `/documents/7`, or one as the route is written. Where
+    /// several fit, the one whose parts are written out goes first, as in both frameworks; what is unguarded comes last. What a part in
+    /// braces says beyond its name, such as `{id:[0-9]+}`, is not looked at, but that `*` in it also takes what lies below.
+    pub fn route(&self, method: &str, path: &str) -> Option<&InventoryRoute> {
+        self.find(method, path).map(|(route, _)| route)
+    }
+
+    /// What the guard of that route asks for; nothing where it has none of its own.
+    pub fn requirement(&self, method: &str, path: &str) -> Option<&Requirement> {
+        self.find(method, path).and_then(|(_, requirement)| requirement.as_deref())
+    }
+
+    fn find(&self, method: &str, path: &str) -> Option<(&InventoryRoute, &Option<Arc<Requirement>>)> {
+        let path = path.split('?').next().unwrap_or(path);
+        let method = if method == "HEAD" { "GET" } else { method };
+        let fits = |route: &InventoryRoute| {
+            let order = if route.path == path { Vec::new() } else { specificity(&route.path, path)? };
+            Some((is_unknown(route), order))
+        };
+        let fitting = || self.routes.iter().filter_map(|entry| Some((fits(entry.0)?, entry)));
+        // The path is chosen before the method, and without the method it is not another path's turn.
+        let best = fitting().map(|(order, _)| order).filter(|(unknown, _)| !unknown).min();
+        let at_best =
+            fitting().find(|(order, (route, _))| Some(order) == best.as_ref() && route.method == method);
+        let unknown =
+            || fitting().filter(|((unknown, _), _)| *unknown).min_by(|(one, _), (other, _)| one.cmp(other));
+        at_best.or_else(unknown).map(|(_, entry)| entry)
     }
 
     /// Adds a route with its guard, or without one for everybody.
     pub fn add(&mut self, method: &'static str, path: &str, guard: Option<&Policy>) {
         let access = guard.map_or(Access::Public, |policy| Access::Guarded(policy.to_string()));
-        self.insert(path.to_owned(), method, access);
+        let route = InventoryRoute { path: path.to_owned(), method: Cow::Borrowed(method), access };
+        self.routes.insert(route, guard.map(|policy| Arc::clone(&policy.requirement)));
     }
 
     /// Adds routes that nothing is known of.
@@ -100,13 +133,15 @@ impl Inventory {
     /// Adds all routes of another inventory below a path.
     pub fn nest(&mut self, prefix: &str, other: Self) {
         let below = other.routes.into_iter();
-        self.routes.extend(below.map(|route| InventoryRoute { path: join(prefix, &route.path), ..route }));
+        self.routes.extend(below.map(|(route, requirement)| {
+            (InventoryRoute { path: join(prefix, &route.path), ..route }, requirement)
+        }));
     }
 
     /// As JSON: a list with each route on a line of its own, as suits a comparison of two.
     pub fn to_json(&self) -> String {
         let mut text = String::from("[");
-        for (position, route) in self.routes.iter().enumerate() {
+        for (position, route) in self.routes().enumerate() {
             let row = JsonRow {
                 method: &route.method,
                 path: &route.path,
@@ -129,7 +164,7 @@ impl Inventory {
     }
 
     fn insert(&mut self, path: String, method: &'static str, access: Access) {
-        self.routes.insert(InventoryRoute { path, method: Cow::Borrowed(method), access });
+        self.routes.insert(InventoryRoute { path, method: Cow::Borrowed(method), access }, None);
     }
 }
 
@@ -148,14 +183,47 @@ impl fmt::Display for Inventory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width =
             |texts: &mut dyn Iterator<Item = &str>| texts.map(|t| t.chars().count()).max().unwrap_or(0);
-        let methods = width(&mut self.routes.iter().map(|route| &*route.method).chain(["METHOD"]));
-        let paths = width(&mut self.routes.iter().map(|route| &*route.path).chain(["PATH"]));
+        let methods = width(&mut self.routes().map(|route| &*route.method).chain(["METHOD"]));
+        let paths = width(&mut self.routes().map(|route| &*route.path).chain(["PATH"]));
         write!(f, "{:methods$}  {:paths$}  GUARD", "METHOD", "PATH")?;
-        for InventoryRoute { path, method, access } in &self.routes {
+        for InventoryRoute { path, method, access } in self.routes() {
             write!(f, "\n{method:methods$}  {path:paths$}  {access}")?;
         }
         Ok(())
     }
+}
+
+/// Whether it stands for routes that nothing is known of.
+fn is_unknown(route: &InventoryRoute) -> bool {
+    matches!(route.access, Access::Unguarded(_))
+}
+
+/// How a route's path fits a request's: nothing, if it doesn't; else by its parts what goes first, which is the less.
+fn specificity(route: &str, path: &str) -> Option<Vec<u8>> {
+    const WRITTEN_OUT: u8 = 1;
+    const WITH_A_NAME: u8 = 2;
+    const ALL_BELOW: u8 = 3;
+    let mut order = Vec::new();
+    let mut left = path.split('/');
+    for part in route.split('/') {
+        if part == "*" || part.contains('{') && part.contains('*') {
+            order.push(ALL_BELOW);
+            return Some(order);
+        }
+        let given = left.next()?;
+        if part == given {
+            order.push(WRITTEN_OUT);
+        } else {
+            let (before, name) = part.split_once('{')?;
+            let (_, after) = name.rsplit_once('}')?;
+            let inside = given.strip_prefix(before)?.strip_suffix(after)?;
+            if inside.is_empty() {
+                return None;
+            }
+            order.push(WITH_A_NAME);
+        }
+    }
+    left.next().is_none().then_some(order)
 }
 
 /// A path below another one, as both frameworks put them together: `/` below `/api` is `/api`.
@@ -201,6 +269,69 @@ mod tests {
              {\"method\":\"ANY\",\"path\":\"/api/*\",\"access\":\"unguarded\",\"reason\":\"the old \\\"reports\\\"\"}\n]"
         );
         assert_eq!(Inventory::default().to_string(), "METHOD  PATH  GUARD");
+    }
+
+    #[test]
+    fn a_request_finds_its_route() {
+        let mut all = Inventory::default();
+        for (method, path, role) in [
+            ("GET", "/documents/{id}", "id"),
+            ("GET", "/documents/new", "new"),
+            ("POST", "/documents/{id}", "posted"),
+            ("GET", "/documents/{id}/pages/{page:[0-9]+}", "page"),
+            ("GET", "/documents/{id}.txt", "text"),
+            ("GET", "/files/{*rest}", "axum"),
+            ("GET", "/old-files/{rest:.*}", "actix"),
+            ("GET", "/older-files/{rest}*", "tail"),
+        ] {
+            all.add(method, path, Some(Rule::<()>::role([role]).policy()));
+        }
+        all.add("GET", "/", None);
+        let role = |all: &Inventory, method, path| match all.requirement(method, path) {
+            Some(Requirement::AnyRole(names)) => names.first().map(ToString::to_string),
+            _ => None,
+        };
+        for (method, path, found) in [
+            ("GET", "/documents/7", "id"),
+            ("HEAD", "/documents/7", "id"),
+            ("GET", "/documents/{id}", "id"),
+            ("GET", "/documents/7?from=1", "id"),
+            ("GET", "/documents/new", "new"),
+            ("POST", "/documents/7", "posted"),
+            ("GET", "/documents/7/pages/1", "page"),
+            ("GET", "/documents/7/pages/{page:[0-9]+}", "page"),
+            ("GET", "/documents/{id}.txt", "text"),
+            ("GET", "/files/a/b", "axum"),
+            ("GET", "/files/{*rest}", "axum"),
+            ("GET", "/old-files/a/b", "actix"),
+            ("GET", "/older-files/a/b", "tail"),
+        ] {
+            assert_eq!(role(&all, method, path).as_deref(), Some(found), "{method} {path}");
+        }
+        for (method, path) in [
+            ("GET", "/documents"),
+            ("GET", "/documents/"),
+            ("GET", "/documents/7/"),
+            ("GET", "/documents/7/pages"),
+            ("DELETE", "/documents/7"),
+            // Its path is the one that is written out, and that has no such method.
+            ("POST", "/documents/new"),
+            ("get", "/documents/7"),
+            ("GET", "documents/7"),
+            ("GET", ""),
+        ] {
+            assert_eq!(all.route(method, path), None, "{method} {path}");
+        }
+        assert_eq!(all.route("GET", "/").map(|route| &route.access), Some(&Access::Public));
+        assert_eq!(all.requirement("GET", "/"), None);
+
+        // Below a path they are the same; and what nothing is known of takes nobody's place.
+        let mut below = Inventory::default();
+        below.nest("/api", all);
+        below.add_unguarded("old");
+        assert_eq!(role(&below, "GET", "/api/documents/7").as_deref(), Some("id"));
+        let unknown = below.route("DELETE", "/api/documents/7").map(|route| route.access.kind());
+        assert_eq!(unknown, Some("unguarded"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! What somebody is told who has to prove first who they are for what they ask for: on to the page that asks, the form kept until then;
 //! or a problem document that names purpose and methods (RFC 9470).
 
+use bytes::Bytes;
 use iam_core::Error;
 use iam_core::flow::Used;
-use iam_core::guard::{Facts, Principal, Requirement};
+use iam_core::guard::{Principal, Requirement};
 use iam_core::id::{ChallengeId, InterruptedId};
 use iam_core::mfa::{Assurance, FactorKind};
-use iam_core::step_up::{Grant, Purpose, StepUp};
+use iam_core::step_up::{Approval, Grant, Purpose, StepUp};
 use iam_core::token::Carrier;
 use serde_json::{Map, Value, json};
 
@@ -14,12 +15,54 @@ use crate::accept::wants_page;
 use crate::context::{Caller, RequestContext};
 use crate::csrf::is_safe;
 use crate::fields::BodyError;
-use crate::guard::{Evidence, Progress, is_small_form, refuse};
+use crate::guard::{Progress, is_small_form, refuse};
 use crate::interrupted::{Stopped, StoppedForm, approved_values, resumed_by};
 use crate::message::{RequestView, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::{Case, MaxAge};
 use crate::respond::percent_encode;
+
+/// Somebody who has to prove first who they are, and for what.
+pub(crate) struct Demand<'a> {
+    pub(crate) view: &'a dyn RequestView,
+    pub(crate) caller: &'a Caller,
+    pub(crate) principal: &'a Principal,
+    pub(crate) asked: &'a StepUp,
+    /// What the proof is bound to, if it is.
+    pub(crate) approval: Option<&'a Approval>,
+    /// The body, if it was read.
+    pub(crate) body: Option<&'a Bytes>,
+}
+
+impl Demand<'_> {
+    /// A browser that gets a page of ours in place of the host's.
+    fn is_page(&self) -> bool {
+        wants_page(self.view) && self.caller.carrier == Carrier::Cookie
+    }
+
+    fn is_safe(&self) -> bool {
+        is_safe(self.view.method())
+    }
+}
+
+/// The request that this one goes on with, if its form says so; or what is needed to know it. Browsers alone go on with requests, and only
+/// with small forms.
+pub(crate) fn resumes(
+    view: &dyn RequestView,
+    caller: &Caller,
+    requirement: &Requirement,
+    body: Option<&Bytes>,
+) -> Result<Option<InterruptedId>, Progress> {
+    let may_resume = !is_safe(view.method())
+        && caller.carrier == Carrier::Cookie
+        && is_small_form(view)
+        && requirement.step_ups().next().is_some();
+    match body {
+        _ if !may_resume => Ok(None),
+        None => Err(Progress::NeedForm),
+        Some(body) => Ok(resumed_by(view, body)),
+    }
+}
 
 impl RequestContext {
     /// What a request is about, of which the step-up binds the proof to some fields; or what is needed to know it.
@@ -27,33 +70,13 @@ impl RequestContext {
         &self,
         view: &dyn RequestView,
         asked: &StepUp,
-        evidence: &Evidence,
-    ) -> Result<iam_core::step_up::Approval, Progress> {
-        let Some(body) = &evidence.form else { return Err(Progress::NeedForm) };
+        body: Option<&Bytes>,
+    ) -> Result<Approval, Progress> {
+        let Some(body) = body else { return Err(Progress::NeedForm) };
         match approved_values(view, body, asked.approved_fields()) {
             Ok(values) => Ok(self.iam().approval(view.method(), view.target(), values)),
             Err(errors) if errors.is_empty() => Err(refuse(self.refusal(view, Case::UnsupportedMediaType))),
             Err(errors) => Err(refuse(self.bad_body(view, BodyError::Fields(errors)))),
-        }
-    }
-
-    /// The request that this one goes on with, if its form says so; or what is needed to know it. Browsers alone go on with requests,
-    /// and only with small forms.
-    pub(crate) fn resumes(
-        &self,
-        view: &dyn RequestView,
-        caller: &Caller,
-        requirement: &Requirement,
-        evidence: &Evidence,
-    ) -> Result<Option<InterruptedId>, Progress> {
-        let may_resume = !is_safe(view.method())
-            && caller.carrier == Carrier::Cookie
-            && is_small_form(view)
-            && requirement.step_ups().next().is_some();
-        match &evidence.form {
-            _ if !may_resume => Ok(None),
-            None => Err(Progress::NeedForm),
-            Some(body) => Ok(resumed_by(view, body)),
         }
     }
 
@@ -67,7 +90,7 @@ impl RequestContext {
         resumed: Option<InterruptedId>,
     ) -> Result<bool, Progress> {
         // Another guard of this request has done it.
-        let resumed = resumed.filter(|id| !self.has_resumed(*id));
+        let resumed = resumed.filter(|id| self.used().resumed != Some(*id));
         if ids.is_empty() && resumed.is_none() {
             return Ok(true);
         }
@@ -76,9 +99,7 @@ impl RequestContext {
             principal.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned().collect();
         match self.iam().use_grants(principal, token, &grants, resumed, &caller.client).await {
             Ok(Used::ForThis) => {
-                if let Some(id) = resumed {
-                    self.note_resumed(id);
-                }
+                self.note_used(ids, resumed);
                 Ok(true)
             }
             Ok(Used::Spent) => Ok(false),
@@ -88,130 +109,67 @@ impl RequestContext {
         }
     }
 
-    /// The answer to somebody who has to prove first who they are.
-    #[expect(clippy::too_many_arguments, reason = "all that a guard has found out")]
-    pub(crate) async fn step_up_required(
-        &self,
-        view: &dyn RequestView,
-        caller: &Caller,
-        principal: &Principal,
-        question: usize,
-        asked: &StepUp,
-        facts: &Facts,
-        evidence: &Evidence,
-    ) -> Progress {
-        let page = wants_page(view) && caller.carrier == Carrier::Cookie;
-        let sends_form = page && !is_safe(view.method()) && is_small_form(view);
-        if sends_form && evidence.form.is_none() {
+    /// The answer to somebody who has to prove first who they are. What they sent is kept where their browser can send it once more; what
+    /// is approved is kept in any case, and named by its id.
+    pub(crate) async fn step_up_required(&self, demand: &Demand<'_>) -> Progress {
+        let sends_form = demand.is_page() && !demand.is_safe() && is_small_form(demand.view);
+        if sends_form && demand.body.is_none() {
             return Progress::NeedForm;
         }
-        let methods = match self.iam().step_up_methods(principal, asked).await {
-            Ok(methods) => methods,
-            Err(error) => return refuse(self.failed(view, &error)),
-        };
-        self.iam().note_step_up(principal, asked.purpose(), &caller.client).await;
+        let answer = self.ask_for_step_up(demand, sends_form).await;
+        refuse(answer.unwrap_or_else(|error| self.failed(demand.view, &error)))
+    }
+
+    async fn ask_for_step_up(&self, demand: &Demand<'_>, sends_form: bool) -> Result<WebResponse, Error> {
+        let Demand { view, caller, principal, asked, approval, body } = *demand;
+        let purpose = asked.purpose();
+        let accepted = asked.accepted(&self.iam().factor_policy().step_up);
+        let methods = self.iam().step_up_methods(principal, asked).await?;
+        self.iam().note_step_up(principal, purpose, &caller.client).await;
         if methods.is_empty() {
-            return refuse(self.enrolment_required(view, asked.accepted(facts.step_up_by_policy())));
+            return Ok(self.enrolment_required(view, accepted));
         }
-        let form = evidence.form.as_ref().filter(|_| sends_form);
-        let kept = match form.and_then(|body| StoppedForm::of(view, body)) {
-            Some(form) => Some(form),
-            None if facts.approval(question).is_none() => None,
-            // Nothing to send again, but what is approved must be known to whoever asks.
+        let form = body.filter(|_| sends_form).and_then(|body| StoppedForm::of(view, body));
+        let goes_on = form.is_some();
+        let approve = approval.map(|approval| approval.fields().to_vec()).unwrap_or_default();
+        let kept = if goes_on || approval.is_some() {
+            let digest = approval.map(Approval::digest);
+            let stopped = Stopped::new(purpose, accepted, digest, approve.clone(), form);
+            let replaced = body.and_then(|body| resumed_by(view, body));
+            Some(self.keep_stopped(principal, &stopped, replaced).await?)
+        } else {
+            None
+        };
+        let page = match kept {
+            Some(id) => format!("{}/mfa/verify?resume={id}", self.inner().auth_path),
             None => {
-                return self
-                    .step_up_for_approval(view, caller, principal, question, asked, facts, methods)
-                    .await;
+                let next = Some(view.target()).filter(|_| demand.is_safe());
+                self.step_up_url(purpose, asked.named_factors(), next)
             }
         };
-        let accepted = asked.accepted(facts.step_up_by_policy());
-        if let Some(form) = kept {
-            let replaced = evidence.form.as_ref().and_then(|body| resumed_by(view, body));
-            let approval = facts.approval(question);
-            let stopped = Stopped::new(
-                asked.purpose(),
-                accepted,
-                approval.map(iam_core::step_up::Approval::digest),
-                approval.map(|approval| approval.fields().to_vec()).unwrap_or_default(),
-                Some(form),
-            );
-            return match self.keep_stopped(principal, &stopped, replaced).await {
-                Ok(id) => {
-                    let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
-                    refuse(self.own(view, WebResponse::redirect(303, &location)))
-                }
-                Err(error) => refuse(self.failed(view, &error)),
-            };
+        if demand.is_page() && (demand.is_safe() || goes_on) {
+            return Ok(self.own(view, WebResponse::redirect(303, &page)));
         }
-        let named = asked.named_factors();
-        let location =
-            self.step_up_url(asked.purpose(), named, Some(view.target()).filter(|_| is_safe(view.method())));
-        if page && is_safe(view.method()) {
-            return refuse(self.own(view, WebResponse::redirect(303, &location)));
-        }
-        let case = step_up_case(asked, &methods);
+        let acr = methods.iter().map(|kind| kind.assurance()).min().unwrap_or(Assurance::Aal2);
+        let case = Case::StepUpRequired(acr, MaxAge(asked.max_age().as_secs()));
         if wants_page(view) {
-            return refuse(self.refusal_with_link(view, case, location));
+            return Ok(self.refusal_with_link(view, case, page));
         }
-        refuse(self.step_up_problem(view, case, asked, &methods, &location, None, &[]))
-    }
-
-    /// The same where a proof is bound to values and there is no form to send again: what is approved is kept, and named by its id.
-    #[expect(clippy::too_many_arguments, reason = "as above")]
-    async fn step_up_for_approval(
-        &self,
-        view: &dyn RequestView,
-        caller: &Caller,
-        principal: &Principal,
-        question: usize,
-        asked: &StepUp,
-        facts: &Facts,
-        methods: Vec<FactorKind>,
-    ) -> Progress {
-        let Some(approval) = facts.approval(question) else {
-            return refuse(self.refusal(view, Case::Internal));
-        };
-        let accepted = asked.accepted(facts.step_up_by_policy());
-        let approve = approval.fields().to_vec();
-        let stopped = Stopped::new(asked.purpose(), accepted, Some(approval.digest()), approve, None);
-        let id = match self.keep_stopped(principal, &stopped, None).await {
-            Ok(id) => id,
-            Err(error) => return refuse(self.failed(view, &error)),
-        };
-        let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
-        let case = step_up_case(asked, &methods);
-        refuse(if wants_page(view) && caller.carrier == Carrier::Cookie {
-            self.refusal_with_link(view, case, location)
-        } else {
-            self.step_up_problem(view, case, asked, &methods, &location, Some(id), &stopped.approve)
-        })
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one document: what it says")]
-    fn step_up_problem(
-        &self,
-        view: &dyn RequestView,
-        case: Case,
-        asked: &StepUp,
-        methods: &[FactorKind],
-        page: &str,
-        approval: Option<InterruptedId>,
-        approve: &[(String, String)],
-    ) -> WebResponse {
         let api = &self.inner().api_path;
-        let mut more = Map::new();
-        more.insert("purpose".into(), asked.purpose().to_string().into());
-        more.insert("methods".into(), names(methods));
-        more.insert("max_age".into(), asked.max_age().as_secs().into());
-        more.insert("once".into(), asked.is_once().into());
-        more.insert("step_up".into(), format!("{api}/auth/step-up").into());
-        more.insert("verify".into(), format!("{api}/auth/mfa/verify").into());
-        more.insert("page".into(), page.into());
-        if let Some(id) = approval {
-            more.insert("approval".into(), id.to_string().into());
-            more.insert("approve".into(), approve_json(approve));
+        let mut more = Map::from_iter([
+            ("purpose".to_owned(), purpose.to_string().into()),
+            ("methods".to_owned(), names(&methods)),
+            ("max_age".to_owned(), asked.max_age().as_secs().into()),
+            ("once".to_owned(), asked.is_once().into()),
+            ("step_up".to_owned(), format!("{api}/auth/step-up").into()),
+            ("verify".to_owned(), format!("{api}/auth/mfa/verify").into()),
+            ("page".to_owned(), page.into()),
+        ]);
+        if let (Some(id), Some(_)) = (kept, approval) {
+            more.insert("approval".to_owned(), id.to_string().into());
+            more.insert("approve".to_owned(), approve_json(&approve));
         }
-        self.problem_with(view, case, &[], more)
+        Ok(self.problem_with(view, case, &[], more))
     }
 
     /// The answer to somebody who has no factor that will do, and must set one up first.
@@ -263,7 +221,8 @@ impl RequestContext {
         let mut url =
             format!("{}/mfa/verify?purpose={}", self.inner().auth_path, percent_encode(purpose.as_str()));
         if let Some(methods) = methods {
-            url.push_str(&format!("&methods={}", percent_encode(&FactorKind::list(methods))));
+            url.push_str("&methods=");
+            url.push_str(&percent_encode(&FactorKind::list(methods)));
         }
         push_next(&mut url, next);
         url
@@ -291,11 +250,6 @@ fn push_next(url: &mut String, next: Option<&str>) {
         url.push_str("&next=");
         url.push_str(&percent_encode(next.as_str()));
     }
-}
-
-fn step_up_case(asked: &StepUp, methods: &[FactorKind]) -> Case {
-    let acr = methods.iter().map(|kind| kind.assurance()).min().unwrap_or(Assurance::Aal2);
-    Case::StepUpRequired(acr, MaxAge(asked.max_age().as_secs()))
 }
 
 pub(crate) fn names(kinds: &[FactorKind]) -> Value {

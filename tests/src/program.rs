@@ -99,6 +99,13 @@ impl Program {
         Running { process, address, said }
     }
 
+    /// Asks it who may pass: what it prints on its two outputs, and its exit code.
+    pub fn explain(&self, words: &[&str]) -> (String, String, Option<i32>) {
+        let done = self.command().arg("explain").args(words).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(done.stdout), text(done.stderr), done.status.code())
+    }
+
     /// The addresses of the family that it serves, each with its method.
     pub fn own_addresses(&self) -> Vec<(String, String)> {
         let printed = self.command().arg("--routes").output().unwrap();

@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, canary, delivery, pressure, storm};
+use iam_tests::{Backend, canary, delivery, explain, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_axum-app");
 
@@ -72,4 +72,9 @@ async fn what_is_too_large_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_connections_hold_nobody_up() {
     pressure::two_thousand_connections_hold_nobody_up(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_explains_who_may_pass() {
+    explain::it_explains_who_may_pass(PROGRAM).await;
 }

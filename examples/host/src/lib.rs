@@ -1,7 +1,9 @@
 //! What both example applications share: their data, their pages, and how they start. What is left to each of them is what
 //! the example shows: routes with their guards, and serving.
 
+mod commands;
 mod documents;
+mod explain;
 mod keys;
 pub mod pages;
 mod start;

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use iam_core::Iam;
-use iam_core::account::Username;
 use iam_core::flow::Actor;
 use iam_core::outbox::Channel;
 use iam_core::store::StoreError;
@@ -20,7 +19,8 @@ use iam_web::{Inventory, WebIam};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::{Documents, keys};
+use crate::commands::Command;
+use crate::{Documents, explain};
 
 /// What an example application serves.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Host {
 }
 
 /// Starts an example application as the environment says, and runs it by `serve` until that ends. With the argument `--routes`
-/// or `--routes=json` it only prints the routes, which `inventory` makes of no documents.
+/// or `--routes=json` it only prints the routes, which `inventory` makes of no documents; `explain` says who may pass one.
 pub async fn run<I, F, S>(inventory: I, serve: F) -> ExitCode
 where
     I: FnOnce(WebIam, Documents) -> Inventory,
@@ -58,6 +58,9 @@ where
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(words) = explain::asked() {
+        return explain::run(&words, inventory).await;
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
@@ -97,30 +100,17 @@ where
     S: Future<Output = io::Result<()>>,
 {
     let settings = IamSettings::from_env()?;
-    let command = ["create-admin", "reset-factors", "rotate-keys", "retire-key"]
-        .into_iter()
-        .find(|command| std::env::args().any(|argument| argument == *command));
+    let command = Command::of_arguments()?;
     // A command that ends at once must not take messages along.
     let iam = open(&settings, if command.is_some() { Work::No } else { Work::Yes }).await?;
     settings.bootstrap(&iam).await?;
     let web = settings.web(iam.clone()).build();
-    let asked = command == Some("create-admin");
+    let asked = matches!(command, Some(Command::CreateAdmin));
     if asked || settings.mode == Mode::Development {
         offer_setup(&iam, &web, asked).await?;
     }
-    if asked {
-        return Ok(());
-    }
-    if command == Some("reset-factors") {
-        let name = std::env::args().skip_while(|argument| argument != "reset-factors").nth(1);
-        return reset_factors(&iam, name.as_deref()).await;
-    }
-    if command == Some("rotate-keys") {
-        return keys::rotate(&iam).await;
-    }
-    if command == Some("retire-key") {
-        let id = std::env::args().skip_while(|argument| argument != "retire-key").nth(1);
-        return keys::retire(&iam, id.as_deref()).await;
+    if let Some(command) = command {
+        return command.run(&iam).await;
     }
     let documents = Documents::of_the_example(&iam).await?;
 
@@ -146,24 +136,8 @@ async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// The way back in for somebody who has lost all of their second factors. Whoever runs the service has made sure who asks.
-async fn reset_factors(iam: &Iam, name: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let name = name.ok_or("reset-factors: whose? Give the user name")?;
-    let account = iam.account_by_username(&Username::parse(name)?).await?;
-    let account = account.ok_or_else(|| format!("reset-factors: there is no account `{name}`"))?;
-    let removed = iam.reset_factors(account.id, &Actor::service()).await?;
-    // Done is done; that its owner is told can wait for the service.
-    if let Err(error) = iam.deliver().await {
-        tracing::warn!(error = &error as &dyn Error, "the account's owner is told later");
-    }
-    eprintln!(
-        "{removed} second factors of `{name}` were taken away: the password alone signs in, until a new one is added."
-    );
-    Ok(())
-}
-
 /// An error with its causes: here they are told to whoever runs the service, not to a client.
-fn explained(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn explained(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -184,14 +158,14 @@ fn unusable(error: &StoreError) -> String {
 
 /// Whether the worker runs.
 #[derive(Clone, Copy)]
-enum Work {
+pub(crate) enum Work {
     Yes,
     No,
 }
 
 /// Opens the store that the settings name, and the identity layer on it: the one place that knows the stores there are. The
 /// schema is brought up to date in development, or when `--migrate` says so.
-async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>> {
+pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<dyn Error>> {
     let migrate =
         settings.mode == Mode::Development || std::env::args().any(|argument| argument == "--migrate");
     let builder = match &settings.database {

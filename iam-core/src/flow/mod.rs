@@ -3,6 +3,7 @@
 mod administer;
 mod authenticate;
 mod delivery;
+mod explain;
 mod factors;
 mod login;
 mod logout;
@@ -19,6 +20,7 @@ mod upkeep;
 pub use administer::Actor;
 pub use authenticate::{Activity, Authentication};
 pub(crate) use delivery::{AT_ONCE, SEND_TIMEOUT};
+pub use explain::{Explanation, Met, RuleCheck};
 pub use factors::{Enrolled, FactorSummary};
 pub use login::{Login, Replaced, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};

@@ -56,7 +56,7 @@ use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
 use crate::role::{Role, RoleName};
-use crate::session::{SessionRecord, SessionSummary};
+use crate::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use crate::token::TokenHash;
 
 /// A store: units of work for writing, and the reads that need none.
@@ -174,6 +174,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// A parent by key.
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;
+
+    /// The roles that an account was granted, those whose time is over among them, by name. It MUST find them by an index.
+    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError>;
 
     /// A role by name.
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError>;

@@ -193,7 +193,6 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("DELETE o FROM", "iam_outbox_made"),
             ("DELETE c FROM", "iam_mfa_challenge_expiry"),
             ("DELETE m FROM", "iam_mfa_method_unconfirmed"),
-            ("auth_version IS NOT NULL AND consumed_at > ? AND used_at IS NULL", "PRIMARY"),
             ("LEFT JOIN iam_mfa_challenge c", "iam_mfa_challenge_session"),
             ("SET replaced_at = ?", "iam_mfa_challenge_session"),
         ] {

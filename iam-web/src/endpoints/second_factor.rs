@@ -204,13 +204,14 @@ impl RequestContext {
         let wait_text = pages.wait_text(wait.map_or(1, whole_seconds).max(1));
         let is_sent = page.method.is_some_and(|kind| kind.channel().is_some());
         let key = match error {
-            Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => rejected(page.method),
+            Error::Credentials | Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => {
+                rejected(page.method)
+            }
             Error::SecondFactor(SecondFactorRefusal::Spent) if is_sent => "verify.spent.sent",
             Error::SecondFactor(SecondFactorRefusal::Spent) => "verify.spent.shown",
             Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
             Error::SecondFactor(SecondFactorRefusal::Locked { retry_after: Some(_) }) => "verify.locked_for",
             Error::SecondFactor(SecondFactorRefusal::Locked { .. }) => "verify.locked",
-            Error::Credentials => rejected(page.method),
             Error::Throttled { .. } if page.method == Some(FactorKind::Password) => {
                 "reauthenticate.throttled"
             }
@@ -276,7 +277,7 @@ impl RequestContext {
                 let mut href = format!("{auth}/mfa/verify?method={}", offer.kind);
                 let mut add = |name: &str, value: &str| {
                     if !value.is_empty() {
-                        href.push_str(&format!("&{name}={}", crate::respond::percent_encode(value)));
+                        href.extend(["&", name, "=", &crate::respond::percent_encode(value)]);
                     }
                 };
                 add("resume", &resume);

@@ -359,7 +359,7 @@ pub async fn what_can_not_be_kept_says_so(adapter: Adapter, backend: Backend) {
     // Only so many wait at once.
     let mut last = String::new();
     for _ in 0..8 {
-        last = browser.submit("/payroll", &PAY).await.location().to_owned();
+        browser.submit("/payroll", &PAY).await.location().clone_into(&mut last);
     }
     assert_eq!(kept().await, 5);
     world.later(600);

@@ -122,14 +122,7 @@ impl Claimant {
 
     /// Whether a kind will do for what they are asked for.
     fn admits(&self, kind: FactorKind) -> bool {
-        let by_purpose = match self.purpose {
-            ChallengePurpose::StepUp(Purpose::ENROL) => {
-                matches!(kind, FactorKind::EmailOtp | FactorKind::Invitation)
-            }
-            ChallengePurpose::StepUp(_) => kind != FactorKind::Invitation,
-            _ => !matches!(kind, FactorKind::Invitation | FactorKind::Password),
-        };
-        by_purpose && self.accepted.as_ref().is_none_or(|accepted| accepted.contains(&kind))
+        is_for(kind, self.purpose) && self.accepted.as_ref().is_none_or(|accepted| accepted.contains(&kind))
     }
 
     pub(super) fn subject(&self) -> Subject {
@@ -205,19 +198,7 @@ impl Iam {
         };
         let mut offers = Vec::new();
         for kind in FactorKind::ALL.into_iter().filter(is_asked) {
-            let usable = match kind {
-                FactorKind::RecoveryCode => {
-                    methods.iter().any(is_confirmed) && store.recovery_codes_left(claimant.account).await? > 0
-                }
-                FactorKind::Password | FactorKind::Invitation => true,
-                // Here it shows whose the account is, and needs no factor to have been set up.
-                FactorKind::EmailOtp if claimant.purpose() == Some(Purpose::ENROL) => true,
-                _ => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
-            };
-            if !usable {
-                continue;
-            }
-            let destination = match self.destination(claimant.account, kind).await? {
+            let destination = match self.usable(claimant.account, &methods, claimant.purpose, kind).await? {
                 Destination::None => None,
                 Destination::Masked { shown, .. } => Some(shown),
                 Destination::Missing => continue,
@@ -231,6 +212,45 @@ impl Iam {
             offers.push(Offer { kind, destination, asked });
         }
         Ok(offers)
+    }
+
+    /// The kinds that an account can answer with for a purpose, whether or not they are enough for it.
+    pub(super) async fn usable_kinds(
+        &self,
+        account: AccountId,
+        methods: &[Method],
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<FactorKind>, Error> {
+        let mut kinds = Vec::new();
+        for kind in FactorKind::ALL {
+            if is_for(kind, purpose)
+                && self.factor_to_ask(kind).is_some()
+                && !matches!(self.usable(account, methods, purpose, kind).await?, Destination::Missing)
+            {
+                kinds.push(kind);
+            }
+        }
+        Ok(kinds)
+    }
+
+    /// Where codes of a kind that an account can answer with go; [`Destination::Missing`] where it can't.
+    async fn usable(
+        &self,
+        account: AccountId,
+        methods: &[Method],
+        purpose: ChallengePurpose,
+        kind: FactorKind,
+    ) -> Result<Destination, Error> {
+        let is_set_up = match kind {
+            FactorKind::RecoveryCode => {
+                methods.iter().any(is_confirmed) && self.inner.store.recovery_codes_left(account).await? > 0
+            }
+            FactorKind::Password | FactorKind::Invitation => true,
+            // Here it shows whose the account is, and needs no factor to have been set up.
+            FactorKind::EmailOtp if purpose == ChallengePurpose::StepUp(Purpose::ENROL) => true,
+            _ => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
+        };
+        if is_set_up { self.destination(account, kind).await } else { Ok(Destination::Missing) }
     }
 
     /// Asks for a factor; a code that is to be sent is on its way then, and one that was sent before is worth nothing.
@@ -737,6 +757,17 @@ impl Destination {
         let (local, domain) = address.split_once('@').unwrap_or((address, ""));
         let first: String = local.chars().take(1).collect();
         Self::Masked { address: address.to_owned(), shown: format!("{first}***@{domain}") }
+    }
+}
+
+/// Whether a kind is ever asked for, for a purpose.
+fn is_for(kind: FactorKind, purpose: ChallengePurpose) -> bool {
+    match purpose {
+        ChallengePurpose::StepUp(Purpose::ENROL) => {
+            matches!(kind, FactorKind::EmailOtp | FactorKind::Invitation)
+        }
+        ChallengePurpose::StepUp(_) => kind != FactorKind::Invitation,
+        _ => !matches!(kind, FactorKind::Invitation | FactorKind::Password),
     }
 }
 

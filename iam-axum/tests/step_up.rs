@@ -1,0 +1,55 @@
+//! Step-up guards: which proof opens them. What else they do is in the scenarios.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
+
+#[path = "../../tests/cases/step_up.rs"]
+mod cases;
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+use iam_axum::mfa::FactorKind;
+use iam_axum::{Guard, IamLayer, any_of, requires_role, requires_step_up};
+use iam_testkit::{PEER, TestIam};
+use tower::ServiceExt;
+
+async fn ok() -> &'static str {
+    "ok"
+}
+
+fn guarded(guard: Guard) -> axum::routing::MethodRouter {
+    get(ok).route_layer(guard)
+}
+
+fn app(test: &TestIam) -> Router {
+    let asked = || requires_step_up("p");
+    Router::new()
+        .route("/default", guarded(asked()))
+        .route("/password", guarded(asked().factors([FactorKind::Password])))
+        .route("/mail", guarded(asked().factors([FactorKind::EmailOtp, FactorKind::RecoveryCode])))
+        .route("/nothing", guarded(asked().factors([])))
+        .route("/no-purpose", guarded(requires_step_up("No Purpose")))
+        .route("/other-purpose", guarded(requires_step_up("q")))
+        .route("/short", guarded(asked().within(Duration::from_secs(30))))
+        .route("/twice", guarded(asked()).route_layer(requires_step_up::<()>("p").once()))
+        .route("/once-and-once", guarded(asked().once()).route_layer(requires_step_up::<()>("p").once()))
+        .route("/role-or-proof", guarded(any_of([requires_role(["admin"]), asked()])))
+        .layer(IamLayer::new(test.web()))
+        .layer(Extension(ConnectInfo(PEER)))
+}
+
+#[tokio::test]
+async fn a_proof_opens_what_it_is_good_for() {
+    let test = TestIam::new().await;
+    let app = app(&test);
+    for (n, (path, by, opens)) in cases::CASES.iter().enumerate() {
+        let person = cases::who(&test, n, *by).await;
+        let request = Request::get(*path).header("cookie", person.cookie()).body(Body::empty()).unwrap();
+        let status = app.clone().oneshot(request).await.unwrap().status();
+        assert_eq!(status == StatusCode::OK, *opens, "{path} by {by:?}: {status}");
+    }
+}
