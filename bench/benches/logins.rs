@@ -317,6 +317,7 @@ impl Wrong {
             identifier: &identifier,
             password,
             device: None,
+            trusted: None,
             carrier: iam_core::token::Carrier::Cookie,
             replaces: None,
             client: &client,

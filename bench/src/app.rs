@@ -60,6 +60,7 @@ pub async fn session_cookie(iam: &Iam, name: &str) -> String {
         identifier: &identifier,
         password: PlainPassword::new(PASSWORD).unwrap(),
         device: None,
+        trusted: None,
         carrier: Carrier::Cookie,
         replaces: None,
         client: &Client::at(PEER.ip()),

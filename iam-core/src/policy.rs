@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::mfa::FactorKind;
+use crate::token::Carrier;
 
 /// The longest time that people can be given to set up a factor.
 pub const MOST_GRACE: Duration = Duration::from_hours(24 * 90);
@@ -34,7 +35,8 @@ pub struct FactorPolicy {
     /// codes by e-mail, recovery codes and passwords count only where a route names them.
     pub step_up: Vec<FactorKind>,
     /// For how long a browser may be trusted, so that signing in on it asks for no second factor (at most 30 days). Default: it may
-    /// not.
+    /// not. Without it those that were trusted before are so no longer; a shorter time holds for those that come to be trusted from
+    /// then on.
     pub trusted_devices: Option<Duration>,
 }
 
@@ -50,6 +52,12 @@ impl Default for FactorPolicy {
 }
 
 impl FactorPolicy {
+    /// Whether a browser may be trusted once a factor was proved on it. Only by what satisfies a requirement: at the next sign-in the
+    /// browser stands in for it. And never by a code of the list, which somebody uses who has lost the rest, nor without a browser.
+    pub fn may_trust(&self, kind: FactorKind, carrier: Carrier) -> bool {
+        self.trusted_devices.is_some() && carrier == Carrier::Cookie && self.sign_in.contains(&kind)
+    }
+
     /// Whether a factor that was proved satisfies a [`FactorRequirement`]. A code of the list stands in for whichever was lost.
     pub(crate) fn is_satisfied_by(&self, kind: FactorKind) -> bool {
         kind == FactorKind::RecoveryCode || self.sign_in.contains(&kind)

@@ -17,6 +17,12 @@ use crate::token::TokenHash;
 /// In a session's `amr`: the browser was trusted, so that no second factor was asked for. (RFC 8176 has no value for that.)
 pub(crate) const TRUSTED_DEVICE_AMR: &str = "trusted_device";
 
+/// The `amr` of a session that goes on after a change of what its account signs in with: that ended all trust in browsers, and what a
+/// browser had stood in for is to be proved.
+pub(crate) fn amr_without_trust(amr: &str) -> String {
+    amr.split(' ').filter(|value| *value != TRUSTED_DEVICE_AMR).collect::<Vec<_>>().join(" ")
+}
+
 /// How far a sign-in has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -417,8 +423,9 @@ impl SessionRecord {
 
     /// Whether a factor was proved in this session that satisfies a requirement.
     fn has_required_factor(&self, policy: &FactorPolicy) -> bool {
-        // A browser that is trusted stands in for the factor that was proved on it.
-        let by_device = self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
+        // A browser that is trusted stands in for the factor that was proved on it, as long as browsers may be trusted at all.
+        let by_device =
+            policy.trusted_devices.is_some() && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
         by_device
             || match &self.factors {
                 Some(proved) => proved.iter().any(|kind| policy.is_satisfied_by(*kind)),
@@ -590,8 +597,19 @@ mod tests {
         assert!(!is_due(SessionRecord { factors: Some(vec![FactorKind::RecoveryCode]), ..with() }, 60));
         assert!(!is_due(SessionRecord { factors: Some(email.clone()), ..with() }, 60));
         assert!(is_due(SessionRecord { factors: Some(vec![FactorKind::Password]), ..with() }, 60));
-        assert!(is_due(SessionRecord { amr: "pwd trusted".into(), ..with() }, 60));
-        assert!(!is_due(SessionRecord { amr: "pwd trusted_device".into(), ..with() }, 60));
+        for (amr, trusting, due) in [
+            ("pwd trusted", true, true),
+            ("pwd trusted_device", true, false),
+            ("pwd trusted_device", false, true),
+        ] {
+            let trusted_devices = trusting.then_some(Duration::from_hours(1));
+            let policy = FactorPolicy { trusted_devices, ..FactorPolicy::default() };
+            let by_device = SessionRecord { amr: amr.into(), ..with() };
+            let standing = by_device.standing(&SessionPolicy::default(), &policy, PENDING, after(60));
+            let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
+            assert_eq!(factor_due, due, "{amr}, {trusting}");
+        }
+        assert_eq!(amr_without_trust("pwd trusted_device otp mfa"), "pwd otp mfa");
         assert!(
             !is_due(SessionRecord { second_factor_at: Some(LOGIN), ..with() }, 60),
             "of an older program"

@@ -140,6 +140,7 @@ impl Person {
             identifier: &identifier,
             password: self.plain_password(),
             device: None,
+            trusted: None,
             carrier,
             replaces: None,
             client: &Client::at(PEER.ip()),

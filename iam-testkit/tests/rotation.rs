@@ -191,6 +191,7 @@ async fn sign_in(iam: &Iam, name: &str) -> (SessionToken, Authentication) {
         identifier: &LoginIdentifier::parse(name).unwrap(),
         password: PlainPassword::new(PASSWORD).unwrap(),
         device: None,
+        trusted: None,
         carrier: Carrier::Cookie,
         replaces: None,
         client: &client(),

@@ -328,6 +328,7 @@ impl World {
             identifier: &LoginIdentifier::parse(NAMES[account]).unwrap(),
             password: password(self.accounts[account].password ^ usize::from(wrong)),
             device: None,
+            trusted: None,
             carrier,
             replaces: replaces.as_ref().map(Replaced::By),
             client: &client(),

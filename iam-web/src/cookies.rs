@@ -26,6 +26,8 @@ pub(crate) enum CookieKind {
     Session,
     /// The note of an earlier sign-in.
     Device,
+    /// What says that this browser is trusted.
+    TrustedDevice,
     /// What a form is bound to before there is a session.
     Pre,
 }
@@ -37,6 +39,8 @@ impl CookieConfig {
             (CookieKind::Session, false) => "iam_session",
             (CookieKind::Device, true) => "__Host-iam_device",
             (CookieKind::Device, false) => "iam_device",
+            (CookieKind::TrustedDevice, true) => "__Host-iam_trusted",
+            (CookieKind::TrustedDevice, false) => "iam_trusted",
             (CookieKind::Pre, true) => "__Host-iam_pre",
             (CookieKind::Pre, false) => "iam_pre",
         }
@@ -105,6 +109,8 @@ mod tests {
         assert_eq!(clear, "__Host-iam_session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0");
         let plain = CookieConfig { secure: false }.set(CookieKind::Device, "x", Some(Duration::from_secs(9)));
         assert_eq!(plain, "iam_device=x; HttpOnly; SameSite=Lax; Path=/; Max-Age=9");
+        let trusted = SECURE.set(CookieKind::TrustedDevice, "totp.x", Some(Duration::from_secs(9)));
+        assert_eq!(trusted, "__Host-iam_trusted=totp.x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=9");
     }
 
     #[test]

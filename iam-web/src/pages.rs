@@ -116,7 +116,8 @@ impl Pages {
         let (unit, count) = match seconds {
             ..=90 => ("seconds", seconds.max(1)),
             91..=5_400 => ("minutes", seconds.div_ceil(60)),
-            _ => ("hours", seconds.div_ceil(3_600)),
+            5_401..=172_800 => ("hours", seconds.div_ceil(3_600)),
+            _ => ("days", seconds.div_ceil(86_400)),
         };
         let form = if count == 1 { "one" } else { "other" };
         self.text_with(&format!("wait.{unit}.{form}"), &[("count", &count.to_string())])
@@ -188,12 +189,12 @@ fn on_trial() -> Value {
         purpose => "payroll", purpose_name => "Payroll", methods => "totp", resume => "id", approve => [("amount", "100")],
         resume_fields => [context! { name => "amount", value => "100", shown => "100", long => false }], required => true, due_at => "t",
         kinds => [context! { href => "/", label => "label", about => "about" }], missing => ["role admin"], enrol_href => "/",
-        factor_due_at => "t",
+        factor_due_at => "t", trust_for => "30 days", trusting => true,
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
         factors => context! {
             offered => true, listed => [context! { id => "id", kind => "kind", name => "phone", confirmed => "t", last_used => "t" }],
             addable => [context! { href => "/", label => "label" }], codes => true, codes_left => 3, codes_action => "/",
-            remove_action => "/", rename_action => "/",
+            remove_action => "/", rename_action => "/", trusted_for => "30 days", forget_action => "/",
         },
     }
 }
@@ -283,8 +284,21 @@ mod tests {
     #[test]
     fn waits_are_words() {
         let pages = Pages::default();
-        let words: Vec<_> =
-            [1, 90, 91, 5_400, 5_401, 86_400].iter().map(|seconds| pages.wait_text(*seconds)).collect();
-        assert_eq!(words, ["1 second", "90 seconds", "2 minutes", "90 minutes", "2 hours", "24 hours"]);
+        let words: Vec<_> = [1, 90, 91, 5_400, 5_401, 86_400, 172_800, 172_801, 2_592_000]
+            .iter()
+            .map(|seconds| pages.wait_text(*seconds))
+            .collect();
+        let expected = [
+            "1 second",
+            "90 seconds",
+            "2 minutes",
+            "90 minutes",
+            "2 hours",
+            "24 hours",
+            "48 hours",
+            "3 days",
+            "30 days",
+        ];
+        assert_eq!(words, expected);
     }
 }

@@ -30,6 +30,7 @@ pub async fn nothing_secret_shows(path: &'static str, backend: Backend) {
         .await
         .with("SMTP_URL", server.url())
         .with("SMTP_FROM", "Acme <no-reply@acme.example>")
+        .with("IAM_TRUSTED_DEVICES", "30d")
         .with("RUST_LOG", "trace");
     let running = program.start();
     let mut life = Life::new(&running, &server);
@@ -43,6 +44,7 @@ pub async fn nothing_secret_shows(path: &'static str, backend: Backend) {
     let everything = raw.everything().await;
     assert!(everything.iter().any(|(place, _)| place == "iam_mfa_method.secret"));
     assert!(everything.iter().any(|(place, _)| place == "iam_auth_log.event"));
+    assert!(everything.iter().any(|(place, _)| place == "iam_trusted_device.token_hash"));
     let mut shown = Vec::new();
     for secret in &life.secrets {
         if let Some(line) = output.lines().find(|line| secret.is_in(line.as_bytes())) {
@@ -157,6 +159,10 @@ impl<'a> Life<'a> {
             let value = rest.split(';').next().unwrap();
             if value.len() > 10 {
                 self.keep(&format!("the cookie {name} of {what}"), value, Some(number));
+                // Without the word before it that is no secret.
+                if let Some((_, secret)) = value.split_once('.') {
+                    self.keep(&format!("the secret in the cookie {name} of {what}"), secret, Some(number));
+                }
             }
         }
         if let Ok(json) = serde_json::from_str::<Value>(&answer.body) {
@@ -312,6 +318,16 @@ impl<'a> Life<'a> {
         let removed = format!("{FACTORS}/{factor}");
         assert_eq!(self.ask(&mut browser, "DELETE", &removed, Some(json!({}))).await.status, 200);
         self.post(&mut browser, "/api/v1/auth/logout", json!({}), 204).await;
+
+        // A browser comes to be trusted, and signs in by that.
+        let mut browser = self.sign_in(NEW_PASSWORD, "mfa_required").await;
+        self.post(&mut browser, CHALLENGE, json!({"method": "email_otp"}), 200).await;
+        let code = self.mailed(2).await;
+        let body = json!({"code": code, "method": "email_otp", "trust_device": true});
+        self.post(&mut browser, VERIFY, body, 200).await;
+        let body = json!({"username": "amy", "password": NEW_PASSWORD});
+        let trusted = self.post(&mut browser, "/api/v1/auth/login", body, 200).await;
+        assert_eq!(trusted["status"], "authenticated", "{trusted}");
         let notices = self.server.received().iter().filter(|mail| mail.code().is_none()).count();
         assert!(notices >= 4, "notices came, too: {notices}");
     }

@@ -107,6 +107,12 @@ const REQUESTS: &[Request] = &[
     ("PATCH", "/api/v1/account/factors/x", &[SAME, ("content-type", JSON)], r#"{"name":""}"#),
     ("POST", "/api/v1/account/factors/x/confirm", &[SAME, ("content-type", JSON)], r#"{"code":"1"}"#),
     ("POST", "/api/v1/account/recovery-codes", &[SAME], ""),
+    ("POST", "/auth/account/trusted-devices/forget", &[PAGE, SAME, ("content-type", FORM)], ""),
+    ("GET", "/auth/account/trusted-devices/forget", &[PAGE], ""),
+    ("DELETE", "/api/v1/account/trusted-devices", &[SAME], ""),
+    ("DELETE", "/api/v1/account/trusted-devices", &[CROSS], ""),
+    ("GET", "/api/v1/account/trusted-devices", &[], ""),
+    ("POST", "/api/v1/auth/mfa/verify", &[SAME, ("content-type", JSON)], r#"{"code":"1","trust_device":1}"#),
     // Guarded routes of the host.
     ("GET", "/", &[PAGE], ""),
     ("GET", "/reports", &[PAGE], ""),

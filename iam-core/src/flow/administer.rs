@@ -48,7 +48,7 @@ impl Actor {
 }
 
 impl Iam {
-    /// Sets a password. All sessions of the account end with it.
+    /// Sets a password. All sessions of the account end with it, and none of its browsers is trusted any more.
     pub async fn set_password(
         &self,
         account: AccountId,
@@ -68,6 +68,7 @@ impl Iam {
             self.notify(unit.as_mut(), &known, Notice::PasswordChanged, &actor.client).await?;
             new.audit(self, unit.as_mut(), actor.on(account), &actor.client).await?;
             self.end_sessions_in(unit.as_mut(), account, actor).await?;
+            self.forget_devices_in(unit.as_mut(), account, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             self.inner.outbox_wake.notify_one();
             Ok(())
@@ -75,7 +76,7 @@ impl Iam {
         .await
     }
 
-    /// Lets an account sign in, or not. Its sessions end with every change.
+    /// Lets an account sign in, or not. Its sessions end with every change, and so does the trust in its browsers.
     pub async fn set_account_status(
         &self,
         account: AccountId,
@@ -94,6 +95,7 @@ impl Iam {
             let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
             self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
             self.end_sessions_in(unit.as_mut(), account, actor).await?;
+            self.forget_devices_in(unit.as_mut(), account, actor.on(account), &actor.client).await?;
             Ok(unit.commit().await?)
         })
         .await

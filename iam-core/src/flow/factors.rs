@@ -24,7 +24,7 @@ use crate::mfa::{
     amr_with,
 };
 use crate::outbox::Notice;
-use crate::session::{EndReason, Renewal, SessionState};
+use crate::session::{EndReason, Renewal, SessionState, amr_without_trust};
 use crate::step_up::{Grant, Purpose};
 use crate::store::{Insert, Ports, StoreError, StoreErrorKind};
 use crate::token::SessionToken;
@@ -463,7 +463,7 @@ impl Iam {
     }
 
     /// Takes all factors of an account away, for somebody who has lost them: after that the password alone signs in. All sessions end,
-    /// failures are forgotten. Whoever calls it has made sure whom they do it for. Says how many factors there were.
+    /// no browser is trusted, failures are forgotten. Whoever calls it has made sure whom they do it for. Says how many factors there were.
     pub async fn reset_factors(&self, account: AccountId, actor: &Actor) -> Result<u64, Error> {
         let keys = self.failure_keys(account);
         let removed = self
@@ -485,8 +485,10 @@ impl Iam {
                 self.audit(unit.as_mut(), &Event::FactorsReset(removed), subject.clone(), &actor.client)
                     .await?;
                 if ended > 0 {
-                    self.audit(unit.as_mut(), &Event::SessionsEnded(ended), subject, &actor.client).await?;
+                    self.audit(unit.as_mut(), &Event::SessionsEnded(ended), subject.clone(), &actor.client)
+                        .await?;
                 }
+                self.forget_devices_in(unit.as_mut(), account, subject, &actor.client).await?;
                 self.notify(unit.as_mut(), &known, Notice::FactorsReset, &actor.client).await?;
                 unit.commit().await?;
                 Ok(removed)
@@ -496,7 +498,7 @@ impl Iam {
         Ok(removed)
     }
 
-    /// Raises the account's version, takes this session along under a new token, and ends all others.
+    /// Raises the account's version, takes this session along under a new token, ends all others, and the trust in browsers.
     async fn renew_after_change(
         &self,
         unit: &mut dyn Ports,
@@ -511,7 +513,7 @@ impl Iam {
             token: new.hash(),
             from_state: SessionState::Active,
             state: SessionState::Active,
-            amr: proved.amr,
+            amr: amr_without_trust(&proved.amr),
             from_version: version,
             to_version: version.next(),
             authenticated_at: None,
@@ -529,6 +531,7 @@ impl Iam {
         if ended > 0 {
             self.audit(unit, &Event::SessionsEnded(ended), of(principal), client).await?;
         }
+        self.forget_devices_in(unit, account, of(principal), client).await?;
         Ok(new)
     }
 }

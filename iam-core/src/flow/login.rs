@@ -16,9 +16,10 @@ use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
 use crate::parent::ParentStatus;
 use crate::password::{Checked, PasswordHash, PlainPassword};
-use crate::session::{EndReason, NewSession, SessionState};
+use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
 use crate::store::{Insert, LoginCandidate, Ports};
 use crate::token::{Carrier, SessionToken};
+use crate::trusted_device::TrustedDeviceToken;
 
 /// A sign-in as it was sent.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub struct Login<'a> {
     pub password: PlainPassword,
     /// The note of an earlier sign-in on this device.
     pub device: Option<&'a DeviceToken>,
+    /// What says that this browser is trusted, so that no second factor is asked for. What is wrong, somebody else's or too old is as
+    /// none, and so is any with a token that a browser does not carry.
+    pub trusted: Option<&'a TrustedDeviceToken>,
     /// How the session's token will be carried.
     pub carrier: Carrier,
     /// The session that this browser has now; signing in ends it.
@@ -59,6 +63,8 @@ pub struct SignedIn {
     pub token: SessionToken,
     /// To be kept on this device, once the sign-in is complete.
     pub device: Option<DeviceToken>,
+    /// To be kept by this browser, which is trusted from now on for as long as the policy says.
+    pub trusted: Option<TrustedDeviceToken>,
 }
 
 /// What was reserved before hashing.
@@ -248,17 +254,19 @@ impl Iam {
     ) -> Result<SignedIn, Error> {
         let now = self.now();
         let token = SessionToken::generate(login.carrier, self.randomness())?;
+        let by_trust = self.is_trusted(login, candidate, now).await?;
         let session = NewSession {
             id: SessionId::generate(now, self.randomness())?,
             account: candidate.account,
             auth_version: candidate.auth_version,
             token: token.hash(),
-            state: if candidate.second_factor {
+            state: if candidate.second_factor && !by_trust {
                 SessionState::PendingSecondFactor
             } else {
                 SessionState::Active
             },
-            amr: "pwd".to_owned(),
+            // Not what was proved on the browser before: nothing but the password was proved now.
+            amr: if by_trust { format!("pwd {TRUSTED_DEVICE_AMR}") } else { "pwd".to_owned() },
             login_at: now,
             client: login.client.clone(),
         };
@@ -303,7 +311,33 @@ impl Iam {
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
         self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
         unit.commit().await?;
-        Ok(SignedIn { account: candidate.account, session: session.id, state: session.state, token, device })
+        Ok(SignedIn {
+            account: candidate.account,
+            session: session.id,
+            state: session.state,
+            token,
+            device,
+            trusted: None,
+        })
+    }
+
+    /// Whether the browser stands in for the second factor. Nobody asks before the password was right, so a failure neither tells
+    /// anything of it nor takes longer for it.
+    ///
+    /// It is read before the unit that makes the session, and that is enough: the browser is trusted under the version that the
+    /// account had as its password was checked, and the session is made only if the account still has that version. A change of
+    /// password, factors or status in between raises it.
+    async fn is_trusted(
+        &self,
+        login: &Login<'_>,
+        candidate: &LoginCandidate,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let policy = &self.inner.factor_policy;
+        let shown = login.trusted.filter(|shown| shown.may_count(policy, login.carrier));
+        let Some(shown) = shown.filter(|_| candidate.second_factor) else { return Ok(false) };
+        let (account, version) = (candidate.account, candidate.auth_version);
+        Ok(self.inner.store.is_trusted_device(&shown.hash(), account, version, now).await?)
     }
 
     /// The password was right when it was looked up: no guess, and nobody is signed in.

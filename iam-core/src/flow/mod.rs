@@ -14,6 +14,7 @@ mod requirements;
 mod reseal;
 mod second_factor;
 mod setup;
+mod trusted_devices;
 mod upkeep;
 
 pub use administer::Actor;

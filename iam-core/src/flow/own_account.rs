@@ -13,7 +13,7 @@ use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
 use crate::outbox::Notice;
 use crate::password::{Checked, PlainPassword};
-use crate::session::{EndReason, Renewal, SessionState, SessionSummary};
+use crate::session::{EndReason, Renewal, SessionState, SessionSummary, amr_without_trust};
 use crate::store::LoginCandidate;
 use crate::token::SessionToken;
 
@@ -159,6 +159,7 @@ impl Iam {
             if ended > 0 {
                 self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
             }
+            self.forget_devices_in(unit.as_mut(), account, of(principal), client).await?;
             unit.commit().await?;
             self.inner.outbox_wake.notify_one();
             Ok(renewed)
@@ -171,7 +172,7 @@ impl Iam {
         self.now() < principal.authenticated_at().plus(FRESH_FOR)
     }
 
-    fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
+    pub(super) fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
         if self.is_fresh(principal) {
             Ok(())
         } else {
@@ -261,7 +262,7 @@ impl Iam {
             token: token.hash(),
             from_state: SessionState::Active,
             state: SessionState::Active,
-            amr: principal.amr.clone(),
+            amr: if password_changes { amr_without_trust(&principal.amr) } else { principal.amr.clone() },
             from_version: version,
             to_version: if password_changes { version.next() } else { version },
             authenticated_at: Some(self.now()),

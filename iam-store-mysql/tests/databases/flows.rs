@@ -38,6 +38,7 @@ async fn sign_in(iam: &Iam, password: &str) -> Result<(), Error> {
         identifier: &identifier,
         password,
         device: None,
+        trusted: None,
         carrier: Carrier::Cookie,
         replaces: None,
         client: &client,

@@ -51,6 +51,7 @@ impl RequestContext {
             Some("session") => Some("account.sessions.ended_one"),
             Some("sessions") => Some("account.sessions.ended_all"),
             Some("gone") => Some("account.sessions.gone"),
+            Some("browsers") => Some("factors.trusted.done"),
             Some("factor_added") => Some("factors.added"),
             Some("factor_removed") => Some("factors.removed"),
             Some("factor_renamed") => Some("factors.renamed"),

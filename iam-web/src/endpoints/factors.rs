@@ -313,6 +313,8 @@ impl RequestContext {
             codes_action => format!("{account}/recovery-codes"),
             remove_action => format!("{account}/factors/remove"),
             rename_action => format!("{account}/factors/rename"),
+            trusted_for => self.trust_time().filter(|_| !factors.is_empty()),
+            forget_action => format!("{account}/trusted-devices/forget"),
         })
     }
 

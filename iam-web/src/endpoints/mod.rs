@@ -6,6 +6,7 @@ mod second_factor;
 mod setup;
 mod sign_in;
 mod step_up;
+mod trusted_devices;
 
 use std::borrow::Cow;
 
@@ -87,6 +88,10 @@ pub enum Endpoint {
     ApiConfirmFactor,
     /// Drawing new recovery codes, by JSON.
     ApiRecoveryCodes,
+    /// Trusting no browser any more, from a form.
+    ForgetDevices,
+    /// Trusting no browser any more, by JSON.
+    ApiTrustedDevices,
 }
 
 impl WebIam {
@@ -127,6 +132,8 @@ impl WebIam {
             (format!("{api}/account/factors/{{id}}"), Endpoint::ApiFactor),
             (format!("{api}/account/factors/{{id}}/confirm"), Endpoint::ApiConfirmFactor),
             (format!("{api}/account/recovery-codes"), Endpoint::ApiRecoveryCodes),
+            (format!("{auth}/account/trusted-devices/forget"), Endpoint::ForgetDevices),
+            (format!("{api}/account/trusted-devices"), Endpoint::ApiTrustedDevices),
         ]
     }
 }
@@ -193,10 +200,11 @@ impl Endpoint {
             | Self::ApiChallenge
             | Self::ApiVerify
             | Self::ApiConfirmFactor
-            | Self::ApiRecoveryCodes => &["POST"],
+            | Self::ApiRecoveryCodes
+            | Self::ForgetDevices => &["POST"],
             Self::ApiCsrf | Self::ApiMe | Self::AccountPage | Self::ResumePage | Self::EnrolPage => &["GET"],
             Self::ApiSessions => &["GET", "DELETE"],
-            Self::ApiSession => &["DELETE"],
+            Self::ApiSession | Self::ApiTrustedDevices => &["DELETE"],
             Self::ApiFactor => &["PATCH", "DELETE"],
         }
     }
@@ -258,6 +266,8 @@ impl RequestContext {
             (Endpoint::ApiFactor, _) => self.api_rename_factor(request, caller).await,
             (Endpoint::ApiConfirmFactor, _) => self.api_confirm_factor(request, caller).await,
             (Endpoint::ApiRecoveryCodes, _) => self.api_recovery_codes(request, caller).await,
+            (Endpoint::ForgetDevices, _) => self.submit_forget_devices(request, caller).await,
+            (Endpoint::ApiTrustedDevices, _) => self.api_forget_devices(request, caller).await,
         }
     }
 }

@@ -35,6 +35,8 @@ struct VerifyPage<'a> {
     purpose: Option<&'a (Purpose, Option<Vec<FactorKind>>)>,
     /// The request that waits for it.
     stopped: Option<&'a (InterruptedId, Stopped)>,
+    /// They want no second factor to be asked for on this browser from now on.
+    trusting: bool,
     notice: Option<String>,
     error: Option<String>,
     code_error: Option<String>,
@@ -112,10 +114,14 @@ impl RequestContext {
     }
 
     pub(super) async fn submit_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let (asked, token, form) = match self.form_of_claimant(request, caller).await {
+        let (mut asked, token, form) = match self.form_of_claimant(request, caller).await {
             Ok(found) => found,
             Err(response) => return *response,
         };
+        let trusting = form.get("trust_device").is_some_and(|value| !value.is_empty());
+        if trusting {
+            asked.claimant = asked.claimant.trusting_this_browser();
+        }
         let claimant = &asked.claimant;
         let next = form.get("next");
         let method = match form.get("method").map(FactorKind::parse) {
@@ -123,7 +129,7 @@ impl RequestContext {
             Some(method) => method,
             None => None,
         };
-        let page = VerifyPage { method, ..VerifyPage::of(&asked, next) };
+        let page = VerifyPage { method, trusting, ..VerifyPage::of(&asked, next) };
         let code = form.get("code").unwrap_or_default();
         if code.trim().is_empty() {
             let code_error = Some(self.inner().pages.text("verify.field.code.required"));
@@ -288,6 +294,9 @@ impl RequestContext {
                 }
             })
             .collect();
+        let policy = self.iam().factor_policy();
+        let may_trust = claimant.is_signing_in()
+            && chosen.is_some_and(|offer| policy.may_trust(offer.kind, caller.carrier));
         let asked = chosen.and_then(|offer| offer.asked.as_ref());
         let undelivered = asked.is_some_and(|asked| asked.undelivered);
         let resend_after = asked.and_then(|asked| asked.resend_after).map_or(0, whole_seconds);
@@ -304,6 +313,8 @@ impl RequestContext {
             method => chosen.map(|offer| offer.kind.as_str()),
             destination => chosen.and_then(|offer| offer.destination.clone()),
             closed => page.closed != Closed::Nothing,
+            trust_for => self.trust_time().filter(|_| may_trust),
+            trusting => page.trusting,
             sent => asked.is_some(),
             resend_wait => (resend_after > 0).then(|| pages.wait_text(resend_after)),
             others => others,
@@ -324,6 +335,12 @@ impl RequestContext {
         };
         let response = self.page(request, status, "verify.html", &values);
         if status == 401 { response.header("www-authenticate", "Bearer") } else { response }
+    }
+
+    /// For how long browsers may be trusted, in words.
+    pub(super) fn trust_time(&self) -> Option<String> {
+        let time = self.iam().factor_policy().trusted_devices?;
+        Some(self.inner().pages.wait_text(whole_seconds(time)))
     }
 
     /// Whose second factor is due, by the cookie, and the form; or the answer to whoever else sends it.
@@ -392,6 +409,7 @@ impl RequestContext {
         let mut fields = object.fields();
         let (code, method) = (fields.required_string("code"), fields.optional_string("method"));
         let purpose = fields.optional_string("purpose");
+        let trusting = fields.optional_bool("trust_device").unwrap_or(false);
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
@@ -399,6 +417,7 @@ impl RequestContext {
             .claimant_by_words(caller, claimant, purpose.as_ref().map(|name| name.as_str()))
             .await
         {
+            Ok(Some(claimant)) if trusting => claimant.trusting_this_browser(),
             Ok(Some(claimant)) => claimant,
             Ok(None) => return self.bad_field(request, "purpose", "is not one that a code was asked for"),
             Err(error) => return self.api_failed(request, &error),
@@ -416,6 +435,10 @@ impl RequestContext {
             let mut answer = self.signed_in_json(&signed_in, &caller.client).await?;
             if let Some(purpose) = claimant.purpose() {
                 answer.insert("purpose".to_owned(), purpose.to_string().into());
+            }
+            // Whether it came to that: scripts don't see the cookie.
+            if trusting {
+                answer.insert("device_trusted".to_owned(), signed_in.trusted.is_some().into());
             }
             Ok((signed_in, answer))
         };

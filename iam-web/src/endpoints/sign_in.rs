@@ -11,6 +11,7 @@ use iam_core::meta::Client;
 use iam_core::password::PlainPassword;
 use iam_core::session::SessionState;
 use iam_core::token::Carrier;
+use iam_core::trusted_device::TrustedDeviceToken;
 use minijinja::context;
 use serde_json::{Map, Value, json};
 
@@ -217,6 +218,7 @@ impl RequestContext {
             identifier: &credentials.identifier,
             password: credentials.password,
             device: None,
+            trusted: None,
             carrier: Carrier::Bearer,
             replaces: None,
             client: &caller.client,
@@ -309,6 +311,8 @@ impl RequestContext {
     ) -> Result<(SignedIn, String), Error> {
         let cookies = &self.inner().cookies;
         let device = cookies.read(request, CookieKind::Device).and_then(|text| DeviceToken::parse(&text));
+        let trusted = cookies.read(request, CookieKind::TrustedDevice);
+        let trusted = trusted.and_then(|text| TrustedDeviceToken::parse(&text));
         let by_token = || caller.token.as_ref().map(Replaced::By);
         let claimant = caller.claimant();
         let replaced = claimant.as_ref().map(Replaced::Of).or_else(by_token);
@@ -318,6 +322,7 @@ impl RequestContext {
                 identifier: &credentials.identifier,
                 password: credentials.password,
                 device: device.as_ref(),
+                trusted: trusted.as_ref(),
                 carrier: Carrier::Cookie,
                 replaces: replaced.filter(|_| caller.carrier == Carrier::Cookie),
                 client: &caller.client,
@@ -332,11 +337,19 @@ impl RequestContext {
         Ok((signed_in, csrf_token))
     }
 
-    /// The note of a complete sign-in stays on the device.
+    /// The note of a complete sign-in stays on the device, and so does what says that it is trusted.
     pub(super) fn keep_device(&self, signed_in: &SignedIn) {
         if let Some(device) = &signed_in.device {
             let lifetime = Some(DeviceToken::LIFETIME);
             self.add_cookie(self.inner().cookies.set(CookieKind::Device, &device.expose(), lifetime));
+        }
+        if let (Some(trusted), Some(time)) = (&signed_in.trusted, self.iam().factor_policy().trusted_devices)
+        {
+            self.add_cookie(self.inner().cookies.set(
+                CookieKind::TrustedDevice,
+                &trusted.expose(),
+                Some(time),
+            ));
         }
     }
 

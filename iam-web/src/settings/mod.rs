@@ -13,6 +13,7 @@
 //! | `MFA_ENCRYPTION_KEY` | [`KeyRing::parse`](iam_core::seal::KeyRing::parse), for [`Iam::builder`] |
 //! | `IAM_PASSWORD_PEPPER` | [`IamBuilder::password_pepper`] |
 //! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
+//! | `IAM_TRUSTED_DEVICES` | [`IamBuilder::factor_policy`] with `FactorPolicy::trusted_devices` |
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
 //! | `SMTP_ROOT_CERTIFICATES` | `iam_mfa::SmtpBuilder::root_certificates` with what the file holds |
@@ -99,6 +100,7 @@ use iam_core::keys::Keys;
 use iam_core::origin::BaseUrl;
 use iam_core::parent::ParentKey;
 use iam_core::password::{PepperRing, PlainPassword};
+use iam_core::policy::FactorPolicy;
 use iam_core::role::RoleName;
 use iam_core::session::SessionPolicy;
 use iam_core::store::Store;
@@ -123,6 +125,9 @@ pub struct IamSettings {
     pub database: Database,
     /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
     pub sessions: SessionPolicy,
+    /// `IAM_TRUSTED_DEVICES`: for how long a browser may be trusted, such as `30d`; without it, it may not. A host that gives
+    /// [`IamBuilder::factor_policy`] a policy of its own sets it there.
+    pub trusted_devices: Option<Duration>,
     /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
     pub audit_retention: Duration,
     /// `SMTP_URL` and `SMTP_FROM`: the server that takes mails, for a sender such as `iam_mfa::Smtp`.
@@ -259,8 +264,11 @@ impl IamSettings {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
+        let mut factor_policy = FactorPolicy::default();
+        factor_policy.trusted_devices = self.trusted_devices;
         let builder = Iam::builder(store, self.keys()?)
             .base_url(self.base_url.clone())
+            .factor_policy(factor_policy)
             .sessions(self.sessions)
             .audit_retention(self.audit_retention);
         Ok(match &self.pepper {

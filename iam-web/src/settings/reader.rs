@@ -34,6 +34,7 @@ impl Reader<'_> {
         let pepper = self.pepper(mode);
         let sessions = self.sessions();
         let proxies = self.proxies(mode);
+        let trusted_devices = self.trusted_devices();
         let audit_retention = self.audit_retention();
         let mail = self.mail();
         let administrator = self.administrator();
@@ -52,6 +53,7 @@ impl Reader<'_> {
             base_url,
             database: database?,
             sessions: sessions?,
+            trusted_devices: trusted_devices?,
             audit_retention: audit_retention?,
             mail: mail?,
             proxies: proxies?,
@@ -260,6 +262,19 @@ impl Reader<'_> {
             }
         }
         Some(SessionPolicy { idle, absolute })
+    }
+
+    fn trusted_devices(&mut self) -> Option<Option<Duration>> {
+        const NAME: &str = "IAM_TRUSTED_DEVICES";
+        if self.get(NAME).is_none_or(|text| text.trim() == "none") {
+            return Some(None);
+        }
+        let duration = |text: &str| humantime::parse_duration(text).ok();
+        let time = self.parsed(NAME, "none", "`none`, or a duration such as 30d", duration)?;
+        if time < Duration::from_secs(1) || time > Duration::from_hours(24 * 30) {
+            self.problem(NAME, "must be between 1s and 30d");
+        }
+        Some(Some(time))
     }
 
     fn audit_retention(&mut self) -> Option<Duration> {
@@ -475,6 +490,9 @@ mod tests {
             ("IAM_TRUSTED_PROXIES", "::/0"),
             ("IAM_TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
             ("IAM_TRUSTED_PROXIES", "::ffff:0.0.0.0/100"),
+            ("IAM_TRUSTED_DEVICES", "31d"),
+            ("IAM_TRUSTED_DEVICES", "0s"),
+            ("IAM_TRUSTED_DEVICES", "always"),
             ("IAM_AUDIT_RETENTION", "1h"),
             ("IAM_CLIENT_IP_HEADER", "x-real-ip"),
             ("IAM_SESSION_TIMEOUT", "2h"),
@@ -540,6 +558,14 @@ mod tests {
         let poor = with(KEY).warnings.join("\n");
         assert!(poor.contains("IAM_PASSWORD_PEPPER looks like a placeholder"), "{poor}");
         assert!(poor.contains("IAM_PASSWORD_PEPPER is the same as IAM_SECRET_KEY"), "{poor}");
+    }
+
+    #[test]
+    fn browsers_are_trusted_only_where_it_is_said() {
+        let time = |text| read(&[("IAM_TRUSTED_DEVICES", text)]).unwrap().trusted_devices;
+        assert_eq!(read(&[]).unwrap().trusted_devices, None);
+        assert_eq!((time("none"), time("")), (None, None));
+        assert_eq!(time("30d"), Some(Duration::from_hours(24 * 30)));
     }
 
     #[test]

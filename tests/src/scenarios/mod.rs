@@ -11,6 +11,7 @@ mod requests;
 mod sessions;
 mod step_up;
 mod trouble;
+mod trusted_devices;
 
 pub use account::*;
 pub use factors::*;
@@ -23,6 +24,7 @@ pub use requests::*;
 pub use sessions::*;
 pub use step_up::*;
 pub use trouble::*;
+pub use trusted_devices::*;
 
 /// Calls a macro with the name of every scenario: the table.
 #[macro_export]
@@ -104,6 +106,15 @@ macro_rules! every_scenario {
             a_required_factor_is_due_after_the_grace
             a_stolen_password_sets_up_no_first_factor
             an_invitation_leads_to_the_first_factor
+            // trusted browsers
+            no_browser_is_trusted_unless_that_is_allowed
+            a_trusted_browser_is_not_asked_again
+            a_browser_is_trusted_for_its_account_alone
+            trust_ends_with_every_change
+            a_trusted_browser_proves_nothing
+            only_a_factor_on_a_browser_makes_it_trusted
+            a_trusted_browser_satisfies_a_requirement
+            people_forget_their_trusted_browsers
             // guards
             roles_are_asked_for
             somebody_elses_document_looks_like_a_missing_one

@@ -218,6 +218,7 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
         identifier: &identifier,
         password,
         device: None,
+        trusted: None,
         carrier: iam_core::token::Carrier::Cookie,
         replaces: None,
         client: &client,

@@ -42,7 +42,7 @@ async fn pay(browser: &mut Browser, path: &str, fields: &[(&str, &str)]) -> Answ
     browser.submit_with(path, fields, &[("origin", origin.as_str())]).await
 }
 
-fn needs_step_up(answer: &Answer) -> bool {
+pub(super) fn needs_step_up(answer: &Answer) -> bool {
     let challenge = answer.header("www-authenticate").unwrap_or_default();
     answer.status == 401
         && answer.json()["code"] == "step_up_required"
@@ -695,7 +695,7 @@ pub async fn a_failing_store_opens_no_purpose(adapter: Adapter, backend: Backend
     assert_eq!((paid.status, payments(&paid)), (200, 1), "{}", paid.body);
 }
 
-async fn require_of_admins(world: &World, grace: u64) {
+pub(super) async fn require_of_admins(world: &World, grace: u64) {
     let of = RequirementOf::Role(RoleName::parse("admin").unwrap());
     assert!(
         world.iam.require_second_factor(&of, Duration::from_secs(grace), &Actor::service()).await.unwrap()

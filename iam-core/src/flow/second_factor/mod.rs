@@ -51,6 +51,8 @@ pub struct Claimant {
     pub(super) approval: Option<[u8; 32]>,
     /// When the sign-in is over, if it is not complete until then.
     pub(super) until: Option<Timestamp>,
+    /// They want no second factor to be asked for on this browser from now on.
+    pub(super) trusting: bool,
 }
 
 impl From<&Pending> for Claimant {
@@ -67,6 +69,7 @@ impl From<&Pending> for Claimant {
             accepted: None,
             approval: None,
             until: Some(pending.until),
+            trusting: false,
         }
     }
 }
@@ -85,11 +88,20 @@ impl From<&Principal> for Claimant {
             accepted: None,
             approval: None,
             until: None,
+            trusting: false,
         }
     }
 }
 
 impl Claimant {
+    /// They want this browser to be trusted: signing in on it asks for no second factor for as long as the policy says. A wish: it is
+    /// granted with the right answer if the policy allows it ([`FactorPolicy::may_trust`](crate::policy::FactorPolicy::may_trust)),
+    /// and only to who is signing in.
+    #[must_use]
+    pub fn trusting_this_browser(self) -> Self {
+        Self { trusting: true, ..self }
+    }
+
     /// The account's name.
     pub fn username(&self) -> &str {
         self.username.as_str()
@@ -525,8 +537,11 @@ impl Iam {
         let subject = Subject { amr: Some(renewal.amr), ..claimant.subject() };
         let event = Event::SecondFactorAccepted(kind, claimant.purpose);
         self.audit(unit, &event, subject.clone(), client).await?;
-        let mut device = None;
+        let (mut device, mut trusted) = (None, None);
         if claimant.is_signing_in() {
+            if claimant.trusting && self.inner.factor_policy.may_trust(kind, token.carrier()) {
+                trusted = self.trust_in(unit, claimant, kind, &subject, client).await?;
+            }
             self.evict(unit, claimant.account, SessionState::Active, claimant.session, client).await?;
             let event = Event::LoginSucceeded { session: claimant.session, tries: 1 };
             self.audit(unit, &event, subject, client).await?;
@@ -545,6 +560,7 @@ impl Iam {
             state: SessionState::Active,
             token: new,
             device,
+            trusted,
         })
     }
 

@@ -1,0 +1,85 @@
+//! Browsers on which signing in asks for no second factor for a while: how they come to be trusted, and how that ends.
+//!
+//! What they are good for is decided at sign-in (`login.rs`) and nowhere else: a session by a trusted browser has proved no second
+//! factor, so it changes no factors, steps up to nothing, and re-authenticates as any other.
+
+use crate::audit::{Event, Subject};
+use crate::error::Error;
+use crate::flow::Claimant;
+use crate::flow::own_account::of;
+use crate::guard::Principal;
+use crate::iam::Iam;
+use crate::id::{AccountId, DeviceId};
+use crate::meta::Client;
+use crate::mfa::FactorKind;
+use crate::store::Ports;
+use crate::trusted_device::{MOST_TRUSTED, NewTrustedDevice, TrustedDeviceToken};
+
+impl Iam {
+    /// Trusts none of the person's browsers any more. Their sessions go on; who doubts a browser ends those, too
+    /// ([`end_own_other_sessions`](Self::end_own_other_sessions)). Says how many browsers there were.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when they last proved who they are too long ago.
+    pub async fn forget_own_trusted_devices(
+        &self,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<u64, Error> {
+        self.must_be_fresh(principal)?;
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            // With the account held no browser comes to be trusted meanwhile. One that has changed trusts none by that.
+            if !unit.accounts().hold(principal.account, principal.auth_version).await? {
+                return Ok(0);
+            }
+            let forgotten =
+                self.forget_devices_in(unit.as_mut(), principal.account, of(principal), client).await?;
+            unit.commit().await?;
+            Ok(forgotten)
+        })
+        .await
+    }
+
+    /// Trusts the browser that a claimant signs in on, in the unit that holds the account and completes the sign-in.
+    pub(super) async fn trust_in(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        kind: FactorKind,
+        subject: &Subject,
+        client: &Client,
+    ) -> Result<Option<TrustedDeviceToken>, Error> {
+        let Some(time) = self.inner.factor_policy.trusted_devices else { return Ok(None) };
+        let now = self.now();
+        let token = TrustedDeviceToken::generate(kind, self.randomness())?;
+        let new = NewTrustedDevice {
+            id: DeviceId::generate(now, self.randomness())?,
+            account: claimant.account,
+            auth_version: claimant.auth_version,
+            token: token.hash(),
+            created_at: now,
+            expires_at: now.plus(time),
+            client: client.clone(),
+        };
+        unit.trusted_devices().trust(&new, MOST_TRUSTED).await?;
+        self.audit(unit, &Event::DeviceTrusted, subject.clone(), client).await?;
+        Ok(Some(token))
+    }
+
+    /// Trusts no browser of an account any more, in a unit that changes what it signs in with, too. There the rise of the version
+    /// has ended the trust already; this takes away what is left of it, and writes it down.
+    pub(super) async fn forget_devices_in(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+        subject: Subject,
+        client: &Client,
+    ) -> Result<u64, Error> {
+        let forgotten = unit.trusted_devices().forget_all(account).await?;
+        if forgotten > 0 {
+            self.audit(unit, &Event::DevicesForgotten(forgotten), subject, client).await?;
+        }
+        Ok(forgotten)
+    }
+}
