@@ -220,7 +220,11 @@ pub async fn a_page_is_sent_to_prove_and_comes_back(adapter: Adapter, backend: B
     let location = "/auth/mfa/verify?purpose=payroll&next=/payroll%3Fmonth%3D1%26x%3Da%2520b";
     assert_eq!((sent.status, sent.location()), (303, location));
     let page = browser.open(location).await;
-    assert!(page.body.contains("This needs a fresh confirmation that it is you: payroll."), "{}", page.body);
+    assert!(
+        page.body.contains("To go on, confirm once more that it is you. This is for: payroll."),
+        "{}",
+        page.body
+    );
     assert!(page.body.contains("href=\"&#x2f;\"") || page.body.contains("href=\"/\""), "cancel leads away");
     let before = browser.session_cookie().unwrap().to_owned();
     let done = confirm(&world, &mut browser, &app, location).await;
