@@ -136,10 +136,11 @@ impl RequestContext {
                 Some(form),
             );
             return match self.keep_stopped(principal, &stopped, replaced).await {
-                Ok(id) => {
+                Ok(Some(id)) => {
                     let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
                     refuse(self.own(view, WebResponse::redirect(303, &location)))
                 }
+                Ok(None) => refuse(self.refusal(view, Case::SentBefore)),
                 Err(error) => refuse(self.failed(view, &error)),
             };
         }
@@ -175,7 +176,8 @@ impl RequestContext {
         let approve = approval.fields().to_vec();
         let stopped = Stopped::new(asked.purpose(), accepted, Some(approval.digest()), approve, None);
         let id = match self.keep_stopped(principal, &stopped, None).await {
-            Ok(id) => id,
+            Ok(Some(id)) => id,
+            Ok(None) => return refuse(self.refusal(view, Case::Internal)),
             Err(error) => return refuse(self.failed(view, &error)),
         };
         let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
@@ -238,7 +240,7 @@ impl RequestContext {
         principal: &Principal,
         stopped: &Stopped,
         replaces: Option<InterruptedId>,
-    ) -> Result<InterruptedId, Error> {
+    ) -> Result<Option<InterruptedId>, Error> {
         let request = serde_json::to_vec(stopped).unwrap_or_default();
         self.iam().keep_interrupted(principal, &zeroize::Zeroizing::new(request), replaces).await
     }
