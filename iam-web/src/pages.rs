@@ -187,7 +187,7 @@ fn on_trial() -> Value {
         own_email => "a@example.com", closed => false,
         factor => "id", typed => "ABCD EFGH", qr => "qr", codes => ["ABCDEF-GHJKMN"], download => "data:,", account_href => "/",
         purpose => "payroll", purpose_name => "Payroll", methods => "totp", resume => "id", approve => [("amount", "100")],
-        resume_fields => [context! { name => "amount", value => "100", shown => "100", long => false }], required => true, due_at => "t",
+        resume_fields => [context! { name => "amount", value => "100", shown => "100" }], required => true, due_at => "t",
         kinds => [context! { href => "/", label => "label", about => "about" }], missing => ["role admin"], enrol_href => "/",
         factor_due_at => "t", trust_for => "30 days", trusting => true,
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,

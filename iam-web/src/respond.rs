@@ -133,6 +133,10 @@ impl RequestContext {
                     label => pages.text(&format!("message.{key}.link")),
                 })
             }
+            // Not back to what would be sent once more.
+            Case::SentBefore => {
+                Some(context! { href => "/", label => pages.text(&format!("message.{key}.link")) })
+            }
             _ => extra.href.map(|href| {
                 context! { href => href, label => pages.text(&format!("message.{key}.link")) }
             }),

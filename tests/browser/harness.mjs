@@ -24,6 +24,9 @@ const shots = process.env.IAM_TEST_SCREENSHOTS;
 
 export const PASSWORD = "a long pass phrase";
 
+/** Where the application is, which each file of tests starts once: paths alone lead there. */
+let site;
+
 /** Starts the application, with these people, and a browser. */
 export async function start(users) {
   const folder = mkdtempSync(join(tmpdir(), "iam-browser-"));
@@ -57,6 +60,7 @@ export async function start(users) {
       executablePath: process.env.IAM_TEST_CHROMIUM,
       args: ["--no-sandbox", "--disable-background-networking"],
     });
+    site = base;
     return { base, browser, mails, stop: () => stop(browser) };
   } catch (error) {
     await stop();
@@ -115,7 +119,7 @@ export async function until(ask, complaint, time = 30_000) {
 
 /** A browser of somebody's own, which must have nothing to complain about. */
 export async function visit(browser, options, run) {
-  const context = await browser.newContext(options);
+  const context = await browser.newContext({ baseURL: site, ...options });
   const page = await context.newPage();
   const complaints = [];
   page.on("console", (message) => {

@@ -1,11 +1,10 @@
 // Second factors in a real browser: an authenticator app, recovery codes and codes by e-mail, from adding them to losing them. The
 // authenticator is the test's own, or with IAM_TEST_OATHTOOL=1 `oathtool`; the mails are what the application sends or prints.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { PASSWORD, accessibleEverywhere, hasFocus, start, until, visit } from "./harness.mjs";
+import { Authenticator, addApp, enter, makeCodes, oathtool, refused, signIn, signOut, tabTo } from "./people.mjs";
 
 const PEOPLE = ["amy", "bea", "cat", "dan", "eve", "fay"];
 const DESK = { viewport: { width: 1280, height: 800 } };
@@ -22,54 +21,6 @@ after(() => world?.stop());
 
 // -- what people have at hand --
 
-/** An authenticator app (RFC 6238): SHA-1, six digits, thirty seconds. */
-class Authenticator {
-  #last = 0;
-
-  constructor(typed) {
-    this.secret = typed.replaceAll(" ", "");
-    const bits = [...this.secret].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0"));
-    this.key = Buffer.from(bits.join("").match(/.{8}/g).map((byte) => parseInt(byte, 2)));
-  }
-
-  static step() {
-    return Math.floor(Date.now() / 30_000);
-  }
-
-  at(step) {
-    return process.env.IAM_TEST_OATHTOOL === "1" ? oathtool(this.secret, step) : this.own(step);
-  }
-
-  own(step) {
-    const counter = Buffer.alloc(8);
-    counter.writeBigUInt64BE(BigInt(step));
-    const mac = createHmac("sha1", this.key).update(counter).digest();
-    const code = mac.readUInt32BE(mac.at(-1) & 15) & 0x7fff_ffff;
-    return String(code % 1_000_000).padStart(6, "0");
-  }
-
-  /** A code that was not used yet. The service takes those of the step before and after, too, so that few have to be waited for. */
-  async next() {
-    // Not the step that is about to be too old.
-    const earliest = () => Math.floor((Date.now() + 5_000) / 30_000) - 1;
-    await until(() => this.#last <= Authenticator.step(), "the clock stands still", 60_000);
-    this.#last = Math.max(this.#last + 1, earliest());
-    return this.at(this.#last);
-  }
-
-  wrong() {
-    const now = Authenticator.step();
-    const right = [-2, -1, 0, 1, 2].map((by) => this.at(now + by));
-    return ["000000", "111111", "222222", "333333", "444444", "555555"].find((code) => !right.includes(code));
-  }
-}
-
-/** What oathtool shows. */
-function oathtool(secret, step) {
-  const options = ["--totp", "--base32", "--now", `@${step * 30}`, secret];
-  return execFileSync("oathtool", options, { encoding: "utf8" }).trim();
-}
-
 /** The code of the newest mail, once there are so many with one. */
 async function mailedCode(address, count) {
   const codes = async () => {
@@ -77,52 +28,6 @@ async function mailedCode(address, count) {
     return found.length >= count && found;
   };
   return (await until(codes, `no mail number ${count} to ${address}`)).at(-1);
-}
-
-// -- what people do --
-
-async function signIn(page, name, next = "/auth/account") {
-  await page.goto(`${base}/auth/login?next=${next}`);
-  await page.fill("#username", name);
-  await page.fill("#password", PASSWORD);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.waitForURL((url) => url.pathname !== "/auth/login");
-}
-
-async function signOut(page) {
-  await page.goto(`${base}/auth/account`);
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await page.getByText("You are signed out.").waitFor();
-}
-
-/** Adds an authenticator app and confirms it; ends on the account page. */
-async function addApp(page, called) {
-  await page.goto(`${base}/auth/account`);
-  await page.getByRole("link", { name: "Add an authenticator app" }).click();
-  await page.getByLabel("Name").fill(called);
-  await page.getByRole("button", { name: "Continue" }).click();
-  await page.getByText("I cannot scan it").click();
-  const app = new Authenticator(await page.locator(".secret").textContent());
-  await enter(page, await app.next());
-  await page.waitForURL(`${base}/auth/account?done=factor_added`);
-  return app;
-}
-
-async function makeCodes(page) {
-  await page.goto(`${base}/auth/account`);
-  await page.getByRole("button", { name: /^Make (new )?recovery codes$/ }).click();
-  await page.getByRole("heading", { name: "Your recovery codes" }).waitFor();
-  return page.locator(".codes li").allTextContents();
-}
-
-async function enter(page, code) {
-  await page.fill("#code", code);
-  await page.getByRole("button", { name: "Confirm", exact: true }).click();
-}
-
-async function refused(page, code) {
-  await enter(page, code);
-  await page.locator("#code-error").waitFor();
 }
 
 const path = (page) => new URL(page.url()).pathname;
@@ -488,19 +393,6 @@ test("by keyboard alone, from the login page to a second factor and in with it",
 });
 
 // -- what is looked at more closely --
-
-/** Tabs until something has the focus, and sees that it shows. */
-async function tabTo(page, target) {
-  for (let n = 0; n < 40; n += 1) {
-    await page.keyboard.press("Tab");
-    if (await target.evaluate((element) => element === document.activeElement)) {
-      const outline = await target.evaluate((element) => getComputedStyle(element).outlineStyle);
-      assert.notEqual(outline, "none", "the focus shows");
-      return;
-    }
-  }
-  assert.fail("the keyboard does not get there");
-}
 
 /** Large enough to scan, dark on light, with a light edge: on a dark page, too. */
 async function scannable(picture) {

@@ -35,7 +35,7 @@ pub(super) struct For {
 pub(super) enum Unknown {
     /// Nobody is there.
     Nobody,
-    /// What waits for it is not kept any more.
+    /// What waits for it was sent, or is not kept any more.
     Late,
     /// What is said of it can't be read.
     BadRequest,
@@ -52,7 +52,8 @@ impl RequestContext {
         if let Some(id) = said.get("resume") {
             let id = id.parse().map_err(|_| Unknown::BadRequest)?;
             let found = self.stopped(principal, id).await.map_err(Unknown::Failed)?;
-            let (stopped, _) = found.ok_or(Unknown::Late)?;
+            // Nobody is asked for a code for what was sent already.
+            let (stopped, _) = found.filter(|(_, resumed)| !resumed).ok_or(Unknown::Late)?;
             let purpose = stopped.purpose().ok_or(Unknown::Late)?;
             let methods = stopped.methods();
             let claimant = Claimant::step_up(principal, purpose);

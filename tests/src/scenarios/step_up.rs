@@ -224,7 +224,11 @@ pub async fn a_page_is_sent_to_prove_and_comes_back(adapter: Adapter, backend: B
     let location = "/auth/mfa/verify?purpose=payroll&next=/payroll%3Fmonth%3D1%26x%3Da%2520b";
     assert_eq!((sent.status, sent.location()), (303, location));
     let page = browser.open(location).await;
-    assert!(page.body.contains("This needs a fresh confirmation that it is you: payroll."), "{}", page.body);
+    assert!(
+        page.body.contains("To go on, confirm once more that it is you. This is for: payroll."),
+        "{}",
+        page.body
+    );
     assert!(page.body.contains("href=\"&#x2f;\"") || page.body.contains("href=\"/\""), "cancel leads away");
     let before = browser.session_cookie().unwrap().to_owned();
     let done = confirm(&world, &mut browser, &app, location).await;
@@ -298,9 +302,11 @@ pub async fn a_stopped_form_goes_on_once(adapter: Adapter, backend: Backend) {
     let second_tab = browser.open(&resume_at).await.csrf_token();
     let paid = browser.submit("/payroll", &fields).await;
     assert_eq!((paid.status, payments(&paid)), (200, 1), "{}", paid.body);
-    // The double click.
+    // The double click, though the proof is used up: to be asked for it again, for the same, would lead to sending it twice.
     let again = browser.submit("/payroll", &fields).await;
-    assert_eq!(again.status, 303, "the proof is used up: it is asked for again");
+    assert_eq!(again.status, 409, "{}", again.body);
+    assert!(again.body.contains("This was not sent again"));
+    assert_eq!(browser.open(&verify_at).await.status, 409, "back to the code");
     // The second tab, with a proof of its own; and the back button.
     world.later(30);
     step_up(&world, &mut browser, &app, "payroll").await;
@@ -329,6 +335,22 @@ pub async fn a_stopped_form_goes_on_once(adapter: Adapter, backend: Backend) {
     }
     let passed = tasks.join_all().await.into_iter().filter(|status| *status == 200).count();
     assert_eq!(passed, 1);
+    // Who looks at it until the proof is too old is asked once more; and only by the newest page it is sent.
+    world.later(30);
+    let stopped = browser.submit("/payroll", &PAY).await.location().to_owned();
+    let resume_at = confirm(&world, &mut browser, &app, &stopped).await.location().to_owned();
+    let token = browser.open(&resume_at).await.csrf_token();
+    world.later(300);
+    let fields = [("amount", "100"), ("payee", "bob"), ("csrf_token", token.as_str())];
+    let again = browser.submit("/payroll", &fields).await;
+    assert_eq!(again.status, 303, "{}", again.body);
+    let verify_at = again.location().to_owned();
+    assert_eq!(browser.submit("/payroll", &fields).await.status, 409);
+    let resume_at = confirm(&world, &mut browser, &app, &verify_at).await.location().to_owned();
+    let token = browser.open(&resume_at).await.csrf_token();
+    let paid =
+        browser.submit("/payroll", &[("amount", "100"), ("payee", "bob"), ("csrf_token", &token)]).await;
+    assert_eq!((paid.status, payments(&paid)), (200, 4), "{}", paid.body);
 }
 
 /// What a browser can't send once more as it was is not kept, and that is said; so is what waited too long.

@@ -139,13 +139,14 @@ impl Iam {
     }
 
     /// Keeps a request that a guard stopped, sealed, until its sender has proved again who they are: for [`INTERRUPTED_FOR`], and for
-    /// this session alone. One that it takes the place of can't be gone on with any more.
+    /// this session alone. One that it takes the place of can't be gone on with any more; if it was gone on with, or is too old, nothing
+    /// is kept: who clicks twice is not asked to confirm the same a second time.
     pub async fn keep_interrupted(
         &self,
         principal: &Principal,
         request: &[u8],
         replaces: Option<InterruptedId>,
-    ) -> Result<InterruptedId, Error> {
+    ) -> Result<Option<InterruptedId>, Error> {
         let now = self.now();
         let id = InterruptedId::generate(now, self.randomness())?;
         let sealed =
@@ -160,14 +161,16 @@ impl Iam {
         };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if let Some(old) = replaces {
-                let _ = unit.interrupted_requests().resume(old, principal.session, now).await?;
+            if let Some(old) = replaces
+                && !unit.interrupted_requests().resume(old, principal.session, now).await?
+            {
+                return Ok(None);
             }
             unit.interrupted_requests().keep(&new, MOST_INTERRUPTED).await?;
-            Ok(unit.commit().await?)
+            unit.commit().await?;
+            Ok(Some(id))
         })
-        .await?;
-        Ok(id)
+        .await
     }
 
     /// A request of this session's that a guard stopped; and whether it was gone on with already.
