@@ -410,12 +410,15 @@ impl Requirement {
 }
 
 fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) -> Outcome {
-    let approval = facts.approval(this);
+    let (by_policy, approval) = (facts.step_up_by_policy(), facts.approval(this));
+    if asked.accepted(by_policy).is_empty() {
+        // No proof would do, so none is asked for.
+        return Outcome::Forbidden;
+    }
     if !asked.approved_fields().is_empty() && approval.is_none() {
         let ask = Step::NeedApproval(this);
         return Outcome::Open { ask, least: Rank::StepUp, most: Rank::Allow };
     }
-    let by_policy = facts.step_up_by_policy();
     let meets = |grant: &&Grant| {
         !facts.spent.contains(&grant.id) && asked.is_met_by(grant, by_policy, approval, principal.as_of)
     };
@@ -449,20 +452,28 @@ fn any(parts: &[Outcome]) -> Outcome {
     if let Some(ask) = first_question(parts, |part| part.bounds().1 > least) {
         return Outcome::Open { ask, least, most };
     }
-    match settled(parts, most) {
-        // One way is enough.
-        Outcome::Using(_) => {
-            parts.iter().find(|part| matches!(part, Outcome::Using(_))).cloned().unwrap_or(Outcome::Forbidden)
-        }
-        outcome => outcome,
+    if most != Rank::Using {
+        return settled(parts, most);
+    }
+    // One way is enough. Where none is known yet, the question is which grants it takes.
+    if let Some(way) = parts.iter().find(|part| matches!(part, Outcome::Using(_))) {
+        return way.clone();
+    }
+    match first_question(parts, |part| part.bounds().1 == most) {
+        Some(ask) => Outcome::Open { ask, least, most },
+        None => Outcome::Forbidden,
     }
 }
 
+/// What can refuse for good is asked before what a request's body is needed for.
 fn first_question(parts: &[Outcome], matters: impl Fn(&Outcome) -> bool) -> Option<Step> {
-    parts.iter().filter(|part| matters(part)).find_map(|part| match part {
-        Outcome::Open { ask, .. } => Some(ask.clone()),
-        _ => None,
-    })
+    let asked = || {
+        parts.iter().filter(|part| matters(part)).filter_map(|part| match part {
+            Outcome::Open { ask, .. } => Some(ask),
+            _ => None,
+        })
+    };
+    asked().find(|ask| matches!(ask, Step::NeedObjectParent(_))).or_else(|| asked().next()).cloned()
 }
 
 /// The outcome of this rank: the first proof that is missing, or everything that is to be used up.
@@ -646,7 +657,12 @@ mod tests {
                 who.parent().is_some() && who.parent() == object
             }
             Requirement::StepUp(asked) => {
-                return if who.grants.iter().any(|grant| grant.purpose == asked.purpose()) { 2 } else { 1 };
+                let is_met = who.grants.iter().any(|grant| grant.purpose == asked.purpose());
+                return match (is_met, asked.is_once()) {
+                    (false, _) => 1,
+                    (true, true) => 2,
+                    (true, false) => 3,
+                };
             }
             Requirement::All(parts) => {
                 return parts.iter().map(|part| rank(part, who, parents)).min().unwrap_or(0);
@@ -655,7 +671,7 @@ mod tests {
                 return parts.iter().map(|part| rank(part, who, parents)).max().unwrap_or(0);
             }
         };
-        if allowed { 2 } else { 0 }
+        if allowed { 3 } else { 0 }
     }
 
     fn asked(purpose: &str) -> StepUp {
@@ -682,6 +698,7 @@ mod tests {
                 .prop_map(|names| Requirement::AnyRole(names.into_iter().map(Into::into).collect())),
             3 => Just(Requirement::SameParent),
             2 => proptest::sample::select(vec!["p", "q"]).prop_map(|purpose| Requirement::StepUp(asked(purpose))),
+            1 => proptest::sample::select(vec!["p", "q"]).prop_map(|purpose| Requirement::StepUp(asked(purpose).once())),
         ];
         leaf.prop_recursive(3, 12, 4, |inner| {
             prop_oneof![
@@ -720,7 +737,9 @@ mod tests {
             let mut who = principal(own, &roles);
             if proved {
                 who.grants.push(grant(1, "p", FactorKind::Totp, 0));
+                who.grants.push(grant(2, "q", FactorKind::Totp, 0));
             }
+            let mut used = false;
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
             let truth = rank(&requirement, &who, &mut parents.iter());
             let mut facts = by_policy();
@@ -728,7 +747,8 @@ mod tests {
                 match requirement.decide(Some(&who), &facts) {
                     Step::Done(decision) => {
                         let rank = match decision {
-                            Decision::Allow => 2,
+                            Decision::Allow if used => 2,
+                            Decision::Allow => 3,
                             Decision::StepUp(question) => {
                                 let unmet = requirement.step_up(question).unwrap().purpose();
                                 prop_assert!(who.grants.iter().all(|grant| grant.purpose != unmet));
@@ -750,10 +770,17 @@ mod tests {
                                 .collect();
                             outcomes.push(rank(&requirement, &who, &mut open.iter()));
                         }
-                        prop_assert!(outcomes[0] > outcomes[1], "it was decided already");
+                        // With a grant that is to be used up, the question can be which one.
+                        prop_assert!(outcomes[0] > outcomes[1] || outcomes == [2, 2], "it was decided already");
                         facts.answer(question, parents[question].map(|n| ParentId::from_bytes([n; 16])));
                     }
-                    step => prop_assert!(false, "{step:?}: nothing is used up or bound here"),
+                    Step::NeedUse(grants) => {
+                        prop_assert!(!used && !grants.is_empty());
+                        used = true;
+                        facts.note_use(&grants, true);
+                        prop_assert_eq!(requirement.decide(Some(&who), &facts), Step::Done(Decision::Allow));
+                    }
+                    step => prop_assert!(false, "{step:?}: nothing is bound here"),
                 }
             }
             prop_assert_eq!(
@@ -808,6 +835,10 @@ mod tests {
                 })
                 .map(|(n, _)| u8::try_from(n).unwrap())
                 .collect();
+            if named.as_ref().is_some_and(Vec::is_empty) {
+                prop_assert_eq!(requirement.decide(Some(&who), &facts), Step::Done(Decision::Forbidden));
+                return Ok(());
+            }
             if bound > 0 {
                 prop_assert_eq!(requirement.decide(Some(&who), &facts), Step::NeedApproval(0));
                 facts.approve(0, about(bound));
@@ -850,7 +881,17 @@ mod tests {
             (Requirement::AnyOf(vec![once(), role("auditor")]), use_it.clone()),
             (Requirement::AnyOf(vec![Requirement::StepUp(asked("q")), once()]), use_it.clone()),
             (once().and(once()), use_it.clone()),
-            (Requirement::StepUp(asked("p").factors([])), Step::Done(Decision::StepUp(0))),
+            (Requirement::StepUp(asked("p").factors([])), Step::Done(Decision::Forbidden)),
+            (
+                Requirement::AnyOf(vec![
+                    once().and(Requirement::AnyOf(vec![role("admin"), Requirement::SameParent])),
+                ]),
+                use_it.clone(),
+            ),
+            (
+                Requirement::StepUp(asked("p").approving(["amount"])).and(Requirement::SameParent),
+                Step::NeedObjectParent(0),
+            ),
         ] {
             assert_eq!(requirement.decide(Some(&who), &by_policy()), step, "{requirement}");
         }

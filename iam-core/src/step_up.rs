@@ -58,6 +58,11 @@ impl Purpose {
         Some(Self { length: u8::try_from(name.len()).ok()?, bytes })
     }
 
+    /// Whether it is one of this library's own, which no host's route may ask for.
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with("iam:")
+    }
+
     /// Its name.
     pub fn as_str(&self) -> &str {
         let name = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
@@ -265,6 +270,13 @@ mod tests {
             assert_eq!(Purpose::parse(name), None, "{name}");
         }
         assert_eq!(Some(Purpose::ENROL), Purpose::parse("iam:enrol"));
+    }
+
+    #[test]
+    fn our_own_purposes_are_known() {
+        assert!(Purpose::ENROL.is_reserved());
+        assert!(!Purpose::parse("iam").unwrap().is_reserved());
+        assert!(!Purpose::parse("payroll").unwrap().is_reserved());
     }
 
     #[test]

@@ -71,9 +71,16 @@ impl Caller {
         }
     }
 
-    /// Whether a second factor is required of them that they have not proved.
+    /// Whoever is signed in with a second factor required of them that they have not proved.
+    pub(crate) fn whose_factor_is_due(&self) -> Option<&Principal> {
+        match &self.authentication {
+            Authentication::FactorDue(principal) => Some(principal),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_factor_due(&self) -> bool {
-        matches!(self.authentication, Authentication::FactorDue(_))
+        self.whose_factor_is_due().is_some()
     }
 
     /// Whose second factor may be asked for: to sign in, or to prove again who they are.

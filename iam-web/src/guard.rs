@@ -88,7 +88,9 @@ impl RequestContext {
         };
         let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
         facts.note_use(&self.used().grants, true);
-        let Some(principal) = caller.principal() else { return refuse(self.not_signed_in(view, caller)) };
+        let Some(principal) = caller.principal() else {
+            return refuse(self.not_signed_in(view, caller).await);
+        };
         match self.same_site(view, caller, evidence) {
             SameSite::Yes => {}
             SameSite::AskForm => return Progress::NeedForm,
@@ -126,7 +128,9 @@ impl RequestContext {
                     let demand = Demand { view, caller, principal, asked, approval, body };
                     return self.step_up_required(&demand).await;
                 }
-                Step::Done(Decision::Unauthenticated) => return refuse(self.not_signed_in(view, caller)),
+                Step::Done(Decision::Unauthenticated) => {
+                    return refuse(self.not_signed_in(view, caller).await);
+                }
                 // Whatever else a requirement may come to say is no allowance.
                 _ => {
                     self.iam().note_denial(principal, requirement, &caller.client).await;
@@ -173,10 +177,14 @@ impl RequestContext {
 
     /// Who is signed in, or the answer to somebody who is not.
     pub async fn required_principal(&self, view: &dyn RequestView) -> Result<Principal, Box<WebResponse>> {
-        match self.principal(view).await? {
-            Some(principal) => Ok(principal),
-            None => Err(Box::new(self.unauthenticated(view))),
+        if let Some(principal) = self.principal(view).await? {
+            return Ok(principal);
         }
+        let caller = self.caller(view, Activity::Active).await;
+        Err(Box::new(match caller {
+            Ok(caller) => self.not_signed_in(view, caller).await,
+            Err(error) => self.cannot_tell(view, &error),
+        }))
     }
 
     /// A CSRF token for the host's own forms: field `csrf_token`, or header `X-CSRF-Token`.
@@ -222,9 +230,9 @@ impl RequestContext {
     }
 
     /// Who is on the way goes on from where they are; everybody else signs in.
-    pub(crate) fn not_signed_in(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
-        if caller.is_factor_due() {
-            return self.enrolment_required(view, &self.iam().factor_policy().sign_in);
+    pub(crate) async fn not_signed_in(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
+        if let Some(principal) = caller.whose_factor_is_due() {
+            return self.factor_due(view, principal).await;
         }
         if !caller.is_pending() {
             return self.unauthenticated(view);

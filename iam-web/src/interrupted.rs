@@ -3,6 +3,7 @@
 use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
 use iam_core::step_up::Purpose;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -129,13 +130,16 @@ pub(crate) fn approved_values(
     if errors.is_empty() { Ok(values) } else { Err(errors) }
 }
 
-/// The members of an object, texts as such and everything else as it is written.
+/// The members of an object, texts as such and everything else as it is written. A text that could be taken for something else keeps its
+/// quotation marks: whoever approves `null` approves no name.
 fn json_members(content_type: &[&[u8]], body: &[u8]) -> Option<Vec<(String, String)>> {
     // No member twice, and nothing too deep.
     StrictObject::parse(content_type, body).ok()?;
     let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
-    let text =
-        |raw: &RawValue| serde_json::from_str::<String>(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+    let text = |raw: &RawValue| match serde_json::from_str::<String>(raw.get()) {
+        Ok(text) if serde_json::from_str::<IgnoredAny>(&text).is_err() => text,
+        _ => raw.get().to_owned(),
+    };
     Some(members.iter().map(|(name, raw)| (name.clone(), text(raw))).collect())
 }
 
@@ -192,6 +196,15 @@ mod tests {
         assert_eq!(of("application/json", r#"{"payee":"b\nc","amount":100}"#).unwrap(), expected);
         let raw = of("application/json", r#"{"payee":"p","amount":1e2}"#).unwrap();
         assert_eq!(raw[0].1, "1e2", "as it is written: what it means is the handler's to say");
+        for (payee, shown) in [
+            ("null", "null"),
+            (r#""null""#, r#""null""#),
+            (r#""\"null\"""#, r#""\"null\"""#),
+            (r#""eve""#, "eve"),
+        ] {
+            let of = of("application/json", &format!(r#"{{"payee":{payee},"amount":1}}"#)).unwrap();
+            assert_eq!(of[1].1, shown, "nothing is approved as something else");
+        }
         for (content_type, body, code) in [
             (FORM, "payee=b&amount=1&amount=2", "duplicate"),
             (FORM, "payee=b", "required"),

@@ -60,12 +60,13 @@ impl<R> Rule<R> {
         Self::new(Requirement::SameParent, vec![resolver])
     }
 
-    /// To have proved lately, for this purpose alone, who one is. A purpose that is none ([`Purpose::parse`]) lets nobody pass.
+    /// To have proved lately, for this purpose alone, who one is. A purpose that is none
+    /// ([`Purpose::parse`]), or is reserved for this library, lets nobody pass.
     pub fn step_up(purpose: &str) -> Self {
-        let requirement = match Purpose::parse(purpose) {
+        let requirement = match Purpose::parse(purpose).filter(|purpose| !purpose.is_reserved()) {
             Some(purpose) => Requirement::StepUp(StepUp::new(purpose)),
             None => {
-                tracing::error!(purpose, "no purpose has such a name: nobody will pass");
+                tracing::error!(purpose, "no purpose of a service has such a name: nobody will pass");
                 Requirement::AnyOf(Vec::new())
             }
         };

@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use iam_core::Error;
-use iam_core::flow::Used;
+use iam_core::error::SecondFactorRefusal;
+use iam_core::flow::{FactorDue, Used};
 use iam_core::guard::{Principal, Requirement};
 use iam_core::id::{ChallengeId, InterruptedId};
 use iam_core::mfa::{Assurance, FactorKind};
 use iam_core::step_up::{Approval, Grant, Purpose, StepUp};
-use iam_core::token::Carrier;
+use iam_core::token::{Carrier, SessionToken};
 use serde_json::{Map, Value, json};
 
 use crate::accept::wants_page;
@@ -97,6 +98,10 @@ impl RequestContext {
         let Some(token) = &caller.token else { return Err(refuse(self.unauthenticated(view))) };
         let grants: Vec<Grant> =
             principal.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned().collect();
+        if grants.len() != ids.len() {
+            // A guard that asks for what isn't there is broken: nobody passes by that.
+            return Err(refuse(self.refusal(view, Case::Internal)));
+        }
         match self.iam().use_grants(principal, token, &grants, resumed, &caller.client).await {
             Ok(Used::ForThis) => {
                 self.note_used(ids, resumed);
@@ -136,7 +141,13 @@ impl RequestContext {
             let digest = approval.map(Approval::digest);
             let stopped = Stopped::new(purpose, accepted, digest, approve.clone(), form);
             let replaced = body.and_then(|body| resumed_by(view, body));
-            Some(self.keep_stopped(principal, &stopped, replaced).await?)
+            let Some(token) = &caller.token else { return Ok(self.unauthenticated(view)) };
+            match self.keep_stopped(principal, token, &stopped, replaced).await {
+                Ok(Some(id)) => Some(id),
+                Ok(None) => return Ok(self.refusal(view, Case::SentBefore)),
+                Err(Error::SecondFactor(SecondFactorRefusal::Gone)) => return Ok(self.unauthenticated(view)),
+                Err(error) => return Err(error),
+            }
         } else {
             None
         };
@@ -172,6 +183,30 @@ impl RequestContext {
         Ok(self.problem_with(view, case, &[], more))
     }
 
+    /// The answer to somebody whose second factor is due: on to where they prove the one that they have, or set up one.
+    pub(crate) async fn factor_due(&self, view: &dyn RequestView, principal: &Principal) -> WebResponse {
+        let kinds = match self.iam().factor_due(principal).await {
+            Ok(FactorDue::Prove(kinds)) => kinds,
+            Ok(_) => return self.enrolment_required(view, &self.iam().factor_policy().sign_in),
+            Err(error) => return self.failed(view, &error),
+        };
+        let page = self.verify_url(Some(view.target()).filter(|_| is_safe(view.method())));
+        if !wants_page(view) {
+            let api = &self.inner().api_path;
+            let more = Map::from_iter([
+                ("methods".to_owned(), names(&kinds)),
+                ("challenge".to_owned(), format!("{api}/auth/mfa/challenge").into()),
+                ("verify".to_owned(), format!("{api}/auth/mfa/verify").into()),
+                ("page".to_owned(), page.into()),
+            ]);
+            return self.problem_with(view, Case::SecondFactorRequired, &[], more);
+        }
+        if is_safe(view.method()) {
+            return self.own(view, WebResponse::redirect(303, &page));
+        }
+        self.refusal(view, Case::SecondFactorRequired)
+    }
+
     /// The answer to somebody who has no factor that will do, and must set one up first.
     pub(crate) fn enrolment_required(&self, view: &dyn RequestView, kinds: &[FactorKind]) -> WebResponse {
         let next = Some(view.target()).filter(|_| is_safe(view.method()));
@@ -194,11 +229,12 @@ impl RequestContext {
     async fn keep_stopped(
         &self,
         principal: &Principal,
+        token: &SessionToken,
         stopped: &Stopped,
         replaces: Option<InterruptedId>,
-    ) -> Result<InterruptedId, Error> {
+    ) -> Result<Option<InterruptedId>, Error> {
         let request = serde_json::to_vec(stopped).unwrap_or_default();
-        self.iam().keep_interrupted(principal, &zeroize::Zeroizing::new(request), replaces).await
+        self.iam().keep_interrupted(principal, token, &zeroize::Zeroizing::new(request), replaces).await
     }
 
     /// A request of this session's that a guard stopped, and whether it was gone on with.

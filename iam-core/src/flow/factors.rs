@@ -27,7 +27,7 @@ use crate::outbox::Notice;
 use crate::session::{EndReason, Renewal, SessionState, amr_without_trust};
 use crate::step_up::{Grant, Purpose};
 use crate::store::{Insert, Ports, StoreError, StoreErrorKind};
-use crate::token::SessionToken;
+use crate::token::{Purpose as TokenPurpose, SessionToken};
 
 /// How fresh a proof must be for a change of factors.
 const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
@@ -207,7 +207,7 @@ impl Iam {
                 Ok(asked)
             })
             .await;
-        self.note_throttled(&asked, &claimant, client).await;
+        self.note_throttled(&asked, "otp.send", &claimant, client).await;
         let asked = asked?;
         self.inner.outbox_wake.notify_one();
         Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
@@ -277,6 +277,8 @@ impl Iam {
                     }
                     None => known.clone(),
                 };
+                // It was for the first factor, and there is one now.
+                unit.one_time_tokens().void(TokenPurpose::Invitation, account, now).await?;
                 let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
                 self.audit(unit.as_mut(), &event, of(principal), client).await?;
                 self.notify(unit.as_mut(), &known, Notice::FactorAdded, client).await?;
@@ -480,6 +482,7 @@ impl Iam {
                     unit.limits().forget(key).await?;
                 }
                 let removed = unit.methods().remove_all(account).await?;
+                unit.one_time_tokens().void(TokenPurpose::Invitation, account, self.now()).await?;
                 unit.recovery_codes().replace(account, &[], self.now()).await?;
                 let subject = actor.on(account);
                 self.audit(unit.as_mut(), &Event::FactorsReset(removed), subject.clone(), &actor.client)

@@ -59,7 +59,8 @@ impl Iam {
     /// it begins anew. Says whether anything changed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a grace of more than [`MOST_GRACE`]; [`Error::NotFound`].
+    /// [`Error::Invalid`] for a grace of more than [`MOST_GRACE`]; [`Error::NotFound`]; [`Error::Conflict`] if no factor that counts
+    /// ([`FactorPolicy::sign_in`](crate::policy::FactorPolicy::sign_in)) is offered: nobody could ever meet it.
     pub async fn require_second_factor(
         &self,
         of: &RequirementOf,
@@ -68,6 +69,9 @@ impl Iam {
     ) -> Result<bool, Error> {
         if grace > MOST_GRACE {
             return Err(Invalid::new("grace", Problem::Malformed).into());
+        }
+        if self.counting().is_empty() {
+            return Err(Error::Conflict("factor"));
         }
         self.set_requirement(of, Some(grace), actor).await
     }
@@ -103,15 +107,20 @@ impl Iam {
             if from.is_none() && to.is_none() {
                 return Ok(false);
             }
+            // Nothing is read beside a unit that is open.
+            let role = match of {
+                RequirementOf::Role(name) => self.inner.store.role_by_name(name).await?,
+                RequirementOf::Parent(_) => None,
+            };
             let mut unit = self.begin().await?;
-            let changed = match of {
-                RequirementOf::Role(name) => {
-                    let role = self.inner.store.role_by_name(name).await?.ok_or(Error::NotFound("role"))?;
-                    unit.roles().set_factor_requirement(role.id, from, to).await?
-                }
-                RequirementOf::Parent(id) => {
+            let changed = match (of, role) {
+                (RequirementOf::Parent(id), _) => {
                     unit.parents().set_factor_requirement(*id, from, to, now).await?
                 }
+                (RequirementOf::Role(_), Some(role)) => {
+                    unit.roles().set_factor_requirement(role.id, from, to).await?
+                }
+                (RequirementOf::Role(_), None) => return Err(Error::NotFound("role")),
             };
             if !changed {
                 return Err(Error::Conflict("requirement"));
@@ -128,16 +137,20 @@ impl Iam {
     pub async fn factor_due(&self, principal: &Principal) -> Result<FactorDue, Error> {
         let methods = self.inner.store.methods_of(principal.account).await?;
         let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
-        let offered = self.offered_factors();
-        let counts =
-            |kind: &FactorKind| self.inner.factor_policy.sign_in.contains(kind) && offered.contains(kind);
-        let mut proved: Vec<FactorKind> = confirmed.iter().map(|method| method.kind).filter(counts).collect();
+        let kinds = self.counting();
+        let known = confirmed.iter().map(|method| method.kind);
+        let mut proved: Vec<FactorKind> = known.filter(|kind| kinds.contains(kind)).collect();
         proved.dedup();
         if !proved.is_empty() {
             return Ok(FactorDue::Prove(proved));
         }
-        let kinds = FactorKind::ALL.into_iter().filter(counts).collect();
         Ok(FactorDue::SetUp { kinds, first: confirmed.is_empty() })
+    }
+
+    /// The factors that satisfy a requirement and can be set up.
+    fn counting(&self) -> Vec<FactorKind> {
+        let (offered, counts) = (self.offered_factors(), &self.inner.factor_policy.sign_in);
+        FactorKind::ALL.into_iter().filter(|kind| counts.contains(kind) && offered.contains(kind)).collect()
     }
 
     /// An invitation to set up the first factor of an account, for somebody who has no verified address: to be handed over in a way

@@ -41,7 +41,7 @@ impl RequestContext {
     // -- pages --
 
     pub(super) async fn show_account(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller).await };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -136,8 +136,8 @@ impl RequestContext {
         }
     }
 
-    pub(super) fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
+    pub(super) async fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -303,12 +303,9 @@ impl RequestContext {
         caller: &'c Caller,
     ) -> Result<(&'c Principal, Form), Box<WebResponse>> {
         let Some(principal) = who else {
-            let due = caller.is_factor_due();
-            let kinds = &self.iam().factor_policy().sign_in;
-            return Err(Box::new(if due {
-                self.enrolment_required(request, kinds)
-            } else {
-                self.unauthenticated(request)
+            return Err(Box::new(match caller.whose_factor_is_due() {
+                Some(principal) => self.factor_due(request, principal).await,
+                None => self.unauthenticated(request),
             }));
         };
         // Pages are for browsers: what they answer goes into a cookie, where a bearer token is worth nothing.
@@ -409,7 +406,9 @@ impl RequestContext {
     }
 
     pub(super) async fn api_sessions(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.api_not_signed_in(request, caller) };
+        let Some(principal) = caller.principal() else {
+            return self.api_not_signed_in(request, caller).await;
+        };
         let sessions = match self.iam().own_sessions(principal).await {
             Ok(sessions) => sessions,
             Err(error) => return self.api_failed(request, &error),
@@ -476,7 +475,9 @@ impl RequestContext {
         request: &WebRequest,
         caller: &'c Caller,
     ) -> Result<&'c Principal, Box<WebResponse>> {
-        let Some(principal) = who else { return Err(Box::new(self.api_not_signed_in(request, caller))) };
+        let Some(principal) = who else {
+            return Err(Box::new(self.api_not_signed_in(request, caller).await));
+        };
         if self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return Err(Box::new(self.problem(request, Case::Csrf, &[])));
@@ -509,9 +510,9 @@ impl RequestContext {
     }
 
     /// For programs: nobody is signed in, or somebody whose second factor is due.
-    pub(super) fn api_not_signed_in(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        if caller.is_factor_due() {
-            return self.enrolment_required(request, &self.iam().factor_policy().sign_in);
+    pub(super) async fn api_not_signed_in(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        if let Some(principal) = caller.whose_factor_is_due() {
+            return self.factor_due(request, principal).await;
         }
         self.problem(request, Case::Unauthenticated, &[])
     }

@@ -53,7 +53,7 @@ impl RequestContext {
 
     /// Asks for a name, or an address. Whoever has to prove first who they are does so before they type anything.
     pub(super) async fn show_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -332,7 +332,7 @@ impl RequestContext {
     // -- JSON --
 
     pub(super) async fn api_factors(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.enroller() else { return self.api_not_signed_in(request, caller) };
+        let Some(principal) = caller.enroller() else { return self.api_not_signed_in(request, caller).await };
         match self.iam().own_factors(principal).await {
             Ok((factors, codes_left)) => {
                 let factors: Vec<_> = factors.iter().map(factor_json).collect();

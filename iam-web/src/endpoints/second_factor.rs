@@ -25,6 +25,13 @@ use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::respond::with_retry_after;
 
+/// What a code that a program sends says of itself.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    purpose: Option<&'a str>,
+    approval: Option<&'a str>,
+}
+
 /// The page that asks for a code.
 #[derive(Default)]
 struct VerifyPage<'a> {
@@ -106,7 +113,7 @@ impl RequestContext {
             Err(Unknown::Nobody) => {
                 return self.own(request, WebResponse::redirect(303, &self.login_url(query.get("next"))));
             }
-            Err(why) => return self.not_known(request, caller, &why),
+            Err(why) => return self.not_known(request, caller, &why).await,
         };
         let method = query.get("method").and_then(FactorKind::parse);
         let page = VerifyPage { method, ..VerifyPage::of(&asked, query.get("next")) };
@@ -310,6 +317,7 @@ impl RequestContext {
             next => next,
             username => claimant.username(),
             signing_in => claimant.is_signing_in(),
+            factor_due => caller.is_factor_due(),
             method => chosen.map(|offer| offer.kind.as_str()),
             destination => chosen.and_then(|offer| offer.destination.clone()),
             closed => page.closed != Closed::Nothing,
@@ -360,7 +368,7 @@ impl RequestContext {
         }
         match self.asked_for(caller, &form).await {
             Ok(asked) => Ok((asked, token, form)),
-            Err(why) => Err(Box::new(self.not_known(request, caller, &why))),
+            Err(why) => Err(Box::new(self.not_known(request, caller, &why).await)),
         }
     }
 
@@ -408,18 +416,19 @@ impl RequestContext {
         };
         let mut fields = object.fields();
         let (code, method) = (fields.required_string("code"), fields.optional_string("method"));
-        let purpose = fields.optional_string("purpose");
+        let (purpose, approval) = (fields.optional_string("purpose"), fields.optional_string("approval"));
         let trusting = fields.optional_bool("trust_device").unwrap_or(false);
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
-        let claimant = match self
-            .claimant_by_words(caller, claimant, purpose.as_ref().map(|name| name.as_str()))
-            .await
-        {
-            Ok(Some(claimant)) if trusting => claimant.trusting_this_browser(),
-            Ok(Some(claimant)) => claimant,
-            Ok(None) => return self.bad_field(request, "purpose", "is not one that a code was asked for"),
+        let words = Words {
+            purpose: purpose.as_ref().map(|name| name.as_str()),
+            approval: approval.as_ref().map(|id| id.as_str()),
+        };
+        let claimant = match self.claimant_by_words(caller, claimant, words).await {
+            Ok(Ok(claimant)) if trusting => claimant.trusting_this_browser(),
+            Ok(Ok(claimant)) => claimant,
+            Ok(Err((field, wrong))) => return self.bad_field(request, field, wrong),
             Err(error) => return self.api_failed(request, &error),
         };
         let chosen = match method.map(|method| FactorKind::parse(&method)) {
@@ -467,20 +476,39 @@ impl RequestContext {
         }
     }
 
-    /// What a code is for: what it says, else what was asked for last.
+    /// What a code is for: what it says, else what was asked for last. One that was asked for to approve something says so itself: whoever
+    /// sends it knows what their person was shown. The error is what is wrong with which field.
     async fn claimant_by_words(
         &self,
         caller: &Caller,
         claimant: Claimant,
-        purpose: Option<&str>,
-    ) -> Result<Option<Claimant>, Error> {
-        let Some(principal) = caller.enroller() else { return Ok(purpose.is_none().then_some(claimant)) };
-        let Some(name) = purpose else {
-            return Ok(Some(self.iam().claimant_asked_last(principal, None).await?));
+        words: Words<'_>,
+    ) -> Result<Result<Claimant, (&'static str, &'static str)>, Error> {
+        const NOT_ASKED: (&str, &str) = ("purpose", "is not one that a code was asked for");
+        let Some(principal) = caller.enroller() else {
+            return Ok(if words.purpose.is_none() { Ok(claimant) } else { Err(NOT_ASKED) });
         };
-        let Some(purpose) = Purpose::parse(name) else { return Ok(None) };
-        let last = self.iam().claimant_asked_last(principal, Some(purpose)).await?;
-        Ok((last.purpose() == Some(purpose)).then_some(last))
+        let purpose = match words.purpose.map(Purpose::parse) {
+            Some(None) => return Ok(Err(NOT_ASKED)),
+            Some(purpose) => purpose,
+            None => None,
+        };
+        let last = self.iam().claimant_asked_last(principal, purpose).await?;
+        if purpose.is_some() && last.purpose() != purpose {
+            return Ok(Err(NOT_ASKED));
+        }
+        let said = match (words.approval, last.purpose()) {
+            (Some(id), Some(purpose)) => self.approval_of(principal, purpose, id).await?,
+            _ => None,
+        };
+        let said = said.and_then(|stopped| stopped.approval());
+        Ok(match (last.approval(), words.approval) {
+            (Some(_), None) => Err(("approval", "is required: the code was asked for to approve something")),
+            (asked, Some(_)) if said.is_none() || said != asked => {
+                Err(("approval", "is not what the code was asked for"))
+            }
+            _ => Ok(last),
+        })
     }
 
     async fn object_of_claimant<'c>(
@@ -501,7 +529,8 @@ impl RequestContext {
     }
 
     pub(super) fn unknown_method(&self, request: &WebRequest) -> WebResponse {
-        let detail = "is none of totp, email_otp, sms_otp, whatsapp_otp, recovery_code".to_owned();
+        let detail = "is none of totp, email_otp, sms_otp, whatsapp_otp, recovery_code, password, invitation"
+            .to_owned();
         let error = FieldError { field: "method".to_owned(), code: "invalid", detail };
         self.bad_api_body(request, BodyError::Fields(vec![error]))
     }

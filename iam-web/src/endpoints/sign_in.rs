@@ -250,8 +250,10 @@ impl RequestContext {
         }
     }
 
-    pub(super) fn api_me(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.api_not_signed_in(request, caller) };
+    pub(super) async fn api_me(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
+        let Some(principal) = caller.principal() else {
+            return self.api_not_signed_in(request, caller).await;
+        };
         self.json(
             request,
             200,

@@ -2,8 +2,7 @@
 //! missing. The code itself is asked for as every second factor is.
 
 use iam_core::Error;
-use iam_core::error::SecondFactorRefusal;
-use iam_core::flow::{Claimant, FactorDue, Offer};
+use iam_core::flow::{Claimant, FactorDue};
 use iam_core::guard::Principal;
 use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
@@ -80,9 +79,14 @@ impl RequestContext {
         Ok(For { claimant, purpose: Some((purpose, named)), stopped: None })
     }
 
-    pub(super) fn not_known(&self, request: &WebRequest, caller: &Caller, why: &Unknown) -> WebResponse {
+    pub(super) async fn not_known(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        why: &Unknown,
+    ) -> WebResponse {
         match why {
-            Unknown::Nobody => self.not_signed_in(request, caller),
+            Unknown::Nobody => self.not_signed_in(request, caller).await,
             Unknown::BadRequest => self.refusal(request, Case::BadRequest),
             Unknown::Late => self.refusal(request, Case::SentBefore),
             Unknown::Failed(error) => self.failed(request, error),
@@ -93,7 +97,7 @@ impl RequestContext {
 
     /// What somebody wanted to send before they had to prove who they are: shown, and sent by the browser itself, once.
     pub(super) async fn show_resume(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller).await };
         let path = request.target.split('?').next().unwrap_or_default();
         let Some(id) = path.rsplit('/').next().and_then(|id| id.parse::<InterruptedId>().ok()) else {
             return self.refusal(request, Case::NotFound);
@@ -136,7 +140,7 @@ impl RequestContext {
 
     /// Which factors may be set up, for somebody who must, or who needs one for what they asked for.
     pub(super) async fn show_enrol(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller) };
+        let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
         let query = match parse_query(query_of(&request.target)) {
             Ok(query) => query,
             Err(error) => return self.bad_body(request, error),
@@ -209,10 +213,21 @@ impl RequestContext {
         };
         let mut claimant = Claimant::step_up(principal, purpose);
         let mut approve = Vec::new();
+        // What a route names beyond the policy is for its caller to ask for by name.
+        claimant = match method {
+            _ if purpose == Purpose::ENROL => claimant,
+            Some(kind) => claimant.accepting(&[kind]),
+            None => claimant.accepting(&self.iam().factor_policy().step_up),
+        };
         if let Some(id) = approval {
             match self.approval_of(principal, purpose, &id).await {
                 Ok(Some(stopped)) => {
-                    claimant = claimant.accepting(&stopped.methods()).approving(stopped.approval());
+                    let methods = stopped.methods();
+                    let chosen: Vec<FactorKind> = methods
+                        .into_iter()
+                        .filter(|kind| method.is_none_or(|method| method == *kind))
+                        .collect();
+                    claimant = claimant.accepting(&chosen).approving(stopped.approval());
                     approve = stopped.approve;
                 }
                 Ok(None) => {
@@ -232,7 +247,7 @@ impl RequestContext {
             Ok(offers) => offers,
             Err(error) => return self.api_failed(request, &error),
         };
-        let Some(kind) = method.or_else(|| self.likeliest(&offers)) else {
+        let Some(kind) = method.or(offers.first().map(|offer| offer.kind)) else {
             return self.enrolment_required(request, &self.iam().factor_policy().step_up);
         };
         match self.iam().challenge(&claimant, token, kind, &caller.client).await {
@@ -248,18 +263,8 @@ impl RequestContext {
                 }
                 self.json(request, 200, &answer)
             }
-            Err(Error::SecondFactor(SecondFactorRefusal::NoMethod)) if offers.is_empty() => {
-                self.enrolment_required(request, &self.iam().factor_policy().step_up)
-            }
             Err(error) => self.api_failed(request, &error),
         }
-    }
-
-    /// Without a choice: what counts by policy, else what is offered first.
-    fn likeliest(&self, offers: &[Offer]) -> Option<FactorKind> {
-        let by_policy = &self.iam().factor_policy().step_up;
-        let counts = offers.iter().find(|offer| by_policy.contains(&offer.kind));
-        counts.or(offers.first()).map(|offer| offer.kind)
     }
 
     /// What an API call was told to name when it proves who it is for a bound request.

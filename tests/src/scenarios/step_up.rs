@@ -108,10 +108,7 @@ pub async fn a_purpose_asks_for_a_proof_of_its_own(adapter: Adapter, backend: Ba
     let token = browser.session_cookie().unwrap().to_owned();
     let asked = browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await;
     assert_eq!(asked.status, 200, "{}", asked.body);
-    assert_eq!(
-        (&asked.json()["method"], &asked.json()["methods"]),
-        (&json!("totp"), &json!(["totp", "password"]))
-    );
+    assert_eq!((&asked.json()["method"], &asked.json()["methods"]), (&json!("totp"), &json!(["totp"])));
     let wrong = browser.post_json(VERIFY, &json!({"code": app.wrong(&world)})).await;
     assert_eq!((wrong.status, &wrong.json()["code"]), (401, &json!("invalid_code")));
     assert!(needs_step_up(&browser.get("/payroll").await), "asking and failing opens nothing");
@@ -465,8 +462,31 @@ pub async fn a_proof_is_bound_to_what_is_approved(adapter: Adapter, backend: Bac
     assert_eq!(asked.json()["approve"][1]["value"], "bob");
     let elsewhere = browser.post_json(STEP_UP, &json!({"purpose": "payroll", "approval": approval})).await;
     assert_eq!(elsewhere.status, 422, "of another purpose");
-    let done = browser.post_json(VERIFY, &json!({"code": app.code(&world, 0)})).await;
-    assert_eq!(done.status, 200, "{}", done.body);
+    // A code says itself what it approves: what was asked for last may be something else by now.
+    let other = pay(&mut browser, "/transfers", &[("amount", "9"), ("payee", "eve")]).await;
+    let other = other.json()["approval"].as_str().unwrap().to_owned();
+    let code = app.code(&world, 0);
+    for words in [
+        json!({"code": code}),
+        json!({"code": code, "purpose": "transfer"}),
+        json!({"code": code, "approval": other}),
+        json!({"code": code, "approval": "x"}),
+    ] {
+        let refused = browser.post_json(VERIFY, &words).await;
+        assert_eq!(
+            (refused.status, refused.json()["errors"][0]["field"].as_str()),
+            (422, Some("approval")),
+            "{words}"
+        );
+    }
+    world.later(1);
+    let asked = browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await;
+    assert_eq!(asked.status, 200);
+    let refused = browser.post_json(VERIFY, &json!({"code": code, "approval": approval})).await;
+    assert_eq!(refused.status, 422, "payroll was asked for last, and approves nothing");
+    let words = json!({"code": code, "purpose": "transfer", "approval": approval});
+    let done = browser.post_json(VERIFY, &words).await;
+    assert_eq!((done.status, &done.json()["purpose"]), (200, &json!("transfer")), "{}", done.body);
     world.later(30);
     for changed in [
         [("amount", "1000"), ("payee", "bob")],

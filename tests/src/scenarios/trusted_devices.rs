@@ -351,7 +351,9 @@ pub async fn a_trusted_browser_satisfies_a_requirement(adapter: Adapter, backend
     };
     assert_eq!(comes(&at(&off, &browser), "amy", PASSWORD).await, "mfa_required");
     let refused = at(&off, &signed_in).get("/reports").await;
-    assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("enrolment_required")));
+    // They have the factor, and prove it.
+    assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("mfa_required")));
+    assert_eq!(refused.json()["methods"], json!(["totp"]));
     // A factor that satisfies nothing any more is not stood in for.
     let narrow = policy(Some(MONTH), Some(FactorKind::EmailOtp));
     let narrow = world.restarted_with(|builder| builder.factor_policy(narrow)).await;

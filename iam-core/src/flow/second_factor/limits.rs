@@ -22,6 +22,9 @@ const MOST_SENDS: u32 = 5;
 /// Failures in a row are never forgotten by time alone.
 const FOR_GOOD: Duration = Duration::from_hours(24 * 365 * 100);
 
+/// How often somebody who is signed in may be asked for what a device shows without answering: each is a row that is kept.
+const ASKS: Window = Window { limit: 30, length: Duration::from_mins(10) };
+
 /// What was reserved before an answer was looked at.
 pub(super) struct Failure {
     recent: (LimitKey, Slot),
@@ -211,14 +214,33 @@ impl Iam {
             .map(|purpose| LimitKey::new(&self.inner.limit_key, purpose, address.as_bytes()))
     }
 
+    /// Another question that nothing is sent for.
+    pub(super) async fn count_ask(&self, unit: &mut dyn Ports, claimant: &Claimant) -> Result<(), Error> {
+        let now = self.now();
+        match unit.limits().reserve_in_window(&self.asks(claimant.account), &ASKS, now).await? {
+            Reservation::Granted(_) => Ok(()),
+            Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
+        }
+    }
+
+    /// Questions that are answered were no flood.
+    pub(super) async fn forget_asks(&self, unit: &mut dyn Ports, account: AccountId) -> Result<(), Error> {
+        Ok(unit.limits().forget(&self.asks(account)).await?)
+    }
+
+    fn asks(&self, account: AccountId) -> LimitKey {
+        LimitKey::new(&self.inner.limit_key, "mfa.asked", account.as_bytes())
+    }
+
     pub(in crate::flow) async fn note_throttled<T>(
         &self,
         done: &Result<T, Error>,
+        limit: &'static str,
         claimant: &Claimant,
         client: &Client,
     ) {
         if matches!(done, Err(Error::Throttled { .. })) {
-            let event = Event::LimitExceeded("otp.send");
+            let event = Event::LimitExceeded(limit);
             self.record_refusal(&event, claimant.subject(), client).await;
         }
     }

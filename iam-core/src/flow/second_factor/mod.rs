@@ -22,8 +22,8 @@ use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::meta::Client;
 use crate::mfa::{
-    ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, FactorLimits, Label, Method, NewChallenge,
-    Start, Stored, TRIES, Verdict, amr_with,
+    Assurance, ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, FactorLimits, Label, Method,
+    NewChallenge, Start, Stored, TRIES, Verdict, amr_with,
 };
 use crate::outbox::{Message, Notice};
 use crate::random::{Randomness, RandomnessUnavailable};
@@ -110,6 +110,11 @@ impl Claimant {
     /// Whether they are signing in, and not signed in already.
     pub fn is_signing_in(&self) -> bool {
         self.purpose == ChallengePurpose::SignIn
+    }
+
+    /// Whether they are signed in and prove again who they are, for whatever.
+    fn is_signed_in(&self) -> bool {
+        matches!(self.purpose, ChallengePurpose::Reauthenticate | ChallengePurpose::StepUp(_))
     }
 
     /// What they prove who they are for, if that is a purpose of its own.
@@ -203,8 +208,11 @@ impl Iam {
                 Destination::Masked { shown, .. } => Some(shown),
                 Destination::Missing => continue,
             };
-            let asked =
-                open.iter().find(|(challenge, _)| challenge.new.kind == kind && challenge.is_open(now));
+            let asked = open.iter().find(|(challenge, _)| {
+                challenge.new.kind == kind
+                    && challenge.is_open(now)
+                    && challenge.new.approval == claimant.approval
+            });
             let asked = asked.map(|(challenge, delivery)| {
                 let undelivered = delivery.is_some_and(crate::outbox::Delivery::has_failed);
                 Asked { undelivered, ..self.asked(&challenge.new, destination.clone()) }
@@ -282,7 +290,8 @@ impl Iam {
                 Ok(asked)
             })
             .await;
-        self.note_throttled(&asked, claimant, client).await;
+        let limit = if kind.channel().is_some() { "otp.send" } else { "mfa.asked" };
+        self.note_throttled(&asked, limit, claimant, client).await;
         if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &asked {
             let account =
                 self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
@@ -312,8 +321,9 @@ impl Iam {
         if kind.channel().is_none()
             && let Some(open) = open.as_ref().filter(|open| open.is_open(now))
         {
-            // Nothing is sent, so there is nothing to begin anew; and a try that was counted stays counted.
-            if open.new.approval == claimant.approval {
+            // Nothing is sent, so at sign-in there is nothing to begin anew. Who is signed in may be asked for several purposes, and
+            // which was the last one tells what a code is for. A try that was counted stays counted.
+            if !claimant.is_signed_in() {
                 return Ok(self.asked(&open.new, shown));
             }
             tries = open.tries;
@@ -325,6 +335,9 @@ impl Iam {
         };
         if let Some(last) = &last {
             self.may_send_again(last, now)?;
+        }
+        if kind.channel().is_none() && claimant.is_signed_in() {
+            self.count_ask(unit, claimant).await?;
         }
         let id = ChallengeId::generate(now, self.randomness())?;
         let digest = self.digest(claimant.account, Some(id));
@@ -413,6 +426,9 @@ impl Iam {
                 self.record_refusal(&event, claimant.subject(), client).await;
             }
             _ => {}
+        }
+        if kind != FactorKind::Password {
+            self.note_throttled(&done, "mfa.asked", claimant, client).await;
         }
         self.inner.outbox_wake.notify_one();
         done
@@ -507,6 +523,8 @@ impl Iam {
             _ => SessionToken::generate(token.carrier(), self.randomness())?,
         };
         let is_factor = claimant.purpose() != Some(Purpose::ENROL) && kind != FactorKind::Password;
+        // What is weaker than two factors is good for the purpose that names it, and makes the session no fresher.
+        let is_fresh = is_factor && (claimant.purpose().is_none() || kind.assurance() == Assurance::Aal2);
         let from_state = match claimant.purpose {
             ChallengePurpose::SignIn => SessionState::PendingSecondFactor,
             _ => SessionState::Active,
@@ -520,12 +538,15 @@ impl Iam {
             from_version: claimant.auth_version,
             to_version: claimant.auth_version,
             authenticated_at: None,
-            second_factor_at: is_factor.then_some(now),
+            second_factor_at: is_fresh.then_some(now),
             factors: is_factor.then(|| with_kind(&claimant.factors, kind)),
             at: now,
         };
         if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
             return Err(SecondFactorRefusal::Gone.into());
+        }
+        if claimant.is_signed_in() {
+            self.forget_asks(unit, claimant.account).await?;
         }
         // What is still on its way for this is worth nothing any more.
         for kind in FactorKind::ALL.into_iter().filter(|kind| kind.channel().is_some()) {

@@ -52,6 +52,11 @@ impl Claimant {
         Self { accepted: Some(kinds.to_vec()), ..self }
     }
 
+    /// What the proof is to be good for alone, if it is bound to something ([`Approval::digest`]).
+    pub const fn approval(&self) -> Option<[u8; 32]> {
+        self.approval
+    }
+
     /// The proof is to be good for this alone ([`Approval::digest`]).
     #[must_use]
     pub fn approving(self, approval: Option<[u8; 32]>) -> Self {
@@ -119,6 +124,12 @@ impl Iam {
                 Err(Error::SecondFactor(SecondFactorRefusal::Gone)) => return Ok(Used::Gone),
                 Err(error) => return Err(error),
             }
+            // Whoever sends the same form twice is told so, and not asked for another proof.
+            if let Some(id) = resumed
+                && !unit.interrupted_requests().resume(id, principal.session, now).await?
+            {
+                return Ok(Used::SentBefore);
+            }
             for grant in grants {
                 let proved_after = now.minus(MOST_WITHIN);
                 if !unit.challenges().use_grant(grant.id, principal.session, proved_after, now).await? {
@@ -126,11 +137,6 @@ impl Iam {
                 }
                 let event = Event::GrantUsed(grant.kind, grant.purpose);
                 self.audit(unit.as_mut(), &event, subject(principal), client).await?;
-            }
-            if let Some(id) = resumed
-                && !unit.interrupted_requests().resume(id, principal.session, now).await?
-            {
-                return Ok(Used::SentBefore);
             }
             unit.commit().await?;
             Ok(Used::ForThis)
@@ -144,6 +150,7 @@ impl Iam {
     pub async fn keep_interrupted(
         &self,
         principal: &Principal,
+        token: &SessionToken,
         request: &[u8],
         replaces: Option<InterruptedId>,
     ) -> Result<Option<InterruptedId>, Error> {
@@ -161,6 +168,7 @@ impl Iam {
         };
         self.retried(|| async {
             let mut unit = self.begin().await?;
+            self.hold(unit.as_mut(), &principal.into(), token).await?;
             if let Some(old) = replaces
                 && !unit.interrupted_requests().resume(old, principal.session, now).await?
             {
