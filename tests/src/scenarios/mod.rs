@@ -98,6 +98,7 @@ macro_rules! every_scenario {
             without_a_factor_one_is_to_be_set_up
             a_proof_is_bound_to_what_is_approved
             of_many_requests_on_one_proof_one_passes
+            questions_have_a_limit
             every_proof_opens_what_it_was_made_for
             no_shortcut_opens_a_purpose
             a_proof_belongs_to_session_account_parent_and_version

@@ -542,6 +542,44 @@ pub async fn of_many_requests_on_one_proof_one_passes(adapter: Adapter, backend:
     assert_eq!(world.logged("authn_step_up_used").await, 3);
 }
 
+/// Nobody fills the table by asking; and whoever answers is not held up.
+pub async fn questions_have_a_limit(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let app = with_app(&world, "amy").await;
+    let mut browser = signed_in(&world, &app, "amy").await;
+    let mut other = signed_in(&world, &app, "amy").await;
+    for n in 0..30 {
+        let asked = browser.post_json(STEP_UP, &json!({"purpose": format!("p{}", n % 20)})).await;
+        assert_eq!(asked.status, 200, "{n}: {}", asked.body);
+    }
+    for client in [&mut browser, &mut other] {
+        let refused = client.post_json(STEP_UP, &json!({"purpose": "payroll"})).await;
+        assert_eq!(
+            (refused.status, &refused.json()["code"]),
+            (429, &json!("throttled")),
+            "{}",
+            refused.body
+        );
+        assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() <= 600);
+    }
+    // A code for what was asked before is taken, and ends it.
+    let done = browser.post_json(VERIFY, &json!({"code": app.code(&world, 0), "purpose": "p3"})).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert_eq!(other.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 200);
+    for n in 0..29 {
+        let asked = browser.post_json(STEP_UP, &json!({"purpose": format!("q{n}")})).await;
+        assert_eq!(asked.status, 200, "{n}: {}", asked.body);
+    }
+    assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 429);
+    world.later(600);
+    assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 200);
+    // What nobody answered is no history: it goes.
+    world.later(30 * 24 * 3600);
+    world.iam.upkeep().await.unwrap();
+    world.later(1);
+    world.iam.upkeep().await.unwrap();
+}
+
 /// Purpose x age x factor x session x account x parent x version x used up: every one of them, over HTTP, and said a second time in plain
 /// words.
 pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: Backend) {
@@ -936,6 +974,15 @@ pub async fn an_invitation_leads_to_the_first_factor(adapter: Adapter, backend: 
         world.iam.invite_to_enrol(account, &Actor::service()).await.is_err(),
         "who has a factor needs none"
     );
+    // Nor does one that was not used outlive that: with the factors gone again, it is as at first.
+    world.iam.reset_factors(account, &Actor::service()).await.unwrap();
+    let unused = world.iam.invite_to_enrol(account, &Actor::service()).await.unwrap();
+    world.iam.reset_factors(account, &Actor::service()).await.unwrap();
+    let mut amy = world.signed_in("amy").await;
+    amy.post_json(STEP_UP, &json!({"purpose": "iam:enrol"})).await;
+    let void =
+        amy.post_json(VERIFY, &json!({"code": unused.expose().as_str(), "method": "invitation"})).await;
+    assert_eq!(void.status, 401, "{}", void.body);
     // For a day.
     let mut late = world.signed_in("bob").await;
     let of = RequirementOf::Parent(
@@ -949,5 +996,5 @@ pub async fn an_invitation_leads_to_the_first_factor(adapter: Adapter, backend: 
     let answer =
         late.post_json(VERIFY, &json!({"code": bobs.expose().as_str(), "method": "invitation"})).await;
     assert_eq!(answer.status, 401);
-    assert_eq!(world.logged("mfa_invitation_issued").await, 3);
+    assert_eq!(world.logged("mfa_invitation_issued").await, 4);
 }

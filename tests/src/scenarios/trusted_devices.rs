@@ -354,6 +354,14 @@ pub async fn a_trusted_browser_satisfies_a_requirement(adapter: Adapter, backend
     // They have the factor, and prove it.
     assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("mfa_required")));
     assert_eq!(refused.json()["methods"], json!(["totp"]));
+    let mut due = at(&off, &signed_in);
+    let sent = due.open("/reports").await;
+    assert_eq!((sent.status, sent.location()), (303, "/auth/mfa/verify?next=/reports"));
+    let page = due.open(sent.location()).await;
+    assert!(page.body.contains("logout"), "there is a way out: {}", page.body);
+    let proved = due.post_json(VERIFY, &json!({"code": app.code(&off, 0)})).await;
+    assert_eq!(proved.status, 200, "{}", proved.body);
+    assert_eq!(due.get("/reports").await.status, 200);
     // A factor that satisfies nothing any more is not stood in for.
     let narrow = policy(Some(MONTH), Some(FactorKind::EmailOtp));
     let narrow = world.restarted_with(|builder| builder.factor_policy(narrow)).await;
