@@ -554,12 +554,7 @@ pub async fn questions_have_a_limit(adapter: Adapter, backend: Backend) {
     }
     for client in [&mut browser, &mut other] {
         let refused = client.post_json(STEP_UP, &json!({"purpose": "payroll"})).await;
-        assert_eq!(
-            (refused.status, &refused.json()["code"]),
-            (429, &json!("throttled")),
-            "{}",
-            refused.body
-        );
+        assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("throttled")), "{}", refused.body);
         assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() <= 600);
     }
     // A code for what was asked before is taken, and ends it.
