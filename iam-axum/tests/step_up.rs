@@ -1,7 +1,5 @@
 //! Step-up guards: which proof opens them. What else they do is in the scenarios.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-
 #[path = "../../tests/cases/step_up.rs"]
 mod cases;
 

@@ -6,7 +6,7 @@ use iam_core::mfa::FactorKind::{self, EmailOtp, Password, RecoveryCode, SmsOtp, 
 use iam_testkit::{SignedInPerson, TestIam};
 
 /// Path, what was proved for the purpose `p` and by what, and whether that opens it.
-pub const CASES: &[(&str, Option<FactorKind>, bool)] = &[
+pub(crate) const CASES: &[(&str, Option<FactorKind>, bool)] = &[
     ("/default", None, false),
     ("/default", Some(Totp), true),
     ("/default", Some(SmsOtp), false),
@@ -30,7 +30,7 @@ pub const CASES: &[(&str, Option<FactorKind>, bool)] = &[
 ];
 
 /// Somebody who has proved that half a minute ago.
-pub async fn who(test: &TestIam, n: usize, by: Option<FactorKind>) -> SignedInPerson {
+pub(crate) async fn who(test: &TestIam, n: usize, by: Option<FactorKind>) -> SignedInPerson {
     let person = test.signed_in(&format!("person-{n}")).await;
     if let Some(kind) = by {
         person.proves_by("p", kind).await;
