@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::account::{AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
@@ -10,7 +11,7 @@ use crate::id::{AccountId, ChallengeId, ParentId, SessionId};
 use crate::mfa::{Assurance, FactorKind};
 use crate::parent::ParentKey;
 use crate::role::{PLATFORM_ADMIN, RoleName};
-use crate::step_up::{Approval, Grant, StepUp};
+use crate::step_up::{Approval, Grant, Purpose, StepUp};
 
 /// Somebody who is signed in, as of this request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,20 @@ impl Principal {
     /// What they have proved for a purpose lately in this session, and not used up.
     pub fn grants(&self) -> &[Grant] {
         &self.grants
+    }
+
+    /// Whether one of these is for a purpose, by one of these kinds, young enough, and for what is approved (or for nothing in
+    /// particular). It decides nothing: a guard does, and uses up what is good for one request.
+    pub fn has_proved(
+        &self,
+        purpose: Purpose,
+        kinds: &[FactorKind],
+        within: Duration,
+        approval: Option<[u8; 32]>,
+    ) -> bool {
+        self.grants
+            .iter()
+            .any(|grant| grant.approval == approval && grant.is_of(purpose, kinds, within, self.as_of))
     }
 
     /// How sure one may be that it is them.
@@ -499,12 +514,9 @@ fn settled(parts: &[Outcome], rank: Rank) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::step_up::Purpose;
 
     fn principal(parent: Option<u8>, roles: &[&str]) -> Principal {
         Principal {

@@ -118,7 +118,7 @@ impl StepUp {
     }
 
     /// The proof is good only for these values of the request's fields, which its sender was shown: those of an url-encoded form, or
-    /// of a JSON object.
+    /// of a JSON object. The whole address is bound, too, but not shown: a handler takes what it acts on from the body.
     #[must_use]
     pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
         Self { approves: fields.into_iter().map(Into::into).collect(), ..self }
@@ -168,10 +168,7 @@ impl StepUp {
         } else {
             approval.is_some() && grant.approval == approval.map(|approval| approval.digest)
         };
-        grant.purpose == self.purpose
-            && for_this
-            && self.accepted(by_policy).contains(&grant.kind)
-            && now < grant.proved_at.plus(self.within)
+        for_this && grant.is_of(self.purpose, self.accepted(by_policy), self.within, now)
     }
 }
 
@@ -216,6 +213,19 @@ pub struct Grant {
     pub proved_at: Timestamp,
     /// For which request alone, as [`Approval::digest`].
     pub approval: Option<[u8; 32]>,
+}
+
+impl Grant {
+    /// Whether it is for a purpose, by one of these kinds, and young enough.
+    pub(crate) fn is_of(
+        &self,
+        purpose: Purpose,
+        kinds: &[FactorKind],
+        within: Duration,
+        now: Timestamp,
+    ) -> bool {
+        self.purpose == purpose && kinds.contains(&self.kind) && now < self.proved_at.plus(within)
+    }
 }
 
 /// What a proof is to be good for, and for nothing else: a request with the values of its fields that matter.

@@ -37,6 +37,15 @@ pub(crate) enum BodyError {
     Fields(Vec<FieldError>),
 }
 
+/// Whether a body is of a media type, in UTF-8 if that is said at all. Another parameter could make whoever reads the body after us take it
+/// for something else.
+pub(crate) fn is_media_type(content_type: &[&[u8]], essence: &[u8]) -> bool {
+    let [value] = content_type else { return false };
+    let mut parts = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+    parts.next().is_some_and(|found| found.eq_ignore_ascii_case(essence))
+        && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
+}
+
 #[cfg(test)]
 mod tests {
     use iam_core::account::Username;

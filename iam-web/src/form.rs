@@ -5,7 +5,7 @@ use std::fmt;
 use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
-use crate::fields::{BodyError, FieldError};
+use crate::fields::{BodyError, FieldError, is_media_type};
 
 const MAX_FIELDS: usize = 64;
 
@@ -57,13 +57,9 @@ pub(crate) fn form_pairs(content_type: &[&[u8]], body: &[u8]) -> Result<Vec<(Str
     Ok(fields)
 }
 
-fn is_form(content_type: &[&[u8]]) -> bool {
-    match content_type {
-        [value] => value.split(|b| *b == b';').next().is_some_and(|essence| {
-            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        }),
-        _ => false,
-    }
+/// An url-encoded form, in UTF-8: in another charset a handler would read something else than we do.
+pub(crate) fn is_form(content_type: &[&[u8]]) -> bool {
+    is_media_type(content_type, b"application/x-www-form-urlencoded")
 }
 
 /// Names only: values may be secret.

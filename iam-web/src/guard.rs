@@ -13,7 +13,7 @@ use iam_core::id::ParentId;
 
 use crate::context::{Caller, CallerError, RequestContext};
 use crate::csrf;
-use crate::form::Form;
+use crate::form::{Form, is_form};
 use crate::interrupted::split_token;
 use crate::message::{RequestView, WebResponse};
 use crate::problem::Case;
@@ -298,16 +298,9 @@ fn path_of(target: &str) -> &str {
 
 /// A form whose announced length is small enough to be looked at.
 pub(crate) fn is_small_form(view: &dyn RequestView) -> bool {
-    let is_form = match view.header("content-type")[..] {
-        [value] => {
-            let essence = value.split(|b| *b == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        }
-        _ => false,
-    };
     let length = match view.header("content-length")[..] {
         [value] => std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
         _ => None,
     };
-    is_form && length.is_some_and(|length| length <= MAX_FORM_BYTES)
+    is_form(&view.header("content-type")) && length.is_some_and(|length| length <= MAX_FORM_BYTES)
 }

@@ -1,12 +1,14 @@
 //! A request that a guard stopped: what is kept of it until its sender has proved who they are, and how it is read back.
 
+use iam_core::guard::Principal;
 use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
-use iam_core::step_up::Purpose;
+use iam_core::step_up::{Purpose, StepUp};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::fields::FieldError;
 use crate::form::form_pairs;
@@ -25,6 +27,8 @@ const RESUMES: char = '.';
 pub(crate) struct Stopped {
     purpose: String,
     methods: String,
+    /// How old the proof may be, in seconds.
+    max_age: u64,
     /// Digest of what is approved.
     approval: Option<[u8; 32]>,
     /// The same in words, for whoever approves it.
@@ -42,14 +46,14 @@ pub(crate) struct StoppedForm {
 
 impl Stopped {
     pub(crate) fn new(
-        purpose: Purpose,
+        asked: &StepUp,
         methods: &[FactorKind],
         approval: Option<[u8; 32]>,
         approve: Vec<(String, String)>,
         form: Option<StoppedForm>,
     ) -> Self {
-        let (purpose, methods) = (purpose.to_string(), FactorKind::list(methods));
-        Self { purpose, methods, approval, approve, form }
+        let (purpose, methods) = (asked.purpose().to_string(), FactorKind::list(methods));
+        Self { purpose, methods, max_age: asked.max_age().as_secs(), approval, approve, form }
     }
 
     pub(crate) fn purpose(&self) -> Option<Purpose> {
@@ -58,6 +62,12 @@ impl Stopped {
 
     pub(crate) fn methods(&self) -> Vec<FactorKind> {
         FactorKind::parse_list(&self.methods)
+    }
+
+    /// Whether somebody has proved what it waits for.
+    pub(crate) fn is_proved_by(&self, principal: &Principal) -> bool {
+        let (methods, within) = (self.methods(), Duration::from_secs(self.max_age));
+        self.purpose().is_some_and(|purpose| principal.has_proved(purpose, &methods, within, self.approval))
     }
 
     pub(crate) const fn approval(&self) -> Option<[u8; 32]> {
@@ -116,6 +126,9 @@ pub(crate) fn approved_values(
     for name in names.iter().map(AsRef::as_ref) {
         let mut of_name = found.iter().filter(|(known, _)| known == name).map(|(_, value)| value);
         let fault = match (of_name.next(), of_name.next()) {
+            (Some(value), None) if !value.chars().all(is_shown) => {
+                ("invalid", "has characters that can't be shown to whoever approves it")
+            }
             (Some(value), None) if value.len() <= MOST_APPROVED => {
                 // A browser sends every line break as two characters, whatever stood in the page.
                 values.push((name.to_owned(), value.replace("\r\n", "\n")));
@@ -128,6 +141,13 @@ pub(crate) fn approved_values(
         errors.push(FieldError { field: name.to_owned(), code: fault.0, detail: fault.1.to_owned() });
     }
     if errors.is_empty() { Ok(values) } else { Err(errors) }
+}
+
+/// Whether a character stands on a page as what it is: no control character, and none that changes the order of what is beside it.
+fn is_shown(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\t')
+        || !(c.is_control()
+            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
 }
 
 /// The members of an object, texts as such and everything else as it is written. A text that could be taken for something else keeps its
@@ -212,6 +232,17 @@ mod tests {
         ] {
             assert_eq!(of(content_type, body).unwrap_err()[0].code, code, "{body}");
         }
+        for odd in ["%00", "%E2%80%AE", "%E2%81%A6", "%E2%80%8B", "%7F"] {
+            assert_eq!(of(FORM, &format!("payee=b{odd}&amount=1")).unwrap_err()[0].code, "invalid", "{odd}");
+        }
+        for charset in ["utf-16le", "iso-8859-1", "", "utf-8; charset=utf-16"] {
+            let other = format!("{FORM}; charset={charset}");
+            assert!(
+                of(&other, "payee=b&amount=1").unwrap_err().is_empty(),
+                "{charset}: others read it otherwise"
+            );
+        }
+        assert!(of(&format!("{FORM};charset=UTF-8"), "payee=b&amount=1").is_ok());
         let long = format!("payee=b&amount={}", "1".repeat(1025));
         assert_eq!(of(FORM, &long).unwrap_err()[0].code, "too_long");
         for (content_type, body) in [

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::fields::{BodyError, FieldError};
+use crate::fields::{BodyError, FieldError, is_media_type};
 
 const MAX_DEPTH: usize = 32;
 /// What an answer tells at most, whatever was sent.
@@ -103,12 +103,8 @@ fn error_at(field: &str, code: &'static str, detail: &str) -> FieldError {
     FieldError { field, code, detail: detail.to_owned() }
 }
 
-/// `application/json`, with UTF-8 if it says anything about that.
 fn is_json(content_type: &[&[u8]]) -> bool {
-    let [value] = content_type else { return false };
-    let mut parts = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
-        && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
+    is_media_type(content_type, b"application/json")
 }
 
 /// Reads a value, with the duplicates in it; the outermost object gives its members away.

@@ -220,7 +220,7 @@ impl Case {
             }
             Self::InvalidCode => "Check the code, or wait for the next one. A code works once.",
             Self::ChallengeSpent => {
-                "It was tried too often, or too late. Ask for another one at auth/mfa/challenge, or sign in again."
+                "It was tried too often, or too late. Ask for another one (for a purpose at auth/step-up, otherwise at auth/mfa/challenge), or sign in again."
             }
             Self::NoMethod => "Choose one of the methods that the sign-in listed.",
             Self::SecondFactorLocked => {

@@ -139,7 +139,7 @@ impl RequestContext {
         let approve = approval.map(|approval| approval.fields().to_vec()).unwrap_or_default();
         let kept = if goes_on || approval.is_some() {
             let digest = approval.map(Approval::digest);
-            let stopped = Stopped::new(purpose, accepted, digest, approve.clone(), form);
+            let stopped = Stopped::new(asked, accepted, digest, approve.clone(), form);
             let replaced = body.and_then(|body| resumed_by(view, body));
             let Some(token) = &caller.token else { return Ok(self.unauthenticated(view)) };
             match self.keep_stopped(principal, token, &stopped, replaced).await {

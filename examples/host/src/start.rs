@@ -106,7 +106,8 @@ where
     settings.bootstrap(&iam).await?;
     let web = settings.web(iam.clone()).build();
     let asked = matches!(command, Some(Command::CreateAdmin));
-    if asked || settings.mode == Mode::Development {
+    // Another command makes no link: that would make the one void which the service has shown.
+    if asked || (command.is_none() && settings.mode == Mode::Development) {
         offer_setup(&iam, &web, asked).await?;
     }
     if let Some(command) = command {

@@ -108,6 +108,11 @@ impl FactorKind {
         }
     }
 
+    /// Whether people set it up, one by one. Recovery codes come as a list, and the others need no setting up.
+    pub const fn is_set_up(self) -> bool {
+        matches!(self, Self::Totp | Self::EmailOtp | Self::SmsOtp | Self::WhatsappOtp)
+    }
+
     /// Whether its codes are sent, and by what.
     pub const fn channel(self) -> Option<crate::outbox::Channel> {
         use crate::outbox::Channel;

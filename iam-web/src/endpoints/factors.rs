@@ -81,7 +81,7 @@ impl RequestContext {
             Err(response) => return *response,
         };
         let kind = form.get("kind").and_then(FactorKind::parse);
-        let Some(kind) = kind.filter(|kind| *kind != FactorKind::RecoveryCode) else {
+        let Some(kind) = kind.filter(|kind| kind.is_set_up()) else {
             return self.refusal(request, Case::BadRequest);
         };
         let (name, email) = (form.get("name").unwrap_or_default(), form.get("email").unwrap_or_default());
@@ -231,7 +231,7 @@ impl RequestContext {
         said: &Said<'_>,
     ) -> WebResponse {
         let NewFactorPage { kind, name, email, own, next } = page;
-        if !self.iam().offered_factors().contains(kind) || *kind == FactorKind::RecoveryCode {
+        if !self.iam().offered_factors().contains(kind) || !kind.is_set_up() {
             return self.refusal(request, Case::NotFound);
         }
         let values = context! {
@@ -354,7 +354,7 @@ impl RequestContext {
             return self.bad_api_body(request, error);
         }
         let kind = kind.and_then(|kind| FactorKind::parse(&kind));
-        let Some(kind) = kind.filter(|kind| *kind != FactorKind::RecoveryCode) else {
+        let Some(kind) = kind.filter(|kind| kind.is_set_up()) else {
             let invalid = Invalid { field: "kind", problem: Problem::Malformed };
             return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]);
         };

@@ -66,7 +66,7 @@ impl RequestContext {
         let Some(name) = said.get("purpose") else {
             return Ok(For { claimant, purpose: None, stopped: None });
         };
-        let purpose = Purpose::parse(name).ok_or(Unknown::BadRequest)?;
+        let purpose = asked_purpose(name).ok_or(Unknown::BadRequest)?;
         // Whatever will do by what stands there, the guard looks at what was proved.
         let named = said.get("methods").filter(|list| !list.is_empty()).map(FactorKind::parse_list);
         let by_policy = &self.iam().factor_policy().step_up;
@@ -108,11 +108,15 @@ impl RequestContext {
             Err(error) => return self.failed(request, &error),
         };
         let purpose = stopped.purpose();
-        let (Some(form), Some(purpose)) = (stopped.form, purpose) else {
+        let (Some(form), Some(purpose)) = (&stopped.form, purpose) else {
             return self.refusal(request, Case::NotFound);
         };
         if resumed {
             return self.refusal(request, Case::SentBefore);
+        }
+        if !stopped.is_proved_by(principal) {
+            let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
+            return self.own(request, WebResponse::redirect(303, &location));
         }
         let token = match self.csrf_token(request, caller) {
             Ok(token) => resuming(&token, id),
@@ -130,7 +134,7 @@ impl RequestContext {
         let values = context! {
             username => principal.username(),
             purpose_name => self.purpose_name(purpose),
-            action => form.target,
+            action => form.target.as_str(),
             resume_fields => fields,
             csrf_token => token,
             cancel => "/",
@@ -160,8 +164,7 @@ impl RequestContext {
             _ => {
                 let named = FactorKind::parse_list(query.get("methods").unwrap_or_default());
                 let offered = self.iam().offered_factors();
-                let can_be = |kind: &FactorKind| *kind == FactorKind::Totp || kind.channel().is_some();
-                offered.into_iter().filter(|kind| can_be(kind) && named.contains(kind)).collect()
+                offered.into_iter().filter(|kind| kind.is_set_up() && named.contains(kind)).collect()
             }
         };
         let pages = &self.inner().pages;
@@ -203,7 +206,7 @@ impl RequestContext {
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
-        let Some(purpose) = purpose.and_then(|name| Purpose::parse(&name)) else {
+        let Some(purpose) = purpose.and_then(|name| asked_purpose(&name)) else {
             return self.bad_field(request, "purpose", "is no name of a purpose");
         };
         let method = match method.map(|method| FactorKind::parse(&method)) {
@@ -283,6 +286,11 @@ impl RequestContext {
         let error = FieldError { field: field.to_owned(), code: "invalid", detail: detail.to_owned() };
         self.problem(request, Case::Invalid, &[error])
     }
+}
+
+/// A purpose that somebody may be asked for: a host's, or the one of ours that there is.
+fn asked_purpose(name: &str) -> Option<Purpose> {
+    Purpose::parse(name).filter(|purpose| !purpose.is_reserved() || *purpose == Purpose::ENROL)
 }
 
 /// Whether the value of a field should not stand on a screen, as far as its name tells.

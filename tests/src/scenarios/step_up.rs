@@ -192,6 +192,7 @@ pub async fn native_clients_step_up_by_bearer_tokens(adapter: Adapter, backend: 
         (json!({"purpose": "payroll", "method": "invitation"}), 422, "no_method"),
         (json!({"purpose": "payroll", "approval": "x"}), 422, "invalid"),
         (json!({"purpose": "payroll", "more": 1}), 422, "invalid"),
+        (json!({"purpose": "iam:login"}), 422, "invalid"),
     ] {
         let answer = post(&mut client, STEP_UP, body.clone()).await;
         assert_eq!((answer.status, answer.json()["code"].as_str().unwrap()), (status, code), "{body}");
@@ -240,6 +241,7 @@ pub async fn a_page_is_sent_to_prove_and_comes_back(adapter: Adapter, backend: B
     for (path, status) in [
         ("/auth/mfa/verify?purpose=No+purpose", 400),
         ("/auth/mfa/verify?purpose=sign_in", 400),
+        ("/auth/mfa/verify?purpose=iam:login", 400),
         ("/auth/mfa/verify?purpose=a&purpose=b", 422),
         ("/auth/mfa/verify?resume=x", 400),
         ("/auth/mfa/verify?resume=019b76da-a800-7000-8000-0000000000ff", 409),
@@ -277,6 +279,8 @@ pub async fn a_stopped_form_goes_on_once(adapter: Adapter, backend: Backend) {
     assert!(verify_at.starts_with("/auth/mfa/verify?resume="), "{verify_at}");
     let sealed = world.count("SELECT count(*) FROM iam_interrupted_request WHERE length(sealed) > 60").await;
     assert_eq!(sealed, 1);
+    let early = browser.open(&verify_at.replace("/mfa/verify?resume=", "/mfa/resume/")).await;
+    assert_eq!((early.status, early.location()), (303, verify_at.as_str()), "not before they have proved it");
     let confirmed = confirm(&world, &mut browser, &app, &verify_at).await;
     assert_eq!(confirmed.status, 303, "{}", confirmed.body);
     let resume_at = confirmed.location().to_owned();
@@ -362,6 +366,7 @@ pub async fn what_can_not_be_kept_says_so(adapter: Adapter, backend: Backend) {
         ("POST", "multipart/form-data; boundary=x", "--x\r\n\r\n"),
         ("POST", "text/plain", "amount=1"),
         ("POST", "application/x-www-form-urlencoded", "amount=%ff"),
+        ("POST", "application/x-www-form-urlencoded; charset=utf-16le", "amount=1"),
     ] {
         let headers = [("content-type", kind), ("origin", origin.as_str()), ("accept", "text/html")];
         let answer = browser.send(method, "/payroll", &headers, body.as_bytes().to_vec()).await;
@@ -497,6 +502,17 @@ pub async fn a_proof_is_bound_to_what_is_approved(adapter: Adapter, backend: Bac
         assert!(needs_step_up(&pay(&mut browser, "/transfers", &changed).await), "{changed:?}");
     }
     assert!(needs_step_up(&pay(&mut browser, "/transfers?x", &PAY).await), "another address");
+    // One body that is read in two ways: what was approved, and in another charset something else.
+    let mut twofold = b"amount=100&payee=bob&x=1".to_vec();
+    twofold.extend("&amount=9000&payee=eve&".encode_utf16().flat_map(u16::to_le_bytes));
+    let origin = browser.origin();
+    for charset in ["utf-16le", "utf-16", "iso-8859-1", "utf-8; charset=utf-16le"] {
+        let content_type = format!("application/x-www-form-urlencoded; charset={charset}");
+        let headers = [("origin", origin.as_str()), ("content-type", content_type.as_str())];
+        for body in [twofold.clone(), b"amount=100&payee=bob".to_vec()] {
+            assert_eq!(browser.send("POST", "/transfers", &headers, body).await.status, 415, "{charset}");
+        }
+    }
     assert!(needs_step_up(&pay(&mut browser, "/payroll", &PAY).await), "another purpose");
     assert_eq!(pay(&mut browser, "/transfers", &[("amount", "100")]).await.status, 422);
     let twice = [("amount", "100"), ("amount", "1"), ("payee", "bob")];
@@ -568,6 +584,18 @@ pub async fn questions_have_a_limit(adapter: Adapter, backend: Backend) {
     assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 429);
     world.later(600);
     assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 200);
+    // Wrong answers stay counted however often it is asked.
+    for n in 0..5 {
+        assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 200, "{n}");
+        let words = json!({"code": app.wrong(&world), "purpose": "payroll"});
+        assert_eq!(browser.post_json(VERIFY, &words).await.json()["code"], "invalid_code", "{n}");
+    }
+    let right = browser.post_json(VERIFY, &json!({"code": app.code(&world, 0), "purpose": "payroll"})).await;
+    assert_eq!(right.json()["code"], "challenge_spent");
+    let refused = browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("600")));
+    world.later(600);
+    step_up(&world, &mut browser, &app, "payroll").await;
     // What nobody answered is no history: it goes.
     world.later(30 * 24 * 3600);
     world.iam.upkeep().await.unwrap();

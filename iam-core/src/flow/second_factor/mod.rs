@@ -326,6 +326,9 @@ impl Iam {
             if !claimant.is_signed_in() {
                 return Ok(self.asked(&open.new, shown));
             }
+            if open.tries >= TRIES {
+                return Err(Error::Throttled { retry_after: open.new.expires_at.since(now) });
+            }
             tries = open.tries;
         }
         // Whatever method it was for: each set-up begins another one.
