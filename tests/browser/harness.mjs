@@ -27,8 +27,8 @@ export const PASSWORD = "a long pass phrase";
 /** Where the application is, which each file of tests starts once: paths alone lead there. */
 let site;
 
-/** Starts the application, with these people, and a browser. */
-export async function start(users) {
+/** Starts the application, with these people and what else is set for these tests, and a browser. */
+export async function start(users, settings = {}) {
   const folder = mkdtempSync(join(tmpdir(), "iam-browser-"));
   const port = await freePort();
   const base = `http://localhost:${port}`;
@@ -36,6 +36,7 @@ export async function start(users) {
   const env = {
     PATH: process.env.PATH,
     ...JSON.parse(process.env.IAM_TEST_APP_ENV || "{}"),
+    ...settings,
     ...(database && { IAM_DATABASE_URL: database.url }),
     IAM_LISTEN: `127.0.0.1:${port}`,
     IAM_DEMO_USERS: users,

@@ -104,6 +104,7 @@ test("an authenticator app: added, named, asked for, wrong and right", async () 
     await page.goBack();
     assert.equal(path(page), "/auth/mfa/verify");
     await page.getByText("You are signed in already.").waitFor();
+    assert.match(await page.locator("#code").getAttribute("aria-describedby"), /\bwhy\b/, "whoever hears the field is told, too");
     await accessibleEverywhere(page, "verify-again");
     await page.getByRole("link", { name: "Cancel" }).click();
     await page.waitForURL(`${base}/reports`);
