@@ -176,6 +176,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, parts: &[Requirement]) -> fmt::R
 pub struct Facts {
     object_parents: Vec<(usize, Option<ParentId>)>,
     approvals: Vec<(usize, Approval)>,
+    unapproved: Vec<usize>,
     used: Vec<ChallengeId>,
     spent: Vec<ChallengeId>,
     step_up_by_policy: Vec<FactorKind>,
@@ -201,6 +202,12 @@ impl Facts {
         if self.approval(question).is_none() {
             self.approvals.push((question, approval));
         }
+    }
+
+    /// Answers [`Step::NeedApproval`]: the request has not what is to be approved, or not so that a person could read it. This way is
+    /// closed to it.
+    pub fn can_not_approve(&mut self, question: usize) {
+        self.unapproved.push(question);
     }
 
     /// Answers [`Step::NeedUse`]: the grants were used up for this request; or somebody else was first, and they are worth nothing.
@@ -426,7 +433,7 @@ impl Requirement {
 
 fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) -> Outcome {
     let (by_policy, approval) = (facts.step_up_by_policy(), facts.approval(this));
-    if asked.accepted(by_policy).is_empty() {
+    if asked.accepted(by_policy).is_empty() || facts.unapproved.contains(&this) {
         // No proof would do, so none is asked for.
         return Outcome::Forbidden;
     }
@@ -875,6 +882,19 @@ mod tests {
                 step => prop_assert!(false, "{step:?}"),
             }
         }
+    }
+
+    #[test]
+    fn what_can_not_be_approved_leaves_the_other_ways_open() {
+        let mut who = principal(None, &[]);
+        who.grants.push(grant(1, "q", FactorKind::Totp, 0));
+        let bound = || Requirement::StepUp(asked("p").approving(["amount"]));
+        let other = Requirement::AnyOf(vec![bound(), Requirement::StepUp(asked("q").once())]);
+        let mut facts = by_policy();
+        assert_eq!(other.decide(Some(&who), &facts), Step::NeedApproval(0));
+        facts.can_not_approve(0);
+        assert_eq!(other.decide(Some(&who), &facts), Step::NeedUse(vec![ChallengeId::from_bytes([1; 16])]));
+        assert_eq!(bound().decide(Some(&who), &facts), Step::Done(Decision::Forbidden));
     }
 
     #[test]

@@ -43,7 +43,12 @@ pub(crate) fn is_media_type(content_type: &[&[u8]], essence: &[u8]) -> bool {
     let [value] = content_type else { return false };
     let mut parts = value.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     parts.next().is_some_and(|found| found.eq_ignore_ascii_case(essence))
-        && parts.all(|parameter| parameter.eq_ignore_ascii_case(b"charset=utf-8"))
+        && parts.all(|parameter| {
+            // Both forms of a value mean the same (RFC 9110, 5.6.6).
+            [&b""[..], b"charset=utf-8", b"charset=\"utf-8\""]
+                .iter()
+                .any(|known| parameter.eq_ignore_ascii_case(known))
+        })
 }
 
 #[cfg(test)]

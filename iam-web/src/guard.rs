@@ -103,6 +103,8 @@ impl RequestContext {
             let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
             Progress::Allow(Box::new(Granted { principal, requirement, facts }))
         };
+        // What is wrong with a request that a proof is bound to; another way may be open all the same.
+        let mut unapproved = None;
         loop {
             let step = requirement.decide(Some(principal), &facts);
             // What is used up comes last, when the request can't be refused for anything else any more.
@@ -116,6 +118,10 @@ impl RequestContext {
                     };
                     match self.approve(view, asked, evidence.form.as_ref()) {
                         Ok(approval) => facts.approve(question, approval),
+                        Err(Progress::Refuse(response)) => {
+                            unapproved.get_or_insert(response);
+                            facts.can_not_approve(question);
+                        }
                         Err(instead) => return instead,
                     }
                     continue;
@@ -133,6 +139,9 @@ impl RequestContext {
                 }
                 // Whatever else a requirement may come to say is no allowance.
                 _ => {
+                    if let Some(response) = unapproved {
+                        return Progress::Refuse(response);
+                    }
                     self.iam().note_denial(principal, requirement, &caller.client).await;
                     // The same page as for what is missing: nothing on it tells the two apart.
                     return refuse(if policy.hidden {

@@ -147,7 +147,7 @@ pub(crate) fn approved_values(
 fn is_shown(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\t')
         || !(c.is_control()
-            || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{3164}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
 }
 
 /// The members of an object, texts as such and everything else as it is written. A text that could be taken for something else keeps its
@@ -232,7 +232,17 @@ mod tests {
         ] {
             assert_eq!(of(content_type, body).unwrap_err()[0].code, code, "{body}");
         }
-        for odd in ["%00", "%E2%80%AE", "%E2%81%A6", "%E2%80%8B", "%7F"] {
+        for odd in [
+            "%00",
+            "%E2%80%AE",
+            "%E2%81%A6",
+            "%E2%80%8B",
+            "%7F",
+            "%D8%9C",
+            "%C2%AD",
+            "%E3%85%A4",
+            "%F3%A0%81%81",
+        ] {
             assert_eq!(of(FORM, &format!("payee=b{odd}&amount=1")).unwrap_err()[0].code, "invalid", "{odd}");
         }
         for charset in ["utf-16le", "iso-8859-1", "", "utf-8; charset=utf-16"] {

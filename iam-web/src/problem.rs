@@ -238,7 +238,7 @@ impl Case {
                  to auth/mfa/verify; then send the request again."
             }
             Self::SentBefore => {
-                "It was carried out once and was not carried out again, or it is too old. Look at what came of it."
+                "It was sent before, another one took its place, or it is too old. Look at what came of it."
             }
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {

@@ -501,13 +501,15 @@ impl RequestContext {
             (Some(id), Some(purpose)) => self.approval_of(principal, purpose, id).await?,
             _ => None,
         };
-        let said = said.and_then(|stopped| stopped.approval());
-        Ok(match (last.approval(), words.approval) {
-            (Some(_), None) => Err(("approval", "is required: the code was asked for to approve something")),
-            (asked, Some(_)) if said.is_none() || said != asked => {
-                Err(("approval", "is not what the code was asked for"))
+        Ok(match (last.approval(), words.approval, said) {
+            (None, None, _) => Ok(last),
+            (Some(_), None, _) => {
+                Err(("approval", "is required: the code was asked for to approve something"))
             }
-            _ => Ok(last),
+            (Some(asked), _, Some(said)) if said.approval() == Some(asked) => {
+                Ok(last.accepting(&said.methods()))
+            }
+            _ => Err(("approval", "is not what the code was asked for")),
         })
     }
 

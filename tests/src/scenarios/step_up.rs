@@ -596,6 +596,23 @@ pub async fn questions_have_a_limit(adapter: Adapter, backend: Backend) {
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("600")));
     world.later(600);
     step_up(&world, &mut browser, &app, "payroll").await;
+    // What was not asked for, and counts by no policy, is not looked at: a code of the list would be lost for nothing.
+    assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "payroll"})).await.status, 200);
+    for method in ["recovery_code", "password"] {
+        let words = json!({"code": PASSWORD, "method": method, "purpose": "payroll"});
+        assert_eq!(browser.post_json(VERIFY, &words).await.json()["code"], "no_method", "{method}");
+    }
+    // A password can be sent as often as one likes: it makes no room for more.
+    for n in 1..30 {
+        let words = json!({"purpose": format!("w{n}"), "method": "password"});
+        assert_eq!(browser.post_json(STEP_UP, &words).await.status, 200, "{n}");
+        if n % 10 == 0 {
+            let done = browser.post_json(VERIFY, &json!({"code": PASSWORD})).await;
+            assert_eq!((done.status, &done.json()["purpose"]), (200, &words["purpose"]), "{}", done.body);
+        }
+        world.later(1);
+    }
+    assert_eq!(browser.post_json(STEP_UP, &json!({"purpose": "w", "method": "password"})).await.status, 429);
     // What nobody answered is no history: it goes.
     world.later(30 * 24 * 3600);
     world.iam.upkeep().await.unwrap();

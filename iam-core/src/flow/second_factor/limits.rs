@@ -223,7 +223,7 @@ impl Iam {
         }
     }
 
-    /// Questions that are answered were no flood.
+    /// Whoever answers with a code of their device floods nobody.
     pub(super) async fn forget_asks(&self, unit: &mut dyn Ports, account: AccountId) -> Result<(), Error> {
         Ok(unit.limits().forget(&self.asks(account)).await?)
     }

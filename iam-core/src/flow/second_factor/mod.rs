@@ -449,21 +449,7 @@ impl Iam {
         let (now, kind) = (self.now(), known.factor.kind());
         let mut unit = self.begin().await?;
         self.hold(unit.as_mut(), claimant, token).await?;
-        let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
-        let challenge = match open {
-            // A code that was sent for something else is not for this.
-            Some(challenge) if challenge.is_open(now) && challenge.new.approval == claimant.approval => {
-                challenge.new
-            }
-            // What a device shows needs no asking.
-            _ if kind.channel().is_none() => {
-                self.ask(unit.as_mut(), claimant, known.factor, None, &Destination::None, client).await?;
-                // One that has just taken another one's place has its tries.
-                let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
-                open.ok_or(SecondFactorRefusal::Spent)?.new
-            }
-            _ => return Err(SecondFactorRefusal::Spent.into()),
-        };
+        let challenge = self.to_answer(unit.as_mut(), claimant, known.factor, client).await?;
         // Counted before anything is compared: for this challenge, for a day, and in a row.
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
@@ -510,6 +496,28 @@ impl Iam {
         Ok(done)
     }
 
+    /// The challenge that an answer is for, in a unit that holds the session. What needs nothing to be sent needs no asking, either.
+    async fn to_answer(
+        &self,
+        unit: &mut dyn Ports,
+        claimant: &Claimant,
+        factor: &dyn Factor,
+        client: &Client,
+    ) -> Result<NewChallenge, Error> {
+        let kind = factor.kind();
+        match unit.challenges().open(claimant.session, claimant.purpose, kind, None).await? {
+            // A code that was sent for something else is not for this.
+            Some(open) if open.is_open(self.now()) && open.new.approval == claimant.approval => Ok(open.new),
+            _ if kind.channel().is_none() => {
+                self.ask(unit, claimant, factor, None, &Destination::None, client).await?;
+                // One that has just taken another one's place has its tries.
+                let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+                Ok(open.ok_or(SecondFactorRefusal::Spent)?.new)
+            }
+            _ => Err(SecondFactorRefusal::Spent.into()),
+        }
+    }
+
     /// The session goes on with what was proved.
     async fn complete(
         &self,
@@ -548,7 +556,8 @@ impl Iam {
         if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
             return Err(SecondFactorRefusal::Gone.into());
         }
-        if claimant.is_signed_in() {
+        // A device's code works once; a password could be sent as often as one likes.
+        if claimant.is_signed_in() && is_factor && kind.assurance() == Assurance::Aal2 {
             self.forget_asks(unit, claimant.account).await?;
         }
         // What is still on its way for this is worth nothing any more.

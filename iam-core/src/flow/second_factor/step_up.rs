@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Claimant, Known};
+use super::{Claimant, Known, with_kind};
 use crate::audit::{Event, Subject};
 use crate::error::{Error, SecondFactorRefusal};
 use crate::flow::SignedIn;
@@ -76,18 +76,24 @@ impl Claimant {
 
 impl Iam {
     /// The claimant that a code without further words is from: whoever was asked last for a purpose in this session (for this one, if
-    /// it is said) is, for that and for what it was bound to; everybody else proves again who they are.
+    /// it is said) is, for that and for what it was bound to, by what was asked for or counts by policy; everybody else proves again who
+    /// they are.
     pub async fn claimant_asked_last(
         &self,
         principal: &Principal,
         purpose: Option<Purpose>,
     ) -> Result<Claimant, Error> {
         let asked = self.inner.store.asked_last(principal.session, purpose, self.now()).await?;
-        Ok(match asked.map(|challenge| (challenge.new.purpose, challenge.new.approval)) {
-            Some((ChallengePurpose::StepUp(purpose), approval)) => {
-                Claimant::step_up(principal, purpose).approving(approval)
-            }
-            _ => principal.into(),
+        let Some((ChallengePurpose::StepUp(purpose), new)) =
+            asked.map(|found| (found.new.purpose, found.new))
+        else {
+            return Ok(principal.into());
+        };
+        let claimant = Claimant::step_up(principal, purpose).approving(new.approval);
+        Ok(if purpose == Purpose::ENROL {
+            claimant
+        } else {
+            claimant.accepting(&with_kind(&self.inner.factor_policy.step_up, new.kind))
         })
     }
 
@@ -213,15 +219,9 @@ impl Iam {
             let now = self.now();
             let mut unit = self.begin().await?;
             self.hold(unit.as_mut(), claimant, token).await?;
-            let nowhere = super::Destination::None;
-            self.ask(unit.as_mut(), claimant, known.factor, None, &nowhere, client).await?;
-            let open = unit
-                .challenges()
-                .open(claimant.session, claimant.purpose, FactorKind::Password, None)
-                .await?
-                .ok_or(SecondFactorRefusal::Spent)?;
-            let terms = claimant.terms(&open.new);
-            if !unit.challenges().consume(open.new.id, None, terms.as_ref(), now).await? {
+            let challenge = self.to_answer(unit.as_mut(), claimant, known.factor, client).await?;
+            let terms = claimant.terms(&challenge);
+            if !unit.challenges().consume(challenge.id, None, terms.as_ref(), now).await? {
                 return Err(SecondFactorRefusal::Spent.into());
             }
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
