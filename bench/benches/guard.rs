@@ -15,13 +15,16 @@ fn requests(criterion: &mut Criterion) {
         let store = app::store(folder.path()).await;
         let iam = app::builder(store, "http://localhost:3000").build().await.unwrap();
         app::add(&iam, "amy", Some("admin")).await;
-        (app::router(&iam), app::session_cookie(&iam, "amy").await)
+        let cookie = app::session_cookie(&iam, "amy").await;
+        app::prove(&iam, &cookie).await;
+        (app::router(&iam), cookie)
     });
     let cases = [
         ("bare route, no layer", app::bare_router(), "/open"),
         ("unguarded route", router.clone(), "/open"),
         ("requires_login", router.clone(), "/me"),
-        ("requires_role and CurrentUser", router, "/admin"),
+        ("requires_role and CurrentUser", router.clone(), "/admin"),
+        ("requires_step_up", router, "/payroll"),
     ];
     let mut group = criterion.benchmark_group("request");
     for (name, router, path) in cases {

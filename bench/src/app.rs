@@ -9,17 +9,19 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use axum::http::header::COOKIE;
 use axum::routing::get;
-use iam_axum::{CurrentUser, IamLayer, auth_routes, requires_login, requires_role};
+use iam_axum::{CurrentUser, IamLayer, auth_routes, requires_login, requires_role, requires_step_up};
 use iam_core::account::{LoginIdentifier, Username};
-use iam_core::flow::{Actor, Login, NewAccount};
+use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, NewAccount};
 use iam_core::id::AccountId;
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::meta::Client;
+use iam_core::mfa::FactorKind;
 use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
+use iam_core::step_up::Purpose;
 use iam_core::store::Store;
-use iam_core::token::Carrier;
+use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Iam, IamBuilder};
 use iam_store_sqlite::SqliteStore;
 
@@ -69,12 +71,28 @@ pub async fn session_cookie(iam: &Iam, name: &str) -> String {
     format!("iam_session={}", signed_in.token.expose().as_str())
 }
 
-/// `/open` for everybody, `/me` for who is signed in, `/admin` for administrators, and the family's own pages.
+/// Proves by the password, for `payroll`, who somebody is.
+pub async fn prove(iam: &Iam, cookie: &str) {
+    let text = cookie.trim_start_matches("iam_session=");
+    let token = SessionToken::parse(text, Carrier::Cookie).unwrap();
+    let client = Client::at(PEER.ip());
+    let principal = match iam.authenticate(&token, Activity::Active, &client).await.unwrap() {
+        Authentication::SignedIn(principal) => Some(principal),
+        _ => None,
+    };
+    let principal = principal.unwrap();
+    let claimant = Claimant::step_up(&principal, Purpose::parse("payroll").unwrap());
+    let by = FactorKind::Password;
+    iam.verify_second_factor(&claimant, &token, by, PASSWORD, &client).await.unwrap();
+}
+
+/// `/open` for everybody, `/me` for who is signed in, `/admin` for administrators, `/payroll` for who has proved it, and the family's own pages.
 pub fn router(iam: &Iam) -> Router {
     Router::new()
         .route("/open", get(open))
         .route("/me", get(open).route_layer(requires_login()))
         .route("/admin", get(greet).route_layer(requires_role(["admin"])))
+        .route("/payroll", get(open).route_layer(requires_step_up("payroll").factors([FactorKind::Password])))
         .merge(auth_routes(iam))
         .layer(IamLayer::new(iam))
 }
