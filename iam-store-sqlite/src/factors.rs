@@ -266,13 +266,7 @@ impl<C: Link> Methods for Work<C> {
     }
 
     async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(PURGE_UNCONFIRMED)
-            .bind(made_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(PURGE_UNCONFIRMED, made_before, most).await
     }
 }
 
@@ -439,23 +433,11 @@ impl<C: Link> Challenges for Work<C> {
     }
 
     async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(PURGE_UNANSWERED)
-            .bind(expired_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(PURGE_UNANSWERED, expired_before, most).await
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(PURGE)
-            .bind(expired_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(PURGE, expired_before, most).await
     }
 }
 

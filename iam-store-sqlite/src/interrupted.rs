@@ -92,13 +92,7 @@ impl<C: Link> InterruptedRequests for Work<C> {
     }
 
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(PURGE)
-            .bind(expired_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(PURGE, expired_before, most).await
     }
 }
 

@@ -149,13 +149,7 @@ impl<C: Link> Outbox for Work<C> {
     }
 
     async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(PURGE)
-            .bind(made_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(PURGE, made_before, most).await
     }
 }
 

@@ -370,23 +370,11 @@ impl<C: Link> Sessions for Work<C> {
     }
 
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(FORGET_TOKENS)
-            .bind(ended_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(FORGET_TOKENS, ended_before, most).await
     }
 
     async fn delete_ended(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(DELETE_ENDED)
-            .bind(ended_before.as_micros())
-            .bind(i64::from(most))
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
-        Ok(done.rows_affected())
+        self.remove_before(DELETE_ENDED, ended_before, most).await
     }
 }
 

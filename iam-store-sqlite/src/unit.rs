@@ -3,6 +3,7 @@
 use std::ops::DerefMut;
 
 use async_trait::async_trait;
+use iam_core::clock::Timestamp;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
     Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
@@ -23,6 +24,22 @@ impl Link for &mut SqliteConnection {}
 impl<C: Link> Work<C> {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.0
+    }
+
+    /// Removes up to `most` rows from before a time, by a statement that takes both. Says how many.
+    pub(crate) async fn remove_before(
+        &mut self,
+        statement: &'static str,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query(statement)
+            .bind(before.as_micros())
+            .bind(i64::from(most))
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(done.rows_affected())
     }
 }
 

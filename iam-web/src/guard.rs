@@ -81,7 +81,6 @@ impl RequestContext {
     /// Checks a guard's policy against this request.
     pub async fn check(&self, view: &dyn RequestView, policy: &Policy, evidence: &Evidence) -> Progress {
         self.mark_guarded();
-        let requirement = &policy.requirement;
         let caller = match self.caller(view, policy.activity).await {
             Ok(caller) => caller,
             Err(error) => return refuse(self.cannot_tell(view, &error)),
@@ -99,10 +98,20 @@ impl RequestContext {
                 return refuse(self.refusal(view, Case::Csrf));
             }
         }
-        let allow = |facts: Facts| {
-            let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
-            Progress::Allow(Box::new(Granted { principal, requirement, facts }))
-        };
+        self.decide(view, policy, evidence, caller, principal, facts).await
+    }
+
+    /// Asks the requirement until it is met, or until it is known what else to do.
+    async fn decide(
+        &self,
+        view: &dyn RequestView,
+        policy: &Policy,
+        evidence: &Evidence,
+        caller: &Caller,
+        principal: &Principal,
+        mut facts: Facts,
+    ) -> Progress {
+        let (requirement, body) = (&policy.requirement, evidence.form.as_ref());
         // What is wrong with a request that a proof is bound to; another way may be open all the same.
         let mut unapproved = None;
         loop {
@@ -116,7 +125,7 @@ impl RequestContext {
                     let Some(asked) = requirement.step_up(question) else {
                         return refuse(self.refusal(view, Case::Internal));
                     };
-                    match self.approve(view, asked, evidence.form.as_ref()) {
+                    match self.approve(view, asked, body) {
                         Ok(approval) => facts.approve(question, approval),
                         Err(Progress::Refuse(response)) => {
                             unapproved.get_or_insert(response);
@@ -130,7 +139,7 @@ impl RequestContext {
                     let Some(asked) = requirement.step_up(question) else {
                         return refuse(self.refusal(view, Case::Internal));
                     };
-                    let (approval, body) = (facts.approval(question), evidence.form.as_ref());
+                    let approval = facts.approval(question);
                     let demand = Demand { view, caller, principal, asked, approval, body };
                     return self.step_up_required(&demand).await;
                 }
@@ -151,14 +160,15 @@ impl RequestContext {
                     });
                 }
             };
-            let resumed = match resumes(view, caller, requirement, evidence.form.as_ref()) {
+            let resumed = match resumes(view, caller, requirement, body) {
                 Ok(resumed) => resumed,
                 Err(instead) => return instead,
             };
             match self.use_up(view, caller, principal, &grants, resumed).await {
                 Ok(true) => {
                     facts.note_use(&grants, true);
-                    return allow(facts);
+                    let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
+                    return Progress::Allow(Box::new(Granted { principal, requirement, facts }));
                 }
                 // Somebody else was first: perhaps there is another one.
                 Ok(false) => facts.note_use(&grants, false),

@@ -214,35 +214,21 @@ impl RequestContext {
             Some(kind) => kind,
             None => None,
         };
-        let mut claimant = Claimant::step_up(principal, purpose);
-        let mut approve = Vec::new();
-        // What a route names beyond the policy is for its caller to ask for by name.
-        claimant = match method {
-            _ if purpose == Purpose::ENROL => claimant,
-            Some(kind) => claimant.accepting(&[kind]),
-            None => claimant.accepting(&self.iam().factor_policy().step_up),
-        };
-        if let Some(id) = approval {
-            match self.approval_of(principal, purpose, &id).await {
-                Ok(Some(stopped)) => {
-                    let methods = stopped.methods();
-                    let chosen: Vec<FactorKind> = methods
-                        .into_iter()
-                        .filter(|kind| method.is_none_or(|method| method == *kind))
-                        .collect();
-                    claimant = claimant.accepting(&chosen).approving(stopped.approval());
-                    approve = stopped.approve;
-                }
+        let stopped = match &approval {
+            None => None,
+            Some(id) => match self.approval_of(principal, purpose, id).await {
+                Ok(Some(stopped)) => Some(stopped),
                 Ok(None) => {
-                    return self.bad_field(
-                        request,
-                        "approval",
-                        "is not one that waits for this purpose: send the request again",
-                    );
+                    let detail = "is not one that waits for this purpose: send the request again";
+                    return self.bad_field(request, "approval", detail);
                 }
                 Err(error) => return self.api_failed(request, &error),
-            }
-        }
+            },
+        };
+        let accepted = self.accepted_of_api(stopped.as_ref(), method);
+        let claimant = Claimant::step_up(principal, purpose);
+        let claimant = claimant.approving(stopped.as_ref().and_then(Stopped::approval));
+        let claimant = if purpose == Purpose::ENROL { claimant } else { claimant.accepting(&accepted) };
         let (Some(token), offers) = (&caller.token, self.iam().offers(&claimant).await) else {
             return self.problem(request, Case::Unauthenticated, &[]);
         };
@@ -251,7 +237,7 @@ impl RequestContext {
             Err(error) => return self.api_failed(request, &error),
         };
         let Some(kind) = method.or(offers.first().map(|offer| offer.kind)) else {
-            return self.enrolment_required(request, &self.iam().factor_policy().step_up);
+            return self.enrolment_required(request, &accepted);
         };
         match self.iam().challenge(&claimant, token, kind, &caller.client).await {
             Ok(asked) => {
@@ -260,13 +246,26 @@ impl RequestContext {
                     let kinds: Vec<FactorKind> = offers.iter().map(|offer| offer.kind).collect();
                     answer.insert("purpose".into(), purpose.to_string().into());
                     answer.insert("methods".into(), names(&kinds));
-                    if !approve.is_empty() {
-                        answer.insert("approve".into(), approve_json(&approve));
+                    if let Some(stopped) = stopped.filter(|stopped| !stopped.approve.is_empty()) {
+                        answer.insert("approve".into(), approve_json(&stopped.approve));
                     }
                 }
                 self.json(request, 200, &answer)
             }
             Err(error) => self.api_failed(request, &error),
+        }
+    }
+
+    /// What will do: of a request that waits, what its route said; otherwise what counts by policy. What a route names beyond that is for
+    /// its caller to ask for by name.
+    fn accepted_of_api(&self, stopped: Option<&Stopped>, chosen: Option<FactorKind>) -> Vec<FactorKind> {
+        match (stopped, chosen) {
+            (Some(stopped), Some(chosen)) => {
+                stopped.methods().into_iter().filter(|kind| *kind == chosen).collect()
+            }
+            (Some(stopped), None) => stopped.methods(),
+            (None, Some(chosen)) => vec![chosen],
+            (None, None) => self.iam().factor_policy().step_up.clone(),
         }
     }
 

@@ -3,9 +3,11 @@
 //! Everything that decides happens in one unit of work that holds the account and the session: the try is counted before anything is
 //! compared, and what the right answer leads to comes with it or not at all.
 
+mod compare;
 mod limits;
 mod step_up;
 
+use compare::{Claim, Compared, Right};
 pub use step_up::{INTERRUPTED_FOR, Used};
 
 use std::time::Duration;
@@ -22,16 +24,15 @@ use crate::iam::Iam;
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::meta::Client;
 use crate::mfa::{
-    Assurance, ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, FactorLimits, Label, Method,
-    NewChallenge, Start, Stored, TRIES, Verdict, amr_with,
+    Assurance, ChallengePurpose, Code, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, TRIES,
+    amr_with,
 };
 use crate::outbox::{Message, Notice};
-use crate::random::{Randomness, RandomnessUnavailable};
 use crate::seal::Place;
 use crate::session::{Pending, Renewal, SessionState};
 use crate::step_up::Purpose;
 use crate::store::{Ports, SealedColumn};
-use crate::token::{OneTimeToken, Purpose as TokenPurpose, SessionToken};
+use crate::token::SessionToken;
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
@@ -174,15 +175,6 @@ pub struct Asked {
 pub(super) struct Known<'f> {
     pub(super) factor: &'f dyn Factor,
     pub(super) methods: Vec<Method>,
-}
-
-/// What a right answer was.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Right {
-    Method(MethodId),
-    Recovery,
-    /// It shows whose the account is, and belongs to no method.
-    Claim,
 }
 
 impl Iam {
@@ -610,81 +602,6 @@ impl Iam {
         if held { Ok(()) } else { Err(SecondFactorRefusal::Gone.into()) }
     }
 
-    /// Compares with every method of the kind, and uses up what was right.
-    async fn compare(
-        &self,
-        unit: &mut dyn Ports,
-        account: AccountId,
-        known: &Known<'_>,
-        challenge: &NewChallenge,
-        response: &str,
-    ) -> Result<Compared, Error> {
-        let kind = known.factor.kind();
-        if kind == FactorKind::Invitation {
-            let Some(token) = OneTimeToken::parse(response.trim()) else { return Ok(Compared::Wrong) };
-            let hash = token.hash_for(account);
-            let used = unit.one_time_tokens().consume(&hash, TokenPurpose::Invitation, self.now()).await?;
-            return Ok(if used { Compared::Right(Right::Claim) } else { Compared::Wrong });
-        }
-        if kind == FactorKind::EmailOtp && challenge.purpose == ChallengePurpose::StepUp(Purpose::ENROL) {
-            let verdict = self.verdict(account, known.factor, None, challenge, response);
-            return Ok(if verdict == Verdict::Verified {
-                Compared::Right(Right::Claim)
-            } else {
-                Compared::Wrong
-            });
-        }
-        if kind == FactorKind::RecoveryCode {
-            let verdict = self.verdict(account, known.factor, None, challenge, response);
-            let Verdict::IfUnused(digest) = verdict else { return Ok(Compared::Wrong) };
-            let used = unit.recovery_codes().consume(account, &digest, self.now()).await?;
-            return Ok(if used { Compared::Right(Right::Recovery) } else { Compared::Wrong });
-        }
-        let mut was_used = false;
-        for method in known.methods.iter().filter(|method| method.kind == kind && is_confirmed(method)) {
-            let step = match self.verdict(account, known.factor, Some(method), challenge, response) {
-                Verdict::Rejected | Verdict::IfUnused(_) => continue,
-                Verdict::Verified => None,
-                Verdict::AtStep(step) => Some(step),
-            };
-            if unit.methods().note_use(account, method.id, step, self.now()).await? {
-                return Ok(Compared::Right(Right::Method(method.id)));
-            }
-            was_used = true;
-        }
-        Ok(if was_used { Compared::Used } else { Compared::Wrong })
-    }
-
-    pub(super) fn verdict(
-        &self,
-        account: AccountId,
-        factor: &dyn Factor,
-        method: Option<&Method>,
-        challenge: &NewChallenge,
-        response: &str,
-    ) -> Verdict {
-        let secret = match method.and_then(|method| Some((method, method.secret.as_ref()?))) {
-            None => None,
-            Some((method, sealed)) => {
-                match self.inner.keys.ring.open(secret_place(&account, &method.id), sealed) {
-                    Ok(secret) => Some(secret),
-                    Err(error) => {
-                        tracing::error!(id = %method.id, error = &error as &dyn std::error::Error, "a factor can't be used");
-                        return Verdict::Rejected;
-                    }
-                }
-            }
-        };
-        let stored = Stored {
-            secret: secret.as_ref().map(|secret| secret.as_slice()),
-            last_step: method.and_then(|method| method.last_step),
-            answer: challenge.answer.as_ref(),
-            digest: &self.digest(account, Some(challenge.id)),
-            now: self.now(),
-        };
-        factor.finish(&stored, response)
-    }
-
     // -- look-ups --
 
     pub(super) fn factor(&self, kind: FactorKind) -> Option<&dyn Factor> {
@@ -735,28 +652,6 @@ impl Iam {
     }
 }
 
-/// What is asked for like a factor, and compared by the core itself.
-#[derive(Debug)]
-struct Claim(FactorKind);
-
-impl Factor for Claim {
-    fn kind(&self) -> FactorKind {
-        self.0
-    }
-
-    fn enrol(&self, _: &Label<'_>, _: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
-        Ok(Enrolment::Codes(Vec::new()))
-    }
-
-    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
-        Ok(Start { send: None, answer: None })
-    }
-
-    fn finish(&self, _: &Stored<'_>, _: &str) -> Verdict {
-        Verdict::Rejected
-    }
-}
-
 /// Each kind once.
 pub(super) fn with_kind(proved: &[FactorKind], kind: FactorKind) -> Vec<FactorKind> {
     let mut kinds = proved.to_vec();
@@ -764,14 +659,6 @@ pub(super) fn with_kind(proved: &[FactorKind], kind: FactorKind) -> Vec<FactorKi
         kinds.push(kind);
     }
     kinds
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Compared {
-    Right(Right),
-    Wrong,
-    /// Right, and used before.
-    Used,
 }
 
 /// Where codes go.
