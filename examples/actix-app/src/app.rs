@@ -10,7 +10,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{Data, Form, FormConfig, Html, Path, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, Responder, web};
-use example_host::{Documents, Payment};
+use example_host::{Documents, Ledger, Payment};
 use iam_actix::{
     CsrfToken, CurrentUser, GuardedRouter, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
     public, requires_login, requires_parent, requires_role, requires_step_up,
@@ -28,10 +28,10 @@ fn pages(web: &WebIam) -> GuardedRouter {
         .get("/documents/{id}", requires_parent(document_parent), document)
         .get("/payroll", requires_step_up("payroll"), payroll)
         // Each proof is good for one payment ...
-        .post("/payroll", requires_step_up("payroll").once(), pay)
+        .post("/payroll", requires_step_up("payroll").once(), pay_wages)
         .get("/transfers", requires_login(), transfers)
         // ... and here for this amount and this payee alone.
-        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), pay)
+        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), transfer)
         .auth_routes(web)
 }
 
@@ -92,13 +92,11 @@ async fn document_parent(documents: Data<Documents>, id: Path<u64>) -> Result<Op
 }
 
 async fn payroll(documents: Data<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html {
-    let payments = documents.payments();
-    Html::new(example_host::pages::payments(&user, &csrf.0, "Payroll", "/payroll", &payments))
+    Html::new(example_host::pages::payments(&user, &csrf.0, Ledger::Payroll, &documents))
 }
 
 async fn transfers(documents: Data<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html {
-    let payments = documents.payments();
-    Html::new(example_host::pages::payments(&user, &csrf.0, "Transfers", "/transfers", &payments))
+    Html::new(example_host::pages::payments(&user, &csrf.0, Ledger::Transfers, &documents))
 }
 
 #[derive(Deserialize)]
@@ -107,15 +105,33 @@ struct NewPayment {
     payee: String,
 }
 
-async fn pay(
+async fn pay_wages(
     documents: Data<Documents>,
     user: CurrentUser,
     csrf: CsrfToken,
-    payment: Form<NewPayment>,
+    form: Form<NewPayment>,
 ) -> Html {
-    let Form(NewPayment { amount, payee }) = payment;
-    documents.pay(Payment { amount, payee });
-    Html::new(example_host::pages::payments(&user, &csrf.0, "Paid", "/payroll", &documents.payments()))
+    pay(Ledger::Payroll, &documents, &user, &csrf, form)
+}
+
+async fn transfer(
+    documents: Data<Documents>,
+    user: CurrentUser,
+    csrf: CsrfToken,
+    form: Form<NewPayment>,
+) -> Html {
+    pay(Ledger::Transfers, &documents, &user, &csrf, form)
+}
+
+fn pay(
+    ledger: Ledger,
+    documents: &Documents,
+    user: &CurrentUser,
+    csrf: &CsrfToken,
+    Form(NewPayment { amount, payee }): Form<NewPayment>,
+) -> Html {
+    documents.pay(Payment { ledger, by: user.account(), amount, payee });
+    Html::new(example_host::pages::payments(user, &csrf.0, ledger, documents))
 }
 
 async fn readyz(web: Data<WebIam>) -> impl Responder {

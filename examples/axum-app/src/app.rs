@@ -8,7 +8,7 @@ use axum::extract::{DefaultBodyLimit, Form, Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use example_host::{Documents, Payment, pages};
+use example_host::{Documents, Ledger, Payment, pages};
 use iam_axum::{
     CsrfToken, CurrentUser, GuardedRouter, Iam, IamLayer, Inventory, MaybeUser, ParentId, RequestId, WebIam,
     public, requires_login, requires_parent, requires_role, requires_step_up,
@@ -31,10 +31,10 @@ fn routes(web: WebIam, documents: Documents) -> GuardedRouter {
         .get("/documents/{id}", requires_parent(document_parent), document)
         .get("/payroll", requires_step_up("payroll"), payroll)
         // Each proof is good for one payment ...
-        .post("/payroll", requires_step_up("payroll").once(), pay)
+        .post("/payroll", requires_step_up("payroll").once(), pay_wages)
         .get("/transfers", requires_login(), transfers)
         // ... and here for this amount and this payee alone.
-        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), pay)
+        .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), transfer)
         .with_state(documents)
         .auth_routes(&web)
         .layer(DefaultBodyLimit::max(example_host::MAX_FORM_BYTES))
@@ -97,11 +97,11 @@ async fn document_parent(
 }
 
 async fn payroll(State(documents): State<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html<String> {
-    Html(pages::payments(&user, &csrf.0, "Payroll", "/payroll", &documents.payments()))
+    Html(pages::payments(&user, &csrf.0, Ledger::Payroll, &documents))
 }
 
 async fn transfers(State(documents): State<Documents>, user: CurrentUser, csrf: CsrfToken) -> Html<String> {
-    Html(pages::payments(&user, &csrf.0, "Transfers", "/transfers", &documents.payments()))
+    Html(pages::payments(&user, &csrf.0, Ledger::Transfers, &documents))
 }
 
 #[derive(Deserialize)]
@@ -110,16 +110,37 @@ struct NewPayment {
     payee: String,
 }
 
-async fn pay(
+type PaymentForm = Result<Form<NewPayment>, FormRejection>;
+
+async fn pay_wages(
     State(documents): State<Documents>,
     user: CurrentUser,
     csrf: CsrfToken,
-    form: Result<Form<NewPayment>, FormRejection>,
+    form: PaymentForm,
+) -> Response {
+    pay(Ledger::Payroll, &documents, &user, &csrf, form)
+}
+
+async fn transfer(
+    State(documents): State<Documents>,
+    user: CurrentUser,
+    csrf: CsrfToken,
+    form: PaymentForm,
+) -> Response {
+    pay(Ledger::Transfers, &documents, &user, &csrf, form)
+}
+
+fn pay(
+    ledger: Ledger,
+    documents: &Documents,
+    user: &CurrentUser,
+    csrf: &CsrfToken,
+    form: PaymentForm,
 ) -> Response {
     match form {
         Ok(Form(NewPayment { amount, payee })) => {
-            documents.pay(Payment { amount, payee });
-            Html(pages::payments(&user, &csrf.0, "Paid", "/payroll", &documents.payments())).into_response()
+            documents.pay(Payment { ledger, by: user.account(), amount, payee });
+            Html(pages::payments(user, &csrf.0, ledger, documents)).into_response()
         }
         Err(rejection) => {
             (rejection.status(), example_host::form_refused(rejection.status().as_u16())).into_response()

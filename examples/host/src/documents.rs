@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iam_core::flow::Actor;
-use iam_core::id::ParentId;
+use iam_core::id::{AccountId, ParentId};
 use iam_core::parent::ParentKey;
 use iam_core::{Error, Iam};
 
@@ -15,9 +15,40 @@ pub struct Documents {
     payments: Arc<Mutex<Vec<Payment>>>,
 }
 
+/// Where a payment is written down. Each has a guard of its own, so neither shows what stands in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ledger {
+    /// Who proves it for `payroll`.
+    Payroll,
+    /// Who approves each one for `transfer`.
+    Transfers,
+}
+
+impl Ledger {
+    /// What its page is called.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Payroll => "Payroll",
+            Self::Transfers => "Transfers",
+        }
+    }
+
+    /// Where its page is.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Payroll => "/payroll",
+            Self::Transfers => "/transfers",
+        }
+    }
+}
+
 /// What was paid out.
 #[derive(Clone, Debug)]
 pub struct Payment {
+    /// Where it is written down.
+    pub ledger: Ledger,
+    /// Who paid: nobody else is shown it.
+    pub by: AccountId,
     /// How much, as it was typed.
     pub amount: String,
     /// To whom.
@@ -54,8 +85,9 @@ impl Documents {
         self.payments.lock().unwrap_or_else(PoisonError::into_inner).push(payment);
     }
 
-    /// Everything that was paid.
-    pub fn payments(&self) -> Vec<Payment> {
-        self.payments.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What somebody has paid.
+    pub fn payments(&self, ledger: Ledger, by: AccountId) -> Vec<Payment> {
+        let payments = self.payments.lock().unwrap_or_else(PoisonError::into_inner);
+        payments.iter().filter(|paid| paid.ledger == ledger && paid.by == by).cloned().collect()
     }
 }

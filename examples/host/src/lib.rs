@@ -8,7 +8,7 @@ mod keys;
 pub mod pages;
 mod start;
 
-pub use documents::{Document, Documents, Payment};
+pub use documents::{Document, Documents, Ledger, Payment};
 pub use start::{Host, run, stop_signal};
 
 use iam_core::Iam;

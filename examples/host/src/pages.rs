@@ -3,7 +3,7 @@
 use iam_core::guard::Principal;
 use minijinja::{Environment, Value, context};
 
-use crate::Payment;
+use crate::{Documents, Ledger};
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -47,16 +47,11 @@ pub fn reports(user: &Principal, csrf_token: &str, added: Option<&str>) -> Strin
     render("Reports", Some(user), context! { csrf_token, form => true, added })
 }
 
-/// The payroll, or other transfers: what was paid, and a form to pay.
-pub fn payments(
-    user: &Principal,
-    csrf_token: &str,
-    title: &str,
-    action: &str,
-    payments: &[Payment],
-) -> String {
-    let payments: Vec<_> = payments.iter().map(|paid| (paid.amount.clone(), paid.payee.clone())).collect();
-    render(title, Some(user), context! { csrf_token, pay_action => action, payments })
+/// The payroll, or other transfers: what they have paid, and a form to pay.
+pub fn payments(user: &Principal, csrf_token: &str, ledger: Ledger, documents: &Documents) -> String {
+    let payments = documents.payments(ledger, user.account());
+    let payments: Vec<_> = payments.into_iter().map(|paid| (paid.amount, paid.payee)).collect();
+    render(ledger.title(), Some(user), context! { csrf_token, pay_action => ledger.path(), payments })
 }
 
 /// A document.

@@ -208,6 +208,10 @@ pub async fn native_clients_step_up_by_bearer_tokens(adapter: Adapter, backend: 
     let paid = client.submit_with("/payroll", &PAY, &[]).await;
     assert_eq!((paid.status, payments(&paid)), (200, 1));
     assert!(needs_step_up(&client.submit_with("/payroll", &PAY, &[]).await));
+    // What is paid there is shown there, and not where another guard stands; nor to anybody else.
+    assert_eq!(payments(&client.get("/transfers").await), 0);
+    let mut bob = world.signed_in("bob").await;
+    assert_eq!(payments(&bob.get("/transfers").await), 0);
     // With a bearer token a page gets no page: it has nowhere to be sent.
     let as_page = client.open("/payroll").await;
     assert_eq!(as_page.status, 401);
