@@ -41,12 +41,13 @@ export async function start(users, settings = {}) {
     IAM_LISTEN: `127.0.0.1:${port}`,
     IAM_DEMO_USERS: users,
   };
-  const app = spawn(process.env.IAM_TEST_APP, { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
+  const app = spawn(process.env.IAM_TEST_APP, { cwd: folder, env, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "", logged = "";
   const ended = new Promise((resolve) => {
     app.on("exit", resolve).on("error", (error) => { said += error.message; resolve(); });
   });
   app.stderr.setEncoding("utf8").on("data", (text) => { said += text; });
+  app.stdout.setEncoding("utf8").on("data", (text) => { logged += text; });
   const stop = async (browser) => {
     await browser?.close();
     app.kill();
@@ -62,7 +63,7 @@ export async function start(users, settings = {}) {
       args: ["--no-sandbox", "--disable-background-networking"],
     });
     site = base;
-    return { base, browser, mails, stop: () => stop(browser) };
+    return { base, browser, mails, logged: () => logged, stop: () => stop(browser) };
   } catch (error) {
     await stop();
     throw error;

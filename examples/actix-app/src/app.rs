@@ -131,7 +131,7 @@ fn pay(
     Form(NewPayment { amount, payee }): Form<NewPayment>,
 ) -> Html {
     documents.pay(Payment { ledger, by: user.account(), amount, payee });
-    Html::new(example_host::pages::payments(user, &csrf.0, ledger, documents))
+    Html::new(example_host::pages::paid(user, &csrf.0, ledger, documents))
 }
 
 async fn readyz(web: Data<WebIam>) -> impl Responder {

@@ -140,7 +140,7 @@ fn pay(
     match form {
         Ok(Form(NewPayment { amount, payee })) => {
             documents.pay(Payment { ledger, by: user.account(), amount, payee });
-            Html(pages::payments(user, &csrf.0, ledger, documents)).into_response()
+            Html(pages::paid(user, &csrf.0, ledger, documents)).into_response()
         }
         Err(rejection) => {
             (rejection.status(), example_host::form_refused(rejection.status().as_u16())).into_response()

@@ -80,8 +80,9 @@ impl Documents {
         self.documents.get(&id)
     }
 
-    /// Pays.
+    /// Pays, and tells the service's own log.
     pub fn pay(&self, payment: Payment) {
+        tracing::info!("paid {} to {}", payment.amount, payment.payee);
         self.payments.lock().unwrap_or_else(PoisonError::into_inner).push(payment);
     }
 

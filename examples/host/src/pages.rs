@@ -49,9 +49,24 @@ pub fn reports(user: &Principal, csrf_token: &str, added: Option<&str>) -> Strin
 
 /// The payroll, or other transfers: what they have paid, and a form to pay.
 pub fn payments(user: &Principal, csrf_token: &str, ledger: Ledger, documents: &Documents) -> String {
+    payments_page(ledger.title(), user, csrf_token, ledger, documents)
+}
+
+/// The same after a payment.
+pub fn paid(user: &Principal, csrf_token: &str, ledger: Ledger, documents: &Documents) -> String {
+    payments_page("Paid", user, csrf_token, ledger, documents)
+}
+
+fn payments_page(
+    title: &str,
+    user: &Principal,
+    csrf_token: &str,
+    ledger: Ledger,
+    documents: &Documents,
+) -> String {
     let payments = documents.payments(ledger, user.account());
     let payments: Vec<_> = payments.into_iter().map(|paid| (paid.amount, paid.payee)).collect();
-    render(ledger.title(), Some(user), context! { csrf_token, pay_action => ledger.path(), payments })
+    render(title, Some(user), context! { csrf_token, pay_action => ledger.path(), payments })
 }
 
 /// A document.
