@@ -1,8 +1,6 @@
 //! Between actix-web's requests and responses and those of `iam-web`.
 
-use std::cell::Cell;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
@@ -17,19 +15,11 @@ use iam_web::{BODY_TIMEOUT, BodyProblem, RequestContext, RequestView, WebRequest
 
 /// The request's context, as the layer put it there.
 #[derive(Clone, Debug)]
-pub(crate) struct Context {
-    pub(crate) request: Arc<RequestContext>,
-    /// Somebody asked who is there by `CurrentUser`, and it could not be told.
-    pub(crate) unknown_caller: Rc<Cell<bool>>,
-}
+pub(crate) struct Context(pub(crate) Arc<RequestContext>);
 
 impl Context {
-    pub(crate) fn new(request: RequestContext) -> Self {
-        Self { request: Arc::new(request), unknown_caller: Rc::default() }
-    }
-
-    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Error> {
-        request.extensions().get::<Self>().cloned().ok_or_else(|| {
+    pub(crate) fn of(request: &HttpRequest) -> Result<Arc<RequestContext>, Error> {
+        request.extensions().get::<Self>().map(|context| Arc::clone(&context.0)).ok_or_else(|| {
             let remedy = "call `.wrap(IamLayer::new(iam))` on the App, or on a scope that holds every guarded route, \
                           after every other `.wrap` that needs it";
             refused(iam_web::layer_missing(request.uri().path(), remedy))

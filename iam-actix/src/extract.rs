@@ -24,6 +24,32 @@ pub struct CurrentUser(pub Principal);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaybeUser(pub Option<CurrentUser>);
 
+/// The session in which a stream is opened, to be asked while it runs: [`ended`](iam_web::SessionWatch::ended) waits until it is over.
+/// Nobody signed in is refused, as by [`CurrentUser`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_web::{Error, HttpRequest, HttpResponse, web::Payload};
+/// use futures_util::StreamExt;
+/// use iam_actix::SessionWatch;
+///
+/// async fn news(request: HttpRequest, body: Payload, watch: SessionWatch) -> Result<HttpResponse, Error> {
+///     let (response, session, mut messages) = actix_ws::handle(&request, body)?;
+///     actix_web::rt::spawn(async move {
+///         let ended = watch.ended(|| actix_web::rt::time::sleep(Duration::from_secs(30)));
+///         tokio::select! {
+///             () = ended => {}
+///             _ = messages.next() => {} // and whatever else goes on
+///         }
+///         let _ = session.close(None).await;
+///     });
+///     Ok(response)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SessionWatch(pub iam_web::SessionWatch);
+
 /// A token for the host's own forms: put it into a field `csrf_token`, or send it as the header `X-CSRF-Token`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CsrfToken(pub String);
@@ -66,15 +92,8 @@ impl FromRequest for CurrentUser {
         let request = request.clone();
         Box::pin(async move {
             let context = Context::of(&request)?;
-            match context.request.required_principal(&View::of(&request)).await {
-                Ok(principal) => Ok(Self(principal)),
-                Err(refusal) => {
-                    if refusal.status >= 500 {
-                        context.unknown_caller.set(true);
-                    }
-                    Err(refused(*refusal))
-                }
-            }
+            let principal = context.required_principal(&View::of(&request)).await;
+            principal.map(Self).map_err(|refusal| refused(*refusal))
         })
     }
 }
@@ -86,10 +105,23 @@ impl FromRequest for MaybeUser {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let context = Context::of(&request)?.request;
+            let context = Context::of(&request)?;
             let principal =
                 context.principal(&View::of(&request)).await.map_err(|refusal| refused(*refusal))?;
             Ok(Self(principal.map(CurrentUser)))
+        })
+    }
+}
+
+impl FromRequest for SessionWatch {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let context = Context::of(&request)?;
+            context.watch(&View::of(&request)).await.map(Self).map_err(|refusal| refused(*refusal))
         })
     }
 }
@@ -101,7 +133,7 @@ impl FromRequest for CsrfToken {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let context = Context::of(&request)?.request;
+            let context = Context::of(&request)?;
             context.form_token(&View::of(&request)).await.map(Self).map_err(|refusal| refused(*refusal))
         })
     }
@@ -123,7 +155,7 @@ impl FromRequest for RequestId {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let context = Context::of(request);
-        ready(context.map(|context| Self(context.request.request_id(&View::of(request)).to_owned())))
+        ready(context.map(|context| Self(context.request_id(&View::of(request)).to_owned())))
     }
 }
 
@@ -131,6 +163,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for SessionWatch {
+    type Target = iam_web::SessionWatch;
+
+    fn deref(&self) -> &Self::Target {
         &self.0
     }
 }

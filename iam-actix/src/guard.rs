@@ -118,8 +118,9 @@ pub struct Public(());
 /// it protects every method, and answers before a wrong one is told so. On a scope it runs before the scope's routes are
 /// looked at: there a resolver that takes a part of the path finds none, and everybody is refused.
 ///
-/// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) passes only if it comes from a page of an allowed origin or
-/// carries a CSRF token.
+/// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`; or one that asks for another protocol, as a WebSocket does) passes only if it
+/// comes from a page of an allowed origin or carries a CSRF token, or is a program's with a bearer token. Where the guard reads a body
+/// itself, one with a `Content-Encoding` is refused (415).
 ///
 /// Guards combine:
 ///
@@ -190,7 +191,7 @@ impl Guard {
 
     /// Whether the request may go on; the error is the answer.
     async fn admit(&self, request: &mut ServiceRequest) -> Result<(), Error> {
-        let context = Context::of(request.request())?.request;
+        let context = Context::of(request.request())?;
         let mut evidence = Evidence::default();
         loop {
             let view = View::of(request.request());

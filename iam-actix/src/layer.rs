@@ -1,17 +1,19 @@
-//! The layer: gives every request its context, and every answer the cookies that came up on the way.
+//! The layer: gives every request its context, and closes every answer.
 
 use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
 use actix_web::{Error, HttpMessage, HttpResponse};
-use iam_web::{RequestContext, WebIam};
+use iam_web::{Closing, RequestContext, WebIam};
 
-use crate::convert::{self, Context, View, append, peer};
+use crate::convert::{self, Context, append, peer};
 
 /// Puts the identity layer under an application or a scope. It costs a request nothing until a guard or an extractor asks who
 /// sends it.
@@ -74,41 +76,39 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let context = Context::new(self.web.context(peer(request.request())));
-        request.extensions_mut().insert(context.clone());
+        let context = Arc::new(self.web.context(peer(request.request())));
+        request.extensions_mut().insert(Context(Arc::clone(&context)));
         // Nothing of the request itself is kept across the call: the router needs it for itself.
         let answer = self.inner.call(request);
         Box::pin(async move {
             match answer.await {
-                Ok(answer) if context.unknown_caller.get() && answer.status().as_u16() < 500 => {
-                    let instead = context.request.unknown_caller(&View::of(answer.request()));
-                    Err(finished(&context.request, "nobody knows who asked", convert::response(instead)))
-                }
-                Ok(mut answer) => {
-                    finish(&context.request, answer.headers_mut());
-                    Ok(answer)
-                }
+                Ok(mut answer) => match close(&context, answer.status(), answer.headers_mut()) {
+                    None => Ok(answer),
+                    Some(instead) => Err(InternalError::from_response(NobodyKnows, instead).into()),
+                },
                 Err(error) => {
-                    let response = error.error_response();
-                    Err(finished(&context.request, error, response))
+                    let mut response = error.error_response();
+                    let instead = close(&context, response.status(), response.headers_mut());
+                    Err(InternalError::from_response(error, instead.unwrap_or(response)).into())
                 }
             }
         })
     }
 }
 
-/// An error whose answer bears our headers, too.
-fn finished(
-    context: &RequestContext,
-    cause: impl fmt::Debug + fmt::Display + 'static,
-    mut response: HttpResponse,
-) -> Error {
-    finish(context, response.headers_mut());
-    InternalError::from_response(cause, response).into()
-}
+#[derive(Debug, thiserror::Error)]
+#[error("it could not be told who asks")]
+struct NobodyKnows;
 
-fn finish(context: &RequestContext, headers: &mut HeaderMap) {
-    for (name, value) in context.closing_headers(headers.contains_key(CACHE_CONTROL)) {
-        append(headers, name, value);
+/// Closes an answer; gives the one that takes its place, if one does.
+fn close(context: &RequestContext, status: StatusCode, headers: &mut HeaderMap) -> Option<HttpResponse> {
+    match context.close(status.as_u16(), headers.contains_key(CACHE_CONTROL)) {
+        Closing::Append(more) => {
+            for (name, value) in more {
+                append(headers, name, value);
+            }
+            None
+        }
+        Closing::Replace(instead) => Some(convert::response(*instead)),
     }
 }

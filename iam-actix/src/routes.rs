@@ -29,7 +29,7 @@ pub fn auth_routes(iam: impl Into<WebIam>) -> impl FnOnce(&mut ServiceConfig) {
 }
 
 async fn handle(endpoint: Endpoint, request: HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
-    let context = Context::of(&request)?.request;
+    let context = Context::of(&request)?;
     let answer = match convert::read_body(body).await {
         Ok(body) => {
             let request = convert::web_request(&request, body);

@@ -4,19 +4,19 @@
 
 use std::io;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::error::ErrorBadRequest;
+use actix_web::error::{ErrorBadRequest, ErrorUnauthorized};
 use actix_web::guard::{Any, Get, Head};
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Form, Path};
-use actix_web::{App, Error, HttpRequest};
+use actix_web::{App, Error, HttpRequest, HttpResponse};
 use iam_actix::{
-    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, auth_routes, requires_login,
-    requires_parent, requires_role,
+    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, SessionWatch, auth_routes,
+    requires_login, requires_parent, requires_role,
 };
 use iam_testkit::{PEER, TestIam};
 
@@ -198,7 +198,10 @@ async fn without_the_peers_address_nobody_is_let_in_by_mistake() {
         let answer = send_bare!(&app, TestRequest::with_uri(path));
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
     }
-    assert_eq!(send_bare!(&app, TestRequest::with_uri("/optional")).status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        send_bare!(&app, TestRequest::with_uri("/optional")).status,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
     assert_eq!(send_bare!(&app, TestRequest::with_uri("/open")).status, StatusCode::OK);
 }
 
@@ -249,6 +252,23 @@ async fn greet(user: Option<CurrentUser>) -> &'static str {
     if user.is_some() { "somebody" } else { "nobody" }
 }
 
+async fn denies(user: Option<CurrentUser>) -> Result<&'static str, Error> {
+    if user.is_some() { Ok("somebody") } else { Err(ErrorUnauthorized("as if nobody asked")) }
+}
+
+/// A middleware of the host's that turns every failure into a page of its own.
+async fn smooths(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let response = next.call(request).await?.map_into_boxed_body();
+    if !response.status().is_server_error() {
+        return Ok(response);
+    }
+    let (request, _) = response.into_parts();
+    Ok(ServiceResponse::new(request, HttpResponse::Ok().body("nobody")))
+}
+
 #[tokio::test]
 async fn nobody_is_signed_out_by_a_store_that_is_down() {
     let test = TestIam::new().await;
@@ -257,6 +277,18 @@ async fn nobody_is_signed_out_by_a_store_that_is_down() {
             .route("/optional", web::get().to(greet))
             .route("/result", web::get().to(|user: Result<CurrentUser, Error>| greet(user.ok())))
             .route("/maybe", web::get().to(|MaybeUser(user): MaybeUser| greet(user)))
+            .route(
+                "/maybe-result",
+                web::get().to(|user: Result<MaybeUser, Error>| greet(user.ok().and_then(|user| user.0))),
+            )
+            .route("/token", web::get().to(|_: Option<CsrfToken>| greet(None)))
+            .route("/watch", web::get().to(|_: Option<SessionWatch>| greet(None)))
+            .route("/denies", web::get().to(denies))
+            .service(
+                web::resource("/smoothed")
+                    .route(web::get().to(|_: CurrentUser| greet(None)))
+                    .wrap(from_fn(smooths)),
+            )
             .route("/current", web::get().to(|user: CurrentUser| greet(Some(user))))
             .route("/guarded", web::get().to(ok).wrap(requires_login()))
             .wrap(IamLayer::new(test.web())),
@@ -270,9 +302,21 @@ async fn nobody_is_signed_out_by_a_store_that_is_down() {
     let alice = test.signed_in("alice").await.cookie();
     test.store_fails(true);
     for cookie in [&unknown, &alice] {
-        for path in ["/optional", "/result", "/maybe", "/current", "/guarded"] {
+        for path in [
+            "/optional",
+            "/result",
+            "/maybe",
+            "/maybe-result",
+            "/token",
+            "/watch",
+            "/denies",
+            "/smoothed",
+            "/current",
+            "/guarded",
+        ] {
             let answer = send!(&app, with_cookie(path, cookie));
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert_eq!(answer.headers("retry-after").len(), 1, "{path}");
             assert!(answer.headers("set-cookie").is_empty() && !answer.body.contains("nobody"), "{path}");
         }
     }

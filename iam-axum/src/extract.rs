@@ -14,7 +14,8 @@ use crate::convert::{self, Context, View};
 /// Who sends the request. Nobody signed in is refused as [`requires_login`](crate::requires_login) would.
 ///
 /// Where nobody may be signed in, ask for [`MaybeUser`]. `Option<CurrentUser>` does not compile: it would make a store that
-/// is down look like nobody.
+/// is down look like nobody. `Result<CurrentUser, Refusal>` does; but what a handler makes of a store that is down is not sent: the
+/// layer puts a 503 in its place, and says so in the log.
 ///
 /// ```compile_fail,E0277
 /// async fn home(_: Option<iam_axum::CurrentUser>) {}
@@ -26,6 +27,29 @@ pub struct CurrentUser(pub Principal);
 /// Who sends the request, if anyone is signed in. A store that fails is refused, not taken for nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaybeUser(pub Option<CurrentUser>);
+
+/// The session in which a stream is opened, to be asked while it runs: [`ended`](iam_web::SessionWatch::ended) waits until it is over.
+/// Nobody signed in is refused, as by [`CurrentUser`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use axum::extract::ws::WebSocketUpgrade;
+/// use axum::response::Response;
+/// use iam_axum::SessionWatch;
+///
+/// async fn news(upgrade: WebSocketUpgrade, watch: SessionWatch) -> Response {
+///     upgrade.on_upgrade(async move |mut socket| {
+///         let ended = watch.ended(|| tokio::time::sleep(Duration::from_secs(30)));
+///         tokio::select! {
+///             () = ended => {}
+///             _ = socket.recv() => {} // and whatever else goes on
+///         }
+///     })
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SessionWatch(pub iam_web::SessionWatch);
 
 /// A token for the host's own forms: put it into a field `csrf_token`, or send it as the header `X-CSRF-Token`.
 #[derive(Clone, PartialEq, Eq)]
@@ -107,6 +131,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Proof {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for SessionWatch {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.watch(&View::of(parts)).await?))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for CsrfToken {
     type Rejection = Refusal;
 
@@ -129,6 +162,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for SessionWatch {
+    type Target = iam_web::SessionWatch;
+
+    fn deref(&self) -> &Self::Target {
         &self.0
     }
 }

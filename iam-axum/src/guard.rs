@@ -110,8 +110,9 @@ pub struct Public(());
 /// As a layer it protects the methods that the route has **when the guard is added**: `get(a).route_layer(guard).post(b)`
 /// leaves `b` open. Guard last, or guard each method by itself.
 ///
-/// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) passes only if it comes from a page of an allowed origin or
-/// carries a CSRF token.
+/// An unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`; or one that asks for another protocol, as a WebSocket does) passes only if it
+/// comes from a page of an allowed origin or carries a CSRF token, or is a program's with a bearer token. Where the guard reads a body
+/// itself, one with a `Content-Encoding` is refused (415).
 ///
 /// Guards combine:
 ///

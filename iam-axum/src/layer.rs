@@ -1,17 +1,19 @@
-//! The layer: gives every request its context, and every answer the cookies that came up on the way.
+//! The layer: gives every request its context, and closes every answer.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
+use axum::body::{Body, HttpBody};
+use bytes::Bytes;
 use http::header::CACHE_CONTROL;
 use http::{Request, Response};
-use iam_web::{RequestContext, WebIam};
+use iam_web::{Closing, WebIam};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::convert::{Context, append, peer};
+use crate::convert::{self, Context, append, peer};
 
 /// Puts the identity layer under a router. It costs a request nothing until a guard or an extractor asks who sends it.
 ///
@@ -48,11 +50,13 @@ impl<S, B, R> Service<Request<B>> for IamService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
-    R: 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<axum::BoxError>,
 {
-    type Response = Response<R>;
+    /// With a body of axum's: the answer may be another one than the service made.
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -63,15 +67,16 @@ where
         request.extensions_mut().insert(Context(Arc::clone(&context)));
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let mut response = answer.await?;
-            finish(&context, response.headers_mut());
+            let mut response = answer.await?.map(Body::new);
+            match context.close(response.status().as_u16(), response.headers().contains_key(CACHE_CONTROL)) {
+                Closing::Append(headers) => {
+                    for (name, value) in headers {
+                        append(response.headers_mut(), name, value);
+                    }
+                }
+                Closing::Replace(instead) => response = convert::response(*instead),
+            }
             Ok(response)
         })
-    }
-}
-
-fn finish(context: &RequestContext, headers: &mut http::HeaderMap) {
-    for (name, value) in context.closing_headers(headers.contains_key(CACHE_CONTROL)) {
-        append(headers, name, value);
     }
 }

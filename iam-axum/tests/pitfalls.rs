@@ -2,14 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Router, http};
+use axum::{Extension, Router, http};
 use iam_axum::{
-    CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, SecretKey, auth_routes, requires_login,
-    requires_parent,
+    CsrfToken, CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, Refusal, RequestId, SecretKey,
+    SessionWatch, auth_routes, requires_login, requires_parent,
 };
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{PEER, TestIam};
@@ -132,6 +134,61 @@ async fn the_store_being_down_signs_nobody_out() {
             let request = Request::get(path).header("cookie", alice.cookie());
             assert_eq!(send(&app, request).await.0, status, "{path}");
         }
+    }
+}
+
+/// A layer of the host's that turns every failure into a page of its own.
+async fn smooths(request: Request<Body>, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status().is_server_error() { "sorry".into_response() } else { response }
+}
+
+fn greeting<T, E>(asked: &Result<T, E>) -> &'static str {
+    if asked.is_ok() { "somebody" } else { "nobody" }
+}
+
+/// What a handler makes of it that nobody could tell who asks, is not sent.
+#[tokio::test]
+async fn the_context_remembers_that_nobody_could_tell() {
+    let test = TestIam::new().await;
+    let app: Router = Router::new()
+        .route("/current", get(async |user: Result<CurrentUser, Refusal>| greeting(&user)))
+        .route("/maybe", get(async |user: Result<MaybeUser, Refusal>| greeting(&user)))
+        .route("/token", get(async |token: Result<CsrfToken, Refusal>| greeting(&token)))
+        .route("/watch", get(async |watch: Result<SessionWatch, Refusal>| greeting(&watch)))
+        .route(
+            "/sends-away",
+            get(async |user: Result<CurrentUser, Refusal>| match user {
+                Ok(_) => "somebody".into_response(),
+                Err(_) => Redirect::to("/auth/login").into_response(),
+            }),
+        )
+        .route("/streams", get(async |_: Result<CurrentUser, Refusal>| Body::from("begun")))
+        .route("/smoothed", get(async |_: CurrentUser| "somebody").layer(from_fn(smooths)))
+        .route("/guarded", get(ok).route_layer(requires_login()).layer(from_fn(smooths)))
+        .route("/open", get(async |_: RequestId| "open"))
+        .layer(IamLayer::new(test.web()))
+        .layer(Extension(ConnectInfo(PEER)));
+    let alice = test.signed_in("alice").await.cookie();
+    let asks = ["/current", "/maybe", "/token", "/watch", "/sends-away", "/streams", "/smoothed", "/guarded"];
+    let send = async |path: &str| {
+        let request = Request::get(path).header("cookie", &alice).body(Body::empty()).unwrap();
+        app.clone().oneshot(request).await.unwrap()
+    };
+    test.store_fails(true);
+    for path in asks {
+        let answer = send(path).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(answer.headers().get("set-cookie").is_none(), "{path}: the cookie stays");
+        assert!(answer.headers().contains_key("retry-after"), "{path}");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+        let body = to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+        assert!(body.starts_with(b"{") && !body.windows(6).any(|part| part == b"nobody"), "{path}");
+    }
+    assert_eq!(send("/open").await.status(), StatusCode::OK, "who asks nothing is told nothing");
+    test.store_fails(false);
+    for path in asks {
+        assert_eq!(send(path).await.status(), StatusCode::OK, "{path}");
     }
 }
 

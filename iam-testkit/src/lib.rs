@@ -215,3 +215,8 @@ mod customising {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/STEP_UP.md")]
 mod step_up {}
+
+/// Likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/STREAMS.md")]
+mod streams {}

@@ -1,5 +1,4 @@
-//! What every adapter does in the same way: reading a body, finishing what has begun, the headers that close an answer, and
-//! the words for a host's mistakes.
+//! What every adapter does in the same way: reading a body, finishing what has begun, closing an answer, and the words for a host's mistakes.
 
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
@@ -18,8 +17,7 @@ use tracing::Instrument;
 use crate::context::RequestContext;
 use crate::endpoints::Endpoint;
 use crate::guard::MAX_FORM_BYTES;
-use crate::message::{Body, RequestView, WebRequest, WebResponse};
-use crate::problem::Case;
+use crate::message::{Body, WebRequest, WebResponse};
 use crate::respond::BodyProblem;
 
 /// The time that a body may take to arrive.
@@ -111,23 +109,37 @@ impl RequestContext {
         })
     }
 
-    /// The headers to append to the answer, whoever made it: cookies, each given once; and no cache for what depends on who
-    /// asked, unless the host has said something about caches itself.
-    pub fn closing_headers(&self, has_cache_control: bool) -> Vec<(&'static str, String)> {
+    /// Closes an answer, whoever made it: its cookies, each given once; no cache for what depends on who asked, unless the host has said
+    /// something about caches itself; or another answer in its place.
+    ///
+    /// It is the last thing that an adapter does, with every answer, also with that of an error. Of a stream it is the head that is closed,
+    /// before anything is sent.
+    pub fn close(&self, status: u16, has_cache_control: bool) -> Closing {
         let cookies = self.take_cookies().into_iter().map(|cookie| ("set-cookie", cookie));
+        if status < 500
+            && let Some(mut instead) = self.take_unknown()
+        {
+            tracing::error!(
+                request_id = self.known_request_id(),
+                "the handler went on though it could not be told who asks; its answer is not sent"
+            );
+            instead.headers.extend(cookies);
+            return Closing::Replace(Box::new(instead));
+        }
         let no_store =
             (self.is_guarded() && !has_cache_control).then(|| ("cache-control", "no-store".into()));
-        cookies.chain(no_store).collect()
+        Closing::Append(cookies.chain(no_store).collect())
     }
+}
 
-    /// The answer in place of one that was made as if nobody were signed in, when nobody could tell.
-    pub fn unknown_caller(&self, view: &dyn RequestView) -> WebResponse {
-        tracing::error!(
-            request_id = self.request_id(view),
-            "the handler went on though it could not be told who asks; its answer is not sent"
-        );
-        self.refusal(view, Case::Unavailable)
-    }
+/// What becomes of an answer before it is sent.
+#[derive(Debug)]
+#[must_use]
+pub enum Closing {
+    /// The headers to append to it.
+    Append(Vec<(&'static str, String)>),
+    /// The answer to send in its place: it could not be told who asks, and the other was made as if nobody did.
+    Replace(Box<WebResponse>),
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::flow::{Activity, Authentication, Claimant};
-use iam_core::guard::Principal;
+use iam_core::guard::{Facts, Principal, Requirement};
 use iam_core::id::{ChallengeId, InterruptedId};
 use iam_core::meta::Client;
 use iam_core::token::{Carrier, SessionToken};
@@ -17,14 +17,14 @@ use iam_core::{Error, Iam};
 use crate::address::client_address;
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
-use crate::message::RequestView;
+use crate::message::{RequestView, WebResponse};
+use crate::problem::Case;
 use crate::web::{Inner, WebIam};
 
 /// A request's header by which a page that asks for news by itself says so: `IAM-Activity: none` keeps nobody signed in.
 const ACTIVITY_HEADER: &str = "iam-activity";
 
-/// One request's view of the identity layer. An adapter makes one for each request, and puts the
-/// [`closing_headers`](Self::closing_headers) into the response.
+/// One request's view of the identity layer. An adapter makes one for each request, and lets it [`close`](Self::close) the answer.
 pub struct RequestContext {
     web: WebIam,
     peer: Result<IpAddr, &'static str>,
@@ -34,7 +34,11 @@ pub struct RequestContext {
     csrf_passed: AtomicBool,
     guarded: AtomicBool,
     used: Mutex<UsedUp>,
+    /// What the guards wanted that let it pass, with what they were told.
+    passed: Mutex<Vec<(Arc<Requirement>, Facts)>>,
     cookies: Mutex<Vec<String>>,
+    /// The answer, if it can't be told who asks: whatever a handler makes of that, nothing else is sent.
+    unknown: Mutex<Option<WebResponse>>,
 }
 
 /// What was used up for a request: another guard of its, if there is one, need not do so again.
@@ -106,7 +110,7 @@ impl Caller {
 
 /// The request can't be attributed.
 #[derive(Debug)]
-pub(crate) enum CallerError {
+enum CallerError {
     /// The adapter was given no peer address; what to do about it.
     NoPeer(&'static str),
     /// The store failed.
@@ -124,7 +128,9 @@ impl RequestContext {
             csrf_passed: AtomicBool::new(false),
             guarded: AtomicBool::new(false),
             used: Mutex::default(),
+            passed: Mutex::default(),
             cookies: Mutex::default(),
+            unknown: Mutex::default(),
         }
     }
 
@@ -164,7 +170,7 @@ impl RequestContext {
     }
 
     /// Where the request comes from.
-    pub(crate) fn client(&self, view: &dyn RequestView) -> Result<Client, CallerError> {
+    fn client(&self, view: &dyn RequestView) -> Result<Client, CallerError> {
         let peer = self.peer.map_err(CallerError::NoPeer)?;
         let address = client_address(peer, view, &self.inner().proxies);
         let client = Client::at(address).request_id(self.request_id(view));
@@ -174,13 +180,41 @@ impl RequestContext {
         })
     }
 
-    /// Who sends the request. One statement, the first time; nothing after that.
+    /// Who sends the request, or the answer if that can't be told. One statement, the first time; nothing after that.
     pub(crate) async fn caller(
         &self,
         view: &dyn RequestView,
         activity: Activity,
-    ) -> Result<&Caller, CallerError> {
-        self.caller.get_or_try_init(|| self.find_caller(view, activity)).await
+    ) -> Result<&Caller, Box<WebResponse>> {
+        let found = self.caller.get_or_try_init(|| self.find_caller(view, activity)).await;
+        found.map_err(|error| self.cannot_tell(view, &error))
+    }
+
+    /// That is nobody's denial: the cookie stays.
+    fn cannot_tell(&self, view: &dyn RequestView, error: &CallerError) -> Box<WebResponse> {
+        let answer = match error {
+            CallerError::Iam(error) => self.failed(view, error),
+            CallerError::NoPeer(remedy) => {
+                tracing::error!("the client's address is unknown: {remedy}");
+                self.refusal(view, Case::Internal)
+            }
+        };
+        self.remember_unknown(&answer);
+        Box::new(answer)
+    }
+
+    /// Who goes on as if nobody were signed in, though it could not be told, gets no further than [`close`](Self::close).
+    pub(crate) fn remember_unknown(&self, answer: &WebResponse) {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| answer.copy());
+    }
+
+    pub(crate) fn take_unknown(&self) -> Option<WebResponse> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The request's name, if anything has asked for it.
+    pub(crate) fn known_request_id(&self) -> &str {
+        self.request_id.get().map_or("", String::as_str)
     }
 
     async fn find_caller(&self, view: &dyn RequestView, activity: Activity) -> Result<Caller, CallerError> {
@@ -302,6 +336,16 @@ impl RequestContext {
 
     pub(crate) fn used(&self) -> UsedUp {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A guard lets the request pass.
+    pub(crate) fn note_passed(&self, requirement: &Arc<Requirement>, facts: &Facts) {
+        let passed = (Arc::clone(requirement), facts.clone());
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).push(passed);
+    }
+
+    pub(crate) fn passed(&self) -> Vec<(Arc<Requirement>, Facts)> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn add_cookie(&self, cookie: String) {

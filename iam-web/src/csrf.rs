@@ -76,9 +76,16 @@ pub(crate) fn site(view: &dyn RequestView, allowed_origins: &[String]) -> Site {
     }
 }
 
-/// Methods that change nothing (RFC 9110).
-pub(crate) fn is_safe(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+/// Whether a request changes nothing: by its method (RFC 9110), and because it asks for no other protocol. A browser opens a WebSocket to
+/// anybody for any page, with the cookies: by `GET`, and over HTTP/2 by `CONNECT`.
+pub(crate) fn is_safe(view: &dyn RequestView) -> bool {
+    matches!(view.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE") && !is_upgrade(view)
+}
+
+/// Whether a request asks to go on in another protocol. The header `Upgrade` alone says so: servers differ in what else they want to see,
+/// and many a proxy sends `Connection: upgrade` with everything.
+pub(crate) fn is_upgrade(view: &dyn RequestView) -> bool {
+    view.header("upgrade").iter().any(|value| !value.trim_ascii().is_empty())
 }
 
 #[cfg(test)]
@@ -133,5 +140,25 @@ mod tests {
         }
         let twice = [("origin", "https://app.example.com"), ("origin", "https://evil.example")];
         assert_eq!(from(&twice), Site::Foreign);
+    }
+
+    #[test]
+    fn safe_is_what_changes_nothing_and_stays_http() {
+        let safe = |method: &str, headers: &[(&str, &str)]| {
+            let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+            is_safe(&WebRequest { method: method.to_owned(), headers, ..WebRequest::default() })
+        };
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+            assert!(safe(method, &[]), "{method}");
+            assert!(safe(method, &[("connection", "upgrade"), ("upgrade", "")]), "as a proxy sends it");
+            assert!(safe(method, &[("upgrade-insecure-requests", "1")]));
+            for value in ["websocket", "WebSocket", "h2c", "h2c, websocket", "x"] {
+                assert!(!safe(method, &[("upgrade", value)]), "{method} {value}");
+            }
+            assert!(!safe(method, &[("upgrade", ""), ("upgrade", "websocket")]));
+        }
+        for method in ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "get", "", "QUERY"] {
+            assert!(!safe(method, &[]), "{method}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use iam_core::error::{Invalid, Problem};
 
+use crate::message::RequestView;
+
 /// A field that can't be accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
@@ -35,6 +37,16 @@ pub(crate) enum BodyError {
     Malformed(&'static str),
     /// Readable, with fields that can't be accepted.
     Fields(Vec<FieldError>),
+}
+
+/// Whether a body would have to be unpacked first. Whoever reads it after us may do so, and then reads something else. Of several codings or
+/// lines it can't be told which ones others mind.
+pub(crate) fn is_encoded(view: &dyn RequestView) -> bool {
+    match view.header("content-encoding")[..] {
+        [] => false,
+        [value] => !value.trim_ascii().eq_ignore_ascii_case(b"identity"),
+        _ => true,
+    }
 }
 
 /// Whether a body is of a media type, in UTF-8 if that is said at all. Another parameter could make whoever reads the body after us take it

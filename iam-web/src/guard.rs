@@ -11,8 +11,9 @@ use iam_core::flow::Activity;
 use iam_core::guard::{Decision, Facts, Principal, Requirement, Step};
 use iam_core::id::ParentId;
 
-use crate::context::{Caller, CallerError, RequestContext};
+use crate::context::{Caller, RequestContext};
 use crate::csrf;
+use crate::fields::is_encoded;
 use crate::form::{Form, is_form};
 use crate::interrupted::split_token;
 use crate::message::{RequestView, WebResponse};
@@ -79,11 +80,27 @@ impl Granted {
 
 impl RequestContext {
     /// Checks a guard's policy against this request.
+    ///
+    /// What is looked at here and what the handler reads must be one thing: a body that would have to be unpacked first is not asked for, and
+    /// what comes after a change of protocol is no form.
     pub async fn check(&self, view: &dyn RequestView, policy: &Policy, evidence: &Evidence) -> Progress {
         self.mark_guarded();
+        if evidence.form.is_some() && is_encoded(view) {
+            return refuse(self.encoded_body(view));
+        }
+        match self.checked(view, policy, evidence).await {
+            Progress::NeedForm if csrf::is_upgrade(view) => {
+                refuse(self.refusal(view, Case::UnsupportedMediaType))
+            }
+            Progress::NeedForm if is_encoded(view) => refuse(self.encoded_body(view)),
+            progress => progress,
+        }
+    }
+
+    async fn checked(&self, view: &dyn RequestView, policy: &Policy, evidence: &Evidence) -> Progress {
         let caller = match self.caller(view, policy.activity).await {
             Ok(caller) => caller,
-            Err(error) => return refuse(self.cannot_tell(view, &error)),
+            Err(answer) => return Progress::Refuse(answer),
         };
         let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
         facts.note_use(&self.used().grants, true);
@@ -167,6 +184,7 @@ impl RequestContext {
             match self.use_up(view, caller, principal, &grants, resumed).await {
                 Ok(true) => {
                     facts.note_use(&grants, true);
+                    self.note_passed(requirement, &facts);
                     let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
                     return Progress::Allow(Box::new(Granted { principal, requirement, facts }));
                 }
@@ -180,10 +198,7 @@ impl RequestContext {
     /// Who is signed in, for a handler that asks itself. An unsafe request must come from our own site here, too.
     pub async fn principal(&self, view: &dyn RequestView) -> Result<Option<Principal>, Box<WebResponse>> {
         self.mark_guarded();
-        let caller = self
-            .caller(view, Activity::Active)
-            .await
-            .map_err(|error| Box::new(self.cannot_tell(view, &error)))?;
+        let caller = self.caller(view, Activity::Active).await?;
         let Some(principal) = caller.principal() else { return Ok(None) };
         match self.same_site(view, caller, &Evidence { form: Some(Bytes::new()), ..Evidence::default() }) {
             SameSite::Yes => Ok(Some(principal.clone())),
@@ -199,20 +214,14 @@ impl RequestContext {
         if let Some(principal) = self.principal(view).await? {
             return Ok(principal);
         }
-        let caller = self.caller(view, Activity::Active).await;
-        Err(Box::new(match caller {
-            Ok(caller) => self.not_signed_in(view, caller).await,
-            Err(error) => self.cannot_tell(view, &error),
-        }))
+        let caller = self.caller(view, Activity::Active).await?;
+        Err(Box::new(self.not_signed_in(view, caller).await))
     }
 
     /// A CSRF token for the host's own forms: field `csrf_token`, or header `X-CSRF-Token`.
     pub async fn form_token(&self, view: &dyn RequestView) -> Result<String, Box<WebResponse>> {
         self.mark_guarded();
-        let caller = self
-            .caller(view, Activity::Active)
-            .await
-            .map_err(|error| Box::new(self.cannot_tell(view, &error)))?;
+        let caller = self.caller(view, Activity::Active).await?;
         self.csrf_token(view, caller).map_err(|error| Box::new(self.failed(view, &error)))
     }
 
@@ -231,7 +240,7 @@ impl RequestContext {
     }
 
     fn same_site(&self, view: &dyn RequestView, caller: &Caller, evidence: &Evidence) -> SameSite {
-        if csrf::is_safe(view.method()) || self.csrf_passed().load(Ordering::Relaxed) {
+        if csrf::is_safe(view) || self.csrf_passed().load(Ordering::Relaxed) {
             return SameSite::Yes;
         }
         let passed = match (self.csrf_by_headers(view, caller), &evidence.form) {
@@ -251,19 +260,23 @@ impl RequestContext {
     /// Who is on the way goes on from where they are; everybody else signs in.
     pub(crate) async fn not_signed_in(&self, view: &dyn RequestView, caller: &Caller) -> WebResponse {
         if let Some(principal) = caller.whose_factor_is_due() {
-            return self.factor_due(view, principal).await;
+            let answer = self.factor_due(view, principal).await;
+            if answer.status >= 500 {
+                self.remember_unknown(&answer);
+            }
+            return answer;
         }
         if !caller.is_pending() {
             return self.unauthenticated(view);
         }
-        if csrf::is_safe(view.method()) && crate::accept::wants_page(view) {
+        if csrf::is_safe(view) && crate::accept::wants_page(view) {
             return self.own(view, WebResponse::redirect(303, &self.verify_url(Some(view.target()))));
         }
         self.refusal(view, Case::SecondFactorRequired)
     }
 
     pub(crate) fn unauthenticated(&self, view: &dyn RequestView) -> WebResponse {
-        let safe = csrf::is_safe(view.method());
+        let safe = csrf::is_safe(view);
         if safe && crate::accept::wants_page(view) {
             return self.own(view, WebResponse::redirect(303, &self.login_url(Some(view.target()))));
         }
@@ -288,17 +301,6 @@ impl RequestContext {
             None => login,
         }
     }
-
-    /// The caller can't be known: that is nobody's denial. The cookie stays.
-    pub(crate) fn cannot_tell(&self, view: &dyn RequestView, error: &CallerError) -> WebResponse {
-        match error {
-            CallerError::Iam(error) => self.failed(view, error),
-            CallerError::NoPeer(remedy) => {
-                tracing::error!("the client's address is unknown: {remedy}");
-                self.refusal(view, Case::Internal)
-            }
-        }
-    }
 }
 
 enum SameSite {
@@ -321,5 +323,7 @@ pub(crate) fn is_small_form(view: &dyn RequestView) -> bool {
         [value] => std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
         _ => None,
     };
-    is_form(&view.header("content-type")) && length.is_some_and(|length| length <= MAX_FORM_BYTES)
+    !csrf::is_upgrade(view)
+        && is_form(&view.header("content-type"))
+        && length.is_some_and(|length| length <= MAX_FORM_BYTES)
 }

@@ -3,8 +3,8 @@
 //!
 //! An adapter does four things, and nothing that a second adapter would repeat:
 //!
-//! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and puts
-//!    [`closing_headers`](RequestContext::closing_headers) into the answer, whoever made it.
+//! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and lets that [`close`](RequestContext::close) the answer,
+//!    whoever made it.
 //! 2. For each guard, which is a [`Rule`], it calls [`RequestContext::check`] and fetches what that asks for, until it is allowed
 //!    or refused. Its router keeps an [`Inventory`].
 //! 3. It mounts [`WebIam::auth_endpoints`], each exactly and for every method, reads the body with [`read_body`], and answers
@@ -37,9 +37,10 @@ mod rule;
 pub mod settings;
 mod step_up;
 mod theme;
+mod watch;
 mod web;
 
-pub use adapter::{BODY_TIMEOUT, Task, extractor_refused, guard_missing, layer_missing, read_body};
+pub use adapter::{BODY_TIMEOUT, Closing, Task, extractor_refused, guard_missing, layer_missing, read_body};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
 pub use endpoints::{Endpoint, loggable_path, path_matches};
@@ -49,4 +50,5 @@ pub use message::{Body, RequestView, WebRequest, WebResponse};
 pub use respond::BodyProblem;
 pub use rule::{Policy, Rule};
 pub use theme::{InvalidTheme, Theme, ThemeBuilder};
+pub use watch::SessionWatch;
 pub use web::{WebIam, WebIamBuilder};

@@ -97,6 +97,15 @@ impl fmt::Debug for Body {
 }
 
 impl WebResponse {
+    /// A second one like it; of a stream there is only one, so it has none.
+    pub(crate) fn copy(&self) -> Self {
+        let body = match &self.body {
+            Body::Full(bytes) => bytes.clone(),
+            Body::Stream(_) => Bytes::new(),
+        };
+        Self { status: self.status, headers: self.headers.clone(), body: Body::Full(body) }
+    }
+
     /// An answer without a body.
     pub fn new(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Body::Full(Bytes::new()) }

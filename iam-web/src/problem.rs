@@ -51,6 +51,8 @@ pub(crate) enum Case {
     Timeout,
     BodyTooLarge,
     UnsupportedMediaType,
+    /// The body would have to be unpacked first.
+    UnsupportedEncoding,
     Invalid,
     Throttled,
     Internal,
@@ -116,7 +118,7 @@ impl Case {
             Self::Timeout => 408,
             Self::Conflict | Self::SentBefore => 409,
             Self::BodyTooLarge => 413,
-            Self::UnsupportedMediaType => 415,
+            Self::UnsupportedMediaType | Self::UnsupportedEncoding => 415,
             Self::Invalid | Self::NoMethod => 422,
             Self::Throttled | Self::SecondFactorLocked => 429,
             Self::Internal => 500,
@@ -149,6 +151,7 @@ impl Case {
             Self::Timeout => "timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Invalid => "invalid",
             Self::Throttled => "throttled",
             Self::Internal => "internal",
@@ -199,6 +202,7 @@ impl Case {
             Self::Timeout => "The request took too long",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "Unsupported media type",
+            Self::UnsupportedEncoding => "Unsupported content coding",
             Self::Invalid => "A field is not right",
             Self::Throttled => "Too many tries",
             Self::Internal => "Internal error",
@@ -252,6 +256,7 @@ impl Case {
             Self::UnsupportedMediaType => {
                 "Send the media type that this address takes, such as application/json."
             }
+            Self::UnsupportedEncoding => "Send the body as it is, without Content-Encoding.",
             Self::Invalid => "The list of errors names each field.",
             Self::Throttled => "Wait as long as Retry-After says. Nothing was checked.",
             Self::Internal => "The fault is ours and was logged.",

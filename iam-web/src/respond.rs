@@ -63,6 +63,19 @@ impl RequestContext {
         }
     }
 
+    /// The answer to a body that would have to be unpacked first (RFC 9110, 15.5.16).
+    pub(crate) fn encoded_body(&self, view: &dyn RequestView) -> WebResponse {
+        let case = Case::UnsupportedEncoding;
+        let response = if wants_page(view) {
+            self.refusal(view, case)
+        } else {
+            let detail = "must be absent, or identity".to_owned();
+            let field = "content-encoding".to_owned();
+            self.problem(view, case, &[FieldError { field, code: "unsupported", detail }])
+        };
+        response.header("accept-encoding", "identity")
+    }
+
     /// `missing`: what would have let the request pass, in words.
     pub(crate) fn forbidden(
         &self,
@@ -129,7 +142,7 @@ impl RequestContext {
         let link = match case {
             Case::Unauthenticated | Case::UnauthenticatedUnsafe | Case::InvalidCredentials => {
                 Some(context! {
-                    href => self.login_url(is_safe(view.method()).then(|| view.target())),
+                    href => self.login_url(is_safe(view).then(|| view.target())),
                     label => pages.text(&format!("message.{key}.link")),
                 })
             }

@@ -42,7 +42,7 @@ impl Demand<'_> {
     }
 
     fn is_safe(&self) -> bool {
-        is_safe(self.view.method())
+        is_safe(self.view)
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn resumes(
     requirement: &Requirement,
     body: Option<&Bytes>,
 ) -> Result<Option<InterruptedId>, Progress> {
-    let may_resume = !is_safe(view.method())
+    let may_resume = !is_safe(view)
         && caller.carrier == Carrier::Cookie
         && is_small_form(view)
         && requirement.step_ups().next().is_some();
@@ -190,7 +190,7 @@ impl RequestContext {
             Ok(_) => return self.enrolment_required(view, &self.iam().factor_policy().sign_in),
             Err(error) => return self.failed(view, &error),
         };
-        let page = self.verify_url(Some(view.target()).filter(|_| is_safe(view.method())));
+        let page = self.verify_url(Some(view.target()).filter(|_| is_safe(view)));
         if !wants_page(view) {
             let api = &self.inner().api_path;
             let more = Map::from_iter([
@@ -201,7 +201,7 @@ impl RequestContext {
             ]);
             return self.problem_with(view, Case::SecondFactorRequired, &[], more);
         }
-        if is_safe(view.method()) {
+        if is_safe(view) {
             return self.own(view, WebResponse::redirect(303, &page));
         }
         self.refusal(view, Case::SecondFactorRequired)
@@ -209,7 +209,7 @@ impl RequestContext {
 
     /// The answer to somebody who has no factor that will do, and must set one up first.
     pub(crate) fn enrolment_required(&self, view: &dyn RequestView, kinds: &[FactorKind]) -> WebResponse {
-        let next = Some(view.target()).filter(|_| is_safe(view.method()));
+        let next = Some(view.target()).filter(|_| is_safe(view));
         let location = self.enrol_url(kinds, next);
         if !wants_page(view) {
             let api = &self.inner().api_path;
@@ -220,7 +220,7 @@ impl RequestContext {
             ]);
             return self.problem_with(view, Case::EnrolmentRequired, &[], more);
         }
-        if is_safe(view.method()) {
+        if is_safe(view) {
             return self.own(view, WebResponse::redirect(303, &location));
         }
         self.refusal_with_link(view, Case::EnrolmentRequired, location)

@@ -171,6 +171,42 @@ impl Browser {
         (head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
     }
 
+    /// Asks for a connection, by a `GET` with these headers and no others; gives the status and what is there of the answer. No proper
+    /// client lets one see that much of it.
+    pub async fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let mut request = format!("GET {path} HTTP/1.1\r\nhost: localhost:{}\r\n", self.address.port());
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        if !self.cookies.is_empty() {
+            let cookies: Vec<_> =
+                self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request.extend(["cookie: ", &cookies.join("; "), "\r\n"]);
+        }
+        request.push_str("\r\n");
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        // Whole in a piece or two; the connection may stay open.
+        loop {
+            let read = stream.read(&mut piece).await.unwrap();
+            answer.extend_from_slice(&piece[..read]);
+            let text = String::from_utf8_lossy(&answer);
+            let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                assert!(read > 0, "no answer: {text}");
+                continue;
+            };
+            let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if read == 0 || status == 101 || length.is_some_and(|length| body.len() >= length) {
+                return (status, body.to_owned());
+            }
+        }
+    }
+
     fn keep_cookies(&mut self, answer: &Answer) {
         for line in answer.set_cookies() {
             let (name, rest) = line.split_once('=').unwrap();

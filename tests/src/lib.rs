@@ -27,6 +27,8 @@ pub mod pressure;
 mod program;
 pub mod scenarios;
 pub mod storm;
+#[path = "../cases/twofold.rs"]
+mod twofold;
 mod world;
 
 pub use client::{Answer, Browser};

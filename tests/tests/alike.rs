@@ -10,6 +10,8 @@ type Request = (&'static str, &'static str, &'static [(&'static str, &'static st
 
 const PAGE: (&str, &str) = ("accept", "text/html");
 const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+const BR: (&str, &str) = ("content-encoding", "br");
+const UPGRADE: (&str, &str) = ("upgrade", "websocket");
 const CROSS: (&str, &str) = ("sec-fetch-site", "cross-site");
 
 const REQUESTS: &[Request] = &[
@@ -140,6 +142,22 @@ const REQUESTS: &[Request] = &[
     ("POST", "/transfers", &[SAME, ("content-type", FORM)], "amount=1"),
     ("POST", "/transfers", &[SAME, ("content-type", "text/plain")], "amount=1&payee=b"),
     ("POST", "/transfers", &[SAME, ("content-type", JSON)], "{\"amount\":1,\"amount\":2,\"payee\":\"b\"}"),
+    // What has to be unpacked first is read nowhere.
+    ("POST", "/auth/login", &[PAGE, SAME, BR, ("content-type", FORM)], "username=amy&password=x"),
+    ("POST", "/auth/logout", &[SAME, BR, ("content-type", FORM)], ""),
+    ("POST", "/api/v1/auth/login", &[SAME, BR, ("content-type", JSON)], "{}"),
+    ("DELETE", "/api/v1/account/sessions", &[SAME, BR], ""),
+    ("POST", "/transfers", &[SAME, BR, ("content-type", FORM)], "amount=1&payee=b"),
+    ("POST", "/payroll", &[PAGE, SAME, BR, ("content-type", FORM)], "amount=1&payee=b"),
+    ("POST", "/reports", &[PAGE, BR, ("content-type", FORM)], "title=x"),
+    // Signing out, by a page of somebody else's and by JSON.
+    ("POST", "/auth/logout", &[("content-type", FORM)], ""),
+    ("POST", "/api/v1/auth/logout", &[SAME], ""),
+    ("POST", "/api/v1/auth/logout", &[CROSS], ""),
+    // Another protocol, for a page of somebody else's.
+    ("GET", "/reports", &[CROSS, UPGRADE, ("connection", "upgrade")], ""),
+    ("GET", "/reports", &[PAGE, UPGRADE, ("connection", "upgrade")], ""),
+    ("GET", "/payroll", &[PAGE, CROSS, UPGRADE, ("connection", "upgrade")], ""),
     ("GET", "/auth/mfa/enrol?methods=totp&next=/payroll", &[PAGE], ""),
     ("GET", "/auth/mfa/verify?purpose=payroll&next=/payroll", &[PAGE], ""),
     ("GET", "/auth/mfa/verify?purpose=No+Purpose", &[PAGE], ""),

@@ -1,6 +1,7 @@
 //! Who a request comes from: one indexed read, and a write at most once a minute.
 
 use crate::audit::{Event, Subject};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::flow::own_account::of;
 use crate::guard::{Principal, Requirement};
@@ -9,7 +10,7 @@ use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
 use crate::session::{EndReason, Pending, Standing};
 use crate::step_up::{MOST_WITHIN, Purpose};
-use crate::token::SessionToken;
+use crate::token::{SessionToken, TokenHash};
 
 /// Whether a request shows that a person is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,14 +55,7 @@ impl Iam {
         match record.standing(policy, factors, pending, now) {
             Standing::Active { principal, touch, factor_due } => {
                 if touch && activity == Activity::Active {
-                    let unless_after = last_seen_at;
-                    // A use that is not noted only shortens the session: reported, not refused.
-                    if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            "a session's use was not noted"
-                        );
-                    }
+                    self.note_use(session, last_seen_at, now).await;
                 }
                 Ok(if factor_due {
                     Authentication::FactorDue(principal)
@@ -83,6 +77,32 @@ impl Iam {
         }
     }
 
+    /// The same for what outlives its request, such as a stream: who is signed in by this token now. One read. Nothing is written down but
+    /// the use, if it is one: an end is no use after the end. A session that is over, or that goes on under another token, is nobody's here,
+    /// and so is one of which a second factor is due.
+    pub async fn still_signed_in(
+        &self,
+        token: &TokenHash,
+        activity: Activity,
+    ) -> Result<Option<Principal>, Error> {
+        let now = self.now();
+        let Some(record) = self.inner.store.session(token, now.minus(MOST_WITHIN)).await? else {
+            return Ok(None);
+        };
+        let (session, last_seen_at) = (record.id, record.last_seen_at);
+        let policy = &self.inner.session_policy;
+        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
+        match record.standing(policy, factors, pending, now) {
+            Standing::Active { principal, touch, factor_due: false } => {
+                if touch && activity == Activity::Active {
+                    self.note_use(session, last_seen_at, now).await;
+                }
+                Ok(Some(principal))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Notes that somebody was refused what they asked for.
     pub async fn note_denial(&self, principal: &Principal, requirement: &Requirement, client: &Client) {
         self.record_refusal(&Event::AccessDenied(requirement.to_string()), of(principal), client).await;
@@ -100,6 +120,13 @@ impl Iam {
             ..Subject::own(principal.account())
         });
         self.record_refusal(&Event::CsrfRefused(path.to_owned()), subject, client).await;
+    }
+
+    /// A use that is not noted only shortens the session: reported, not refused.
+    async fn note_use(&self, session: SessionId, unless_after: Timestamp, now: Timestamp) {
+        if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
+        }
     }
 
     /// It is over already, whether or not that is written down: a failure is reported, nothing more.

@@ -16,6 +16,7 @@ use iam_core::token::{OneTimeToken, SessionToken};
 use zeroize::Zeroizing;
 
 use crate::context::RequestContext;
+use crate::fields::is_encoded;
 use crate::message::{WebRequest, WebResponse};
 use crate::problem::Case;
 use crate::web::WebIam;
@@ -221,9 +222,12 @@ impl RequestContext {
             }
             return self.refusal(request, Case::MethodNotAllowed).header("allow", allow);
         }
+        if method != "GET" && is_encoded(request) {
+            return self.encoded_body(request);
+        }
         let caller = match self.caller(request, Activity::Active).await {
             Ok(caller) => caller,
-            Err(error) => return self.cannot_tell(request, &error),
+            Err(answer) => return *answer,
         };
         match (endpoint, method) {
             (Endpoint::LoginPage, "GET") => self.show_login(request, caller),

@@ -143,7 +143,10 @@ impl RequestContext {
             Ok(form) => form,
             Err(error) => return self.bad_body(request, error),
         };
-        if caller.has_session() && !self.form_is_ours(request, caller, &form).await {
+        // Without a session a page of ours will do: the token on it may have gone with the session.
+        let from_here =
+            !caller.has_session() && (brings_no_cookie(request, caller) || self.site(request) == Site::Same);
+        if !from_here && !self.form_is_ours(request, caller, &form).await {
             return self.refusal(request, Case::Csrf);
         }
         match self.sign_out(request, caller).await {
@@ -233,7 +236,7 @@ impl RequestContext {
     }
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        if caller.has_session() && self.csrf_by_headers(request, caller) != Some(true) {
+        if !brings_no_cookie(request, caller) && self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
@@ -409,11 +412,17 @@ impl RequestContext {
         }
         let cookies = &self.inner().cookies;
         // Who came with a bearer token signs that out, and not the browser.
-        if caller.carrier == Carrier::Cookie && !request.header_values("cookie").is_empty() {
+        if !brings_no_cookie(request, caller) {
             self.add_cookie(cookies.clear(CookieKind::Session));
         }
         Ok(())
     }
+}
+
+/// Whether a request has no cookie to lose: nobody forges it then. With a header `Authorization`, which no browser sends by itself, none
+/// counts.
+fn brings_no_cookie(request: &WebRequest, caller: &Caller) -> bool {
+    caller.carrier == Carrier::Bearer || request.header_values("cookie").is_empty()
 }
 
 /// The login page's contents.

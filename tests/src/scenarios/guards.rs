@@ -160,6 +160,111 @@ pub async fn forms_of_ours_need_their_token(adapter: Adapter, backend: Backend) 
     assert_eq!(gus.get("/api/v1/me").await.status, 200);
 }
 
+/// Without a session, too: a page of somebody else's takes no cookie away.
+pub async fn signing_out_asks_where_it_comes_from(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let live = world.signed_in("amy").await;
+    let mut over = world.signed_in("bob").await;
+    let token = over.open("/").await.csrf_token();
+    assert_eq!(over.clone().submit("/auth/logout", &[("csrf_token", &token)]).await.status, 303);
+    let mut unknown = world.browser();
+    unknown.cookies.insert("iam_session".to_owned(), "A".repeat(43));
+    let mut broken = world.browser();
+    broken.cookies.insert("iam_session".to_owned(), "x".to_owned());
+    let mut others = world.browser();
+    others.cookies.insert("theme".to_owned(), "dark".to_owned());
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for (name, browser) in
+        [("live", live), ("over", over.clone()), ("unknown", unknown), ("broken", broken), ("others", others)]
+    {
+        for headers in [
+            &[("origin", "https://evil.example")][..],
+            &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[],
+        ] {
+            for (path, body) in
+                [("/auth/logout", ""), ("/auth/logout", "csrf_token=x"), ("/api/v1/auth/logout", "")]
+            {
+                let mut browser = browser.clone();
+                let mut headers = headers.to_vec();
+                headers.push(form);
+                let answer = browser.send("POST", path, &headers, body.into()).await;
+                let what = format!("{name}: {path} {headers:?} {body:?}");
+                assert_eq!((answer.status, answer.set_cookies()), (403, Vec::new()), "{what}");
+            }
+        }
+        // From a page of ours it is carried out, whatever the cookie was worth.
+        let (mut by_form, mut by_json) = (browser.clone(), browser);
+        let out = by_json.post_json("/api/v1/auth/logout", &serde_json::json!({})).await;
+        assert_eq!(out.status, 204, "{name}");
+        assert!(by_json.session_cookie().is_none(), "{name}");
+        assert_eq!(by_form.submit("/auth/logout", &[]).await.status, 303, "{name}: its session is over");
+        assert!(by_form.session_cookie().is_none(), "{name}");
+    }
+    // A browser that says nothing of itself has the token of the page that it shows, though the session went meanwhile.
+    assert_eq!(over.submit_with("/auth/logout", &[("csrf_token", &token)], &[]).await.status, 303);
+    // There is nothing to forge where no cookie comes, and nothing to take away.
+    for headers in [&[form][..], &[form, ("origin", "https://evil.example")]] {
+        let out = world.browser().send("POST", "/auth/logout", headers, Vec::new()).await;
+        assert_eq!((out.status, out.set_cookies()), (303, Vec::new()));
+        let out = world.browser().send("POST", "/api/v1/auth/logout", headers, Vec::new()).await;
+        assert_eq!((out.status, out.set_cookies()), (204, Vec::new()));
+    }
+}
+
+/// A browser opens a connection to anybody for any page, cookies included, and asks nobody whether the page may.
+pub async fn an_upgrade_is_unsafe_whatever_its_method(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let amy = world.signed_in("amy").await;
+    let upgrade =
+        [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")];
+    // A guard, and an extractor where there is none.
+    for path in ["/reports", "/"] {
+        let mut foreign = 0;
+        for headers in [
+            &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")][..],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[("sec-fetch-site", "same-site")],
+            &[],
+        ] {
+            let headers = [&upgrade[..], headers].concat();
+            let answer = amy.handshake(path, &headers).await;
+            assert_eq!(answer.0, 403, "{path} {headers:?}: {}", answer.1);
+            assert!(answer.1.contains("\"csrf\""), "{}", answer.1);
+            foreign += 1;
+        }
+        assert_eq!(foreign, 5);
+        for headers in [&upgrade[1..], &[("upgrade", "h2c")]] {
+            assert_eq!(amy.handshake(path, headers).await.0, 403, "{path} {headers:?}");
+        }
+        // Only an upgrade is one.
+        let proxied = [("connection", "upgrade"), ("upgrade-insecure-requests", "1")];
+        assert_eq!(amy.handshake(path, &proxied).await.0, 200, "as many a proxy sends it");
+    }
+    assert_eq!(world.logged("malicious_csrf").await, 14);
+    // Nobody who is signed in is forged; and a page can't be shown in place of a connection.
+    let nobody = world.browser();
+    let headers = [&upgrade[..], &[("origin", "https://evil.example"), ("accept", "text/html")]].concat();
+    assert_eq!(nobody.handshake("/reports", &headers).await.0, 401);
+    // No browser sends a bearer token by itself.
+    let body = serde_json::json!({"username": "amy", "password": crate::PASSWORD, "token": true});
+    let token = world.browser().post_json("/api/v1/auth/login", &body).await.json()["session_token"].clone();
+    let bearer = format!("Bearer {}", token.as_str().unwrap());
+    for origin in [&[][..], &[("origin", "https://evil.example")]] {
+        let headers = [&upgrade[..], &[("authorization", bearer.as_str())], origin].concat();
+        assert_eq!(nobody.handshake("/reports", &headers).await.0, 200, "{origin:?}");
+    }
+    let origin = amy.origin();
+    for headers in [[("origin", origin.as_str())], [("sec-fetch-site", "same-origin")]] {
+        let headers = [&upgrade[..], &headers].concat();
+        assert_eq!(amy.handshake("/reports", &headers).await.0, 200, "{headers:?}");
+    }
+}
+
 /// RB-02.
 pub async fn path_tricks_open_nothing(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

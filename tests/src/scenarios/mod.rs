@@ -122,6 +122,8 @@ macro_rules! every_scenario {
             refusals_say_what_was_asked_for
             forged_requests_are_refused
             forms_of_ours_need_their_token
+            signing_out_asks_where_it_comes_from
+            an_upgrade_is_unsafe_whatever_its_method
             path_tricks_open_nothing
             // limits
             guessing_an_account_is_slowed_down
@@ -139,6 +141,8 @@ macro_rules! every_scenario {
             // requests
             json_is_strict_and_names_the_field
             bodies_are_bounded
+            what_is_approved_is_what_is_paid
+            encoded_bodies_are_refused_by_name
             broken_credentials_are_nobody
             methods_are_answered_exactly
             family_pages_have_their_headers_and_host_pages_their_own

@@ -1,4 +1,9 @@
-use crate::{Adapter, Backend, PASSWORD, World};
+use serde_json::json;
+
+use super::factors::{VERIFY, half_way, verify, with_app};
+use super::step_up::needs_step_up;
+use crate::twofold::{ENCODED, PLAIN, TWOFOLD};
+use crate::{Adapter, Answer, Backend, Browser, PASSWORD, World};
 
 /// IN-04, CSRF-04.
 pub async fn json_is_strict_and_names_the_field(adapter: Adapter, backend: Backend) {
@@ -57,6 +62,94 @@ pub async fn bodies_are_bounded(adapter: Adapter, backend: Backend) {
     let headers = [("content-type", "application/json")];
     assert_eq!(client.send("POST", "/api/v1/auth/login", &headers, one_more).await.status, 422);
     assert_eq!(world.logged("authn_login_fail").await, 0, "nothing was hashed");
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
+/// Sends a body from a page of ours, with these lines of `Content-Encoding`.
+async fn send_encoded(
+    browser: &mut Browser,
+    path: &str,
+    content_type: &str,
+    encoding: &[&str],
+    body: &[u8],
+) -> Answer {
+    let origin = browser.origin();
+    let mut headers = vec![("origin", origin.as_str()), ("content-type", content_type)];
+    headers.extend(encoding.iter().map(|value| ("content-encoding", *value)));
+    browser.send("POST", path, &headers, body.to_vec()).await
+}
+
+/// A body that is packed may hold something else than what it seems to: the guard would look at the one, the handler at the other.
+pub async fn what_is_approved_is_what_is_paid(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let app = with_app(&world, "amy").await;
+    let mut amy = half_way(&world, "amy").await;
+    assert_eq!(verify(&mut amy, &app.code(&world, 0)).await.status, 200);
+    world.later(60);
+    let pay = [("amount", "100"), ("payee", "bob")];
+    let origin = amy.origin();
+    let stopped = amy.submit_with("/transfers", &pay, &[("origin", &origin)]).await;
+    assert!(needs_step_up(&stopped), "{}", stopped.body);
+    let approval = stopped.json()["approval"].clone();
+    let words = json!({"purpose": "transfer", "approval": approval});
+    assert_eq!(amy.post_json("/api/v1/auth/step-up", &words).await.status, 200);
+    let code = app.code(&world, 0);
+    let words = json!({"code": code, "purpose": "transfer", "approval": approval});
+    assert_eq!(amy.post_json(VERIFY, &words).await.status, 200);
+    for encoding in ENCODED {
+        let answer = send_encoded(&mut amy, "/transfers", FORM, encoding, TWOFOLD).await;
+        assert_eq!(answer.status, 415, "{encoding:?}: {}", answer.body);
+    }
+    assert!(!amy.open("/transfers").await.body.contains("eve"), "nothing of it was paid");
+    // The approval is still there, for what was approved.
+    let paid = amy.submit_with("/transfers", &pay, &[("origin", &origin)]).await;
+    assert_eq!(paid.status, 200, "{}", paid.body);
+}
+
+/// Wherever the family reads a body itself.
+pub async fn encoded_bodies_are_refused_by_name(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let token = amy.open("/").await.csrf_token();
+    let form = format!("title=x&amount=1&payee=bob&username=amy&password=x&code=1&csrf_token={token}");
+    let login = json!({"username": "amy", "password": "x"}).to_string();
+    for (path, content_type, body) in [
+        // Ours, as forms and as JSON.
+        ("/auth/login", FORM, form.as_str()),
+        ("/auth/logout", FORM, &form),
+        ("/auth/account/password", FORM, &form),
+        ("/auth/mfa/verify", FORM, &form),
+        ("/auth/setup/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", FORM, &form),
+        ("/api/v1/auth/login", JSON, &login),
+        ("/api/v1/auth/mfa/verify", JSON, r#"{"code":"123456"}"#),
+        ("/api/v1/account/factors", JSON, r#"{"kind":"totp","name":"x"}"#),
+        // A host's: what is approved.
+        ("/transfers", FORM, &form),
+        ("/transfers", JSON, r#"{"amount":1,"payee":"bob"}"#),
+    ] {
+        for encoding in ENCODED {
+            let answer = send_encoded(&mut amy, path, content_type, encoding, body.as_bytes()).await;
+            let what = format!("{path} {content_type} {encoding:?}: {}", answer.body);
+            assert_eq!((answer.status, answer.set_cookies()), (415, Vec::new()), "{what}");
+            assert_eq!(answer.json()["code"], "unsupported_encoding", "{what}");
+            assert_eq!(answer.json()["errors"][0]["field"], "content-encoding", "{what}");
+            assert_eq!(answer.header("accept-encoding"), Some("identity"), "{what}");
+        }
+    }
+    // The token in a form that says of itself nothing else: it can't be looked for in what is packed.
+    let form = format!("title=x&csrf_token={token}");
+    let headers = [("content-type", FORM), ("accept", "text/html"), ("content-encoding", "br")];
+    let page = amy.send("POST", "/reports", &headers, form.clone().into_bytes()).await;
+    assert_eq!(page.status, 415);
+    assert!(page.body.contains("compressed"), "{}", page.body);
+    for encoding in PLAIN {
+        let mut headers = headers[..2].to_vec();
+        headers.extend(encoding.iter().map(|value| ("content-encoding", *value)));
+        let answer = amy.send("POST", "/reports", &headers, form.clone().into_bytes()).await;
+        assert_eq!(answer.status, 201, "{encoding:?}");
+    }
 }
 
 /// SES-09: never an error of ours, never a way in.

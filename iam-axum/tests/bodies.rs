@@ -1,0 +1,104 @@
+//! What a guard reads of a body, and what a handler reads: the same, on whichever side of the guard a host unpacks bodies.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong fails the test")]
+
+#[path = "../../tests/cases/twofold.rs"]
+mod twofold;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use axum::routing::post;
+use axum::{Extension, Router};
+use iam_axum::mfa::FactorKind;
+use iam_axum::{IamLayer, requires_login, requires_step_up};
+use iam_testkit::{PEER, SignedInPerson, TestIam};
+use tower::ServiceExt;
+use tower_http::decompression::RequestDecompressionLayer;
+use twofold::{ENCODED, PLAIN, TWOFOLD};
+
+async fn handler(body: String) -> String {
+    body
+}
+
+fn app(test: &TestIam) -> Router {
+    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]);
+    let unpacks = RequestDecompressionLayer::new;
+    Router::new()
+        // The guard is outside of what unpacks ...
+        .route(
+            "/inside",
+            post(handler).layer(unpacks()).route_layer(step_up().approving(["amount", "payee"])),
+        )
+        .route("/inside/once", post(handler).layer(unpacks()).route_layer(step_up().once()))
+        .route("/inside/login", post(handler).layer(unpacks()).route_layer(requires_login()))
+        // ... or inside of it.
+        .route(
+            "/outside",
+            post(handler).route_layer(step_up().approving(["amount", "payee"])).layer(unpacks()),
+        )
+        .layer(IamLayer::new(test.web()))
+        .layer(Extension(ConnectInfo(PEER)))
+}
+
+async fn send(
+    app: &Router,
+    person: &SignedInPerson,
+    path: &str,
+    encoding: &[&str],
+    body: &'static [u8],
+) -> (StatusCode, String) {
+    let mut request = Request::post(path)
+        .header("cookie", person.cookie())
+        .header("origin", person.origin())
+        .header("content-length", body.len())
+        .header("content-type", "application/x-www-form-urlencoded");
+    for line in encoding {
+        request = request.header("content-encoding", *line);
+    }
+    let answer = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), 1 << 16).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn what_a_guard_looks_at_is_what_the_handler_reads() {
+    let test = TestIam::new().await;
+    let app = app(&test);
+    let alice = test.signed_in("alice").await;
+    // A guard that goes on with a stopped form looks for its token before it uses the proof up.
+    alice.proves_by("transfer", FactorKind::Password).await;
+    for path in ["/inside", "/inside/once"] {
+        for encoding in ENCODED {
+            let (status, body) = send(&app, &alice, path, encoding, TWOFOLD).await;
+            assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path} {encoding:?}: {body}");
+            assert!(body.contains("\"content-encoding\""), "{body}");
+        }
+    }
+    for encoding in PLAIN {
+        let (status, body) = send(&app, &alice, "/inside", encoding, b"amount=100&payee=bob").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "asked to prove it: {body}");
+        assert!(body.contains("bob"), "{body}");
+    }
+    let plain: &[&str] = &["identity"];
+    let (status, body) = send(&app, &alice, "/inside/once", plain, b"amount=100&payee=bob").await;
+    assert_eq!(
+        (status, body.as_str()),
+        (StatusCode::OK, "amount=100&payee=bob"),
+        "the proof was still there"
+    );
+    // Unpacked before the guard looks: what it shows is what the handler gets.
+    let (status, body) = send(&app, &alice, "/outside", &["br"], TWOFOLD).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{body}");
+    assert!(body.contains("9999") && body.contains("eve") && !body.contains("bob"), "{body}");
+}
+
+/// A body that no guard looks at is the host's to read.
+#[tokio::test]
+async fn what_no_guard_looks_at_may_be_packed() {
+    let test = TestIam::new().await;
+    let alice = test.signed_in("alice").await;
+    let answer = send(&app(&test), &alice, "/inside/login", &["br"], TWOFOLD).await;
+    assert_eq!(answer, (StatusCode::OK, "amount=9999&payee=eve".to_owned()));
+}
