@@ -280,8 +280,8 @@ impl SignedInPerson {
         self.bearer.get_or_init(sign_in).await.clone()
     }
 
-    /// The value of the `Origin` header, that a browser sends with an unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`) from
-    /// the service's own pages. Guards refuse one with a cookie and without this; one with a bearer token needs none.
+    /// The value of the `Origin` header, that a browser sends with an unsafe request (not `GET`, `HEAD`, `OPTIONS`, `TRACE`; or a
+    /// handshake of a WebSocket) from the service's own pages. Guards refuse one with a cookie and without this; one with a bearer token needs none.
     pub fn origin(&self) -> String {
         self.person.test.origin()
     }
