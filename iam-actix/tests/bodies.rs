@@ -1,7 +1,5 @@
 //! What a guard reads of a body, and what a handler reads: the same, though actix-web unpacks bodies by itself.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-
 #[path = "../../tests/cases/twofold.rs"]
 mod twofold;
 

@@ -1,11 +1,6 @@
 //! WebSockets and streams: who may open one, and when it ends.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "what goes wrong fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 
 #[path = "../../tests/cases/handshakes.rs"]
 mod cases;

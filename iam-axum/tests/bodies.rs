@@ -1,6 +1,6 @@
 //! What a guard reads of a body, and what a handler reads: the same, on whichever side of the guard a host unpacks bodies.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong fails the test")]
+#![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
 
 #[path = "../../tests/cases/twofold.rs"]
 mod twofold;

@@ -62,7 +62,7 @@ impl Socket {
             head.push(stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap();
-        let status = head[9..12].parse().unwrap();
+        let status = head.get(9..12).unwrap().parse().unwrap();
         if status == 101 {
             let accepted = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
             assert!(head.contains(accepted), "a handshake (RFC 6455): {head}");
