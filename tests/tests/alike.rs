@@ -55,6 +55,18 @@ const REQUESTS: &[Request] = &[
         &[SAME, ("content-type", JSON)],
         r#"{"username":"amy","password":"x","token":1}"#,
     ),
+    (
+        "POST",
+        "/api/v1/auth/login",
+        &[SAME, ("content-type", JSON)],
+        r#"{"username":"amy","password":"correct horse battery","token":true,"device_token":1}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/auth/login",
+        &[SAME, ("content-type", JSON)],
+        r#"{"username":"amy","password":"correct horse battery","token":true,"device_token":"x"}"#,
+    ),
     // The own account.
     ("GET", "/auth/account", &[PAGE], ""),
     ("GET", "/auth/account?done=password", &[PAGE], ""),
