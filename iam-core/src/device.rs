@@ -1,4 +1,4 @@
-//! Device cookies: who has signed in on a device before has tries of their own there, so that a stranger who keeps
+//! Notes of known devices: who has signed in on a device before has tries of their own there, so that a stranger who keeps
 //! guessing can't keep them out (OWASP, "Slow Down Online Guessing Attacks with Device Cookies").
 
 use std::fmt;
@@ -23,19 +23,25 @@ impl DeviceToken {
     /// How long it counts.
     pub const LIFETIME: Duration = Duration::from_hours(24 * 90);
 
+    /// A note with today's date, for the device that is known already, or for a new one.
     pub(crate) fn issue(
         key: &MacKey,
         account: AccountId,
         version: AuthVersion,
+        known: Option<[u8; 16]>,
         now: Timestamp,
         random: &dyn Randomness,
     ) -> Result<Self, RandomnessUnavailable> {
-        let device = random::bytes::<16>(random)?;
-        Ok(Self::renewed(key, account, version, device, now))
+        let device = match known {
+            Some(device) => device,
+            None => random::bytes::<16>(random)?,
+        };
+        Ok(Self::signed(key, account, version, device, now))
     }
 
-    /// The same device with today's date. The tag holds the account's version: with the password changes all devices are strangers.
-    pub(crate) fn renewed(
+    /// The tag holds the account's version: a change of password or factors makes strangers of all devices, but of the one on which
+    /// its owner makes it, which is given a new note.
+    fn signed(
         key: &MacKey,
         account: AccountId,
         version: AuthVersion,
@@ -50,14 +56,14 @@ impl DeviceToken {
         Self(bytes)
     }
 
-    /// Reads the text of a cookie. Whether it counts is decided at sign-in.
+    /// Reads the text of a note. Whether it counts is decided at sign-in.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; LENGTH];
         let decoded = Base64UrlUnpadded::decode(text, &mut bytes).ok()?.len();
         (decoded == LENGTH).then_some(Self(bytes))
     }
 
-    /// The text of the cookie.
+    /// The text of the note, for a cookie or for a program's own store. It belongs in no log.
     pub fn expose(&self) -> String {
         Base64UrlUnpadded::encode_string(&self.0)
     }
@@ -101,7 +107,7 @@ mod tests {
         let key = SecretKey::from_bytes(&[1; 32]).unwrap().derive("device");
         let (alice, bob) = (AccountId::from_bytes([1; 16]), AccountId::from_bytes([2; 16]));
         let now = Timestamp::from_micros(1_000_000);
-        let token = DeviceToken::issue(&key, alice, V1, now, &OsRandomness).unwrap();
+        let token = DeviceToken::issue(&key, alice, V1, None, now, &OsRandomness).unwrap();
         let token = DeviceToken::parse(&token.expose()).unwrap();
         let device = token.device_of(&key, alice, V1, now).unwrap();
         assert_eq!(token.device_of(&key, bob, V1, now), None);
@@ -114,7 +120,8 @@ mod tests {
             None,
             "the password was changed"
         );
-        let renewed = DeviceToken::renewed(&key, alice, V1, device, now.plus(Duration::from_secs(9)));
+        let later = now.plus(Duration::from_secs(9));
+        let renewed = DeviceToken::issue(&key, alice, V1, Some(device), later, &OsRandomness).unwrap();
         assert_eq!(renewed.device_of(&key, alice, V1, now.plus(DeviceToken::LIFETIME)), Some(device));
         for i in 0..LENGTH {
             let mut forged = token.clone();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audit::{Event, Record, Subject, Tally};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::Error;
-use crate::flow::{AT_ONCE, SEND_TIMEOUT};
+use crate::flow::{AT_ONCE, Hashing, SEND_TIMEOUT};
 use crate::keys::{Keys, MacKey};
 use crate::limit::LoginLimits;
 use crate::meta::Client;
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) random: Arc<dyn Randomness>,
-    pub(crate) hashing: HashingThreads,
+    pub(crate) hashing: Hashing,
     pub(crate) password_policy: PasswordPolicy,
     pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
@@ -486,7 +486,7 @@ impl IamBuilder {
             store: self.store,
             clock: self.clock,
             random: self.random,
-            hashing,
+            hashing: Hashing::new(hashing),
             password_policy: self.password_policy.service(&self.service),
             breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
@@ -526,13 +526,8 @@ impl IamBuilder {
             return Err(misconfigured("the key ids of MFA_ENCRYPTION_KEY must be below 2147483648"));
         }
         let limits = &self.login_limits;
-        let windows = [
-            limits.devices,
-            limits.reauthentication,
-            limits.address,
-            limits.address_long,
-            limits.address_in_flight,
-        ];
+        let windows =
+            [limits.devices, limits.session, limits.address, limits.address_long, limits.address_in_flight];
         if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
             return Err(misconfigured("a login limit of zero would let nobody in"));
         }

@@ -121,12 +121,13 @@ pub enum Reservation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoginLimits {
-    /// Of one account, whoever tries; and of each device that has signed in before, apart from that.
+    /// Of one account, whoever tries; of each device that has signed in before, apart from that; and of each session in which
+    /// its owner proves again who they are.
     pub account: Throttle,
     /// Failures on all devices of one account together. Over it, its devices count as strangers.
     pub devices: Window,
-    /// Wrong passwords of somebody who is signed in, when they prove again who they are.
-    pub reauthentication: Window,
+    /// Wrong passwords in one session, slowed down as `account` says. With the last of them the session ends.
+    pub session: Window,
     /// Failures of one address (/64 for IPv6), in the short run ...
     pub address: Window,
     /// ... and in the long run.
@@ -145,7 +146,7 @@ impl Default for LoginLimits {
                 forget_after: Duration::from_mins(5),
             },
             devices: Window { limit: 50, length: Duration::from_hours(1) },
-            reauthentication: Window { limit: 10, length: Duration::from_mins(5) },
+            session: Window { limit: 20, length: Duration::from_hours(24) },
             address: Window { limit: 10, length: Duration::from_mins(1) },
             address_long: Window { limit: 100, length: Duration::from_hours(1) },
             address_in_flight: Window { limit: 200, length: Duration::from_mins(1) },

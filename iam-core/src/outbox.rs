@@ -104,11 +104,15 @@ pub enum Notice {
     SecondFactorFailed,
     /// The password was right, and second factors were wrong so often that no more are taken.
     SecondFactorLocked,
+    /// The password was right, after it had been wrong so often that tries were slowed down.
+    PasswordAfterFailures,
+    /// A session was ended because the password was wrong in it too often.
+    SessionEndedByFailures,
 }
 
 impl Notice {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::PasswordChanged,
         Self::FactorAdded,
         Self::FactorRemoved,
@@ -117,6 +121,8 @@ impl Notice {
         Self::FactorsReset,
         Self::SecondFactorFailed,
         Self::SecondFactorLocked,
+        Self::PasswordAfterFailures,
+        Self::SessionEndedByFailures,
     ];
 
     /// The key of its texts.
@@ -130,6 +136,8 @@ impl Notice {
             Self::FactorsReset => "factors_reset",
             Self::SecondFactorFailed => "second_factor_failed",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::PasswordAfterFailures => "password_after_failures",
+            Self::SessionEndedByFailures => "session_ended_by_failures",
         }
     }
 }

@@ -70,6 +70,8 @@ pub enum EndReason {
     FactorsChanged,
     /// Its second factor was tried too often.
     SecondFactorLocked,
+    /// Too many wrong passwords were given in it.
+    WrongPasswords,
     /// A reason that a newer program knows.
     Other,
 }
@@ -87,6 +89,7 @@ impl EndReason {
             Self::PasswordChanged => "password_changed",
             Self::FactorsChanged => "factors_changed",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::WrongPasswords => "wrong_passwords",
             Self::Other => "other",
         }
     }
@@ -95,7 +98,7 @@ impl EndReason {
     pub fn parse(name: &str) -> Self {
         use EndReason::{
             Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Revoked,
-            SecondFactorLocked,
+            SecondFactorLocked, WrongPasswords,
         };
         [
             Logout,
@@ -107,6 +110,7 @@ impl EndReason {
             PasswordChanged,
             FactorsChanged,
             SecondFactorLocked,
+            WrongPasswords,
         ]
         .into_iter()
         .find(|reason| reason.as_str() == name)

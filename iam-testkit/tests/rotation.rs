@@ -211,7 +211,7 @@ async fn enrol(service: &Service, iam: &Iam, name: &str, ring: &str) -> (Account
     let enrolled = iam.enrol_factor(&token, &principal, FactorKind::Totp, &phone, None, &client()).await;
     let id = enrolled.unwrap().id;
     let code = service.code(account, id, ring).await;
-    iam.confirm_factor(&token, &principal, id, &code, &client()).await.unwrap();
+    iam.confirm_factor(&token, &principal, id, &code, None, &client()).await.unwrap();
     (account, id)
 }
 

@@ -211,7 +211,7 @@ impl World {
         // Limits are no matter of sessions.
         let mut limits = LoginLimits::default();
         limits.account.free = 1000;
-        for window in [&mut limits.reauthentication, &mut limits.address, &mut limits.address_long] {
+        for window in [&mut limits.session, &mut limits.address, &mut limits.address_long] {
             window.limit = 1000;
         }
         let builder = Iam::builder(store.clone(), keys)
@@ -392,7 +392,7 @@ impl World {
     async fn change_password(&mut self, at: usize, principal: &Principal, wrong: bool) {
         let (current, new) = (self.password_at(at, wrong), self.password_at(at, true));
         let token = self.tokens[at].secret.clone();
-        match self.iam.change_own_password(&token, principal, &current, &new, &client()).await {
+        match self.iam.change_own_password(&token, principal, &current, &new, None, &client()).await {
             Ok(new) if !wrong => {
                 let kept = self.tokens[at].session;
                 let account = self.sessions[kept].account;
@@ -400,7 +400,7 @@ impl World {
                 self.accounts[account].version += 1;
                 self.end(TOGETHER, |at, session| session.account == account && at != kept);
                 self.sessions[kept].version = self.accounts[account].version;
-                self.renewed(at, new);
+                self.renewed(at, new.token);
             }
             Err(Error::Credentials) if wrong => {}
             other => panic!("{other:?}"),
@@ -418,7 +418,7 @@ impl World {
             (&self.tokens[at].secret, self.password_at(at, false), self.password_at(at, true));
         let late = self.iam.reauthenticate(token, principal, &current, &client()).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
-        let late = self.iam.change_own_password(token, principal, &current, &new, &client()).await;
+        let late = self.iam.change_own_password(token, principal, &current, &new, None, &client()).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
     }
 

@@ -166,7 +166,7 @@ impl<'a> Life<'a> {
             }
         }
         if let Ok(json) = serde_json::from_str::<Value>(&answer.body) {
-            for name in ["session_token", "mfa_token"] {
+            for name in ["session_token", "mfa_token", "device_token"] {
                 if let Some(token) = json[name].as_str() {
                     self.keep(&format!("the {name} of {what}"), token, Some(number));
                 }

@@ -57,6 +57,18 @@ const REQUESTS: &[Request] = &[
         &[SAME, ("content-type", JSON)],
         r#"{"username":"amy","password":"x","token":1}"#,
     ),
+    (
+        "POST",
+        "/api/v1/auth/login",
+        &[SAME, ("content-type", JSON)],
+        r#"{"username":"amy","password":"correct horse battery","token":true,"device_token":1}"#,
+    ),
+    (
+        "POST",
+        "/api/v1/auth/login",
+        &[SAME, ("content-type", JSON)],
+        r#"{"username":"amy","password":"correct horse battery","token":true,"device_token":"x"}"#,
+    ),
     // The own account.
     ("GET", "/auth/account", &[PAGE], ""),
     ("GET", "/auth/account?done=password", &[PAGE], ""),
@@ -241,8 +253,8 @@ fn masked(text: &str, world: &World, browser: &Browser) -> String {
     text.split('"')
         .map(|part| {
             let is_id = part.len() == 36 && part.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-            let is_token =
-                part.len() > 60 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let is_token = (part.len() == 43 || part.len() > 60)
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             let is_time = part.len() == 27 && part.starts_with("20") && part.ends_with('Z');
             if is_id || is_token || is_time { "*" } else { part }
         })

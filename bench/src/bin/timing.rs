@@ -168,7 +168,7 @@ impl Service {
         let mut limits = LoginLimits::default();
         limits.account.free = u32::MAX / 2;
         for window in [
-            &mut limits.reauthentication,
+            &mut limits.session,
             &mut limits.address,
             &mut limits.address_long,
             &mut limits.address_in_flight,

@@ -11,10 +11,11 @@ use zeroize::Zeroizing;
 use crate::account::{Account, AccountStatus, EmailAddress};
 use crate::audit::Event;
 use crate::clock::Timestamp;
+use crate::device::DeviceToken;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
-use crate::flow::Actor;
 use crate::flow::own_account::of;
 use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place, with_kind};
+use crate::flow::{Actor, Renewed};
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::{AccountId, MethodId};
@@ -213,7 +214,8 @@ impl Iam {
         Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
     }
 
-    /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end.
+    /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end. Notes of known devices
+    /// are void then, and this device gets a new one. `device` is the note that it has.
     ///
     /// # Errors
     /// [`Error::SecondFactor`] when the code is wrong, or it is too late.
@@ -223,8 +225,9 @@ impl Iam {
         principal: &Principal,
         id: MethodId,
         response: &str,
+        device: Option<&DeviceToken>,
         client: &Client,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let account = principal.account;
         let methods = self.inner.store.methods_of(account).await?;
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
@@ -288,7 +291,7 @@ impl Iam {
                     at: Some(now),
                 };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, proved, client).await?;
+                    self.renew_after_change(unit.as_mut(), token, principal, proved, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -351,7 +354,8 @@ impl Iam {
         .await
     }
 
-    /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again.
+    /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again. Notes of known devices
+    /// are as after [`confirm_factor`](Self::confirm_factor); where the factor was never confirmed, they stay as they are.
     ///
     /// # Errors
     /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::NotFound`] when there is no such factor.
@@ -360,8 +364,9 @@ impl Iam {
         token: &SessionToken,
         principal: &Principal,
         id: MethodId,
+        device: Option<&DeviceToken>,
         client: &Client,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         self.may_change_factors(principal).await?;
         let account = principal.account;
         let methods = self.inner.store.methods_of(account).await?;
@@ -399,7 +404,7 @@ impl Iam {
                     Proved { amr: principal.amr.clone(), factors, at: None }
                 };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, proved, client).await?;
+                    self.renew_after_change(unit.as_mut(), token, principal, proved, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -413,7 +418,7 @@ impl Iam {
         token: &SessionToken,
         principal: &Principal,
         id: MethodId,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
@@ -421,7 +426,7 @@ impl Iam {
                 return Err(Error::NotFound("factor"));
             }
             unit.commit().await?;
-            Ok(token.clone())
+            Ok(Renewed { token: token.clone(), device: None })
         })
         .await
     }
@@ -508,8 +513,9 @@ impl Iam {
         token: &SessionToken,
         principal: &Principal,
         proved: Proved,
+        device: Option<&DeviceToken>,
         client: &Client,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let (now, account, version) = (self.now(), principal.account, principal.auth_version);
         let new = SessionToken::generate(token.carrier(), self.randomness())?;
         let renewal = Renewal {
@@ -535,7 +541,7 @@ impl Iam {
             self.audit(unit, &Event::SessionsEnded(ended), of(principal), client).await?;
         }
         self.forget_devices_in(unit, account, of(principal), client).await?;
-        Ok(new)
+        self.renewed_on(new, principal, device)
     }
 }
 

@@ -4,18 +4,17 @@
 //! 4. In one unit of work: write down what came of it. The session is conditional on the account still being what it was
 //!    in step 1, and comes with its audit record or not at all.
 
-use crate::account::{AccountStatus, LoginIdentifier};
+use crate::account::LoginIdentifier;
 use crate::audit::{Event, LoginFailure, Subject};
 use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::Error;
 use crate::flow::Claimant;
+use crate::flow::attempt::{Counted, Reserved, Unproven};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
-use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
-use crate::parent::ParentStatus;
-use crate::password::{Checked, PasswordHash, PlainPassword};
+use crate::password::{PasswordHash, PlainPassword};
 use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
 use crate::store::{Insert, LoginCandidate, Ports};
 use crate::token::{Carrier, SessionToken};
@@ -67,35 +66,6 @@ pub struct SignedIn {
     pub trusted: Option<TrustedDeviceToken>,
 }
 
-/// What was reserved before hashing.
-struct Reserved {
-    account: (LimitKey, Slot),
-    /// When it was tried on a known device that may still be treated as one.
-    devices: Option<(LimitKey, Slot)>,
-    in_flight: Option<(LimitKey, Slot)>,
-}
-
-/// The keys under which a sign-in is counted.
-struct Counted {
-    account: LimitKey,
-    /// A device that had signed in before. It has tries of its own and is not kept out by what its network does.
-    device: Option<Device>,
-    network: Option<Network>,
-}
-
-struct Device {
-    id: [u8; 16],
-    tries: LimitKey,
-    /// All devices of the account together: who collects device cookies gets no further with many than with one.
-    all: LimitKey,
-}
-
-struct Network {
-    failures: LimitKey,
-    failures_long: LimitKey,
-    in_flight: LimitKey,
-}
-
 impl Iam {
     /// Signs somebody in.
     ///
@@ -107,9 +77,12 @@ impl Iam {
         let counted = self.counted(&login, candidate.as_ref());
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
-            Err(refused) => return Err(self.throttled(&login, candidate.as_ref(), refused).await),
+            Err(refused) => {
+                let subject = self.subject(&login, candidate.as_ref());
+                return Err(self.throttled(refused, subject, login.client).await);
+            }
         };
-        let checked = self.check_password(&login.password, candidate.as_ref()).await;
+        let checked = self.check_password(&reserved, &login.password, candidate.as_ref()).await;
         match checked {
             Ok((candidate, rehashed)) => {
                 self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, rehashed.as_ref())).await
@@ -119,104 +92,20 @@ impl Iam {
             }
             Err(Unproven::Failed(error)) => {
                 // Nothing was checked, so nothing is counted.
-                self.retried(|| self.give_back(&reserved)).await?;
+                self.give_back(&reserved).await?;
                 Err(error)
             }
         }
     }
 
-    fn counted(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Counted {
-        let inner = &self.inner;
-        let key = |purpose, subject: &[u8]| LimitKey::new(&inner.limit_key, purpose, subject);
-        let device = candidate.zip(login.device).and_then(|(candidate, device)| {
-            let (account, version) = (candidate.account, candidate.auth_version);
-            let id = device.device_of(&inner.device_key, account, version, self.now())?;
-            Some(Device {
-                id,
-                tries: key("login.device", &id),
-                all: key("login.devices", account.as_bytes()),
-            })
-        });
-        let account = match candidate {
-            Some(candidate) => key("login.account", candidate.account.as_bytes()),
-            None => key("login.identifier", login.identifier.canonical().as_bytes()),
-        };
-        let network = login.client.network().map(|network| {
-            let network = network.to_string();
-            Network {
-                failures: key("login.network", network.as_bytes()),
-                failures_long: key("login.network.long", network.as_bytes()),
-                in_flight: key("login.network.in_flight", network.as_bytes()),
-            }
-        });
-        Counted { account, device, network }
-    }
-
-    /// Reserves a try, or says which limit refused and until when. A refusal leaves nothing counted.
-    async fn reserve(&self, counted: &Counted) -> Result<Result<Reserved, Refused>, Error> {
-        let limits = &self.inner.login_limits;
-        let now = self.now();
-        let mut unit = self.begin().await?;
-        let (mut devices, mut in_flight) = (None, None);
-        let mut account = counted.account;
-        if let Some(device) = &counted.device
-            && let Reservation::Granted(slot) =
-                unit.limits().reserve_in_window(&device.all, &limits.devices, now).await?
-        {
-            (devices, account) = (Some((device.all, slot)), device.tries);
-        }
-        // Who has signed in on this device before is not kept out by what others do behind the same address.
-        if let Some(network) = counted.network.as_ref().filter(|_| devices.is_none()) {
-            let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
-            let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
-            if let Some(until) = short.max(long) {
-                return Ok(Err(Refused { limit: "login.address", until }));
-            }
-            match unit.limits().reserve_in_window(&network.in_flight, &limits.address_in_flight, now).await? {
-                Reservation::Granted(slot) => in_flight = Some((network.in_flight, slot)),
-                Reservation::Refused(until) => return Ok(Err(Refused { limit: "login.in_flight", until })),
-            }
-        }
-        match unit.limits().reserve(&account, &limits.account, now).await? {
-            Reservation::Granted(slot) => {
-                // Twice as many as one sign-in can add, so that strangers can't fill the disk.
-                unit.limits().purge(now, 8).await?;
-                unit.commit().await?;
-                Ok(Ok(Reserved { account: (account, slot), devices, in_flight }))
-            }
-            Reservation::Refused(until) => Ok(Err(Refused { limit: "login.account", until })),
-        }
-    }
-
-    async fn throttled(
-        &self,
-        login: &Login<'_>,
-        candidate: Option<&LoginCandidate>,
-        refused: Refused,
-    ) -> Error {
-        let event = Event::LimitExceeded(refused.limit);
-        self.record_refusal(&event, self.subject(login, candidate), login.client).await;
-        Error::Throttled { retry_after: refused.until.since(self.now()) }
-    }
-
-    /// The same work whatever there is to compare with. No unit of work is open here.
+    /// Compares, and makes a new hash if the stored one is outdated. No unit of work is open here.
     async fn check_password<'c>(
         &self,
+        reserved: &Reserved,
         password: &PlainPassword,
         candidate: Option<&'c LoginCandidate>,
     ) -> Result<(&'c LoginCandidate, Option<PasswordHash>), Unproven> {
-        let stored = candidate.and_then(|candidate| candidate.password.clone());
-        let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
-        let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
-        let outdated = match checked {
-            Checked::Match { outdated } => outdated,
-            Checked::Mismatch => return Err(Unproven::Refused(LoginFailure::WrongPassword)),
-            Checked::NoHash => return Err(Unproven::Refused(LoginFailure::NoPassword)),
-            Checked::Unusable => return Err(Unproven::Refused(LoginFailure::UnusableHash)),
-        };
-        if let Some(failure) = why_not(candidate) {
-            return Err(Unproven::Refused(failure));
-        }
+        let (candidate, outdated) = self.compare_password(reserved, password, candidate).await?;
         // A hash that can't be renewed now is renewed next time: no reason to keep anyone out.
         let rehashed = if outdated { self.inner.hashing.hash(password.clone()).await.ok() } else { None };
         Ok((candidate, rehashed))
@@ -230,14 +119,8 @@ impl Iam {
         candidate: Option<&LoginCandidate>,
         why: LoginFailure,
     ) -> Result<SignedIn, Error> {
-        let limits = &self.inner.login_limits;
-        let now = self.now();
         let mut unit = self.begin().await?;
-        if let Some(network) = &counted.network {
-            unit.limits().count_in_window(&network.failures, &limits.address, now).await?;
-            unit.limits().count_in_window(&network.failures_long, &limits.address_long, now).await?;
-        }
-        release_in_flight(unit.as_mut(), reserved).await?;
+        self.count_failure(unit.as_mut(), counted, reserved).await?;
         let event = Event::LoginFailed(why);
         self.audit(unit.as_mut(), &event, self.subject(login, candidate), login.client).await?;
         unit.commit().await?;
@@ -271,7 +154,9 @@ impl Iam {
             client: login.client.clone(),
         };
         let device = match session.state {
-            SessionState::Active => Some(self.device_token(counted, candidate, now)?),
+            SessionState::Active => {
+                Some(self.device_note(candidate.account, candidate.auth_version, counted.device())?)
+            }
             SessionState::PendingSecondFactor => None,
         };
         let replaced = match login.replaces {
@@ -281,6 +166,7 @@ impl Iam {
             }
             None => None,
         };
+        let told = self.to_be_told(reserved, candidate.account).await?;
         let mut unit = self.begin().await?;
         if unit.sessions().insert(&session).await? == Insert::Taken {
             drop(unit);
@@ -302,8 +188,8 @@ impl Iam {
             self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
         }
         self.evict(unit.as_mut(), candidate.account, session.state, session.id, login.client).await?;
-        self.release(unit.as_mut(), reserved).await?;
-        let tries = reserved.account.1.count;
+        self.accept(unit.as_mut(), reserved, told.as_ref(), login.client).await?;
+        let tries = reserved.tries();
         let event = match session.state {
             SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
             SessionState::PendingSecondFactor => Event::FirstFactorAccepted { session: session.id, tries },
@@ -311,6 +197,7 @@ impl Iam {
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
         self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
         unit.commit().await?;
+        self.inner.outbox_wake.notify_one();
         Ok(SignedIn {
             account: candidate.account,
             session: session.id,
@@ -374,37 +261,6 @@ impl Iam {
         Ok(())
     }
 
-    fn device_token(
-        &self,
-        counted: &Counted,
-        candidate: &LoginCandidate,
-        now: Timestamp,
-    ) -> Result<DeviceToken, Error> {
-        let key = &self.inner.device_key;
-        let (account, version) = (candidate.account, candidate.auth_version);
-        Ok(match counted.device {
-            Some(Device { id, .. }) => DeviceToken::renewed(key, account, version, id, now),
-            None => DeviceToken::issue(key, account, version, now, self.randomness())?,
-        })
-    }
-
-    async fn give_back(&self, reserved: &Reserved) -> Result<(), Error> {
-        let mut unit = self.begin().await?;
-        self.release(unit.as_mut(), reserved).await?;
-        Ok(unit.commit().await?)
-    }
-
-    /// A success gives back its own try and nobody else's.
-    async fn release(&self, unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
-        // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
-        if let Some((key, slot)) = &reserved.devices {
-            unit.limits().give_back_in_window(key, slot).await?;
-        }
-        release_in_flight(unit, reserved).await?;
-        let (key, slot) = &reserved.account;
-        Ok(unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?)
-    }
-
     fn subject(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Subject {
         match candidate {
             Some(candidate) => Subject {
@@ -423,31 +279,4 @@ impl Iam {
         let tag = self.inner.identifier_key.tag(&[identifier.canonical().as_bytes()]);
         tag.first_chunk().map(|start| format!("{:016x}", u64::from_be_bytes(*start))).unwrap_or_default()
     }
-}
-
-struct Refused {
-    limit: &'static str,
-    until: Timestamp,
-}
-
-enum Unproven {
-    Refused(LoginFailure),
-    Failed(Error),
-}
-
-/// Why an account may not sign in though its password was right.
-fn why_not(candidate: &LoginCandidate) -> Option<LoginFailure> {
-    match (candidate.status, candidate.parent) {
-        (AccountStatus::Active, None | Some((_, ParentStatus::Active))) => None,
-        (AccountStatus::Active, Some(_)) => Some(LoginFailure::ParentSuspended),
-        (AccountStatus::Disabled, _) => Some(LoginFailure::AccountDisabled),
-        (AccountStatus::Locked, _) => Some(LoginFailure::AccountLocked),
-    }
-}
-
-async fn release_in_flight(unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
-    if let Some((key, slot)) = &reserved.in_flight {
-        unit.limits().give_back_in_window(key, slot).await?;
-    }
-    Ok(())
 }

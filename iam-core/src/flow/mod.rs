@@ -1,10 +1,12 @@
 //! What can be done, each as the sequence of its steps.
 
 mod administer;
+mod attempt;
 mod authenticate;
 mod delivery;
 mod explain;
 mod factors;
+mod known_device;
 mod login;
 mod logout;
 mod new_account;
@@ -18,10 +20,12 @@ mod trusted_devices;
 mod upkeep;
 
 pub use administer::Actor;
+pub(crate) use attempt::Hashing;
 pub use authenticate::{Activity, Authentication};
 pub(crate) use delivery::{AT_ONCE, SEND_TIMEOUT};
 pub use explain::{Explanation, Met, RuleCheck};
 pub use factors::{Enrolled, FactorSummary};
+pub use known_device::Renewed;
 pub use login::{Login, Replaced, SignedIn};
 pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use crate::account::{AccountStatus, LoginIdentifier};
 use crate::audit::{Event, Subject};
+use crate::device::DeviceToken;
 use crate::error::{Error, Proof};
-use crate::flow::Claimant;
+use crate::flow::Renewed;
+use crate::flow::attempt::Proven;
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::SessionId;
-use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
 use crate::outbox::Notice;
-use crate::password::{Checked, PlainPassword};
+use crate::password::PlainPassword;
 use crate::session::{EndReason, Renewal, SessionState, SessionSummary, amr_without_trust};
 use crate::store::LoginCandidate;
 use crate::token::SessionToken;
@@ -88,25 +88,31 @@ impl Iam {
         password: &PlainPassword,
         client: &Client,
     ) -> Result<SessionToken, Error> {
-        let (candidate, tried) = self.prove(&principal.into(), password, client).await?;
+        let Proven { candidate, reserved, told } = self.prove(&principal.into(), password, client).await?;
         self.retried(|| async {
             let (new, renewal) = self.renewal(token, principal, &candidate, false)?;
             let mut unit = self.begin().await?;
+            if told.is_some() {
+                // Whoever writes to them holds the account first; whether it is still what it was, the renewal knows.
+                let _ = unit.accounts().hold(principal.account(), candidate.auth_version).await?;
+            }
             let renewed = unit.sessions().renew(principal.session(), &token.hash(), &renewal).await?;
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
-            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
             if !renewed {
                 unit.commit().await?;
                 return Err(Error::Conflict("session"));
             }
             self.audit(unit.as_mut(), &Event::Reauthenticated, of(principal), client).await?;
             unit.commit().await?;
+            self.inner.outbox_wake.notify_one();
             Ok(new)
         })
         .await
     }
 
-    /// Changes the person's password, given the one they have. All their other sessions end, and this one gets a new token.
+    /// Changes the person's password, given the one they have. All their other sessions end, and this one gets a new token; all notes
+    /// of known devices are void, and this device gets a new one. `device` is the note that it has.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a new password that the policy refuses, before anything is checked; [`Error::Credentials`] when the
@@ -117,20 +123,21 @@ impl Iam {
         principal: &Principal,
         current: &PlainPassword,
         new: &PlainPassword,
+        device: Option<&DeviceToken>,
         client: &Client,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let known = self.inner.store.account(principal.account()).await?.ok_or(Error::Credentials)?;
         let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
         self.inner
             .password_policy
             .check(new, &context)
             .map_err(|invalid| invalid.of_field("new_password"))?;
-        let (candidate, tried) = self.prove(&principal.into(), current, client).await?;
+        let Proven { candidate, reserved, told } = self.prove(&principal.into(), current, client).await?;
         let new = match self.new_password(new, &context).await {
             Ok(new) => new,
             Err(error) => {
                 // It was the new one that was refused: no guess.
-                self.give_back_proof(&tried).await?;
+                self.give_back(&reserved).await?;
                 return Err(match error {
                     Error::Invalid(invalid) => invalid.of_field("new_password").into(),
                     error => error,
@@ -140,6 +147,7 @@ impl Iam {
         self.retried(|| async {
             let now = self.now();
             let (renewed, renewal) = self.renewal(token, principal, &candidate, true)?;
+            let renewed = self.renewed_on(renewed, principal, device)?;
             let (account, kept) = (principal.account(), principal.session());
             let mut unit = self.begin().await?;
             let changed =
@@ -148,11 +156,11 @@ impl Iam {
             if !changed {
                 // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
                 drop(unit);
-                self.give_back_proof(&tried).await?;
+                self.give_back(&reserved).await?;
                 return Err(Error::Conflict("session"));
             }
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
-            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
             self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
             self.notify(unit.as_mut(), &known, Notice::PasswordChanged, client).await?;
             new.audit(self, unit.as_mut(), of(principal), client).await?;
@@ -177,75 +185,6 @@ impl Iam {
             Ok(())
         } else {
             Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
-        }
-    }
-
-    /// Checks the person's own password. What was reserved for the try is to be given back by the unit of work that the success
-    /// leads to.
-    pub(super) async fn prove(
-        &self,
-        claimant: &Claimant,
-        password: &PlainPassword,
-        client: &Client,
-    ) -> Result<(LoginCandidate, (LimitKey, Slot)), Error> {
-        let tried = self.reserve_proof(claimant, client).await?;
-        let identifier = LoginIdentifier::Username(claimant.username.clone());
-        let candidate = match self.inner.store.login_candidate(&identifier).await {
-            Ok(candidate) => candidate,
-            Err(error) => {
-                self.give_back_proof(&tried).await?;
-                return Err(error.into());
-            }
-        };
-        let candidate = candidate.filter(|found| found.account == claimant.account);
-        let stored = candidate.as_ref().and_then(|candidate| candidate.password.clone());
-        // No unit of work is open here.
-        let checked = match self.inner.hashing.check(password.clone(), stored).await {
-            Ok(checked) => checked,
-            Err(error) => {
-                // Nothing was checked, so nothing is counted.
-                self.give_back_proof(&tried).await?;
-                return Err(error);
-            }
-        };
-        match (candidate, checked) {
-            (Some(candidate), Checked::Match { .. }) if candidate.status == AccountStatus::Active => {
-                Ok((candidate, tried))
-            }
-            _ => {
-                self.record(&Event::ReauthenticationFailed, claimant.subject(), client).await?;
-                Err(Error::Credentials)
-            }
-        }
-    }
-
-    pub(super) async fn give_back_proof(&self, tried: &(LimitKey, Slot)) -> Result<(), Error> {
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
-            Ok(unit.commit().await?)
-        })
-        .await
-    }
-
-    async fn reserve_proof(&self, claimant: &Claimant, client: &Client) -> Result<(LimitKey, Slot), Error> {
-        let key = LimitKey::new(&self.inner.limit_key, "reauthenticate", claimant.account.as_bytes());
-        let reserved = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                let limit = &self.inner.login_limits.reauthentication;
-                let reserved = unit.limits().reserve_in_window(&key, limit, self.now()).await?;
-                unit.commit().await?;
-                Ok(reserved)
-            })
-            .await?;
-        match reserved {
-            Reservation::Granted(slot) => Ok((key, slot)),
-            Reservation::Refused(until) => {
-                let event = Event::LimitExceeded("reauthenticate");
-                self.record_refusal(&event, claimant.subject(), client).await;
-                Err(Error::Throttled { retry_after: until.since(self.now()) })
-            }
         }
     }
 

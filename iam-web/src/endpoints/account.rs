@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use iam_core::Error;
 use iam_core::clock::Timestamp;
+use iam_core::device::DeviceToken;
 use iam_core::error::{Invalid, Problem, Proof};
+use iam_core::flow::Renewed;
 use iam_core::guard::Principal;
 use iam_core::id::SessionId;
 use iam_core::password::PlainPassword;
@@ -12,9 +14,10 @@ use iam_core::session::SessionSummary;
 use iam_core::step_up::Purpose;
 use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::query_of;
+use super::sign_in::add_device_token;
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding};
@@ -84,9 +87,9 @@ impl RequestContext {
                 return self.account_page(request, caller, principal, 422, &said).await;
             }
         };
-        match self.change_password(caller, principal, &current, &new).await {
-            Ok(token) => {
-                if let Err(error) = self.keep(&token) {
+        match self.change_password(request, caller, principal, &current, &new).await {
+            Ok(renewed) => {
+                if let Err(error) = self.keep_renewed(&renewed) {
                     return self.failed(request, &error);
                 }
                 self.to_account(request, "password")
@@ -376,7 +379,7 @@ impl RequestContext {
             Err(invalid) => return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]),
         };
         match self.prove_again(caller, principal, &password).await {
-            Ok(token) => self.renewed(request, caller, &token),
+            Ok(token) => self.renewed(request, caller, &token, None),
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -399,8 +402,8 @@ impl RequestContext {
                 return self.problem(request, Case::Invalid, &errors);
             }
         };
-        match self.change_password(caller, principal, &current, &new).await {
-            Ok(token) => self.renewed(request, caller, &token),
+        match self.change_password(request, caller, principal, &current, &new).await {
+            Ok(renewed) => self.renewed(request, caller, &renewed.token, renewed.device.as_ref()),
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -517,12 +520,23 @@ impl RequestContext {
         self.problem(request, Case::Unauthenticated, &[])
     }
 
-    /// The session goes on under a new token: in the cookie, or in the answer for who came with a bearer token.
-    pub(super) fn renewed(&self, request: &WebRequest, caller: &Caller, token: &SessionToken) -> WebResponse {
+    /// The session goes on under a new token, on a device that may have a new note: in cookies, or in the answer for who came with a
+    /// bearer token.
+    pub(super) fn renewed(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        token: &SessionToken,
+        device: Option<&DeviceToken>,
+    ) -> WebResponse {
         if caller.carrier == Carrier::Bearer {
-            let token = token.expose();
-            return self.json(request, 200, &json!({ "status": "authenticated", "session_token": *token }));
+            let mut answer = Map::new();
+            answer.insert("status".to_owned(), "authenticated".into());
+            answer.insert("session_token".to_owned(), token.expose().as_str().into());
+            add_device_token(&mut answer, device);
+            return self.json(request, 200, &answer.into());
         }
+        self.keep_note(device);
         match self.keep(token) {
             Ok(csrf_token) => {
                 self.json(request, 200, &json!({ "status": "authenticated", "csrf_token": csrf_token }))
@@ -532,6 +546,12 @@ impl RequestContext {
     }
 
     // -- both --
+
+    /// Puts what a change of what somebody signs in with gave into cookies; gives a CSRF token.
+    pub(super) fn keep_renewed(&self, renewed: &Renewed) -> Result<String, Error> {
+        self.keep_note(renewed.device.as_ref());
+        self.keep(&renewed.token)
+    }
 
     /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
     pub(super) fn keep(&self, token: &SessionToken) -> Result<String, Error> {
@@ -553,13 +573,15 @@ impl RequestContext {
 
     async fn change_password(
         &self,
+        request: &WebRequest,
         caller: &Caller,
         principal: &Principal,
         current: &PlainPassword,
         new: &PlainPassword,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
-        self.iam().change_own_password(token, principal, current, new, &caller.client).await
+        let device = self.note_of(request, caller);
+        self.iam().change_own_password(token, principal, current, new, device.as_ref(), &caller.client).await
     }
 }
 

@@ -3,11 +3,10 @@
 use iam_core::Error;
 use iam_core::account::{EmailAddress, Username};
 use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
-use iam_core::flow::{Enrolled, FactorSummary};
+use iam_core::flow::{Enrolled, FactorSummary, Renewed};
 use iam_core::guard::Principal;
 use iam_core::id::MethodId;
 use iam_core::mfa::{Code, FactorKind, MethodName};
-use iam_core::token::SessionToken;
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 
@@ -129,9 +128,9 @@ impl RequestContext {
         let (Some(id), Some(kind)) = (id, kind) else { return self.refusal(request, Case::BadRequest) };
         let code = form.get("code").unwrap_or_default();
         let next = form.get("next").and_then(LocalTarget::parse);
-        match self.confirm(caller, principal, id, code).await {
-            Ok(token) => {
-                if let Err(error) = self.keep(&token) {
+        match self.confirm(request, caller, principal, id, code).await {
+            Ok(renewed) => {
+                if let Err(error) = self.keep_renewed(&renewed) {
                     return self.failed(request, &error);
                 }
                 match next {
@@ -185,9 +184,9 @@ impl RequestContext {
         let Some(id) = form.get("factor").and_then(|id| id.parse::<MethodId>().ok()) else {
             return self.refusal(request, Case::BadRequest);
         };
-        match self.remove(caller, principal, id).await {
-            Ok(token) => {
-                if let Err(error) = self.keep(&token) {
+        match self.remove(request, caller, principal, id).await {
+            Ok(renewed) => {
+                if let Err(error) = self.keep_renewed(&renewed) {
                     return self.failed(request, &error);
                 }
                 self.to_account(request, "factor_removed")
@@ -397,8 +396,8 @@ impl RequestContext {
             return self.bad_api_body(request, error);
         }
         let Some(id) = method_in_path(request, 1) else { return self.problem(request, Case::NotFound, &[]) };
-        match self.confirm(caller, principal, id, &code.unwrap_or_default()).await {
-            Ok(token) => self.renewed(request, caller, &token),
+        match self.confirm(request, caller, principal, id, &code.unwrap_or_default()).await {
+            Ok(renewed) => self.renewed(request, caller, &renewed.token, renewed.device.as_ref()),
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -431,8 +430,8 @@ impl RequestContext {
             Err(response) => return *response,
         };
         let Some(id) = method_in_path(request, 0) else { return self.problem(request, Case::NotFound, &[]) };
-        match self.remove(caller, principal, id).await {
-            Ok(token) => self.renewed(request, caller, &token),
+        match self.remove(request, caller, principal, id).await {
+            Ok(renewed) => self.renewed(request, caller, &renewed.token, renewed.device.as_ref()),
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -499,23 +498,27 @@ impl RequestContext {
 
     async fn confirm(
         &self,
+        request: &WebRequest,
         caller: &Caller,
         principal: &Principal,
         id: MethodId,
         code: &str,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
-        self.iam().confirm_factor(token, principal, id, code, &caller.client).await
+        let device = self.note_of(request, caller);
+        self.iam().confirm_factor(token, principal, id, code, device.as_ref(), &caller.client).await
     }
 
     async fn remove(
         &self,
+        request: &WebRequest,
         caller: &Caller,
         principal: &Principal,
         id: MethodId,
-    ) -> Result<SessionToken, Error> {
+    ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
-        self.iam().remove_factor(token, principal, id, &caller.client).await
+        let device = self.note_of(request, caller);
+        self.iam().remove_factor(token, principal, id, device.as_ref(), &caller.client).await
     }
 
     async fn recovery_codes(&self, caller: &Caller, principal: &Principal) -> Result<Vec<Code>, Error> {

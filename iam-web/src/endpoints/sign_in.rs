@@ -62,7 +62,7 @@ impl RequestContext {
                 return self.login_page(request, caller, 422, &LoginPage { invalid: &invalid, ..page });
             }
         };
-        match self.sign_in(request, caller, credentials).await {
+        match self.sign_in(request, caller, credentials, None).await {
             Ok((signed_in, _)) => match signed_in.state {
                 SessionState::Active => {
                     let next = page.next.and_then(LocalTarget::parse);
@@ -179,6 +179,8 @@ impl RequestContext {
         let mut fields = object.fields();
         let (username, password) = (fields.required_string("username"), fields.required_string("password"));
         let by_token = fields.optional_bool("token").unwrap_or(false);
+        // What is no note is as none: a program that kept one for long must be able to sign in.
+        let device = fields.optional_string("device_token").and_then(|text| DeviceToken::parse(&text));
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
@@ -196,9 +198,9 @@ impl RequestContext {
                 }
             };
         if by_token {
-            return self.api_login_by_token(request, caller, credentials).await;
+            return self.api_login_by_token(request, caller, credentials, device.as_ref()).await;
         }
-        match self.sign_in(request, caller, credentials).await {
+        match self.sign_in(request, caller, credentials, device).await {
             Ok((signed_in, csrf_token)) => match self.signed_in_json(&signed_in, &caller.client).await {
                 Ok(mut answer) => {
                     answer.insert("csrf_token".to_owned(), csrf_token.into());
@@ -216,11 +218,12 @@ impl RequestContext {
         request: &WebRequest,
         caller: &Caller,
         credentials: Credentials,
+        device: Option<&DeviceToken>,
     ) -> WebResponse {
         let login = Login {
             identifier: &credentials.identifier,
             password: credentials.password,
-            device: None,
+            device,
             trusted: None,
             carrier: Carrier::Bearer,
             replaces: None,
@@ -313,9 +316,10 @@ impl RequestContext {
         request: &WebRequest,
         caller: &Caller,
         credentials: Credentials,
+        device: Option<DeviceToken>,
     ) -> Result<(SignedIn, String), Error> {
         let cookies = &self.inner().cookies;
-        let device = cookies.read(request, CookieKind::Device).and_then(|text| DeviceToken::parse(&text));
+        let device = device.or_else(|| self.device_cookie(request));
         let trusted = cookies.read(request, CookieKind::TrustedDevice);
         let trusted = trusted.and_then(|text| TrustedDeviceToken::parse(&text));
         let by_token = || caller.token.as_ref().map(Replaced::By);
@@ -342,12 +346,27 @@ impl RequestContext {
         Ok((signed_in, csrf_token))
     }
 
-    /// The note of a complete sign-in stays on the device, and so does what says that it is trusted.
-    pub(super) fn keep_device(&self, signed_in: &SignedIn) {
-        if let Some(device) = &signed_in.device {
+    fn device_cookie(&self, request: &WebRequest) -> Option<DeviceToken> {
+        let text = self.inner().cookies.read(request, CookieKind::Device)?;
+        DeviceToken::parse(&text)
+    }
+
+    /// The note of the device that somebody is signed in on. With a bearer token cookies don't count.
+    pub(super) fn note_of(&self, request: &WebRequest, caller: &Caller) -> Option<DeviceToken> {
+        self.device_cookie(request).filter(|_| caller.carrier == Carrier::Cookie)
+    }
+
+    /// Puts a note into its cookie.
+    pub(super) fn keep_note(&self, device: Option<&DeviceToken>) {
+        if let Some(device) = device {
             let lifetime = Some(DeviceToken::LIFETIME);
             self.add_cookie(self.inner().cookies.set(CookieKind::Device, &device.expose(), lifetime));
         }
+    }
+
+    /// The note of a complete sign-in stays on the device, and so does what says that it is trusted.
+    pub(super) fn keep_device(&self, signed_in: &SignedIn) {
+        self.keep_note(signed_in.device.as_ref());
         if let (Some(trusted), Some(time)) = (&signed_in.trusted, self.iam().factor_policy().trusted_devices)
         {
             self.add_cookie(self.inner().cookies.set(
@@ -400,6 +419,7 @@ impl RequestContext {
                 self.iam().factor_limits().pending_lifetime.as_secs().into(),
             );
         }
+        add_device_token(&mut answer, signed_in.device.as_ref());
         answer
     }
 
@@ -450,6 +470,13 @@ enum Message {
 impl From<&'static str> for Message {
     fn from(key: &'static str) -> Self {
         Self::Key(key)
+    }
+}
+
+/// The note of a known device, in an answer to a program that keeps no cookies. Browsers have it in a cookie that no script reads.
+pub(super) fn add_device_token(answer: &mut Map<String, Value>, device: Option<&DeviceToken>) {
+    if let Some(device) = device {
+        answer.insert("device_token".to_owned(), device.expose().into());
     }
 }
 

@@ -731,7 +731,7 @@ pub async fn mail_that_fails_delays_nobody(adapter: Adapter, backend: Backend) {
     no_message_is_kept(&world).await;
 }
 
-async fn until(holds: impl AsyncFn() -> bool) {
+pub(super) async fn until(holds: impl AsyncFn() -> bool) {
     until_within(Duration::from_secs(10), holds).await;
 }
 

@@ -1,8 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use iam_core::account::{EmailAddress, Username};
+use iam_core::flow::{Actor, NewAccount};
+use iam_core::password::PlainPassword;
 use tokio::sync::Barrier;
 
+use super::factors::with_address;
 use crate::{Adapter, Backend, PASSWORD, World};
 
 const WRONG: &str = "not the password";
@@ -180,6 +184,31 @@ pub async fn devices_of_an_account_share_a_budget(adapter: Adapter, backend: Bac
     assert!(refused.iter().all(|status| *status == 429), "{statuses:?}");
     world.later(3600);
     assert_eq!(devices[0].api_sign_in("bob", PASSWORD).await.status, 200);
+}
+
+/// LG-05 has its price: one budget for all names of an account tells that they are of one account. Whoever finds out knew both names
+/// already, and pays for it with failures of their network. A name and an address of two accounts share nothing, and neither does an
+/// address that was never verified.
+pub async fn two_names_of_an_account_share_a_limit_which_shows(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    with_address(&world, "eve", "eve@example.com").await;
+    let unverified = NewAccount::new(Username::parse("ida").unwrap())
+        .password(PlainPassword::new(PASSWORD).unwrap())
+        .unverified_email(EmailAddress::parse("ida@example.com").unwrap());
+    world.iam.create_account(unverified, &Actor::service()).await.unwrap();
+    for (address, name, told) in [
+        ("eve@example.com", "eve", 429),
+        ("eve@example.com", "bob", 401),
+        ("ida@example.com", "ida", 401),
+        ("nobody@example.com", "nobody", 401),
+    ] {
+        for n in 0..6 {
+            let answer = world.browser().api_sign_in(address, WRONG).await;
+            assert_eq!(answer.status, if n < 5 { 401 } else { 429 }, "{address}, {n}");
+        }
+        assert_eq!(world.browser().api_sign_in(name, WRONG).await.status, told, "{address} and {name}");
+        world.later(3600);
+    }
 }
 
 /// A guesser must not learn from the limits that the owner has signed in meanwhile.

@@ -3,8 +3,10 @@
 mod account;
 mod factors;
 mod guards;
+mod known_devices;
 mod limits;
 mod login;
+mod passwords;
 mod processes;
 mod races;
 mod requests;
@@ -16,8 +18,10 @@ mod trusted_devices;
 pub use account::*;
 pub use factors::*;
 pub use guards::*;
+pub use known_devices::*;
 pub use limits::*;
 pub use login::*;
+pub use passwords::*;
 pub use processes::*;
 pub use races::*;
 pub use requests::*;
@@ -66,6 +70,17 @@ macro_rules! every_scenario {
             the_first_administrator_comes_by_a_link
             native_clients_live_by_bearer_tokens
             a_sign_in_for_a_token_is_limited_alike
+            // passwords
+            every_place_that_takes_a_password_is_known
+            every_place_that_takes_a_password_slows_down_alike
+            a_stolen_session_slows_itself_down_and_ends
+            parallel_guesses_in_a_session_are_counted_exactly
+            wrong_passwords_in_sessions_count_for_their_network
+            a_right_password_after_many_wrong_ones_is_told
+            // known devices
+            a_change_of_ones_own_keeps_the_device_known
+            programs_are_known_by_a_note_of_their_own
+            a_note_ends_with_a_change_made_elsewhere
             // second factors
             an_app_is_added_and_asked_for
             pages_ask_for_the_second_step
@@ -133,6 +148,7 @@ macro_rules! every_scenario {
             a_hundred_people_behind_one_address_get_in
             the_owner_gets_in_while_a_stranger_guesses
             devices_of_an_account_share_a_budget
+            two_names_of_an_account_share_a_limit_which_shows
             a_success_does_not_put_off_forgetting
             a_success_gives_back_its_own_try_only
             repeated_refusals_share_a_row

@@ -131,7 +131,7 @@ impl Iam {
     }
 
     /// Once a day for each kind of news: who knows the password could fill its owner's mailbox otherwise.
-    pub(super) async fn tell_of(
+    pub(in crate::flow) async fn tell_of(
         &self,
         unit: &mut dyn Ports,
         account: &Account,

@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::account::{Account, AuthVersion, Username};
 use crate::audit::{Event, Subject};
 use crate::clock::Timestamp;
-use crate::device::DeviceToken;
 use crate::error::{Error, SecondFactorRefusal};
 use crate::flow::SignedIn;
 use crate::flow::factors::strongest;
@@ -570,14 +569,7 @@ impl Iam {
             self.evict(unit, claimant.account, SessionState::Active, claimant.session, client).await?;
             let event = Event::LoginSucceeded { session: claimant.session, tries: 1 };
             self.audit(unit, &event, subject, client).await?;
-            let key = &self.inner.device_key;
-            device = Some(DeviceToken::issue(
-                key,
-                claimant.account,
-                claimant.auth_version,
-                now,
-                self.randomness(),
-            )?);
+            device = Some(self.device_note(claimant.account, claimant.auth_version, None)?);
         }
         Ok(SignedIn {
             account: claimant.account,

@@ -8,6 +8,7 @@ use super::{Claimant, Known, with_kind};
 use crate::audit::{Event, Subject};
 use crate::error::{Error, SecondFactorRefusal};
 use crate::flow::SignedIn;
+use crate::flow::attempt::Proven;
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::InterruptedId;
@@ -214,7 +215,7 @@ impl Iam {
         client: &Client,
     ) -> Result<SignedIn, Error> {
         let password = PlainPassword::new(password).map_err(|_| Error::Credentials)?;
-        let (_, tried) = self.prove(claimant, &password, client).await?;
+        let Proven { reserved, told, .. } = self.prove(claimant, &password, client).await?;
         let proved = self.retried(|| async {
             let now = self.now();
             let mut unit = self.begin().await?;
@@ -224,7 +225,7 @@ impl Iam {
             if !unit.challenges().consume(challenge.id, None, terms.as_ref(), now).await? {
                 return Err(SecondFactorRefusal::Spent.into());
             }
-            unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
+            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
             let done = self.complete(unit.as_mut(), claimant, token, FactorKind::Password, client).await?;
             unit.commit().await?;
             Ok(done)
@@ -233,7 +234,7 @@ impl Iam {
             Ok(done) => Ok(done),
             Err(error) => {
                 // The password was right: no guess.
-                self.give_back_proof(&tried).await?;
+                self.give_back(&reserved).await?;
                 Err(error)
             }
         }

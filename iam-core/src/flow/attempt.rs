@@ -1,0 +1,384 @@
+//! A try at a password, wherever one is taken: counted before anything is hashed, compared with the same work whatever there is to
+//! compare with, and given back or counted as a failure.
+//!
+//! A password meets a stored hash in [`Iam::compare_password`] and nowhere else: [`Hashing`] lets this file alone do it, and the [`Reserved`]
+//! that it asks for is made by [`Iam::reserve`] alone.
+
+use crate::account::{Account, AccountStatus, LoginIdentifier};
+use crate::audit::{Event, LoginFailure, Subject};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::flow::{Claimant, Login};
+use crate::iam::Iam;
+use crate::id::AccountId;
+use crate::limit::{LimitKey, Reservation, Slot};
+use crate::meta::Client;
+use crate::outbox::Notice;
+use crate::parent::ParentStatus;
+use crate::password::{Checked, HashingThreads, PasswordHash, PlainPassword};
+use crate::session::EndReason;
+use crate::store::{LoginCandidate, Ports};
+
+/// The threads that hash, as the rest of the crate may use them: to make hashes, and not to compare with them.
+pub(crate) struct Hashing(HashingThreads);
+
+impl Hashing {
+    pub(crate) const fn new(threads: HashingThreads) -> Self {
+        Self(threads)
+    }
+
+    /// Whether a hash is one that passwords could be compared with; nothing is computed.
+    pub(crate) fn can_verify(&self, stored: &PasswordHash) -> bool {
+        self.0.can_verify(stored)
+    }
+
+    /// Makes a hash at today's cost.
+    pub(crate) async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, Error> {
+        self.0.hash(password).await
+    }
+
+    async fn check(&self, password: PlainPassword, stored: Option<PasswordHash>) -> Result<Checked, Error> {
+        self.0.check(password, stored).await
+    }
+}
+
+/// The keys under which a try is counted.
+pub(super) struct Counted {
+    /// Of an account, or of a name that none has; of a session, for somebody who is signed in.
+    tries: LimitKey,
+    /// A device that had signed in before. It has tries of its own and is not kept out by what its network does.
+    device: Option<Device>,
+    /// All wrong passwords of the session. Like a device, it is kept out by itself alone.
+    session: Option<LimitKey>,
+    network: Option<Network>,
+}
+
+struct Device {
+    id: [u8; 16],
+    tries: LimitKey,
+    /// All devices of the account together: who collects device cookies gets no further with many than with one.
+    all: LimitKey,
+}
+
+struct Network {
+    failures: LimitKey,
+    failures_long: LimitKey,
+    in_flight: LimitKey,
+}
+
+impl Counted {
+    /// The device that had signed in before.
+    pub(super) fn device(&self) -> Option<[u8; 16]> {
+        self.device.as_ref().map(|device| device.id)
+    }
+}
+
+/// What was reserved before hashing.
+pub(super) struct Reserved {
+    tries: (LimitKey, Slot),
+    /// When it was tried on a known device that may still be treated as one.
+    devices: Option<(LimitKey, Slot)>,
+    session: Option<(LimitKey, Slot)>,
+    in_flight: Option<(LimitKey, Slot)>,
+}
+
+impl Reserved {
+    /// Tries within the limit's memory, this one included.
+    pub(super) const fn tries(&self) -> u32 {
+        self.tries.1.count
+    }
+}
+
+/// A limit that refused, and until when it does.
+pub(super) struct Refused {
+    limit: &'static str,
+    until: Timestamp,
+}
+
+/// Why a password proved nothing.
+pub(super) enum Unproven {
+    /// It did not sign anyone in.
+    Refused(LoginFailure),
+    /// Nothing was checked.
+    Failed(Error),
+}
+
+/// A password that was right, of somebody who is signed in. What was reserved for it is to be given back by the unit of work that it
+/// leads to.
+pub(super) struct Proven {
+    /// The account as it was read before.
+    pub(super) candidate: LoginCandidate,
+    pub(super) reserved: Reserved,
+    /// The owner, where they are to be told.
+    pub(super) told: Option<Account>,
+}
+
+impl Iam {
+    /// The keys of a sign-in.
+    pub(super) fn counted(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Counted {
+        let device = candidate.and_then(|candidate| {
+            let id = self.known_device(login.device, candidate.account, candidate.auth_version)?;
+            Some(Device {
+                id,
+                tries: self.limit("login.device", &id),
+                all: self.limit("login.devices", candidate.account.as_bytes()),
+            })
+        });
+        let tries = match candidate {
+            Some(candidate) => self.limit("login.account", candidate.account.as_bytes()),
+            None => self.limit("login.identifier", login.identifier.canonical().as_bytes()),
+        };
+        Counted { tries, device, session: None, network: self.network(login.client) }
+    }
+
+    /// The keys of somebody who is signed in. The session has tries of its own, beside those of account and devices: whoever stole
+    /// it slows down nothing but it.
+    fn counted_in_session(&self, claimant: &Claimant, client: &Client) -> Counted {
+        let session = claimant.session.as_bytes();
+        Counted {
+            tries: self.limit("session.password", session),
+            device: None,
+            session: Some(self.limit("session.password.all", session)),
+            network: self.network(client),
+        }
+    }
+
+    fn network(&self, client: &Client) -> Option<Network> {
+        let network = client.network()?.to_string();
+        Some(Network {
+            failures: self.limit("login.network", network.as_bytes()),
+            failures_long: self.limit("login.network.long", network.as_bytes()),
+            in_flight: self.limit("login.network.in_flight", network.as_bytes()),
+        })
+    }
+
+    fn limit(&self, purpose: &'static str, subject: &[u8]) -> LimitKey {
+        LimitKey::new(&self.inner.limit_key, purpose, subject)
+    }
+
+    /// Reserves a try, or says which limit refused and until when. A refusal leaves nothing counted.
+    pub(super) async fn reserve(&self, counted: &Counted) -> Result<Result<Reserved, Refused>, Error> {
+        let limits = &self.inner.login_limits;
+        let now = self.now();
+        let mut unit = self.begin().await?;
+        let (mut devices, mut session, mut in_flight) = (None, None, None);
+        let mut tries = counted.tries;
+        if let Some(device) = &counted.device
+            && let Reservation::Granted(slot) =
+                unit.limits().reserve_in_window(&device.all, &limits.devices, now).await?
+        {
+            (devices, tries) = (Some((device.all, slot)), device.tries);
+        }
+        if let Some(all) = &counted.session {
+            match unit.limits().reserve_in_window(all, &limits.session, now).await? {
+                Reservation::Granted(slot) => session = Some((*all, slot)),
+                Reservation::Refused(until) => return Ok(Err(Refused { limit: "reauthenticate", until })),
+            }
+        }
+        // Who has signed in on this device before is not kept out by what others do behind the same address.
+        let is_known = devices.is_some() || session.is_some();
+        if let Some(network) = counted.network.as_ref().filter(|_| !is_known) {
+            let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
+            let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
+            if let Some(until) = short.max(long) {
+                return Ok(Err(Refused { limit: "login.address", until }));
+            }
+            match unit.limits().reserve_in_window(&network.in_flight, &limits.address_in_flight, now).await? {
+                Reservation::Granted(slot) => in_flight = Some((network.in_flight, slot)),
+                Reservation::Refused(until) => return Ok(Err(Refused { limit: "login.in_flight", until })),
+            }
+        }
+        match unit.limits().reserve(&tries, &limits.account, now).await? {
+            Reservation::Granted(slot) => {
+                // Twice as many as one sign-in can add, so that strangers can't fill the disk.
+                unit.limits().purge(now, 8).await?;
+                unit.commit().await?;
+                Ok(Ok(Reserved { tries: (tries, slot), devices, session, in_flight }))
+            }
+            Reservation::Refused(until) => {
+                let limit = if session.is_some() { "reauthenticate" } else { "login.account" };
+                Ok(Err(Refused { limit, until }))
+            }
+        }
+    }
+
+    /// What a limit has refused, written down, as an error.
+    pub(super) async fn throttled(&self, refused: Refused, subject: Subject, client: &Client) -> Error {
+        self.record_refusal(&Event::LimitExceeded(refused.limit), subject, client).await;
+        Error::Throttled { retry_after: refused.until.since(self.now()) }
+    }
+
+    /// The same work whatever there is to compare with. No unit of work is open here. Says whether the hash is outdated.
+    pub(super) async fn compare_password<'c>(
+        &self,
+        _: &Reserved,
+        password: &PlainPassword,
+        candidate: Option<&'c LoginCandidate>,
+    ) -> Result<(&'c LoginCandidate, bool), Unproven> {
+        let stored = candidate.and_then(|candidate| candidate.password.clone());
+        let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
+        let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
+        let outdated = match checked {
+            Checked::Match { outdated } => outdated,
+            Checked::Mismatch => return Err(Unproven::Refused(LoginFailure::WrongPassword)),
+            Checked::NoHash => return Err(Unproven::Refused(LoginFailure::NoPassword)),
+            Checked::Unusable => return Err(Unproven::Refused(LoginFailure::UnusableHash)),
+        };
+        match why_not(candidate) {
+            Some(failure) => Err(Unproven::Refused(failure)),
+            None => Ok((candidate, outdated)),
+        }
+    }
+
+    /// Checks the password of somebody who is signed in.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] when it is wrong, [`Error::Throttled`] before anything is checked. With the last wrong one that
+    /// [`LoginLimits::session`](crate::limit::LoginLimits::session) allows the session ends.
+    pub(super) async fn prove(
+        &self,
+        claimant: &Claimant,
+        password: &PlainPassword,
+        client: &Client,
+    ) -> Result<Proven, Error> {
+        let identifier = LoginIdentifier::Username(claimant.username.clone());
+        let candidate = self.inner.store.login_candidate(&identifier).await?;
+        let candidate = candidate.filter(|found| found.account == claimant.account);
+        let counted = self.counted_in_session(claimant, client);
+        let reserved = match self.retried(|| self.reserve(&counted)).await? {
+            Ok(reserved) => reserved,
+            Err(refused) => return Err(self.throttled(refused, claimant.subject(), client).await),
+        };
+        match self.compare_password(&reserved, password, candidate.as_ref()).await {
+            Ok((candidate, _)) => {
+                let told = self.to_be_told(&reserved, candidate.account).await?;
+                Ok(Proven { candidate: candidate.clone(), reserved, told })
+            }
+            Err(Unproven::Refused(_)) => {
+                self.refuse_in_session(claimant, &counted, &reserved, client).await?;
+                Err(Error::Credentials)
+            }
+            Err(Unproven::Failed(error)) => {
+                // Nothing was checked, so nothing is counted.
+                self.give_back(&reserved).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// A wrong password of somebody who is signed in. The last one of a session ends it: whoever stole that has no more tries.
+    async fn refuse_in_session(
+        &self,
+        claimant: &Claimant,
+        counted: &Counted,
+        reserved: &Reserved,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let most = self.inner.login_limits.session.limit;
+        let is_last = reserved.session.as_ref().is_some_and(|(_, slot)| slot.count >= most);
+        let owner = if is_last { self.inner.store.account(claimant.account).await? } else { None };
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            let mut ended = false;
+            if is_last {
+                // Held in the order of all others; whether it is still what it was is no matter here.
+                let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
+                ended = unit.sessions().end(claimant.session, EndReason::WrongPasswords, self.now()).await?;
+            }
+            self.count_failure(unit.as_mut(), counted, reserved).await?;
+            if let Some(owner) = owner.as_ref().filter(|_| ended) {
+                self.notify(unit.as_mut(), owner, Notice::SessionEndedByFailures, client).await?;
+            }
+            self.audit(unit.as_mut(), &Event::ReauthenticationFailed, claimant.subject(), client).await?;
+            if ended {
+                let event = Event::SessionEnded(claimant.session, EndReason::WrongPasswords);
+                self.audit(unit.as_mut(), &event, claimant.subject(), client).await?;
+            }
+            Ok(unit.commit().await?)
+        })
+        .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(())
+    }
+
+    /// Counts a failure for the network that it came from. The try itself stays counted.
+    pub(super) async fn count_failure(
+        &self,
+        unit: &mut dyn Ports,
+        counted: &Counted,
+        reserved: &Reserved,
+    ) -> Result<(), Error> {
+        let (limits, now) = (&self.inner.login_limits, self.now());
+        if let Some(network) = &counted.network {
+            unit.limits().count_in_window(&network.failures, &limits.address, now).await?;
+            unit.limits().count_in_window(&network.failures_long, &limits.address_long, now).await?;
+        }
+        release_in_flight(unit, reserved).await
+    }
+
+    /// The owner, if a right password comes after so many wrong ones that tries were slowed down (OWASP ASVS 6.3.5).
+    pub(super) async fn to_be_told(
+        &self,
+        reserved: &Reserved,
+        account: AccountId,
+    ) -> Result<Option<Account>, Error> {
+        if reserved.tries() <= self.inner.login_limits.account.free {
+            return Ok(None);
+        }
+        Ok(self.inner.store.account(account).await?)
+    }
+
+    /// Gives back what was reserved for a password that was right, and tells its owner where that is due. In the unit of work that it
+    /// leads to, which holds the account if somebody is told.
+    pub(super) async fn accept(
+        &self,
+        unit: &mut dyn Ports,
+        reserved: &Reserved,
+        told: Option<&Account>,
+        client: &Client,
+    ) -> Result<(), Error> {
+        self.release(unit, reserved).await?;
+        match told {
+            Some(owner) => self.tell_of(unit, owner, Notice::PasswordAfterFailures, client).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Gives back what was reserved for a try that was no guess.
+    pub(super) async fn give_back(&self, reserved: &Reserved) -> Result<(), Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.release(unit.as_mut(), reserved).await?;
+            Ok(unit.commit().await?)
+        })
+        .await
+    }
+
+    /// A success gives back its own try and nobody else's.
+    pub(super) async fn release(&self, unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
+        // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
+        for (key, slot) in [&reserved.devices, &reserved.session].into_iter().flatten() {
+            unit.limits().give_back_in_window(key, slot).await?;
+        }
+        release_in_flight(unit, reserved).await?;
+        let (key, slot) = &reserved.tries;
+        Ok(unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?)
+    }
+}
+
+async fn release_in_flight(unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
+    if let Some((key, slot)) = &reserved.in_flight {
+        unit.limits().give_back_in_window(key, slot).await?;
+    }
+    Ok(())
+}
+
+/// Why an account may not sign in though its password was right.
+fn why_not(candidate: &LoginCandidate) -> Option<LoginFailure> {
+    match (candidate.status, candidate.parent) {
+        (AccountStatus::Active, None | Some((_, ParentStatus::Active))) => None,
+        (AccountStatus::Active, Some(_)) => Some(LoginFailure::ParentSuspended),
+        (AccountStatus::Disabled, _) => Some(LoginFailure::AccountDisabled),
+        (AccountStatus::Locked, _) => Some(LoginFailure::AccountLocked),
+    }
+}
