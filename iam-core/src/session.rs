@@ -70,6 +70,8 @@ pub enum EndReason {
     FactorsChanged,
     /// Its second factor was tried too often.
     SecondFactorLocked,
+    /// It came back with a backup.
+    Restored,
     /// A reason that a newer program knows.
     Other,
 }
@@ -87,6 +89,7 @@ impl EndReason {
             Self::PasswordChanged => "password_changed",
             Self::FactorsChanged => "factors_changed",
             Self::SecondFactorLocked => "second_factor_locked",
+            Self::Restored => "restored",
             Self::Other => "other",
         }
     }
@@ -94,7 +97,7 @@ impl EndReason {
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
         use EndReason::{
-            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Revoked,
+            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Restored, Revoked,
             SecondFactorLocked,
         };
         [
@@ -107,6 +110,7 @@ impl EndReason {
             PasswordChanged,
             FactorsChanged,
             SecondFactorLocked,
+            Restored,
         ]
         .into_iter()
         .find(|reason| reason.as_str() == name)
