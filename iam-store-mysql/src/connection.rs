@@ -402,7 +402,7 @@ impl Connections {
         self.try_begin().await.map_err(failed)
     }
 
-    /// The same, for who wants to know the error.
+    /// The same, with the driver's own error.
     pub(crate) async fn try_begin(&self) -> Result<Open, sqlx::Error> {
         let begun = Instant::now();
         let deadline = begun + STATEMENT;

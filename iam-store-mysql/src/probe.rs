@@ -57,8 +57,8 @@ impl Probe {
     }
 }
 
-/// A transaction that leaves everything as it was: a limit that no key has comes and goes. Another one each time, so that those who do
-/// the same at this moment don't wait for each other.
+/// A transaction that leaves everything as it was: a limit that no key has comes and goes. Another key each time, so that two
+/// probes at the same moment don't wait for each other.
 async fn write_nothing(connections: &Connections) -> Result<(), sqlx::Error> {
     let random = RandomState::new();
     let key: Vec<u8> = (0..4_u8).flat_map(|part| random.hash_one(part).to_be_bytes()).collect();

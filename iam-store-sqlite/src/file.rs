@@ -75,7 +75,7 @@ pub(crate) async fn open(path: &Path, synchronous: SqliteSynchronous) -> Result<
     Ok(Pools { write, read, file })
 }
 
-/// Who opens a connection now would write elsewhere than those who read.
+/// The refusal of a new connection: it would lead to another file than those that are open.
 fn replaced() -> sqlx::Error {
     io::Error::new(io::ErrorKind::NotFound, "the database's file was removed or replaced while it was open")
         .into()
@@ -132,8 +132,8 @@ impl OpenFile {
             sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut anchor).await;
         if !matches!(taken, Ok((0, ..))) {
             tracing::warn!(
-                "the log was not taken into the database's file, as another program has it open or the disk is full: whoever \
-                 copies the file now copies the log (-wal) with it"
+                "the log was not taken into the database's file, as another program has it open or the disk is full: a copy of the file \
+                 needs the log (-wal) beside it"
             );
         }
         anchor.close().await?;

@@ -348,7 +348,7 @@ async fn limits_count_on_after_a_restart() {
 
 // -- ending, and what becomes of the file meanwhile --
 
-/// Whoever copies it then has everything, whichever connections were used and whoever still has a clone.
+/// A copy of it has everything, whichever connections were used, and though there are clones of the store.
 #[tokio::test]
 async fn a_closed_store_leaves_one_file_with_everything() {
     for read in [false, true] {

@@ -23,7 +23,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// Mounts one, by root or by who may become it without a word. `cargo xtask test` says when nobody may; with
+    /// One that is mounted by root, or by `sudo` without a password. `cargo xtask test` says where neither works; with
     /// `IAM_TEST_REQUIRE_DATABASES` (as `--all` sets it) that is a failure.
     fn mount() -> Option<Self> {
         let place = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ async fn refused(running: &Running) -> u16 {
 
 const NOT_WRITABLE: &str = "the database can't be written";
 
-/// Nothing can be written, everybody is told so, and who has signed in can go on reading; and the other way round.
+/// The state of a service without room: nothing can be written, readiness says so, and sessions can go on reading.
 async fn serves_reads_only(running: &Running, amy: &mut Browser) {
     assert_eq!(refused(running).await, 503);
     assert_eq!(readiness(running).await, (503, NOT_WRITABLE.to_owned()));
@@ -117,7 +117,7 @@ async fn serves_everything(running: &Running, amy: &mut Browser) {
     }
 }
 
-/// A disk that was full and is no more is as before, without a restart, whoever asks first.
+/// After a disk was full and has room again all is as before, without a restart, whether a write or readiness comes first.
 pub async fn a_full_disk_stops_nothing_for_good(program: &'static str) {
     let Some(disk) = Disk::mount() else { return };
     let running = amys(program).await.with("IAM_DATABASE_URL", disk.database()).start();

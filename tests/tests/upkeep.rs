@@ -21,7 +21,7 @@ const SESSIONS: i64 = 100_000;
 const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5
     UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
 
-/// Sessions of somebody who is active, of somebody who was switched off, and some whose second factor never came.
+/// Sessions of an active account, of one that was switched off, and sign-ins without their second factor.
 fn fill(backend: Backend, digits: usize) -> String {
     let (random, time) = match backend {
         Backend::Sqlite => ("randomblob", "1767225600000000"),

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::report::Outcome;
 use crate::trouble::{Result, Trouble};
 
-/// Mounts one and takes it away again, as the tests do: by root, or by who may become it without a word.
+/// A mount that is taken away again, made as the tests do: by root, or by `sudo` without a password.
 pub(crate) fn can_be_mounted() -> Result<Outcome> {
     let place = env::temp_dir().join(format!("iam-disk-{}", std::process::id()));
     fs::create_dir(&place).map_err(|error| Trouble::new(format!("{}: {error}", place.display())))?;

@@ -208,8 +208,8 @@ impl Iam {
         Ok(done)
     }
 
-    /// Ends sessions that nobody can use any more: those that were left, those whose account or parent was switched off, and sign-ins
-    /// whose second factor never came. None of the last two is ever noted as used again, so all of them come to lie idle.
+    /// Ends sessions that nobody can use any more: abandoned ones, those of accounts or parents that were switched off, and sign-ins
+    /// without their second factor. The last two are never noted as used again, so all of them come to lie idle.
     async fn end_idle_sessions(&self) -> Result<u64, Error> {
         let policy = &self.inner.session_policy;
         let now = self.now();

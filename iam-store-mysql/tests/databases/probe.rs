@@ -42,7 +42,7 @@ async fn a_server_that_is_read_only_is_not_ready() {
     }
 }
 
-/// As a server says it whose disk is full: of the disk, of a file, of a table's space, of the engine.
+/// The errors of a server with a full disk: of the disk, of a file, of a table's space, of the engine.
 #[tokio::test]
 async fn a_server_without_room_is_not_ready() {
     for server in BOTH {
@@ -58,7 +58,7 @@ async fn a_server_without_room_is_not_ready() {
                      SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'no room'"
                 ))
                 .await;
-            // A proof of a moment ago counts, and who comes anew has none.
+            // A proof of a moment ago counts; another store has none yet.
             assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{server:?} {number}");
             let store = MySqlStore::connect(&database.url()).await.unwrap();
             assert_eq!(store.readiness().await.unwrap(), Readiness::NotWritable, "{server:?} {number}");

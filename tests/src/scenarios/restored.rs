@@ -5,7 +5,7 @@ use super::factors::{half_way, verify, with_app};
 use super::trusted_devices::{comes, trusted, trusting};
 use crate::{Adapter, Backend, PASSWORD, World};
 
-/// What a database looks like whose backup was made before all sessions ended and the last codes were used.
+/// The state of a backup from before all sessions ended and the last codes were used.
 async fn put_back(world: &World) {
     world.execute("UPDATE iam_auth_session SET ended_at = NULL, end_reason = NULL, logout_time = NULL").await;
     world.execute("UPDATE iam_mfa_method SET last_step = last_step - 100").await;
@@ -72,7 +72,7 @@ pub async fn a_restored_backup_revives_nothing(adapter: Adapter, backend: Backen
     let mut again = half_way(&world, "amy").await;
     assert_eq!(verify(&mut again, &app.code(&world, 0)).await.status, 200);
     assert_eq!(again.get("/reports").await.status, 200);
-    // Once more does no harm, but to who has signed in.
+    // Once more does no harm, but to sessions since.
     let done = restored(&world).await;
     assert_eq!(
         (done.accounts, done.links_voided, done.browsers_forgotten, done.methods_removed),
