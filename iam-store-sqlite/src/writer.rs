@@ -256,7 +256,7 @@ mod tests {
     impl std::error::Error for Full {}
 
     impl sqlx::error::DatabaseError for Full {
-        fn message(&self) -> &str {
+        fn message(&self) -> &'static str {
             "full"
         }
 

@@ -1,7 +1,6 @@
 //! Upkeep of a large store: in a time that is bounded, by units that are small, beside everything else.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
-#![expect(clippy::print_stdout, reason = "how long it took is worth seeing with --nocapture")]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
