@@ -99,7 +99,7 @@ async fn a_hundred_thousand_idle_sessions_end_in_few_rounds() {
     assert!(rounds <= 20, "{rounds}");
     // Small ones; and what came back short was not asked again for each of them.
     assert!((4_999..5_200).contains(&units), "{units}");
-    assert!(others > 10 && slowest < Duration::from_secs(2), "{others}, {slowest:?}");
+    assert!(others > 10 && slowest < Duration::from_secs(5), "{others}, {slowest:?}");
     assert_eq!(iam.upkeep().await.unwrap(), iam_core::flow::Upkeep::default(), "nothing is left to do");
 }
 
