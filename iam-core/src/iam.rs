@@ -164,15 +164,26 @@ impl Iam {
         Ok(readiness)
     }
 
-    /// Notes in the audit log that the service stops, and what was not yet written, and waits up to 20 seconds for messages that are on
-    /// their way. Call it after the last request was answered.
+    /// Notes in the audit log that the service stops, and what was not yet written, waits up to 20 seconds for messages that are on
+    /// their way, and closes the store. Call it after the last request was answered, and before the program ends: only then does a
+    /// file of SQLite's hold everything.
     pub async fn stopped(&self) -> Result<(), Error> {
         self.inner.stopping.store(true, Ordering::Relaxed);
         if tokio::time::timeout(SEND_TIMEOUT, self.inner.sending.acquire_many(AT_ONCE)).await.is_err() {
             tracing::warn!("messages were still on their way; what becomes of them is not known");
         }
-        self.flush_refusals().await?;
-        self.record(&Event::Stopped, Subject::default(), &Client::default()).await
+        let flushed = self.flush_refusals().await;
+        let recorded = self.record(&Event::Stopped, Subject::default(), &Client::default()).await;
+        // Whatever could not be written.
+        let closed = self.close().await;
+        flushed.and(recorded).and(closed)
+    }
+
+    /// Closes the store without a record: for a program that served nobody, such as a command. Whatever is asked of this layer, and of
+    /// the store's other clones, fails from then on.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        Ok(self.inner.store.close().await?)
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
@@ -470,6 +481,12 @@ impl IamBuilder {
                 return Err(misconfigured(
                     "a newer program has changed the store's schema: this program is too old for it",
                 ));
+            }
+            Readiness::NotWritable => {
+                return Err(misconfigured("the store can't be written: is its disk full or read-only?"));
+            }
+            Readiness::Replaced => {
+                return Err(misconfigured("the store's file was removed or replaced after it was opened"));
             }
         }
         let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes);

@@ -72,6 +72,8 @@ pub enum EndReason {
     SecondFactorLocked,
     /// Too many wrong passwords were given in it.
     WrongPasswords,
+    /// It came back with a backup.
+    Restored,
     /// A reason that a newer program knows.
     Other,
 }
@@ -90,6 +92,7 @@ impl EndReason {
             Self::FactorsChanged => "factors_changed",
             Self::SecondFactorLocked => "second_factor_locked",
             Self::WrongPasswords => "wrong_passwords",
+            Self::Restored => "restored",
             Self::Other => "other",
         }
     }
@@ -97,7 +100,7 @@ impl EndReason {
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
         use EndReason::{
-            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Revoked,
+            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Restored, Revoked,
             SecondFactorLocked, WrongPasswords,
         };
         [
@@ -111,6 +114,7 @@ impl EndReason {
             FactorsChanged,
             SecondFactorLocked,
             WrongPasswords,
+            Restored,
         ]
         .into_iter()
         .find(|reason| reason.as_str() == name)

@@ -17,8 +17,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often there is a round of upkeep, in ticks.
 const TICKS_BETWEEN_UPKEEP: u32 = 60;
 
-/// The most batches of one round, so that a backlog of years is worked off in the course of a day.
-const MOST_BATCHES: u32 = 100;
+/// How long a round of upkeep goes on while there is more to do. The next one then begins with the next tick: what accumulates faster
+/// than one worker clears it in most of its time is more than the store takes in.
+const UPKEEP: Duration = Duration::from_secs(10);
 
 /// Sends messages, writes down what was counted, ends what ran out, and removes what nobody needs any more, for as long as the [`Iam`] that
 /// it belongs to lives. Any number of processes may do so on one store.
@@ -51,13 +52,19 @@ async fn keep_house(inner: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
+        if inner.stopping.load(Ordering::Relaxed) {
+            // The store is being closed.
+            return;
+        }
         let iam = Iam { inner };
         // What went wrong is logged there, and tried again.
         let _ = iam.flush_refusals().await;
         until_upkeep = until_upkeep.saturating_sub(1);
         if until_upkeep == 0 {
-            until_upkeep = TICKS_BETWEEN_UPKEEP;
-            upkeep(&iam).await;
+            // The store says in the log what it finds, whether or not anybody asks for it.
+            let _ = iam.inner.store.readiness().await;
+            let more = upkeep(&iam).await;
+            until_upkeep = if more { 1 } else { TICKS_BETWEEN_UPKEEP };
         }
     }
 }
@@ -106,21 +113,14 @@ async fn deliver(inner: Weak<Inner>, wake: Arc<Notify>) {
     }
 }
 
-async fn upkeep(iam: &Iam) {
-    for _ in 0..MOST_BATCHES {
-        match iam.upkeep().await {
-            Ok(done) if done.is_more_waiting() => {
-                // A long backlog holds nothing else up.
-                let _ = iam.flush_refusals().await;
-            }
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "upkeep failed; it is tried again in a minute"
-                );
-                return;
-            }
-        }
+/// A round of upkeep. Says whether there is more to do.
+async fn upkeep(iam: &Iam) -> bool {
+    let (done, failed) = iam.upkeep_round(UPKEEP).await;
+    if let Some(error) = failed {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "some upkeep failed; it is tried again in a minute"
+        );
     }
+    done.is_more_waiting()
 }

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use iam_core::clock::Timestamp;
 use iam_core::mfa::{Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
 use iam_core::random::{Randomness, RandomnessUnavailable};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -91,7 +92,7 @@ impl Factor for Totp {
         let Some(generator) = stored.secret.and_then(generator) else {
             return Verdict::Rejected;
         };
-        let this = stored.now.as_micros().div_euclid(STEP_MICROS);
+        let this = step_at(stored.now);
         // All candidates are computed and compared, whichever is right, and the latest that is right counts: should two steps have
         // the same code, it does not come back for the second.
         let mut found = -1_i64;
@@ -108,6 +109,14 @@ impl Factor for Totp {
             Verdict::Rejected
         }
     }
+
+    fn latest_step(&self, now: Timestamp) -> Option<i64> {
+        Some(step_at(now).saturating_add(self.window))
+    }
+}
+
+fn step_at(time: Timestamp) -> i64 {
+    time.as_micros().div_euclid(STEP_MICROS)
 }
 
 /// What computes codes, or nothing when the secret is too short to be one of ours.
@@ -142,7 +151,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use iam_core::clock::{Clock, ManualClock, Timestamp};
+    use iam_core::clock::{Clock, ManualClock};
     use iam_core::random::OsRandomness;
     use proptest::prelude::*;
 
@@ -191,6 +200,22 @@ mod tests {
         for (counter, code) in (0_i64..).zip(codes) {
             let verdict = finish(&Totp::strict(), RFC, None, at(counter * 30), code);
             assert_eq!(verdict, Verdict::AtStep(counter));
+        }
+    }
+
+    #[test]
+    fn no_code_of_the_latest_step_or_before_is_accepted_once_that_was_used() {
+        for totp in [Totp::new(), Totp::strict()] {
+            let now = at(1_800_000_000);
+            let latest = totp.latest_step(now).unwrap();
+            for step in latest - 5..=latest + 5 {
+                let verdict = finish(&totp, RFC, Some(latest), now, &code_of(RFC, step));
+                assert_eq!(verdict, Verdict::Rejected, "{step}");
+            }
+            assert_eq!(
+                finish(&totp, RFC, Some(latest - 1), now, &code_of(RFC, latest)),
+                Verdict::AtStep(latest)
+            );
         }
     }
 

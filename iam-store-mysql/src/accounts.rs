@@ -11,7 +11,7 @@ use iam_core::password::PasswordHash;
 use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, Statement, execute, optional};
+use crate::connection::{Connections, Link, Statement, all, execute, optional};
 use crate::error::{failed, is_duplicate_key};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
@@ -307,6 +307,38 @@ impl<L: Link> Accounts for Work<L> {
             ))
         };
         Ok(self.0.write(raise).await? == 1)
+    }
+
+    async fn raise_versions(
+        &mut self,
+        after: Option<AccountId>,
+        least: AuthVersion,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        // No bytes come before all ids.
+        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id FROM iam_user_account FORCE INDEX (PRIMARY) WHERE id > ? ORDER BY id LIMIT ? FOR UPDATE",
+                after.clone(),
+                most
+            ))
+        };
+        let found = self.0.lock(find).await?;
+        let Some(last) = found.last().map(|row| row.id.clone()) else { return Ok(Vec::new()) };
+        let raise = || {
+            execute(sqlx::query!(
+                "UPDATE iam_user_account FORCE INDEX (PRIMARY) SET auth_version = GREATEST(auth_version + 1, ?), updated_at = ?
+                 WHERE id > ? AND id <= ?",
+                least.as_i64(),
+                utc(now),
+                after.clone(),
+                last.clone()
+            ))
+        };
+        self.0.write(raise).await?;
+        found.iter().map(|row| column("id").id(&row.id).map(AccountId::from_bytes)).collect()
     }
 
     async fn verify_email(

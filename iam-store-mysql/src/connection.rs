@@ -228,10 +228,14 @@ impl Open {
         }
     }
 
-    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
-        let lease = self.lease.take().ok_or_else(over).map_err(failed)?;
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        self.try_commit().await.map_err(failed)
+    }
+
+    pub(crate) async fn try_commit(mut self) -> Result<(), sqlx::Error> {
+        let lease = self.lease.take().ok_or_else(over)?;
         let (lease, answer) = lease.ask(Instant::now() + STATEMENT, text("COMMIT")).await;
-        answer.map_err(failed)?;
+        answer?;
         if let Some(mut lease) = lease {
             lease.open = false;
         }
@@ -398,7 +402,8 @@ impl Connections {
         self.try_begin().await.map_err(failed)
     }
 
-    async fn try_begin(&self) -> Result<Open, sqlx::Error> {
+    /// The same, with the driver's own error.
+    pub(crate) async fn try_begin(&self) -> Result<Open, sqlx::Error> {
         let begun = Instant::now();
         let deadline = begun + STATEMENT;
         let mut loan = Loan { tested: false, open: true };

@@ -44,6 +44,7 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         // A lock that did not come free was waited for long enough.
         _ if number(error) == Some(1205) => StoreErrorKind::Unavailable,
         _ if is_conflict(error) => StoreErrorKind::Conflict,
+        _ if is_disk_full(error) => StoreErrorKind::Unavailable,
         _ if spoils_connection(error) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Other,
     }
@@ -73,6 +74,16 @@ pub(crate) fn is_dead(error: &sqlx::Error) -> bool {
         // Shutdown, killed (twice), idle for too long; and as clients say it: gone away, lost.
         _ => matches!(number(error), Some(1053 | 1927 | 3169 | 4031 | 2006 | 2013)),
     }
+}
+
+/// Whether the server can write nothing: it is read-only or without a majority, or its disk is full (of a table's space, of a
+/// temporary file, as the file system or the engine says it, at the commit).
+pub(crate) fn can_not_write(error: &sqlx::Error) -> bool {
+    is_disk_full(error) || matches!(number(error), Some(1290 | 1792 | 1836 | 3100 | 3101 | 1047))
+}
+
+fn is_disk_full(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(3 | 1021 | 1026 | 1030 | 1114 | 1180))
 }
 
 pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {

@@ -241,6 +241,20 @@ impl<L: Link> Methods for Work<L> {
         Ok(self.0.write(note).await? == 1)
     }
 
+    async fn move_on(&mut self, account: AccountId, kind: FactorKind, step: i64) -> Result<u64, StoreError> {
+        let note = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_method FORCE INDEX (iam_mfa_method_account) SET last_step = ?
+                 WHERE account_id = ? AND kind = ? AND (last_step IS NULL OR last_step < ?)",
+                step,
+                &account.as_bytes()[..],
+                kind.as_str(),
+                step
+            ))
+        };
+        self.0.write(note).await
+    }
+
     async fn rename(
         &mut self,
         account: AccountId,

@@ -74,6 +74,7 @@ mod one_time;
 mod options;
 mod outbox;
 mod parents;
+mod probe;
 mod roles;
 mod rows;
 mod sealed;

@@ -164,6 +164,19 @@ impl<L: Link> Outbox for Work<L> {
         Ok(expired)
     }
 
+    async fn withdraw(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
+        let withdraw = || {
+            execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (iam_outbox_unsettled)
+                 SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?
+                 WHERE settled_at IS NULL ORDER BY expires_at LIMIT ?",
+                utc(now),
+                most
+            ))
+        };
+        self.0.write(withdraw).await
+    }
+
     async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
         let purge = || {
             execute(sqlx::query!(

@@ -23,8 +23,10 @@ use iam_core::store::{
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, Executor, MySqlConnection};
+use tokio::time::timeout;
 
 use crate::connection::{Connections, STATEMENT};
+use crate::probe::Probe;
 use crate::unit::Work;
 use crate::{
     accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, server,
@@ -34,6 +36,9 @@ use crate::{
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
 const CONNECTIONS: u32 = 10;
 
+/// How long to wait at the end for units of work and reads that are under way.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// A connection that lay idle for longer is asked whether it is alive before it is used.
 const TRUSTED: Duration = Duration::from_secs(1);
 
@@ -42,6 +47,9 @@ const TRUSTED: Duration = Duration::from_secs(1);
 pub struct MySqlStore {
     connections: Connections,
     checked: Arc<Checked>,
+    probe: Arc<Probe>,
+    /// Whether it made its pool itself.
+    is_own: bool,
 }
 
 /// What of the server was found right, and is not looked at again.
@@ -93,7 +101,7 @@ impl MySqlStore {
                 })
             })
             .connect_lazy_with(options::from_url(url)?);
-        let store = Self::from_pool(pool);
+        let store = Self { is_own: true, ..Self::from_pool(pool) };
         // Also finds out whether the server can be reached, and what is refused. It may well be not ready yet.
         store.readiness().await?;
         Ok(store)
@@ -109,7 +117,12 @@ impl MySqlStore {
     /// If this is called on a runtime, that one drives the connections that the store opens, so it must live as long as
     /// the store.
     pub fn from_pool(pool: MySqlPool) -> Self {
-        Self { connections: Connections::new(pool), checked: Arc::default() }
+        Self {
+            connections: Connections::new(pool),
+            checked: Arc::default(),
+            probe: Arc::default(),
+            is_own: false,
+        }
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
@@ -172,8 +185,19 @@ impl Store for MySqlStore {
         if readiness == Readiness::Ready {
             self.check_tables().await?;
             self.check_privileges().await?;
+            if !self.probe.can_write(&self.connections).await? {
+                return Ok(Readiness::NotWritable);
+            }
         }
         Ok(readiness)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        if self.is_own {
+            // What is still under way then ends with its connection.
+            let _ = timeout(CLOSE, self.connections.pool.close()).await;
+        }
+        Ok(())
     }
 
     async fn session(

@@ -17,6 +17,11 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
+/// ?1 the least version, ?2 now, ?3 the id before the first, ?4 how many.
+const RAISE_VERSIONS: &str =
+    "UPDATE iam_user_account SET auth_version = max(auth_version + 1, ?1), updated_at = ?2
+    WHERE id IN (SELECT id FROM iam_user_account WHERE id > ?3 ORDER BY id LIMIT ?4) RETURNING id";
+
 pub(crate) async fn login_candidate(
     pool: &SqlitePool,
     identifier: &LoginIdentifier,
@@ -264,6 +269,29 @@ impl<C: Link> Accounts for Work<C> {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn raise_versions(
+        &mut self,
+        after: Option<AccountId>,
+        least: AuthVersion,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AccountId>, StoreError> {
+        // No bytes come before all ids.
+        let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
+        let rows = sqlx::query(RAISE_VERSIONS)
+            .bind(least.as_i64())
+            .bind(now.as_micros())
+            .bind(after)
+            .bind(i64::from(most))
+            .fetch_all(self.connection())
+            .await
+            .map_err(failed)?;
+        let ids = rows.iter().map(|row| Columns { table: "iam_user_account", row }.id("id"));
+        let mut ids = ids.map(|id| id.map(AccountId::from_bytes)).collect::<Result<Vec<_>, _>>()?;
+        ids.sort_unstable_by_key(|id| *id.as_bytes());
+        Ok(ids)
     }
 
     async fn verify_email(

@@ -21,6 +21,12 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     primary_code(error) == Some(5)
 }
 
+/// Whether a write failed for what the file lies on: read-only, an I/O error, full, gone. `SQLITE_READONLY`, `SQLITE_IOERR`,
+/// `SQLITE_FULL`, `SQLITE_CANTOPEN`.
+pub(crate) fn can_not_write(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(8 | 10 | 13 | 14))
+}
+
 fn kind(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::PoolTimedOut
@@ -28,8 +34,8 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         | sqlx::Error::Io(_)
         | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
         _ => match primary_code(error) {
-            // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
-            Some(5 | 6 | 10 | 13 | 14) => StoreErrorKind::Unavailable,
+            // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
+            Some(5 | 6 | 8 | 10 | 13 | 14) => StoreErrorKind::Unavailable,
             // SQLITE_CORRUPT, SQLITE_NOTADB.
             Some(11 | 26) => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Other,

@@ -218,6 +218,20 @@ impl<C: Link> Methods for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn move_on(&mut self, account: AccountId, kind: FactorKind, step: i64) -> Result<u64, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_method SET last_step = ?1
+             WHERE account_id = ?2 AND kind = ?3 AND (last_step IS NULL OR last_step < ?1)",
+        )
+        .bind(step)
+        .bind(&account.as_bytes()[..])
+        .bind(kind.as_str())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
+    }
+
     async fn rename(
         &mut self,
         account: AccountId,

@@ -17,6 +17,7 @@ mod accounts;
 mod audit;
 mod error;
 mod factors;
+mod file;
 mod interrupted;
 mod keys;
 mod limits;
@@ -30,5 +31,6 @@ mod sessions;
 mod store;
 mod trusted_devices;
 mod unit;
+mod writer;
 
 pub use store::SqliteStore;

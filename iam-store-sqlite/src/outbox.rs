@@ -36,6 +36,11 @@ const EXPIRE: &str = "UPDATE iam_outbox SET state = 'expired', sealed = NULL, cl
     WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
     RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at";
 
+/// ?1 now, ?2 how many.
+const WITHDRAW: &str =
+    "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
+    WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL ORDER BY expires_at LIMIT ?2)";
+
 const PURGE: &str = "DELETE FROM iam_outbox WHERE id IN
     (SELECT id FROM iam_outbox WHERE settled_at IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
 
@@ -146,6 +151,10 @@ impl<C: Link> Outbox for Work<C> {
             .await
             .map_err(failed)?;
         rows.iter().map(message).collect()
+    }
+
+    async fn withdraw(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
+        self.remove_before(WITHDRAW, now, most).await
     }
 
     async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {

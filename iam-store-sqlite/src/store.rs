@@ -3,8 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
@@ -23,23 +22,16 @@ use iam_core::store::{
 };
 use iam_core::token::TokenHash;
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::error::{failed, is_busy, migration_failed};
+use crate::error::{failed, migration_failed};
+use crate::file::{OpenFile, Pools};
 use crate::unit::Work;
+use crate::writer::Writer;
 use crate::{
-    accounts, audit, factors, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
+    accounts, audit, factors, file, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
 };
-
-/// How long to wait for a connection before the store counts as unavailable.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long to wait for another process, or a host's own pool, that writes to the same file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Guards read in parallel up to this.
-const READERS: u32 = 4;
 
 /// What was applied is kept apart from a host's own migrations; what a newer program applied is left as it is.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -52,8 +44,10 @@ static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
 /// A store in a SQLite file. Cheap to clone: all clones are the same one.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
-    write: SqlitePool,
+    writer: Writer,
     read: SqlitePool,
+    /// None with a pool of a host's, which is the host's to watch and to close.
+    file: Option<Arc<OpenFile>>,
     /// Goes last: after the connections to what lies in it.
     #[cfg_attr(not(test), expect(dead_code, reason = "held for what dropping it does"))]
     scratch: Option<Arc<ScratchDirectory>>,
@@ -63,7 +57,7 @@ impl SqliteStore {
     /// Opens a file, and makes it (readable by this user alone) when it is not there. Opening never changes the schema.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         // A sign-out that was answered must survive a loss of power, so each commit reaches the disk.
-        open_file(path.as_ref(), SqliteSynchronous::Full).await
+        Ok(Self::on(file::open(path.as_ref(), SqliteSynchronous::Full).await?, None))
     }
 
     /// Opens an empty store that nobody else sees and that is gone with its last clone; for tests and trials.
@@ -72,8 +66,12 @@ impl SqliteStore {
     /// read beside an open unit of work would then wait for that unit for ever.
     pub async fn open_in_memory() -> Result<Self, StoreError> {
         let scratch = ScratchDirectory::create().map_err(failed)?;
-        let store = open_file(&scratch.0.join("iam.db"), SqliteSynchronous::Off).await?;
-        Ok(Self { scratch: Some(Arc::new(scratch)), ..store })
+        let pools = file::open(&scratch.0.join("iam.db"), SqliteSynchronous::Off).await?;
+        Ok(Self::on(pools, Some(Arc::new(scratch))))
+    }
+
+    fn on(Pools { write, read, file }: Pools, scratch: Option<Arc<ScratchDirectory>>) -> Self {
+        Self { writer: Writer::new(write), read, file: Some(file), scratch }
     }
 
     /// Uses a pool of the host's, for reads and writes, whose file then holds the family's tables beside the host's own.
@@ -81,7 +79,7 @@ impl SqliteStore {
     /// How it waits and how safely it commits are the pool's settings; foreign keys must be on, as they are by default in
     /// sqlx. It needs two connections or more if the host reads while it holds a unit of work.
     pub fn from_pool(pool: SqlitePool) -> Self {
-        Self { write: pool.clone(), read: pool, scratch: None }
+        Self { writer: Writer::new(pool.clone()), read: pool, file: None, scratch: None }
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
@@ -95,83 +93,11 @@ impl SqliteStore {
     /// migrations. A newer schema than this program knows is left as it is. Any number of programs may do this at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // sqlx takes no lock for SQLite. One transaction around all of it makes the others wait, then find it done.
-        let mut whole = self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut whole = self.writer.begin().await.map_err(failed)?;
         // Not `run`: the compiler can't tell that its future may be sent between threads.
         MIGRATOR.run_direct(None, &mut *whole, false).await.map_err(migration_failed)?;
         whole.commit().await.map_err(failed)
     }
-}
-
-async fn open_file(path: &Path, synchronous: SqliteSynchronous) -> Result<SqliteStore, StoreError> {
-    // Absolute, so that no name (`:memory:`, `file:..`) means anything else than a file to SQLite.
-    let path = std::path::absolute(path).map_err(failed)?;
-    create_private(&path).map_err(failed)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .synchronous(synchronous);
-    use_write_ahead_log(&options).await.map_err(failed)?;
-    let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
-    let write = pool().max_connections(1).connect_lazy_with(options.clone());
-    let read = pool().max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-    Ok(SqliteStore { write, read, scratch: None })
-}
-
-/// Readers and the writer then don't wait for each other. The mode is a property of the file, so it is set once, here.
-///
-/// To change it SQLite needs the file for itself and does not wait for that. To begin an exclusive transaction it does
-/// wait: so whoever comes second waits that way, and then finds the mode changed.
-async fn use_write_ahead_log(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
-    const TRIES: u32 = 10;
-    let mut connection = options.connect().await?;
-    let mut tried = 0;
-    let mode: String = loop {
-        tried += 1;
-        match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut connection).await {
-            Err(error) if is_busy(&error) && tried < TRIES => {
-                connection.begin_with("BEGIN EXCLUSIVE").await?.rollback().await?;
-            }
-            answer => break answer?,
-        }
-    };
-    if mode != "wal" {
-        tracing::warn!(
-            mode,
-            "no write-ahead log on this file system: readers and the writer wait for each other"
-        );
-    }
-    connection.close().await
-}
-
-/// So that nobody else on the machine can read what lies in it. The log and index files beside it get the same mode.
-fn create_private(path: &Path) -> io::Result<()> {
-    // Closing any handle of a file drops every POSIX lock that this process holds on it, SQLite's too. So only a file that
-    // did not exist is ever opened here, and nobody goes on to SQLite with it before that handle is closed.
-    static CREATING: Mutex<()> = Mutex::new(());
-    let _closed_before_the_next = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path).map(drop) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Err(_) => warn_of_others(path),
-        Ok(()) => {}
-    }
-    Ok(())
-}
-
-/// A file that was there has the mode that somebody gave it: said, not changed.
-fn warn_of_others(path: &Path) {
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(path)
-        && std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o077 != 0
-    {
-        tracing::warn!("{} can be read by others on this machine: chmod 600 it", path.display());
-    }
-    #[cfg(not(unix))]
-    let _ = path;
 }
 
 /// A directory of this user alone, removed when it is dropped.
@@ -202,12 +128,20 @@ impl Drop for ScratchDirectory {
 #[async_trait]
 impl Store for SqliteStore {
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
-        // Immediate: whoever begins may write, so that no unit fails half way because another one wrote first.
-        let transaction = self.write.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        Ok(Box::new(Work(transaction)))
+        Ok(Box::new(Work(self.writer.begin().await.map_err(failed)?)))
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        match &self.file {
+            Some(file) => Pools::close(self.writer.pool(), &self.read, file).await,
+            None => Ok(()),
+        }
     }
 
     async fn readiness(&self) -> Result<Readiness, StoreError> {
+        if self.file.as_ref().is_some_and(|file| !file.is_there()) {
+            return Ok(Readiness::Replaced);
+        }
         let known: Option<i64> = sqlx::query_scalar(
             "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'iam_schema_migrations'",
         )
@@ -230,7 +164,10 @@ impl Store for SqliteStore {
             .fetch_optional(&self.read)
             .await
             .map_err(failed)?;
-        Ok(if min_program <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
+        if min_program > newest {
+            return Ok(Readiness::ProgramTooOld);
+        }
+        Ok(if self.writer.can_write().await? { Readiness::Ready } else { Readiness::NotWritable })
     }
 
     async fn session(
@@ -247,7 +184,7 @@ impl Store for SqliteStore {
         now: Timestamp,
         unless_after: Timestamp,
     ) -> Result<bool, StoreError> {
-        sessions::touch(&self.write, id, now, unless_after).await
+        sessions::touch(self.writer.pool(), id, now, unless_after).await
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -390,6 +327,10 @@ pub(crate) mod plans {
 
 #[cfg(test)]
 impl SqliteStore {
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     pub(crate) fn reader(&self) -> &SqlitePool {
         &self.read
     }
@@ -409,15 +350,15 @@ mod tests {
     async fn a_file_is_opened_as_safely_as_promised() {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path().join("iam.db")).await.unwrap();
-        for pool in [&store.write, &store.read] {
+        for pool in [store.writer.pool(), &store.read] {
             assert_eq!(pragma(pool, "PRAGMA journal_mode").await, "wal");
             assert_eq!(pragma(pool, "PRAGMA synchronous").await, "2");
             assert_eq!(pragma(pool, "PRAGMA foreign_keys").await, "1");
             assert_eq!(pragma(pool, "PRAGMA busy_timeout").await, "3000");
         }
         assert_eq!(pragma(&store.read, "PRAGMA query_only").await, "1");
-        assert_eq!(pragma(&store.write, "PRAGMA query_only").await, "0");
-        assert_eq!((store.write.options().get_max_connections(), READERS), (1, 4));
+        assert_eq!(pragma(store.writer.pool(), "PRAGMA query_only").await, "0");
+        assert_eq!((store.writer.pool().options().get_max_connections(), file::READERS), (1, 4));
     }
 
     #[tokio::test]

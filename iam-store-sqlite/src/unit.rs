@@ -8,9 +8,10 @@ use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
     Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
 };
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 
 use crate::error::failed;
+use crate::writer::Unit;
 
 /// A transaction of our own, which dropping it rolls back; or a borrowed connection, whose owner does as they like.
 pub(crate) struct Work<C>(pub(crate) C);
@@ -18,7 +19,7 @@ pub(crate) struct Work<C>(pub(crate) C);
 /// What leads to the connection of a transaction.
 pub(crate) trait Link: DerefMut<Target = SqliteConnection> + Send {}
 
-impl Link for Transaction<'static, Sqlite> {}
+impl Link for Unit {}
 impl Link for &mut SqliteConnection {}
 
 impl<C: Link> Work<C> {
@@ -106,7 +107,7 @@ impl<C: Link> Ports for Work<C> {
 }
 
 #[async_trait]
-impl UnitOfWork for Work<Transaction<'static, Sqlite>> {
+impl UnitOfWork for Work<Unit> {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.0.commit().await.map_err(failed)
     }

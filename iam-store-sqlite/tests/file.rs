@@ -346,6 +346,91 @@ async fn limits_count_on_after_a_restart() {
     assert_eq!(done, Reservation::Refused(NOW.plus(Duration::from_mins(1))));
 }
 
+// -- ending, and what becomes of the file meanwhile --
+
+/// A copy of it has everything, whichever connections were used, and though there are clones of the store.
+#[tokio::test]
+async fn a_closed_store_leaves_one_file_with_everything() {
+    for read in [false, true] {
+        let (directory, file) = place();
+        let store = migrated(&file).await;
+        sign_in(&store).await;
+        if read {
+            assert!(store.account(account().id).await.unwrap().is_some());
+        }
+        let clone = store.clone();
+        store.close().await.unwrap();
+        let names: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["iam.db"], "read: {read}");
+        let copy = directory.path().join("copy.db");
+        std::fs::copy(&file, &copy).unwrap();
+        let copy = SqliteStore::open(&copy).await.unwrap();
+        assert_eq!(copy.account(account().id).await.unwrap(), Some(account()));
+        assert_eq!(clone.account(account().id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+}
+
+/// Another process has the file open at that moment.
+#[tokio::test]
+async fn a_store_that_is_closed_beside_another_has_everything_in_the_file() {
+    let (directory, file) = place();
+    let (one, two) = (migrated(&file).await, SqliteStore::open(&file).await.unwrap());
+    sign_in(&one).await;
+    one.close().await.unwrap();
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(&file, &copy).unwrap();
+    let copy = SqliteStore::open(&copy).await.unwrap();
+    assert_eq!(copy.account(account().id).await.unwrap(), Some(account()));
+    assert_eq!(two.readiness().await.unwrap(), Readiness::Ready);
+    assert_eq!(two.account(account().id).await.unwrap(), Some(account()));
+}
+
+/// What is written goes where nobody will look for it.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_is_removed_renamed_or_replaced_is_noticed() {
+    for part in ["", "-wal", "-shm"] {
+        let (directory, file) = place();
+        let store = migrated(&file).await;
+        sign_in(&store).await;
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        let path = directory.path().join(format!("iam.db{part}"));
+        let aside = directory.path().join("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Replaced, "{path:?} renamed");
+        std::fs::copy(&aside, &path).unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Replaced, "{path:?} replaced");
+        std::fs::rename(&aside, &path).unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{path:?} put back");
+    }
+}
+
+/// A connection that is new must not lead elsewhere than those before it.
+#[cfg(unix)]
+#[tokio::test]
+async fn no_connection_is_opened_to_a_file_that_was_replaced() {
+    let (directory, file) = place();
+    migrated(&file).await.close().await.unwrap();
+    let store = SqliteStore::open(&file).await.unwrap();
+    std::fs::rename(&file, directory.path().join("aside")).unwrap();
+    std::fs::copy(directory.path().join("aside"), &file).unwrap();
+    assert!(store.begin().await.is_err() && store.account(account().id).await.is_err());
+}
+
+/// Nothing is idle so long that the log goes away by itself.
+#[cfg(unix)]
+#[tokio::test]
+async fn the_log_stays_while_the_store_is_open() {
+    let (directory, file) = place();
+    let store = migrated(&file).await;
+    let other = SqliteStore::open(&file).await.unwrap();
+    sign_in(&other).await;
+    other.close().await.unwrap();
+    assert!(directory.path().join("iam.db-wal").exists());
+    assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+}
+
 // -- rows --
 
 #[tokio::test]

@@ -205,6 +205,42 @@ pub async fn raise_version_asks_for_the_version_and_an_active_account(store: &dy
     assert!(!raise(two.next()).await, "not active");
 }
 
+pub async fn versions_are_raised_account_by_account_whatever_their_status(store: &dyn Store) {
+    for n in [3, 1, 4, 2, 5] {
+        let mut account = account(n);
+        account.auth_version = AuthVersion::from_i64(100 * i64::from(n));
+        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+    }
+    assert!(set_status(store, AccountStatus::Active, AccountStatus::Disabled).await, "now 101");
+    let raise = async |after: Option<u8>, least: i64, most| {
+        let mut unit = store.begin().await.unwrap();
+        let (after_id, least) = (after.map(account_id), AuthVersion::from_i64(least));
+        let ids = unit.accounts().raise_versions(after_id, least, most, after_now()).await.unwrap();
+        unit.commit().await.unwrap();
+        ids
+    };
+    let versions = async || {
+        let mut versions = Vec::new();
+        for n in 1..=5 {
+            versions.push(store.account(account_id(n)).await.unwrap().unwrap().auth_version.as_i64());
+        }
+        versions
+    };
+    assert_eq!(raise(None, 250, 2).await, [1, 2].map(account_id));
+    assert_eq!(versions().await, [250, 250, 300, 400, 500], "the others are left alone");
+    assert_eq!(raise(Some(2), 350, 2).await, [3, 4].map(account_id));
+    assert_eq!(versions().await, [250, 250, 350, 401, 500], "never down, and never the same");
+    assert_eq!(raise(Some(4), 1, 2).await, [account_id(5)]);
+    assert_eq!(raise(Some(5), 1, 2).await, []);
+    assert_eq!(versions().await, [250, 250, 350, 401, 501]);
+    let one = store.account(account_id(1)).await.unwrap().unwrap();
+    assert_eq!((one.status, one.updated_at), (AccountStatus::Disabled, after_now()));
+}
+
+fn after_now() -> Timestamp {
+    after(7)
+}
+
 async fn verify_email(store: &dyn Store, n: u8, email: &str) -> Insert {
     let mut unit = store.begin().await.unwrap();
     let done = unit.accounts().verify_email(account_id(n), &address(email), after(1)).await.unwrap();

@@ -154,6 +154,30 @@ pub async fn the_step_that_confirmed_a_method_is_not_accepted_again(store: &dyn 
     assert!(note_use(store, 1, 1, Some(6), 70).await);
 }
 
+pub async fn steps_are_moved_on_and_never_back(store: &dyn Store) {
+    add_accounts(store).await;
+    for method in [
+        Method { last_step: Some(40), ..confirmed(1, 1) },
+        Method { last_step: Some(60), ..confirmed(2, 1) },
+        method(3, 1),
+        Method { kind: FactorKind::EmailOtp, ..confirmed(4, 1) },
+        Method { last_step: Some(40), ..confirmed(5, 2) },
+    ] {
+        add(store, &method).await;
+    }
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.methods().move_on(account_id(1), FactorKind::Totp, 50).await.unwrap(), 2);
+    unit.commit().await.unwrap();
+    let steps: Vec<_> = methods(store).await.iter().map(|method| method.last_step).collect();
+    assert_eq!(steps, [Some(50), Some(60), Some(50), None]);
+    assert_eq!(
+        store.methods_of(account_id(2)).await.unwrap()[0].last_step,
+        Some(40),
+        "of this account alone"
+    );
+    assert!(!note_use(store, 1, 1, Some(50), 99).await && note_use(store, 1, 1, Some(51), 99).await);
+}
+
 pub async fn a_method_gets_another_name_from_its_owner(store: &dyn Store) {
     add_accounts(store).await;
     add(store, &method(1, 1)).await;

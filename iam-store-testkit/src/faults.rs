@@ -174,6 +174,10 @@ impl Store for FaultyStore {
         self.inner.readiness().await
     }
 
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+
     async fn session(
         &self,
         token: &TokenHash,

@@ -236,6 +236,7 @@ macro_rules! conformance {
                 ids_hashes_and_names_compare_byte_by_byte
             ]
             races: [
+                a_store_that_was_closed_has_kept_everything
                 cancelling_a_unit_at_any_point_undoes_all_of_it
                 a_unit_that_reads_first_can_write_then
             ]
@@ -254,6 +255,7 @@ macro_rules! conformance {
                 rehash_asks_for_version_hash_and_an_active_account
                 hold_asks_for_the_version_and_an_active_account
                 raise_version_asks_for_the_version_and_an_active_account
+                versions_are_raised_account_by_account_whatever_their_status
                 an_address_is_set_as_verified_unless_another_account_has_it
             ]
             races: [
@@ -383,6 +385,7 @@ macro_rules! conformance {
                 a_step_is_accepted_once_and_none_before_it
                 a_use_without_a_step_leaves_the_step
                 the_step_that_confirmed_a_method_is_not_accepted_again
+                steps_are_moved_on_and_never_back
                 a_method_gets_another_name_from_its_owner
                 methods_are_removed_one_or_all
                 purge_removes_methods_that_were_never_confirmed
@@ -467,6 +470,7 @@ macro_rules! conformance {
                 every_end_of_an_attempt_can_be_written_down
                 the_messages_of_a_challenge_are_replaced
                 what_has_expired_is_marked_once
+                all_that_waits_or_was_taken_is_withdrawn
                 purge_removes_what_is_over
                 the_oldest_due_message_is_one_that_nobody_has_taken
             ]

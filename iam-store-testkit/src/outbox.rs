@@ -3,6 +3,8 @@
 use iam_core::id::{ChallengeId, MessageId};
 use iam_core::outbox::{Channel, Claimed, Delivery, NewMessage, Settled};
 
+use iam_core::store::SealedColumn;
+
 use super::*;
 
 /// Before this, nothing was ever taken.
@@ -203,6 +205,21 @@ pub async fn the_messages_of_a_challenge_are_replaced(store: &dyn Store) {
     assert!(!settle(store, 2, 1, ACCEPTED).await, "what became of it is no matter any more");
     assert_eq!(taken(store, 900, 900).await, [(message_id(4), 1, 0), (message_id(5), 1, 0)]);
     assert_eq!(purge(store, 900, 9).await, 3);
+}
+
+pub async fn all_that_waits_or_was_taken_is_withdrawn(store: &dyn Store) {
+    add_messages(store, 4).await;
+    assert_eq!(claim(store, after(1), LONG_AGO, 1).await.len(), 1);
+    let withdraw = async |most| {
+        let mut unit = store.begin().await.unwrap();
+        let count = unit.outbox().withdraw(after(9), most).await.unwrap();
+        unit.commit().await.unwrap();
+        count
+    };
+    assert_eq!((withdraw(3).await, withdraw(3).await, withdraw(3).await), (3, 1, 0));
+    assert_eq!(taken(store, 500, 499).await, []);
+    let rows = store.sealed_rows(SealedColumn::OutboxMessage, None, 9).await.unwrap();
+    assert!(rows.len() == 4 && rows.iter().all(|row| row.sealed.is_none()), "{rows:?}");
 }
 
 pub async fn what_has_expired_is_marked_once(store: &dyn Store) {

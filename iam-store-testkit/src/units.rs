@@ -26,6 +26,22 @@ pub async fn a_migrated_store_is_ready(store: &dyn Store) {
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
 }
 
+pub async fn a_store_that_was_closed_has_kept_everything(stores: &Handles) {
+    let mut unit = stores[0].begin().await.unwrap();
+    add_two(unit.as_mut(), 1).await;
+    unit.commit().await.unwrap();
+    for _ in 0..2 {
+        stores[0].close().await.unwrap();
+    }
+    assert!(is_there(stores[1].as_ref(), 1).await && is_there(stores[1].as_ref(), 2).await);
+    assert_eq!(stores[1].readiness().await.unwrap(), Readiness::Ready);
+    // On a pool of a host's it goes on.
+    if let Err(error) = stores[0].begin().await {
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(stores[0].readiness().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+}
+
 pub async fn commit_keeps_what_was_written(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     add_two(unit.as_mut(), 1).await;

@@ -24,6 +24,8 @@ pub struct Program {
     pub database: Database,
     people: String,
     settings: Vec<(&'static str, String)>,
+    /// Whether it is told of writes beyond its limits, instead of being ended.
+    is_shielded: bool,
 }
 
 /// The program, running. Dropped, it is killed.
@@ -45,7 +47,15 @@ impl Program {
             database: Database::create(backend).await,
             people: people.join(","),
             settings: Vec::new(),
+            is_shielded: false,
         }
+    }
+
+    /// A write beyond what it may write is refused, as by a broken disk. (Else the kernel ends the process.)
+    #[must_use]
+    pub fn shielded(mut self) -> Self {
+        self.is_shielded = true;
+        self
     }
 
     /// With a setting more, or another.
@@ -57,7 +67,13 @@ impl Program {
 
     /// The program, with the settings of development and nothing from outside.
     fn command(&self) -> Command {
-        let mut command = Command::new(self.path);
+        let mut command = if self.is_shielded {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", self.path]);
+            shell
+        } else {
+            Command::new(self.path)
+        };
         for (name, _) in env::vars_os() {
             let name_text = name.to_string_lossy();
             if ["IAM_", "MFA_", "SMTP_"].iter().any(|ours| name_text.starts_with(ours)) {
@@ -101,7 +117,12 @@ impl Program {
 
     /// Asks it who may pass: what it prints on its two outputs, and its exit code.
     pub fn explain(&self, words: &[&str]) -> (String, String, Option<i32>) {
-        let done = self.command().arg("explain").args(words).output().unwrap();
+        self.run(&[&["explain"], words].concat())
+    }
+
+    /// Runs a command: what it prints on its two outputs, and its exit code.
+    pub fn run(&self, words: &[&str]) -> (String, String, Option<i32>) {
+        let done = self.command().args(words).stdin(Stdio::null()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(done.stdout), text(done.stderr), done.status.code())
     }
@@ -144,6 +165,17 @@ impl Running {
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Asks it to stop, as a service manager does, and waits until it has. Says whether all went well.
+    pub fn stop(mut self) -> bool {
+        rustix::process::kill_process(self.id(), rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap().success()
+    }
+
+    /// Its process.
+    pub fn id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.process)
     }
 
     /// Whether it still runs.

@@ -4,6 +4,7 @@
 //! - [`checking`] runs everything that reads the code without running it.
 //! - [`architecture`] holds the table of which crate must never see which.
 //! - [`database`] finds and runs MySQL and MariaDB.
+//! - [`disk`] finds out whether small file systems can be mounted for tests.
 //! - [`fuzz`] gives the readers of strangers' input more of it than anyone would write.
 //! - [`timing`] measures whether timing tells why a sign-in failed.
 //! - [`setup`] is the only chore that installs anything: into one cache folder ([`place::cache`]).
@@ -19,6 +20,7 @@ mod browser;
 mod cargo_deny;
 mod checking;
 mod database;
+mod disk;
 mod fuzz;
 mod place;
 mod process;

@@ -3,7 +3,7 @@
 use crate::database::Databases;
 use crate::report::{Outcome, Report};
 use crate::trouble::Result;
-use crate::{browser, process};
+use crate::{browser, disk, process};
 
 /// What becomes of tests that cannot be run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(crate) fn run(gaps: Gaps, arguments: &[String]) -> Result<()> {
     let [mysql, mariadb] = Databases::start();
     report.step("MySQL for the tests", || databases.add(mysql));
     report.step("MariaDB for the tests", || databases.add(mariadb));
+    report.step("small disks for the tests", disk::can_be_mounted);
     report.step("unit and integration tests", || unit_and_integration(&databases, arguments));
     report.step("examples in the documentation", || documentation(&databases, arguments));
     drop(databases);

@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, canary, delivery, explain, pressure, storm};
+use iam_tests::{Backend, canary, delivery, disk, explain, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_actix-app");
 
@@ -77,4 +77,24 @@ async fn two_thousand_connections_hold_nobody_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_explains_who_may_pass() {
     explain::it_explains_who_may_pass(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_nothing_for_good() {
+    disk::a_full_disk_stops_nothing_for_good(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_refuses_writes_stops_nothing_for_good() {
+    disk::a_disk_that_refuses_writes_stops_nothing_for_good(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_disk_is_refused_at_the_start() {
+    disk::a_read_only_disk_is_refused_at_the_start(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_file_put_back_revives_nothing() {
+    disk::an_old_file_put_back_revives_nothing(PROGRAM).await;
 }

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Invite(String),
     RotateKeys,
     RetireKey(String),
+    Restored,
 }
 
 impl Command {
@@ -53,10 +54,11 @@ impl Command {
             }
             ["invite", name] => Self::Invite((*name).to_owned()),
             ["rotate-keys"] => Self::RotateKeys,
+            ["restored"] => Self::Restored,
             ["retire-key", id] => Self::RetireKey((*id).to_owned()),
             _ => {
                 return Err("these are the commands: create-admin; reset-factors NAME; require-factor role|parent NAME [GRACE]; \
-                            lift-factor role|parent NAME; invite NAME; explain NAME METHOD PATH; rotate-keys; retire-key ID"
+                            lift-factor role|parent NAME; invite NAME; explain NAME METHOD PATH; rotate-keys; retire-key ID; restored"
                     .to_owned());
             }
         }))
@@ -94,6 +96,7 @@ impl Command {
             }
             Self::RotateKeys => keys::rotate(iam).await,
             Self::RetireKey(id) => keys::retire(iam, Some(&id)).await,
+            Self::Restored => restored(iam).await,
         }
     }
 }
@@ -120,6 +123,35 @@ async fn reset_factors(iam: &Iam, name: &str) -> Answer {
     }
     eprintln!(
         "{removed} second factors of `{name}` were taken away: the password alone signs in, until a new one is added."
+    );
+    Ok(())
+}
+
+/// Makes a database safe that was put back from a backup. It may be interrupted and called again.
+async fn restored(iam: &Iam) -> Answer {
+    let mut restoration = iam.restoration();
+    while restoration.is_more_waiting() {
+        iam.restored(&mut restoration, &Actor::service()).await?;
+    }
+    eprintln!("Nothing that had ended since the backup was made is good again:");
+    for (count, what) in [
+        (
+            restoration.accounts,
+            "accounts: no note of a known device counts any more, no code of an app up to now",
+        ),
+        (restoration.sessions_ended, "sessions were ended: everybody signs in again"),
+        (restoration.browsers_forgotten, "trusted browsers were forgotten"),
+        (restoration.links_voided, "links and invitations were made void"),
+        (restoration.challenges_voided, "questions for a code were made void"),
+        (restoration.requests_dropped, "stopped forms were dropped"),
+        (restoration.methods_removed, "factors that nobody had confirmed were removed"),
+        (restoration.messages_withdrawn, "messages that waited to be sent were withdrawn"),
+    ] {
+        eprintln!("  {count:>8} {what}");
+    }
+    eprintln!(
+        "Passwords, recovery codes, factors, roles and statuses are those of the backup. What was changed since must be changed \
+         again: docs/BACKUP.md says what to look for."
     );
     Ok(())
 }

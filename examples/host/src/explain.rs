@@ -6,6 +6,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use iam_core::Iam;
 use iam_core::account::Username;
 use iam_core::flow::Met;
 use iam_web::settings::IamSettings;
@@ -48,14 +49,26 @@ async fn explain(
     let settings = IamSettings::from_env()?;
     let iam = open(&settings, Work::No).await?;
     let inventory = inventory(settings.web(iam.clone()).build(), Documents::default());
-    let route = inventory.route(&method, path);
+    let answer = answer(&iam, &inventory, &name, &method, path).await;
+    iam.close().await?;
+    answer
+}
+
+async fn answer(
+    iam: &Iam,
+    inventory: &Inventory,
+    name: &Username,
+    method: &str,
+    path: &str,
+) -> Result<Met, Box<dyn Error>> {
+    let route = inventory.route(method, path);
     let route =
         route.ok_or_else(|| format!("explain: there is no route {method} {path}; --routes lists them"))?;
-    let account = iam.account_by_username(&name).await?;
+    let account = iam.account_by_username(name).await?;
     let account = account.ok_or_else(|| format!("explain: there is no account `{name}`"))?;
     let mut out = io::stdout();
     writeln!(out, "{name} at {} {}: {}", route.method, route.path, route.access)?;
-    match (&route.access, inventory.requirement(&method, path)) {
+    match (&route.access, inventory.requirement(method, path)) {
         (Access::Public, _) => {
             writeln!(out, "verdict: everybody may pass")?;
             Ok(Met::Yes)

@@ -21,6 +21,8 @@ pub const MAX_FORM_BYTES: usize = 64 * 1024;
 pub async fn readiness(iam: &Iam) -> (u16, &'static str) {
     match iam.readiness().await {
         Ok(Readiness::Ready) => (200, "ready"),
+        Ok(Readiness::NotWritable) => (503, "the database can't be written"),
+        Ok(Readiness::Replaced) => (503, "the database's file was removed or replaced"),
         Ok(Readiness::MessagesWait) => (503, "messages wait, and no worker sends them"),
         Ok(_) => (503, "the database was not migrated"),
         Err(_) => (503, "the database can't be reached"),

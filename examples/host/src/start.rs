@@ -89,9 +89,11 @@ async fn print_routes(
     print: fn(&Inventory) -> String,
 ) -> Result<(), Box<dyn Error>> {
     let settings = IamSettings::from_env()?;
-    let web = settings.web(open(&settings, Work::No).await?).build();
-    writeln!(io::stdout(), "{}", print(&inventory(web, Documents::default())))?;
-    Ok(())
+    let iam = open(&settings, Work::No).await?;
+    let web = settings.web(iam.clone()).build();
+    let written = writeln!(io::stdout(), "{}", print(&inventory(web, Documents::default())));
+    iam.close().await?;
+    Ok(written?)
 }
 
 async fn start<F, S>(serve: F) -> Result<(), Box<dyn Error>>
@@ -103,25 +105,43 @@ where
     let command = Command::of_arguments()?;
     // A command that ends at once must not take messages along.
     let iam = open(&settings, if command.is_some() { Work::No } else { Work::Yes }).await?;
-    settings.bootstrap(&iam).await?;
+    let done = work(&settings, command, &iam, serve).await;
+    // Whatever came of it: SQLite's file holds everything only when the last connection was closed.
+    let closed = iam.close().await;
+    done?;
+    Ok(closed?)
+}
+
+/// What the program was started for.
+async fn work<F, S>(
+    settings: &IamSettings,
+    command: Option<Command>,
+    iam: &Iam,
+    serve: F,
+) -> Result<(), Box<dyn Error>>
+where
+    F: FnOnce(Host) -> S,
+    S: Future<Output = io::Result<()>>,
+{
+    settings.bootstrap(iam).await?;
     let web = settings.web(iam.clone()).build();
     let asked = matches!(command, Some(Command::CreateAdmin));
     // Another command makes no link: that would make the one void which the service has shown.
     if asked || (command.is_none() && settings.mode == Mode::Development) {
-        offer_setup(&iam, &web, asked).await?;
+        offer_setup(iam, &web, asked).await?;
     }
     if let Some(command) = command {
-        return command.run(&iam).await;
+        return command.run(iam).await;
     }
-    let documents = Documents::of_the_example(&iam).await?;
+    let documents = Documents::of_the_example(iam).await?;
 
     let listener = TcpListener::bind(settings.listen).await;
     let listener =
         listener.map_err(|error| format!("IAM_LISTEN: {}: {error}", settings.listen))?.into_std()?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
-    serve(Host { listener, web, documents }).await?;
+    let served = serve(Host { listener, web, documents }).await;
     iam.stopped().await?;
-    Ok(())
+    Ok(served?)
 }
 
 /// Says where the first administrator is made, to whoever runs the service: on its own output, never in the log.

@@ -163,6 +163,11 @@ pub enum Event {
     },
     /// Nothing was sealed under a key any more, and the service starts without it from now on; its id.
     KeyRetired(u32),
+    /// A store that was put back from a backup was made safe; how many accounts.
+    StoreRestored {
+        /// Accounts.
+        count: u32,
+    },
     /// The service started.
     Started,
     /// The service stopped.
@@ -216,6 +221,7 @@ impl Event {
             Self::SetupOffered => "setup_offered",
             Self::KeysResealed { .. } => "key_resealed",
             Self::KeyRetired(_) => "key_retired",
+            Self::StoreRestored { .. } => "store_restored",
             Self::Started => "sys_startup",
             Self::Stopped => "sys_shutdown",
         }
@@ -253,6 +259,7 @@ impl Event {
             | Self::InvitationIssued
             | Self::DeviceTrusted
             | Self::SecondFactorLocked
+            | Self::StoreRestored { .. }
             | Self::Started
             | Self::Stopped => None,
             Self::LoginSucceeded { tries, .. } | Self::FirstFactorAccepted { tries, .. } => {
@@ -308,7 +315,7 @@ impl Event {
     /// How often it happened.
     const fn count(&self) -> u32 {
         match self {
-            Self::KeysResealed { count, .. } => *count,
+            Self::KeysResealed { count, .. } | Self::StoreRestored { count } => *count,
             _ => 1,
         }
     }
@@ -324,6 +331,7 @@ impl Event {
                 | Self::SecondFactorLocked
                 | Self::StepUpRequired(_)
                 | Self::KeysResealed { .. }
+                | Self::StoreRestored { .. }
         )
     }
 }

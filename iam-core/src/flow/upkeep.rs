@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::audit::{Event, Subject};
 use crate::error::Error;
 use crate::flow::delivery::EXPIRED_AT_ONCE;
@@ -27,7 +29,7 @@ const UNANSWERED: Duration = Duration::from_hours(24);
 /// How long it is remembered what became of a message.
 const MESSAGES: Duration = Duration::from_hours(24 * 30);
 
-/// What one batch of upkeep did.
+/// What upkeep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Upkeep {
@@ -43,137 +45,171 @@ pub struct Upkeep {
     pub limits_purged: u64,
     /// Links that have expired.
     pub links_purged: u64,
-    /// Challenges that expired longer ago than the audit retention, or were never answered, and methods that nobody confirmed.
+    /// Challenges that expired longer ago than the audit retention, or were never answered.
     pub challenges_purged: u64,
+    /// Methods that nobody confirmed.
+    pub methods_purged: u64,
     /// Requests that a guard stopped and nobody went on with in time, and browsers that are trusted no longer.
     pub leftovers_purged: u64,
     /// Messages that were not delivered in time.
     pub messages_expired: u64,
     /// Messages that are long over.
     pub messages_purged: u64,
+    /// Some chore filled its batch, and was not asked again.
+    more: bool,
 }
 
 impl Upkeep {
     /// Whether some kind of work filled its batch, so that there is likely more.
-    pub fn is_more_waiting(&self) -> bool {
-        let done = [
-            self.tokens_forgotten,
-            self.sessions_deleted,
-            self.records_deleted,
-            self.limits_purged,
-            self.links_purged,
-            self.challenges_purged,
-            self.leftovers_purged,
-            self.messages_purged,
-        ];
-        self.sessions_ended >= u64::from(ENDED_AT_ONCE)
-            || self.messages_expired >= u64::from(EXPIRED_AT_ONCE)
-            || done.into_iter().any(|count| count >= u64::from(BATCH))
+    pub const fn is_more_waiting(&self) -> bool {
+        self.more
+    }
+
+    fn count(&mut self, chore: Chore) -> &mut u64 {
+        match chore {
+            Chore::IdleSessions => &mut self.sessions_ended,
+            Chore::Tokens => &mut self.tokens_forgotten,
+            Chore::EndedSessions => &mut self.sessions_deleted,
+            Chore::Records => &mut self.records_deleted,
+            Chore::Limits => &mut self.limits_purged,
+            Chore::Links => &mut self.links_purged,
+            Chore::UnconfirmedMethods => &mut self.methods_purged,
+            Chore::UnansweredChallenges | Chore::Challenges => &mut self.challenges_purged,
+            Chore::InterruptedRequests | Chore::TrustedDevices => &mut self.leftovers_purged,
+            Chore::LateMessages => &mut self.messages_expired,
+            Chore::Messages => &mut self.messages_purged,
+        }
+    }
+}
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chore {
+    IdleSessions,
+    Tokens,
+    EndedSessions,
+    Records,
+    Limits,
+    Links,
+    UnconfirmedMethods,
+    UnansweredChallenges,
+    Challenges,
+    InterruptedRequests,
+    TrustedDevices,
+    LateMessages,
+    Messages,
+}
+
+const CHORES: [Chore; 13] = [
+    Chore::IdleSessions,
+    Chore::Tokens,
+    Chore::EndedSessions,
+    Chore::Records,
+    Chore::Limits,
+    Chore::Links,
+    Chore::UnconfirmedMethods,
+    Chore::UnansweredChallenges,
+    Chore::Challenges,
+    Chore::InterruptedRequests,
+    Chore::TrustedDevices,
+    Chore::LateMessages,
+    Chore::Messages,
+];
+
+impl Chore {
+    /// The most that one unit of work does.
+    const fn batch(self) -> u32 {
+        match self {
+            Self::IdleSessions => ENDED_AT_ONCE,
+            Self::LateMessages => EXPIRED_AT_ONCE,
+            _ => BATCH,
+        }
     }
 }
 
 impl Iam {
-    /// Does one small batch of each kind of upkeep. The [`Worker`](crate::Worker) calls it once a minute; a host that runs no
-    /// worker calls it from a task of its own, again and again while [`Upkeep::is_more_waiting`].
+    /// Does one small batch of each kind of upkeep. A host that runs no [`Worker`](crate::Worker) calls this or
+    /// [`upkeep_for`](Self::upkeep_for) from a task of its own, once a minute, and again at once while [`Upkeep::is_more_waiting`].
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
-        let now = self.now();
-        let kept_since = now.minus(self.inner.audit_retention);
-        // Each kind by itself, in a unit of its own: where one fails the others are done all the same.
+        self.upkeep_for(Duration::ZERO).await
+    }
+
+    /// Does upkeep until nothing is left to do, or this time is spent; one batch of each kind at least. Each batch is a small unit of
+    /// work of its own, so that requests get between, and a kind that did not fill its batch is not asked again.
+    pub async fn upkeep_for(&self, time: Duration) -> Result<Upkeep, Error> {
+        let (upkeep, failed) = self.upkeep_round(time).await;
+        failed.map_or(Ok(upkeep), Err)
+    }
+
+    /// What was done, and the first failure: where one kind fails the others are done all the same.
+    pub(crate) async fn upkeep_round(&self, time: Duration) -> (Upkeep, Option<Error>) {
+        let begun = Instant::now();
+        let mut upkeep = Upkeep::default();
         let mut failed = None;
-        let mut done = |result: Result<u64, Error>| {
-            result.unwrap_or_else(|error| {
-                failed.get_or_insert(error);
-                0
-            })
-        };
-        let upkeep = Upkeep {
-            sessions_ended: done(self.retried(|| self.end_idle_sessions()).await),
-            tokens_forgotten: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-            sessions_deleted: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.sessions().delete_ended(kept_since, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-            records_deleted: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.audit().delete_before(kept_since, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-            limits_purged: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.limits().purge(now, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-            links_purged: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.one_time_tokens().purge(now, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-            challenges_purged: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let unconfirmed = unit.methods().purge_unconfirmed(now.minus(UNCONFIRMED), BATCH).await?;
-                    let unanswered = unit.challenges().purge_unanswered(now.minus(UNANSWERED), BATCH).await?;
-                    let count = unit.challenges().purge(kept_since, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(unconfirmed.max(unanswered).max(count))
-                })
-                .await,
-            ),
-            leftovers_purged: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let requests = unit.interrupted_requests().purge(now, BATCH).await?;
-                    let devices = unit.trusted_devices().purge(now, BATCH).await?;
-                    unit.commit().await?;
-                    Ok(requests.max(devices))
-                })
-                .await,
-            ),
-            messages_expired: done(self.retried(|| self.expire_messages()).await),
-            messages_purged: done(
-                self.retried(|| async {
-                    let mut unit = self.begin().await?;
-                    let count = unit.outbox().purge(now.minus(MESSAGES), BATCH).await?;
-                    unit.commit().await?;
-                    Ok(count)
-                })
-                .await,
-            ),
-        };
+        let mut full = CHORES.to_vec();
+        loop {
+            let mut again = Vec::new();
+            for chore in full {
+                match self.retried(|| self.do_batch(chore)).await {
+                    Ok(done) => {
+                        *upkeep.count(chore) += done;
+                        if done >= u64::from(chore.batch()) {
+                            again.push(chore);
+                        }
+                    }
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
+                }
+            }
+            full = again;
+            if full.is_empty() || begun.elapsed() >= time {
+                break;
+            }
+            // A long backlog does not hold up what was only counted. What goes wrong is logged there.
+            let _ = self.flush_refusals().await;
+        }
+        upkeep.more = !full.is_empty();
         if upkeep != Upkeep::default() {
             tracing::debug!(?upkeep, "upkeep");
         }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(upkeep),
-        }
+        (upkeep, failed)
     }
 
+    async fn do_batch(&self, chore: Chore) -> Result<u64, Error> {
+        let now = self.now();
+        let kept_since = now.minus(self.inner.audit_retention);
+        match chore {
+            Chore::IdleSessions => return self.end_idle_sessions().await,
+            Chore::LateMessages => return self.expire_messages().await,
+            _ => {}
+        }
+        let most = chore.batch();
+        let mut unit = self.begin().await?;
+        let done = match chore {
+            Chore::IdleSessions | Chore::LateMessages => 0,
+            Chore::Tokens => unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), most).await?,
+            Chore::EndedSessions => unit.sessions().delete_ended(kept_since, most).await?,
+            Chore::Records => unit.audit().delete_before(kept_since, most).await?,
+            Chore::Limits => unit.limits().purge(now, most).await?,
+            Chore::Links => unit.one_time_tokens().purge(now, most).await?,
+            Chore::UnconfirmedMethods => {
+                unit.methods().purge_unconfirmed(now.minus(UNCONFIRMED), most).await?
+            }
+            Chore::UnansweredChallenges => {
+                unit.challenges().purge_unanswered(now.minus(UNANSWERED), most).await?
+            }
+            Chore::Challenges => unit.challenges().purge(kept_since, most).await?,
+            Chore::InterruptedRequests => unit.interrupted_requests().purge(now, most).await?,
+            Chore::TrustedDevices => unit.trusted_devices().purge(now, most).await?,
+            Chore::Messages => unit.outbox().purge(now.minus(MESSAGES), most).await?,
+        };
+        unit.commit().await?;
+        Ok(done)
+    }
+
+    /// Ends sessions that nobody can use any more: abandoned ones, those of accounts or parents that were switched off, and sign-ins
+    /// without their second factor. The last two are never noted as used again, so all of them come to lie idle.
     async fn end_idle_sessions(&self) -> Result<u64, Error> {
         let policy = &self.inner.session_policy;
         let now = self.now();

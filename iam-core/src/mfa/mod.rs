@@ -171,6 +171,11 @@ pub trait Factor: Send + Sync + fmt::Debug + 'static {
 
     /// Compares.
     fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict;
+
+    /// The latest time step of which it would accept a code at this time. None for a factor without time steps.
+    fn latest_step(&self, _now: Timestamp) -> Option<i64> {
+        None
+    }
 }
 
 /// Whose device it is, for the device to show.

@@ -93,6 +93,16 @@ pub trait Accounts: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Raises the versions of up to `most` accounts, whatever their status, to `least` or above what each was, whichever is more: the
+    /// next ones by id after `after`, or the first. Gives their ids in order; fewer than `most` mean that there are no more.
+    async fn raise_versions(
+        &mut self,
+        after: Option<AccountId>,
+        least: AuthVersion,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AccountId>, StoreError>;
+
     /// Sets the address, as one that was verified now. [`Insert::Taken`] when another account has verified it, also when both do so at
     /// the same time; nothing is changed then.
     async fn verify_email(

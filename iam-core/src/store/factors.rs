@@ -33,6 +33,10 @@ pub trait Methods: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Notes a time step as the last one of all methods of this account and kind, where no such step or a later one was noted before:
+    /// no code of that step or an earlier one is accepted from then on. Says of how many.
+    async fn move_on(&mut self, account: AccountId, kind: FactorKind, step: i64) -> Result<u64, StoreError>;
+
     /// Gives a method of this account another name. Says whether there is one.
     async fn rename(
         &mut self,

@@ -66,9 +66,15 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Begins a unit of work.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError>;
 
-    /// Whether the store can be reached and its schema is what this program needs. A schema that a newer program extended
-    /// MUST do, until it says itself that this program is too old for it.
+    /// Whether the store can be reached, its schema is what this program needs, and it can be written. A schema that a newer program
+    /// extended MUST do, until it says itself that this program is too old for it. That it can be written MUST be found out by
+    /// writing, not longer ago than some seconds; after a write that failed it MUST NOT be called ready before another one succeeded.
     async fn readiness(&self) -> Result<Readiness, StoreError>;
+
+    /// Closes all that the store has open, for all of its clones, after what is under way (within seconds); what was committed then
+    /// lies in the database itself and in no file beside it. Whatever is asked of the store afterwards MUST be
+    /// [`StoreErrorKind::Unavailable`]; closing it again is no error. A pool of the host's is left to the host.
+    async fn close(&self) -> Result<(), StoreError>;
 
     /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
     /// session by a unique index, and MUST also find a session that has ended. Of the session's grants those come with it that were
@@ -251,6 +257,10 @@ pub enum Readiness {
     SchemaTooOld,
     /// A newer program took away what this one needs.
     ProgramTooOld,
+    /// Nothing can be written: the disk is full, or it or the server is read-only.
+    NotWritable,
+    /// The database's file was removed, renamed or replaced while it was open: what is written goes where nobody will look for it.
+    Replaced,
     /// Messages lie there that no worker takes. A store never says so; [`Iam::readiness`](crate::Iam::readiness) does.
     MessagesWait,
 }

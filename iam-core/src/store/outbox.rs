@@ -38,6 +38,10 @@ pub trait Outbox: Send {
     /// Marks up to `most` messages that have expired and are not over as expired, and takes their sealed messages away. Says which.
     async fn expire(&mut self, now: Timestamp, most: u32) -> Result<Vec<NewMessage>, StoreError>;
 
+    /// Marks up to `most` messages that are not over as replaced, whatever they are about, and takes their sealed messages away. Says how
+    /// many.
+    async fn withdraw(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError>;
+
     /// Removes up to `most` messages that were made before a time and are over. Says how many.
     async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError>;
 }

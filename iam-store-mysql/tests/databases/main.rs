@@ -16,6 +16,7 @@ mod failover;
 mod flows;
 mod host;
 mod migrations;
+mod probe;
 mod rows;
 mod runtimes;
 mod schema;

@@ -10,6 +10,7 @@ mod passwords;
 mod processes;
 mod races;
 mod requests;
+mod restored;
 mod sessions;
 mod step_up;
 mod trouble;
@@ -25,6 +26,7 @@ pub use passwords::*;
 pub use processes::*;
 pub use races::*;
 pub use requests::*;
+pub use restored::*;
 pub use sessions::*;
 pub use step_up::*;
 pub use trouble::*;
@@ -162,6 +164,8 @@ macro_rules! every_scenario {
             broken_credentials_are_nobody
             methods_are_answered_exactly
             family_pages_have_their_headers_and_host_pages_their_own
+            // restored backups
+            a_restored_backup_revives_nothing
             // processes
             changes_count_in_every_process_at_once
             limits_hold_over_all_processes

@@ -181,7 +181,8 @@ pub async fn everything_survives_a_restart(adapter: Adapter, backend: Backend) {
 
 /// One read for a guarded request however many ask in it, none for another one, and a note of its use at most once a minute.
 pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend) {
-    let world = World::new(adapter, backend).await;
+    // The worker looks for messages once a second, in units of its own.
+    let world = World::without_worker(adapter, backend).await;
     let mut amy = world.signed_in("amy").await;
     let counts = || {
         let faults = &world.faults;

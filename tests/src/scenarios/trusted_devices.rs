@@ -20,7 +20,7 @@ const MONTH: u64 = 30 * 24 * 3600;
 const NEW_PASSWORD: &str = "a wholly different pass phrase";
 
 /// With browsers that may be trusted for thirty days.
-fn trusting(builder: IamBuilder) -> IamBuilder {
+pub(super) fn trusting(builder: IamBuilder) -> IamBuilder {
     builder.factor_policy(policy(Some(MONTH), None))
 }
 
@@ -42,7 +42,7 @@ async fn verify_trusting(world: &World, browser: &mut Browser, app: &App) -> Ans
 }
 
 /// A browser that somebody has come to trust.
-async fn trusted(world: &World, app: &App, name: &str) -> Browser {
+pub(super) async fn trusted(world: &World, app: &App, name: &str) -> Browser {
     let mut browser = half_way(world, name).await;
     let done = verify_trusting(world, &mut browser, app).await;
     assert_eq!((done.status, &done.json()["device_trusted"]), (200, &json!(true)), "{}", done.body);
@@ -51,7 +51,7 @@ async fn trusted(world: &World, app: &App, name: &str) -> Browser {
 }
 
 /// How far signing in comes in a browser, with what it keeps but the session.
-async fn comes(browser: &Browser, name: &str, password: &str) -> String {
+pub(super) async fn comes(browser: &Browser, name: &str, password: &str) -> String {
     let mut fresh = browser.clone();
     fresh.cookies.remove("iam_session");
     let answer = fresh.api_sign_in(name, password).await;
