@@ -80,7 +80,8 @@ impl Iam {
     /// Proves again who somebody is, and gives their session a new token; the old one is dead.
     ///
     /// # Errors
-    /// [`Error::Credentials`] for a wrong password, [`Error::Throttled`] after too many.
+    /// [`Error::Credentials`] for a wrong password, [`Error::Throttled`] after too many; with the last one that
+    /// [`LoginLimits::session`](crate::limit::LoginLimits::session) allows the session ends. So it is wherever a password is proved.
     pub async fn reauthenticate(
         &self,
         token: &SessionToken,
