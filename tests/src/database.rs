@@ -101,6 +101,7 @@ impl Database {
     }
 
     /// The copy that another server has, which is not dropped either.
+    #[must_use]
     pub fn at(&self, server: &str) -> Self {
         let Place::Schema { name, .. } = &self.0 else { panic!("a file is on no server") };
         let (server, name) = (server.to_owned(), name.clone());
