@@ -2,7 +2,8 @@
 //!
 //! A statement that was sent is read to its end by a task of its own. A caller that goes away meanwhile, as when a
 //! client hangs up, leaves no half-read answer on a connection, and costs no new one. A connection that did not
-//! answer in time, or that answered as the primary of before a failover does, is closed and never used again.
+//! answer in time, or that answered as the primary of before a failover does, is closed and never used again; and
+//! so are those that lie idle and may have met the same fate ([`Doubts`]).
 //!
 //! Those tasks run where the store was connected ([`Driver`]), whoever asks.
 
@@ -22,7 +23,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use crate::error::{failed, is_conflict, is_dead, spoils_connection, timed_out};
+use crate::doubt::{Doubts, TEST};
+use crate::error::{
+    failed, fenced, is_conflict, is_dead, is_fenced, is_silence, spoils_connection, timed_out,
+};
 
 /// How long a read, or one statement of a unit of work, may take in all: waiting for a connection, and trying again.
 pub(crate) const STATEMENT: Duration = Duration::from_secs(3);
@@ -73,6 +77,20 @@ where
     T: Send + Unpin + 'static,
 {
     Box::new(move |connection| Box::pin(query.fetch_all(connection)))
+}
+
+/// A statement whose rows say whether their server can't write any more: then nothing in them counts. It may be the primary
+/// of before, which no longer learns of what is done.
+pub(crate) fn unless_fenced<T: Send + 'static>(
+    statement: Statement<Vec<T>>,
+    is_fenced: fn(&T) -> bool,
+) -> Statement<Vec<T>> {
+    Box::new(move |connection| {
+        Box::pin(async move {
+            let rows = statement(connection).await?;
+            if rows.iter().any(is_fenced) { Err(fenced()) } else { Ok(rows) }
+        })
+    })
 }
 
 /// Statements without parameters and answer, sent in one go.
@@ -129,7 +147,7 @@ impl Driver {
 /// A connection on loan.
 pub(crate) struct Lease {
     connection: Option<PoolConnection<MySql>>,
-    driver: Arc<Driver>,
+    from: Connections,
     /// Whether a transaction may be open.
     open: bool,
     /// Whether an answer is awaited.
@@ -139,22 +157,31 @@ pub(crate) struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        match self.driver.handle() {
+        match self.from.driver.handle() {
             // Something broke in the middle: nobody knows what comes next on this connection.
             _ if self.asking => drop(connection.detach()),
-            Some(runtime) => drop(runtime.spawn(give_back(connection, self.open))),
+            Some(runtime) => drop(runtime.spawn(give_back(connection, self.open, self.from.clone()))),
             None => drop(connection.detach()),
         }
     }
 }
 
 /// With time limits: the pool would wait for an answer from a server that is gone, and count the connection as its own.
-async fn give_back(mut connection: PoolConnection<MySql>, open: bool) {
-    if open && !matches!(timeout(GIVE_BACK, connection.execute("ROLLBACK")).await, Ok(Ok(_))) {
-        drop(connection.detach());
-        return;
+async fn give_back(mut connection: PoolConnection<MySql>, open: bool, from: Connections) {
+    let asked = Instant::now();
+    if open {
+        let answer = timeout(GIVE_BACK, connection.execute("ROLLBACK")).await;
+        if !matches!(answer, Ok(Ok(_))) {
+            drop(connection.detach());
+            if answer.is_err() {
+                from.fell_silent(asked);
+            }
+            return;
+        }
     }
-    let _ = timeout(GIVE_BACK, connection.return_to_pool()).await;
+    if timeout(GIVE_BACK, connection.return_to_pool()).await.is_err() {
+        from.fell_silent(asked);
+    }
 }
 
 impl Lease {
@@ -164,7 +191,7 @@ impl Lease {
         deadline: Instant,
         statement: Statement<T>,
     ) -> (Option<Self>, Result<T, sqlx::Error>) {
-        let driver = Arc::clone(&self.driver);
+        let driver = Arc::clone(&self.from.driver);
         let finished = driver.run(deadline, self.finish(deadline, statement)).await;
         finished.unwrap_or_else(|error| (None, Err(error)))
     }
@@ -176,14 +203,21 @@ impl Lease {
     ) -> (Option<Self>, Result<T, sqlx::Error>) {
         let Some(connection) = &mut self.connection else { return (None, Err(sqlx::Error::WorkerCrashed)) };
         self.asking = true;
+        let asked = Instant::now();
         let answer = timeout_at(deadline, statement(connection)).await.unwrap_or_else(|_| Err(timed_out()));
         self.asking = false;
-        if answer.as_ref().is_err_and(spoils_connection) {
-            // Closed at once, without a word to a server that may not listen.
-            drop(self.connection.take().map(PoolConnection::detach));
-            return (None, answer);
+        let Err(error) = &answer else { return (Some(self), answer) };
+        if !spoils_connection(error) {
+            return (Some(self), answer);
         }
-        (Some(self), answer)
+        // Closed at once, without a word to a server that may not listen.
+        drop(self.connection.take().map(PoolConnection::detach));
+        if is_silence(error) {
+            self.from.fell_silent(asked);
+        } else if is_fenced(error) {
+            self.from.was_fenced();
+        }
+        (None, answer)
     }
 }
 
@@ -347,15 +381,42 @@ async fn pause(tried: u32) {
 pub(crate) struct Connections {
     pub(crate) pool: MySqlPool,
     driver: Arc<Driver>,
+    /// What the pool asks before it lends a connection, if it is the store's own.
+    doubts: Option<Arc<Doubts>>,
 }
 
 impl Connections {
     /// Driven by the runtime that this is called on, if there is one.
-    pub(crate) fn new(pool: MySqlPool) -> Self {
-        Self { pool, driver: Arc::new(Driver::here()) }
+    pub(crate) fn new(pool: MySqlPool, doubts: Option<Arc<Doubts>>) -> Self {
+        Self { pool, driver: Arc::new(Driver::here()), doubts }
     }
 
-    /// Asks for something that changes nothing. If the connection had died in the pool, again on one that answers.
+    /// One that was asked at this moment did not answer. What else was not heard of since is not used any more.
+    fn fell_silent(&self, asked: Instant) {
+        match &self.doubts {
+            Some(doubts) => doubts.fell_silent(asked),
+            None => self.forget_idle(),
+        }
+    }
+
+    /// One leads to a server that can't write any more. What else is there already is not used any more.
+    fn was_fenced(&self) {
+        match &self.doubts {
+            Some(doubts) => doubts.was_fenced(),
+            None => self.forget_idle(),
+        }
+    }
+
+    /// A host's pool does not tell us since when its connections have been idle, so all that are go.
+    fn forget_idle(&self) {
+        for _ in 0..self.pool.size() {
+            let Some(connection) = self.pool.try_acquire() else { return };
+            drop(connection.detach());
+        }
+    }
+
+    /// Asks for something that changes nothing. If the connection had died in the pool, again on one that answers; if it
+    /// leads to the primary of before, once on another one.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         statement: impl Fn() -> Statement<T> + Send,
@@ -371,8 +432,8 @@ impl Connections {
         let deadline = Instant::now() + STATEMENT;
         let mut answer = self.ask(deadline, Loan::PLAIN, statement()).await.1;
         // One whose runtime has ended may still answer a test, if that is quick, and nothing after it.
-        for _ in 0..RETRIES {
-            if !answer.as_ref().is_err_and(is_dead) {
+        for tried in 0..RETRIES {
+            if !answer.as_ref().is_err_and(|error| is_dead(error) || is_fenced(error) && tried == 0) {
                 break;
             }
             answer = self.ask(deadline, Loan::TESTED, statement()).await.1;
@@ -439,16 +500,25 @@ impl Connections {
     /// A connection. To be called where connections are driven.
     async fn lend(&self, deadline: Instant, Loan { tested, open }: Loan) -> Result<Lease, sqlx::Error> {
         loop {
-            let acquired = timeout_at(deadline, self.pool.acquire()).await;
-            let connection = acquired.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
-            let driver = Arc::clone(&self.driver);
-            let lease = Lease { connection: Some(connection), driver, open, asking: false };
+            let begun = Instant::now();
+            let acquiring = timeout_at(deadline, Doubts::lent(Box::pin(self.pool.acquire()))).await;
+            let (acquired, doubtful) = acquiring.unwrap_or((Err(sqlx::Error::PoolTimedOut), false));
+            if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
+                // It may have waited for the answer of one that the pool tested. If all are in use, there is none to go.
+                self.fell_silent(begun);
+            }
+            let connection = acquired?;
+            if doubtful {
+                drop(connection.detach());
+                continue;
+            }
+            let lease = Lease { connection: Some(connection), from: self.clone(), open, asking: false };
             if !tested {
                 return Ok(lease);
             }
-            match lease.finish(deadline, ping()).await {
+            match lease.finish(deadline.min(begun + TEST), ping()).await {
                 (Some(lease), Ok(())) => return Ok(lease),
-                (_, Err(error)) if !is_dead(&error) => return Err(error),
+                (_, Err(error)) if !is_dead(&error) && !is_silence(&error) => return Err(error),
                 _ => {}
             }
         }

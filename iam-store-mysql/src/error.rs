@@ -1,6 +1,6 @@
 //! What sqlx and the server say, in the family's terms.
 
-use std::io;
+use std::{fmt, io};
 
 use iam_core::store::{StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
@@ -18,6 +18,22 @@ pub(crate) fn refused(why: impl Into<String>) -> StoreError {
 /// A server that did not answer in time.
 pub(crate) fn timed_out() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the server did not answer in time").into()
+}
+
+/// A server that can't write any more, as the primary of before a failover. It says so by a setting, and may be far behind.
+#[derive(Debug)]
+struct Fenced;
+
+impl fmt::Display for Fenced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server is set to read_only: it is not, or no longer, the one that is written to")
+    }
+}
+
+impl std::error::Error for Fenced {}
+
+pub(crate) fn fenced() -> sqlx::Error {
+    io::Error::other(Fenced).into()
 }
 
 pub(crate) fn migration_failed(error: MigrateError) -> StoreError {
@@ -62,15 +78,34 @@ pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
 /// more, as the primary of before a failover. Another one may lead to the right server.
 pub(crate) fn spoils_connection(error: &sqlx::Error) -> bool {
     is_dead(error)
+        || is_fenced(error)
         || matches!(error, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))
-        // Read-only by option, transaction or mode; a group without a majority; a Galera node outside its cluster.
-        || matches!(number(error), Some(1290 | 1792 | 1836 | 3100 | 3101 | 1047))
+        // A group without a majority, or one that undid a transaction.
+        || matches!(number(error), Some(3100 | 3101))
+}
+
+/// Whether the server can't write any more. What other connections lead to is probably the same one.
+pub(crate) fn is_fenced(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => is_fence(error),
+        // Read-only by option, transaction or mode; a Galera node outside its cluster.
+        _ => matches!(number(error), Some(1290 | 1792 | 1836 | 1047)),
+    }
+}
+
+fn is_fence(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Fenced>)
+}
+
+/// Whether the answer did not come.
+pub(crate) fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Whether the connection had died, so that the same may succeed on another one at once.
 pub(crate) fn is_dead(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
+        sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut && !is_fence(error),
         // Shutdown, killed (twice), idle for too long; and as clients say it: gone away, lost.
         _ => matches!(number(error), Some(1053 | 1927 | 3169 | 4031 | 2006 | 2013)),
     }

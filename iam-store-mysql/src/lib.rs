@@ -32,7 +32,12 @@
 //!
 //! Every wait has an end: three seconds for a read or one statement, with the wait for a connection in it; ten for a
 //! unit. A connection that did not answer in time, that died, or that leads to a server which can't write any more is
-//! closed and replaced. Reads, and the beginning of a unit, are then tried again at once. When the answer to a commit is
+//! closed and replaced, and so are those that lie idle beside it: one time-out is enough. Reads, and the beginning of a unit, are
+//! then tried again at once. One that lay idle for a second has to answer before it is used, within a second.
+//!
+//! The read of a session says whether its server is set to `read_only`, as a primary is that has been replaced. Then it does not count,
+//! neither what is there nor what is not. A primary that was cut off and does not know it yet is believed until its own
+//! time-outs end that: `docs/DATABASES.md` says which they are. When the answer to a commit is
 //! lost, nobody knows whether it took place: the unit fails, and who asks again finds out, since what may happen once
 //! is decided by the database.
 //!
@@ -64,6 +69,7 @@
 mod accounts;
 mod audit;
 mod connection;
+mod doubt;
 mod error;
 mod factors;
 mod interrupted;

@@ -17,7 +17,7 @@ use iam_core::store::{Insert, Sessions, StoreError};
 use iam_core::token::TokenHash;
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute, optional};
+use crate::connection::{Connections, Link, all, execute, optional, unless_fenced};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -25,24 +25,26 @@ const fn column(name: &'static str) -> Column {
     Column("iam_auth_session", name)
 }
 
+/// Of no session, when there is none.
 struct SessionRow {
-    id: Vec<u8>,
-    state: String,
-    auth_version: i64,
-    amr: String,
-    login_time: PrimitiveDateTime,
+    fenced: bool,
+    id: Option<Vec<u8>>,
+    state: Option<String>,
+    auth_version: Option<i64>,
+    amr: Option<String>,
+    login_time: Option<PrimitiveDateTime>,
     authenticated_at: Option<PrimitiveDateTime>,
     second_factor_at: Option<PrimitiveDateTime>,
-    last_seen_at: PrimitiveDateTime,
+    last_seen_at: Option<PrimitiveDateTime>,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
     factors: Option<String>,
-    account_id: Vec<u8>,
-    username: Vec<u8>,
+    account_id: Option<Vec<u8>>,
+    username: Option<Vec<u8>>,
     external_id: Option<Vec<u8>>,
-    account_status: String,
-    account_auth_version: i64,
-    account_created_at: PrimitiveDateTime,
+    account_status: Option<String>,
+    account_auth_version: Option<i64>,
+    account_created_at: Option<PrimitiveDateTime>,
     parent_id: Option<Vec<u8>>,
     parent_key: Option<Vec<u8>>,
     parent_status: Option<String>,
@@ -63,18 +65,23 @@ struct SessionRow {
     grant_approval: Option<Vec<u8>>,
 }
 
-/// The guard's read: one statement, a row for each role beside each grant; there are few of both.
+/// The guard's read: one statement, a row for each role beside each grant; there are few of both. There is a row though there be
+/// no session, since the primary of before may not know of one that there is.
 pub(crate) async fn by_token(
     connections: &Connections,
     token: &TokenHash,
     granted_after: Timestamp,
 ) -> Result<Option<SessionRecord>, StoreError> {
     let find = || {
-        all(sqlx::query_as!(
+        // `read_only` is a number or a word, according to the server.
+        let find = all(sqlx::query_as!(
             SessionRow,
-            r#"SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
-                s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
-                a.auth_version AS account_auth_version, a.created_at AS account_created_at, a.parent_id,
+            r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
+                s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.amr AS "amr?", s.login_time AS "login_time?",
+                s.authenticated_at AS "authenticated_at?", s.second_factor_at AS "second_factor_at?", s.last_seen_at AS "last_seen_at?",
+                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.account_id AS "account_id?",
+                a.username AS "username?", a.external_id AS "external_id?", a.status AS "account_status?",
+                a.auth_version AS "account_auth_version?", a.created_at AS "account_created_at?", a.parent_id AS "parent_id?",
                 p.`key` AS "parent_key?", p.status AS "parent_status?",
                 p.factor_required_at AS "parent_factor_required_at?", p.factor_grace AS "parent_factor_grace?",
                 r.name AS "role?", g.granted_at AS "role_granted_at?", g.expires_at AS "role_expires_at?",
@@ -82,17 +89,17 @@ pub(crate) async fn by_token(
                 c.id AS "grant_id?", c.account_id AS "grant_account_id?", c.parent_id AS "grant_parent_id?",
                 c.auth_version AS "grant_auth_version?", c.purpose AS "grant_purpose?", c.kind AS "grant_kind?",
                 c.consumed_at AS "grant_proved_at?", c.approval AS "grant_approval?"
-            FROM iam_auth_session s
-            JOIN iam_user_account a ON a.id = s.account_id
+            FROM (SELECT 1 AS one) server
+            LEFT JOIN (iam_auth_session s JOIN iam_user_account a ON a.id = s.account_id) ON s.token_hash = ?
             LEFT JOIN iam_parent p ON p.id = a.parent_id
             LEFT JOIN iam_user_role g ON g.account_id = a.id
             LEFT JOIN iam_role r ON r.id = g.role_id
             LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_grant)
-                ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?
-            WHERE s.token_hash = ?"#,
-            utc(granted_after),
-            &token.as_bytes()[..]
-        ))
+                ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?"#,
+            &token.as_bytes()[..],
+            utc(granted_after)
+        ));
+        unless_fenced(find, |row| row.fenced)
     };
     let rows = connections.read(find).await?;
     let (mut roles, mut grants) = (Vec::new(), Vec::new());
@@ -108,7 +115,8 @@ pub(crate) async fn by_token(
             grants.push(grant);
         }
     }
-    let record = rows.into_iter().next().map(record).transpose()?;
+    let found = rows.into_iter().next().filter(|row| row.id.is_some());
+    let record = found.map(record).transpose()?;
     Ok(record.map(|record| SessionRecord { roles, grants, ..record }))
 }
 
@@ -148,32 +156,46 @@ fn grant(row: &SessionRow) -> Result<Option<Grant>, StoreError> {
     }))
 }
 
+/// What every session has.
+fn needed<T>(value: Option<T>, column: Column) -> Result<T, StoreError> {
+    value.ok_or_else(|| column.corrupt())
+}
+
 fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
     let account = |name| Column("iam_user_account", name);
     let parent = parent(&row)?;
+    let login_at = needed(row.login_time, column("login_time"))?;
     Ok(SessionRecord {
-        id: SessionId::from_bytes(column("id").id(&row.id)?),
-        state: column("state").parsed(row.state, SessionState::parse)?,
-        auth_version: AuthVersion::from_i64(row.auth_version),
-        amr: row.amr,
-        login_at: timestamp(row.login_time),
+        id: SessionId::from_bytes(column("id").id(&needed(row.id, column("id"))?)?),
+        state: column("state").parsed(needed(row.state, column("state"))?, SessionState::parse)?,
+        auth_version: AuthVersion::from_i64(needed(row.auth_version, column("auth_version"))?),
+        amr: needed(row.amr, column("amr"))?,
+        login_at: timestamp(login_at),
         // Without a later proof it is the sign-in itself.
-        authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
+        authenticated_at: timestamp(row.authenticated_at.unwrap_or(login_at)),
         second_factor_at: row.second_factor_at.map(timestamp),
-        last_seen_at: timestamp(row.last_seen_at),
+        last_seen_at: timestamp(needed(row.last_seen_at, column("last_seen_at"))?),
         // An end without a readable reason is still no session that lives.
         ended: row
             .ended_at
             .map(|at| (timestamp(at), EndReason::parse(row.end_reason.as_deref().unwrap_or_default()))),
-        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
-        username: Username::from_stored(account("username").text(row.username)?),
+        account: AccountId::from_bytes(
+            column("account_id").id(&needed(row.account_id, column("account_id"))?)?,
+        ),
+        username: Username::from_stored(
+            account("username").text(needed(row.username, account("username"))?)?,
+        ),
         external_id: row
             .external_id
             .map(|bytes| account("external_id").text(bytes).map(ExternalId::from_stored))
             .transpose()?,
-        account_status: account("status").parsed(row.account_status, AccountStatus::parse)?,
-        account_auth_version: AuthVersion::from_i64(row.account_auth_version),
-        account_created_at: timestamp(row.account_created_at),
+        account_status: account("status")
+            .parsed(needed(row.account_status, account("status"))?, AccountStatus::parse)?,
+        account_auth_version: AuthVersion::from_i64(needed(
+            row.account_auth_version,
+            account("auth_version"),
+        )?),
+        account_created_at: timestamp(needed(row.account_created_at, account("created_at"))?),
         parent,
         roles: Vec::new(),
         factors: row.factors.as_deref().map(FactorKind::parse_list),

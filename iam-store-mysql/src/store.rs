@@ -22,10 +22,11 @@ use iam_core::store::{
 };
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::{Executor, MySqlConnection};
 use tokio::time::timeout;
 
 use crate::connection::{Connections, STATEMENT};
+use crate::doubt::Doubts;
 use crate::probe::Probe;
 use crate::unit::Work;
 use crate::{
@@ -38,9 +39,6 @@ const CONNECTIONS: u32 = 10;
 
 /// How long to wait at the end for units of work and reads that are under way.
 const CLOSE: Duration = Duration::from_secs(5);
-
-/// A connection that lay idle for longer is asked whether it is alive before it is used.
-const TRUSTED: Duration = Duration::from_secs(1);
 
 /// A store in a database of MySQL or MariaDB. Cheap to clone: all clones are the same one.
 #[derive(Clone)]
@@ -83,6 +81,8 @@ impl MySqlStore {
     ///
     /// The runtime that this is called on drives all connections, so it must live as long as the store.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let doubts = Arc::new(Doubts::new());
+        let asked = Arc::clone(&doubts);
         let pool = MySqlPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(STATEMENT)
@@ -92,16 +92,15 @@ impl MySqlStore {
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(server::SESSION).await.map(drop) })
             })
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, idle| {
+                let doubts = Arc::clone(&asked);
                 Box::pin(async move {
-                    if meta.idle_for >= TRUSTED {
-                        connection.ping().await?;
-                    }
+                    doubts.look_at(connection, idle).await;
                     Ok(true)
                 })
             })
             .connect_lazy_with(options::from_url(url)?);
-        let store = Self { is_own: true, ..Self::from_pool(pool) };
+        let store = Self::on(Connections::new(pool, Some(doubts)), true);
         // Also finds out whether the server can be reached, and what is refused. It may well be not ready yet.
         store.readiness().await?;
         Ok(store)
@@ -114,15 +113,17 @@ impl MySqlStore {
     /// COMMITTED (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right
     /// under REPEATABLE READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
     ///
+    /// When the server does not answer in time, or turns out to be the primary of before a failover, all connections of the pool that
+    /// are idle at that moment are closed: they have probably met the same fate.
+    ///
     /// If this is called on a runtime, that one drives the connections that the store opens, so it must live as long as
     /// the store.
     pub fn from_pool(pool: MySqlPool) -> Self {
-        Self {
-            connections: Connections::new(pool),
-            checked: Arc::default(),
-            probe: Arc::default(),
-            is_own: false,
-        }
+        Self::on(Connections::new(pool, None), false)
+    }
+
+    fn on(connections: Connections, is_own: bool) -> Self {
+        Self { connections, checked: Arc::default(), probe: Arc::default(), is_own }
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For

@@ -8,7 +8,7 @@ use iam_core::store::{StoreError, TrustedDevices};
 use iam_core::token::TokenHash;
 use iam_core::trusted_device::NewTrustedDevice;
 
-use crate::connection::{Connections, Link, execute, optional};
+use crate::connection::{Connections, Link, all, execute, unless_fenced};
 use crate::rows::utc;
 use crate::unit::Work;
 
@@ -20,16 +20,19 @@ pub(crate) async fn is_trusted(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let find = || {
-        optional(sqlx::query!(
-            "SELECT id FROM iam_trusted_device
-             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ?",
+        // Which browsers are trusted is no matter of the account's version, which the sign-in asks for anew: that this one was forgotten
+        // must not be overlooked on the primary of before.
+        let find = all(sqlx::query!(
+            r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool" FROM iam_trusted_device
+             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ?"#,
             &token.as_bytes()[..],
             &account.as_bytes()[..],
             auth_version.as_i64(),
             utc(now)
-        ))
+        ));
+        unless_fenced(find, |row| row.fenced)
     };
-    Ok(connections.read(find).await?.is_some())
+    Ok(!connections.read(find).await?.is_empty())
 }
 
 #[async_trait]

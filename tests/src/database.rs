@@ -55,7 +55,7 @@ pub struct Database(Place);
 #[derive(Debug)]
 enum Place {
     File(TempDir),
-    Schema { server: String, name: String, by_way_of: OnceLock<SocketAddr> },
+    Schema { server: String, name: String, by_way_of: OnceLock<SocketAddr>, kept: bool },
 }
 
 /// A connection to it behind the store's back.
@@ -81,22 +81,38 @@ pub struct Opened {
 impl Database {
     /// Makes one, empty.
     pub async fn create(backend: Backend) -> Self {
-        static MADE: AtomicU32 = AtomicU32::new(0);
         let Some(variable) = backend.variable() else {
             return Self(Place::File(tempfile::tempdir().unwrap()));
         };
-        let server = env::var(variable).unwrap();
+        Self::make(env::var(variable).unwrap(), false).await
+    }
+
+    /// Makes one, empty, on a server that is thrown away: it is not dropped.
+    pub async fn on(server: &str) -> Self {
+        Self::make(server.to_owned(), true).await
+    }
+
+    async fn make(server: String, kept: bool) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("iam_scenario_{}_{number}", std::process::id());
         run(&server, format!("CREATE DATABASE {name}")).await;
-        Self(Place::Schema { server, name, by_way_of: OnceLock::new() })
+        Self(Place::Schema { server, name, by_way_of: OnceLock::new(), kept })
+    }
+
+    /// The copy that another server has, which is not dropped either.
+    #[must_use]
+    pub fn at(&self, server: &str) -> Self {
+        let Place::Schema { name, .. } = &self.0 else { panic!("a file is on no server") };
+        let (server, name) = (server.to_owned(), name.clone());
+        Self(Place::Schema { server, name, by_way_of: OnceLock::new(), kept: true })
     }
 
     /// The URL that a service is set up with.
     pub fn url(&self) -> String {
         match &self.0 {
             Place::File(folder) => format!("sqlite://{}", folder.path().join("iam.db").display()),
-            Place::Schema { server, name, by_way_of } => match by_way_of.get() {
+            Place::Schema { server, name, by_way_of, .. } => match by_way_of.get() {
                 None => direct(server, name),
                 Some(proxy) => {
                     let (before, _) = server.rsplit_once('@').unwrap();
@@ -158,7 +174,7 @@ impl Database {
 /// Drops the schema, on a thread and runtime of its own: this may run inside one.
 impl Drop for Database {
     fn drop(&mut self) {
-        let Place::Schema { server, name, .. } = &self.0 else { return };
+        let Place::Schema { server, name, kept: false, .. } = &self.0 else { return };
         let (server, sql) = (server.clone(), format!("DROP DATABASE {name}"));
         let dropped = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()

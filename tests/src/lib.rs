@@ -24,8 +24,10 @@ pub mod delivery;
 pub mod disk;
 pub mod explain;
 pub mod mail_server;
+mod own_server;
 pub mod pressure;
 mod program;
+mod proxy;
 pub mod scenarios;
 pub mod storm;
 #[path = "../cases/twofold.rs"]
@@ -35,5 +37,7 @@ mod world;
 pub use client::{Answer, Browser};
 pub use database::{Backend, Database, LockedSessions};
 pub use iam_store_testkit::faults::{Faults, FaultyStore, Held, Point};
+pub use own_server::OwnServer;
 pub use program::Program;
+pub use proxy::{Proxy, Way};
 pub use world::{Adapter, Entry, PASSWORD, World};

@@ -146,6 +146,12 @@ impl World {
         Self::start(self.adapter, self.backend, database, clock, Post::Kept, set_up).await
     }
 
+    /// Another process on a copy of the data, at the same time.
+    pub async fn beside_on(&self, adapter: Adapter, database: Arc<Database>) -> Self {
+        Self::start(adapter, self.backend, database, Arc::clone(&self.clock), Post::Kept, |builder| builder)
+            .await
+    }
+
     /// The same on another adapter.
     pub async fn beside(&self, adapter: Adapter) -> Self {
         let (database, clock) = (Arc::clone(&self.database), Arc::clone(&self.clock));

@@ -1,87 +1,19 @@
 //! A database server that goes away and comes back while people work: refused in time, nobody signed out, no restart.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at once")]
 #![expect(clippy::print_stdout, reason = "how long it took is worth seeing with --nocapture")]
 
-use std::net::SocketAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use iam_tests::{Adapter, Answer, Backend, Database, World};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-
-/// What the way to the server does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// Everything passes.
-    Open,
-    /// Connections break, and new ones are refused, as when a server was killed.
-    Killed,
-    /// Nothing comes through any more and nobody says so, as when a cable was pulled.
-    Silent,
-}
-
-/// A way to a server that can be closed.
-struct Proxy {
-    address: SocketAddr,
-    way: watch::Sender<Way>,
-}
-
-impl Proxy {
-    async fn to(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (way, state) = watch::channel(Way::Open);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(carry(client, server.clone(), state.clone()));
-            }
-        });
-        Self { address, way }
-    }
-
-    fn set(&self, way: Way) {
-        self.way.send_replace(way);
-    }
-}
-
-async fn carry(mut client: TcpStream, server: String, mut way: watch::Receiver<Way>) {
-    loop {
-        let now = *way.borrow_and_update();
-        match now {
-            Way::Killed => return,
-            // Held open, and nothing said, until there is a way again; by then nobody waits for it.
-            Way::Silent => {
-                if way.changed().await.is_err() {
-                    return;
-                }
-            }
-            Way::Open => break,
-        }
-    }
-    let mut server = TcpStream::connect(&server).await.unwrap();
-    loop {
-        tokio::select! {
-            _ = copy_bidirectional(&mut client, &mut server) => return,
-            changed = way.changed() => {
-                let now = *way.borrow_and_update();
-                match (changed.is_ok(), now) {
-                    (true, Way::Open) => {}
-                    (true, Way::Silent) => {
-                        // What was under way is lost; the connection stays until somebody gives it up.
-                        while way.changed().await.is_ok() && *way.borrow_and_update() == Way::Silent {}
-                        return;
-                    }
-                    _ => return,
-                }
-            }
-        }
-    }
-}
+use iam_core::clock::Timestamp;
+use iam_core::store::Store;
+use iam_core::token::TokenHash;
+use iam_store_mysql::MySqlStore;
+use iam_tests::{Adapter, Answer, Backend, Browser, Database, Proxy, Way, World};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 
 async fn outage(adapter: Adapter, backend: Backend, how: Way) {
     if !backend.is_there() {
@@ -164,6 +96,104 @@ async fn outage(adapter: Adapter, backend: Backend, how: Way) {
     println!("{adapter:?} {backend:?} {how:?}: {refused} refused, slowest {slowest:?}; back after {back:?}");
 }
 
+/// Asks so often at once that each connection of the pool is used.
+async fn ask_often(browser: &Browser) {
+    let asking = (0..24).map(|_| {
+        let mut browser = browser.clone();
+        tokio::spawn(async move { browser.get("/reports").await.status })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+}
+
+/// Connections that are forgotten on the way, after they lay idle for a while. The first request may be lost, or wait.
+async fn forgotten(adapter: Adapter, backend: Backend, idle: Duration) {
+    if !backend.is_there() {
+        return;
+    }
+    let database = Arc::new(Database::create(backend).await);
+    let proxy = Proxy::to(database.server().unwrap()).await;
+    let world = World::on(adapter, backend, Arc::clone(&database).by_way_of(proxy.address)).await;
+    let mut amy = world.signed_in("amy").await;
+    ask_often(&amy).await;
+    tokio::time::sleep(idle).await;
+    forget(&proxy).await;
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        let begun = Instant::now();
+        let status = amy.get("/reports").await.status;
+        seen.push((status, begun.elapsed()));
+    }
+    let begun = Instant::now();
+    assert_eq!(world.browser().api_sign_in("amy", iam_tests::PASSWORD).await.status, 200, "{seen:?}");
+    let signed_in = begun.elapsed();
+    println!("{adapter:?} {backend:?} idle {idle:?}: {seen:?}, a sign-in {signed_in:?}");
+    let ((status, took), later) = seen.split_first().unwrap();
+    assert!(matches!(status, 200 | 503) && *took < Duration::from_millis(3_600), "{seen:?}");
+    assert!(later.iter().all(|(status, _)| *status == 200), "{seen:?}");
+    assert!(waited(later.iter().map(|(_, took)| *took).chain([signed_in])) <= 1, "{seen:?}, {signed_in:?}");
+    if idle >= Duration::from_secs(1) {
+        assert!(
+            (*status, *took < Duration::from_secs(2)) == (200, true),
+            "what lay idle is tested: {seen:?}"
+        );
+    }
+    ask_often(&amy).await;
+}
+
+/// Lets a moment pass before and after, so that no connection is heard of later than it fell silent.
+async fn forget(proxy: &Proxy) {
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.set(Way::Forgotten);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// How many of these waited in vain for an answer: that takes a second at least. On a machine that is busy one may take as long.
+fn waited(took: impl Iterator<Item = Duration>) -> usize {
+    took.filter(|took| *took >= Duration::from_millis(950)).count()
+}
+
+/// The same, on a pool of the host's, whichever way that tests its connections.
+async fn forgotten_in_a_pool_of_the_hosts(backend: Backend, tested: bool) {
+    if !backend.is_there() {
+        return;
+    }
+    let database = Arc::new(Database::create(backend).await);
+    let proxy = Proxy::to(database.server().unwrap()).await;
+    let database = database.by_way_of(proxy.address);
+    let pool = MySqlPoolOptions::new()
+        .max_connections(8)
+        .test_before_acquire(tested)
+        .connect_with(MySqlConnectOptions::from_str(&database.url()).unwrap())
+        .await
+        .unwrap();
+    let store = MySqlStore::from_pool(pool);
+    store.migrate().await.unwrap();
+    let read =
+        async || store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.is_ok();
+    let reading = (0..24).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.unwrap()
+        })
+    });
+    for done in reading.collect::<Vec<_>>() {
+        assert!(done.await.unwrap().is_none());
+    }
+    forget(&proxy).await;
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        let begun = Instant::now();
+        seen.push((read().await, begun.elapsed()));
+    }
+    println!("{backend:?}, a pool of the host's, tested: {tested}: {seen:?}");
+    assert!(!seen[0].0 && seen[0].1 < Duration::from_millis(3_600), "{seen:?}");
+    assert!(seen[1..].iter().all(|(done, _)| *done), "{seen:?}");
+    assert!(waited(seen[1..].iter().map(|(_, took)| *took)) <= 1, "{seen:?}");
+    store.begin().await.unwrap().commit().await.unwrap();
+}
+
 macro_rules! outages {
     ($($name:ident: $adapter:ident, $backend:ident, $how:ident;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -182,4 +212,31 @@ outages! {
     mariadb_killed_under_actix: Actix, MariaDb, Killed;
     mariadb_silent_under_axum: Axum, MariaDb, Silent;
     mariadb_silent_under_actix: Actix, MariaDb, Silent;
+}
+
+macro_rules! silences {
+    ($($name:ident: $adapter:ident, $backend:ident, $idle:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $name() {
+            forgotten(Adapter::$adapter, Backend::$backend, Duration::from_millis($idle)).await;
+        }
+    )*};
+}
+
+silences! {
+    mysql_connections_that_fell_silent_cost_one_time_out_under_axum: Axum, MySql, 0;
+    mysql_connections_that_fell_silent_cost_one_time_out_under_actix: Actix, MySql, 0;
+    mariadb_connections_that_fell_silent_cost_one_time_out_under_axum: Axum, MariaDb, 0;
+    mariadb_connections_that_fell_silent_cost_one_time_out_under_actix: Actix, MariaDb, 0;
+    mysql_connections_that_fell_silent_while_idle_cost_no_request: Axum, MySql, 1_500;
+    mariadb_connections_that_fell_silent_while_idle_cost_no_request: Actix, MariaDb, 1_500;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_fell_silent_in_a_pool_of_the_hosts_cost_one_time_out() {
+    for backend in [Backend::MySql, Backend::MariaDb] {
+        for tested in [true, false] {
+            forgotten_in_a_pool_of_the_hosts(backend, tested).await;
+        }
+    }
 }

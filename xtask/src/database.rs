@@ -131,17 +131,32 @@ impl Databases {
                 None => command.env_remove(kind.variable()),
             };
         }
-        // Where somebody named the servers there may be none to start.
         match env::current_exe() {
-            Ok(this) if self.found.iter().all(|(kind, _)| can_start(*kind)) && !self.found.is_empty() => {
-                command.env(OWN_SERVER, this)
-            }
+            Ok(this) if self.can_start_more() => command.env(OWN_SERVER, this),
             _ => command.env_remove(OWN_SERVER),
         };
         if self.required {
             command.env(REQUIRED, "1");
         }
         command
+    }
+}
+
+impl Databases {
+    /// Whether the tests can have servers of their own, to be killed, frozen and fenced.
+    pub(crate) fn own_servers(&self) -> Outcome {
+        if self.can_start_more() {
+            return Outcome::Got("there can be".to_owned());
+        }
+        Outcome::skipped(
+            "No servers can be started for the tests that kill, freeze or fence one (a_server_that_dies_or_hangs, stale_primary).",
+            "`cargo xtask setup` gets both kinds where it can; or install them.",
+        )
+    }
+
+    /// Where somebody named the servers there may be none to start.
+    fn can_start_more(&self) -> bool {
+        !self.found.is_empty() && self.found.iter().all(|(kind, _)| can_start(*kind))
     }
 }
 
@@ -233,12 +248,12 @@ fn can_start(kind: Kind) -> bool {
 
 /// A server for one test, which may kill it. Its address is the first line that is printed; after that a line is
 /// printed for each of the words `kill`, `start`, `pause` and `resume` that was read and obeyed. It is thrown away when there
-/// is nothing more to read.
-pub(crate) fn own(kind: Kind) -> Result<()> {
+/// is nothing more to read. It is started with further options, as one that others follow needs some.
+pub(crate) fn own(kind: Kind, options: &[String]) -> Result<()> {
     let Source::Programs(programs) = source::program_on_machine_or_unpacked(kind)? else {
         return Err(Trouble::new(format!("There is no {} to start.", kind.name())));
     };
-    let (_, mut server) = first_that_starts(&programs, Server::for_tests)?;
+    let (_, mut server) = first_that_starts(&programs, |program| Server::for_one_test(program, options))?;
     println!("{}", server.url());
     for word in io::stdin().lines() {
         match word.trying(|| "read what to do".to_owned())?.as_str() {

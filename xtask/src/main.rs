@@ -75,8 +75,8 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
         ["db", "mysql"] => database::serve(database::Kind::MySql),
         ["db", "mariadb"] => database::serve(database::Kind::MariaDb),
         // For a test, so it is not in the list.
-        ["own-server", "mysql"] => database::own(database::Kind::MySql),
-        ["own-server", "mariadb"] => database::own(database::Kind::MariaDb),
+        ["own-server", "mysql"] => database::own(database::Kind::MySql, passed_on),
+        ["own-server", "mariadb"] => database::own(database::Kind::MariaDb, passed_on),
         ["bench"] => bench(passed_on),
         ["fuzz", words @ ..] => fuzz::run(words, passed_on),
         ["timing", arguments @ ..] => timing::run(arguments),

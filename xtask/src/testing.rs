@@ -22,6 +22,7 @@ pub(crate) fn run(gaps: Gaps, arguments: &[String]) -> Result<()> {
     report.step("MySQL for the tests", || databases.add(mysql));
     report.step("MariaDB for the tests", || databases.add(mariadb));
     report.step("small disks for the tests", disk::can_be_mounted);
+    report.step("servers of the tests' own", || Ok(databases.own_servers()));
     report.step("unit and integration tests", || unit_and_integration(&databases, arguments));
     report.step("examples in the documentation", || documentation(&databases, arguments));
     drop(databases);

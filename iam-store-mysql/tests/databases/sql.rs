@@ -175,7 +175,7 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
         let rows = if server == BOTH[0] { ROWS } else { ROWS.split_once(';').unwrap().1 };
         run_on(&mut connection, rows).await;
         for (part, index) in [
-            ("WHERE s.token_hash = ?", "iam_auth_session_token"),
+            ("ON s.token_hash = ?", "iam_auth_session_token"),
             ("ended_at IS NULL AND last_seen_at < ?", "iam_auth_session_unseen"),
             ("SET s.token_hash = NULL", "iam_auth_session_secret"),
             ("DELETE s FROM", "iam_auth_session_unseen"),

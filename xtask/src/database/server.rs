@@ -56,6 +56,8 @@ pub(super) struct Server {
     url: String,
     program: Program,
     port: u16,
+    /// What else it was told.
+    further: Vec<String>,
 }
 
 /// The folder of a server, which is nobody else's.
@@ -70,29 +72,35 @@ struct Folder {
 impl Server {
     /// A new one for one run of the tests.
     pub(super) fn for_tests(program: &Program) -> Result<Self> {
-        Self::start(program, Folder::temporary(program.kind)?)
+        Self::start(program, Folder::temporary(program.kind)?, &[])
+    }
+
+    /// A new one for one test, with options of the test's.
+    pub(super) fn for_one_test(program: &Program, further: &[String]) -> Result<Self> {
+        Self::start(program, Folder::temporary(program.kind)?, further)
     }
 
     /// The one with the developer's data.
     pub(super) fn for_developer(program: &Program) -> Result<Self> {
-        Self::start(program, Folder::kept(program.kind)?)
+        Self::start(program, Folder::kept(program.kind)?, &[])
     }
 
-    fn start(program: &Program, folder: Folder) -> Result<Self> {
+    fn start(program: &Program, folder: Folder, further: &[String]) -> Result<Self> {
         folder.make_data(program)?;
         let password = folder.password()?;
         let statements = folder.path.join("accounts.sql");
         private_file(&statements, &accounts(program.kind, folder.purpose, &password))?;
         // Chosen as late as can be: somebody else could take it until the server does.
         let port = folder.port()?;
-        let mut options = serving(program.kind, port);
+        let mut options = serving(program.kind, port, further);
         options.push(option("--init-file=", &statements));
         let guard = folder.guard(program, options, None)?;
         let url = match folder.purpose {
             Purpose::Tests => format!("mysql://root:{password}@127.0.0.1:{port}"),
             Purpose::Developer => format!("mysql://iam:{password}@127.0.0.1:{port}/iam"),
         };
-        let mut server = Self { folder, guard, url, program: program.clone(), port };
+        let mut server =
+            Self { folder, guard, url, program: program.clone(), port, further: further.to_vec() };
         server.wait_for_greeting(port)?;
         // The server has read it.
         fs::remove_file(&statements).trying(|| format!("remove {}", statements.display()))?;
@@ -125,7 +133,8 @@ impl Server {
 
     /// Starts it again after it crashed, with what it had.
     pub(super) fn start_again(&mut self) -> Result<()> {
-        self.guard = self.folder.guard(&self.program, serving(self.program.kind, self.port), None)?;
+        let options = serving(self.program.kind, self.port, &self.further);
+        self.guard = self.folder.guard(&self.program, options, None)?;
         self.wait_for_greeting(self.port)
     }
 
@@ -303,6 +312,8 @@ impl Folder {
             // It must be the first: nothing of the machine's own settings is for us.
             .arg("--no-defaults")
             .arg(option("--datadir=", &self.path.join(DATA)))
+            // A server that starts removes what looks like tables of before in the folder for temporary ones: another's.
+            .arg(option("--tmpdir=", &self.path))
             .args(own_files(program))
             .args(root().then_some("--user=root"));
         if self.purpose == Purpose::Tests {
@@ -391,7 +402,8 @@ fn remove(path: &Path) {
 }
 
 /// How the server is to serve. Paths without a folder are in that of its data: a socket's name must be short.
-fn serving(kind: Kind, port: u16) -> Vec<OsString> {
+/// What stands last holds.
+fn serving(kind: Kind, port: u16, further: &[String]) -> Vec<OsString> {
     let mut options = words(&[
         "--bind-address=127.0.0.1",
         "--socket=server.sock",
@@ -404,6 +416,7 @@ fn serving(kind: Kind, port: u16) -> Vec<OsString> {
         Kind::MySql => words(&["--mysqlx=OFF", "--disable-log-bin", "--secure-file-priv=NULL"]),
         Kind::MariaDb => words(&["--skip-log-bin"]),
     });
+    options.extend(further.iter().map(OsString::from));
     options
 }
 
