@@ -8,7 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// Who asks, from where, and what it gets. The routes:
+/// Who asks, with what headers, and what it gets.
+type Case = (&'static str, &'static [(&'static str, &'static str)], u16);
+
+/// The table. The routes:
 ///
 /// | path | who may open it |
 /// |---|---|
@@ -16,7 +19,7 @@ use tokio::sync::Notify;
 /// | `/current` | the handler takes a `CurrentUser` |
 /// | `/maybe` | the handler takes a `MaybeUser` |
 /// | `/watched` | a guard wants the role `auditor`, and the handler a `SessionWatch` |
-const CASES: &[(&str, &[(&str, &str)], u16)] = &[
+const CASES: &[Case] = &[
     ("nobody", &[], 401),
     ("nobody", &[("origin", OWN)], 401),
     ("nobody", &[("origin", "https://evil.example")], 401),
