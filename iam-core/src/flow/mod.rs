@@ -1,6 +1,7 @@
 //! What can be done, each as the sequence of its steps.
 
 mod administer;
+mod administrators;
 mod authenticate;
 mod delivery;
 mod explain;
