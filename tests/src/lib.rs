@@ -4,7 +4,7 @@
 //! served on a random port, with a clock that the scenario moves. `tests/matrix.rs` runs every scenario on every pair; a new
 //! adapter or store is one line in [`Adapter`] or [`Backend`].
 //!
-//! [`storm`], [`delivery`], [`canary`], [`pressure`] and [`explain`] do the same to the example programs, as processes of their own that can be killed; their tests are
+//! [`storm`], [`delivery`], [`canary`], [`pressure`], [`log`] and [`explain`] do the same to the example programs, as processes of their own that can be killed; their tests are
 //! with the examples, which is where cargo says where a program lies.
 
 #![expect(
@@ -22,6 +22,7 @@ mod client;
 mod database;
 pub mod delivery;
 pub mod explain;
+pub mod log;
 pub mod mail_server;
 pub mod pressure;
 mod program;

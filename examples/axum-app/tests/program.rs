@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, canary, delivery, explain, pressure, storm};
+use iam_tests::{Backend, canary, delivery, explain, log, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_axum-app");
 
@@ -77,4 +77,9 @@ async fn two_thousand_connections_hold_nobody_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_explains_who_may_pass() {
     explain::it_explains_who_may_pass(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_link_shows_in_the_log() {
+    log::no_link_shows_in_the_log(PROGRAM).await;
 }
