@@ -7,7 +7,7 @@ use std::task::{self, Poll};
 
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use iam_web::{RequestContext, WebIam};
 
@@ -108,7 +108,7 @@ fn finished(
 }
 
 fn finish(context: &RequestContext, headers: &mut HeaderMap) {
-    for (name, value) in context.closing_headers(headers.contains_key(CACHE_CONTROL)) {
+    for (name, value) in context.closing_headers(|name| headers.contains_key(name)) {
         append(headers, name, value);
     }
 }

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use http::header::CACHE_CONTROL;
 use http::{Request, Response};
 use iam_web::{RequestContext, WebIam};
 use tower_layer::Layer;
@@ -71,7 +70,7 @@ where
 }
 
 fn finish(context: &RequestContext, headers: &mut http::HeaderMap) {
-    for (name, value) in context.closing_headers(headers.contains_key(CACHE_CONTROL)) {
+    for (name, value) in context.closing_headers(|name| headers.contains_key(name)) {
         append(headers, name, value);
     }
 }

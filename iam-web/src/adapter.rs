@@ -63,17 +63,17 @@ where
 }
 
 /// The answer where the adapter's layer is missing. Nothing can be decided there: that is the host's mistake, said in the log
-/// with its `remedy`, and not to the client.
-pub fn layer_missing(path: &str, remedy: &str) -> WebResponse {
-    tracing::error!(path, "IamLayer is not installed here: {remedy}");
+/// with its `remedy`, and not to the client. `route` is as [`RequestView::route`] has it.
+pub fn layer_missing(route: Option<&str>, remedy: &str) -> WebResponse {
+    tracing::error!(route, "IamLayer is not installed here: {remedy}");
     let mut response = WebResponse::new(500);
     response.body = Body::Full(Bytes::from_static(b"internal error"));
     response
 }
 
 /// The answer where a handler asks for the proof of a guard, and no guard has let the request pass: the host's mistake, too.
-pub fn guard_missing(path: &str) -> WebResponse {
-    tracing::error!(path, "no guard is on this route, but its handler asks for the proof of one");
+pub fn guard_missing(route: Option<&str>) -> WebResponse {
+    tracing::error!(route, "no guard is on this route, but its handler asks for the proof of one");
     let mut response = WebResponse::new(500);
     response.body = Body::Full(Bytes::from_static(b"internal error"));
     response
@@ -111,13 +111,13 @@ impl RequestContext {
         })
     }
 
-    /// The headers to append to the answer, whoever made it: cookies, each given once; and no cache for what depends on who
-    /// asked, unless the host has said something about caches itself.
-    pub fn closing_headers(&self, has_cache_control: bool) -> Vec<(&'static str, String)> {
+    /// The headers to append to the answer, whoever made it: cookies, each given once; no cache for what depends on who asked; and that
+    /// browsers come by HTTPS only, where that is set. `has` says whether the host has set a header of the name itself: then it stays.
+    pub fn closing_headers(&self, has: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
         let cookies = self.take_cookies().into_iter().map(|cookie| ("set-cookie", cookie));
-        let no_store =
-            (self.is_guarded() && !has_cache_control).then(|| ("cache-control", "no-store".into()));
-        cookies.chain(no_store).collect()
+        let no_store = self.is_guarded().then(|| ("cache-control", "no-store".to_owned()));
+        let hsts = self.inner().hsts.clone().map(|hsts| ("strict-transport-security", hsts));
+        cookies.chain(no_store.into_iter().chain(hsts).filter(|(name, _)| !has(name))).collect()
     }
 
     /// The answer in place of one that was made as if nobody were signed in, when nobody could tell.
