@@ -17,11 +17,11 @@ fn role(name: &str) -> RoleName {
     RoleName::parse(name).unwrap()
 }
 
-fn is_reserved<T>(result: Result<T, Error>) -> bool {
+fn is_reserved<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Invalid(Invalid { field: "role", problem: Problem::Reserved })))
 }
 
-fn is_last<T>(result: Result<T, Error>) -> bool {
+fn is_last<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Conflict("last administrator")))
 }
 
@@ -38,12 +38,12 @@ async fn reserved_roles_are_given_by_no_call_for_roles() {
     let alice = test.account("alice").await;
     let (iam, service) = (test.iam(), Actor::service());
     for name in [PLATFORM_ADMIN, PARENT_ADMIN, "iam:", "iam:auditor", "IAM:platform-admin", "Iam:x"] {
-        assert!(is_reserved(iam.grant_role(alice, &role(name), &service).await), "{name}");
+        assert!(is_reserved(&iam.grant_role(alice, &role(name), &service).await), "{name}");
         let made = iam.ensure_role(&role(name), &service).await;
-        assert_eq!(is_reserved(made), ![PLATFORM_ADMIN, PARENT_ADMIN].contains(&name), "{name}");
+        assert_eq!(is_reserved(&made), ![PLATFORM_ADMIN, PARENT_ADMIN].contains(&name), "{name}");
     }
     for name in [PLATFORM_ADMIN, PARENT_ADMIN] {
-        assert!(is_reserved(iam.revoke_role(alice, &role(name), &service).await), "{name}");
+        assert!(is_reserved(&iam.revoke_role(alice, &role(name), &service).await), "{name}");
     }
     assert_eq!(trail(&test).await, [""; 0]);
     let refusal = iam.grant_role(alice, &role(PLATFORM_ADMIN), &service).await.unwrap_err().to_string();
@@ -85,19 +85,19 @@ async fn the_last_administrator_of_the_platform_stays() {
     let suspend =
         async || iam.set_parent_status(acme, ParentStatus::Active, ParentStatus::Suspended, &service).await;
     iam.grant_administrator(alice, Platform, &service).await.unwrap();
-    assert!(is_last(iam.revoke_administrator(alice, Platform, &service).await));
-    assert!(is_last(set_status(alice, AccountStatus::Disabled).await));
-    assert!(is_last(set_status(alice, AccountStatus::Locked).await));
+    assert!(is_last(&iam.revoke_administrator(alice, Platform, &service).await));
+    assert!(is_last(&set_status(alice, AccountStatus::Disabled).await));
+    assert!(is_last(&set_status(alice, AccountStatus::Locked).await));
     set_status(bob, AccountStatus::Disabled).await.unwrap();
     iam.grant_administrator(bob, Platform, &service).await.unwrap();
-    assert!(is_last(iam.revoke_administrator(alice, Platform, &service).await), "the other can't sign in");
+    assert!(is_last(&iam.revoke_administrator(alice, Platform, &service).await), "the other can't sign in");
 
     set_status(bob, AccountStatus::Active).await.unwrap();
     assert!(iam.revoke_administrator(alice, Platform, &service).await.unwrap());
-    assert!(is_last(suspend().await), "nor could who belongs to a parent that is suspended");
+    assert!(is_last(&suspend().await), "nor could who belongs to a parent that is suspended");
     iam.grant_administrator(alice, Platform, &service).await.unwrap();
     suspend().await.unwrap();
-    assert!(is_last(set_status(alice, AccountStatus::Disabled).await));
+    assert!(is_last(&set_status(alice, AccountStatus::Disabled).await));
     assert_eq!(
         trail(&test).await,
         [

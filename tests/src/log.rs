@@ -14,7 +14,7 @@ pub async fn no_link_shows_in_the_log(program: &'static str) {
     assert!(token.len() >= 40, "{said}");
 
     let (first, second) = token.split_at(20);
-    let encoded: String = first.bytes().map(|b| format!("%{b:02X}")).collect();
+    let encoded = first.bytes().map(|b| format!("%{b:02X}")).collect::<Vec<_>>().concat();
     let spelled = [
         format!("/auth/setup/{token}"),
         format!("/auth/setup/{token}."),

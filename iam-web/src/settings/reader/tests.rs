@@ -158,10 +158,7 @@ const INSECURE: &[(&str, &str, &str)] = &[
 fn what_is_insecure_in_production_is_refused_by_name() {
     assert!(production_with(&[]).is_ok());
     for &(name, value, reason) in INSECURE {
-        let error = match production_with(&[(name, value)]) {
-            Ok(_) => panic!("{name}={value} starts"),
-            Err(error) => error,
-        };
+        let Err(error) = production_with(&[(name, value)]) else { panic!("{name}={value} starts") };
         let [problem] = error.problems() else { panic!("{name}={value}: {error}") };
         assert!(problem.contains(name) && problem.contains(reason), "{name}={value}: {problem}");
         // A key, or a password of an address.
