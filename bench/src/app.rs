@@ -40,7 +40,10 @@ pub async fn store(folder: &Path) -> SqliteStore {
 
 /// An identity layer with the defaults of production.
 pub fn builder(store: impl Store, base_url: &str) -> IamBuilder {
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let keys = Keys {
+        secret: SecretKey::from_base64("3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=").unwrap(),
+        ring: KeyRing::parse("Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=").unwrap(),
+    };
     Iam::builder(store, keys).base_url(base_url.parse().unwrap())
 }
 

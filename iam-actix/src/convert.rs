@@ -22,7 +22,7 @@ impl Context {
         request.extensions().get::<Self>().map(|context| Arc::clone(&context.0)).ok_or_else(|| {
             let remedy = "call `.wrap(IamLayer::new(iam))` on the App, or on a scope that holds every guarded route, \
                           after every other `.wrap` that needs it";
-            refused(iam_web::layer_missing(request.uri().path(), remedy))
+            refused(iam_web::layer_missing(request.match_pattern().as_deref(), remedy))
         })
     }
 }
@@ -38,11 +38,16 @@ pub(crate) struct View<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a HeaderMap,
+    route: Option<String>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn of(request: &'a HttpRequest) -> Self {
-        Self { method: request.method().as_str(), target: target(request), headers: request.headers() }
+        let method = request.method().as_str();
+        // Looked for where it may be needed alone: what only reads is never refused as forged.
+        let only_reads = matches!(method, "GET" | "HEAD") && !request.headers().contains_key("upgrade");
+        let route = if only_reads { None } else { request.match_pattern() };
+        Self { method, target: target(request), headers: request.headers(), route }
     }
 }
 
@@ -57,6 +62,10 @@ impl RequestView for View<'_> {
 
     fn header(&self, name: &str) -> Vec<&[u8]> {
         self.headers.get_all(name).map(HeaderValue::as_bytes).collect()
+    }
+
+    fn route(&self) -> Option<&str> {
+        self.route.as_deref()
     }
 }
 

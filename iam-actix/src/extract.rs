@@ -144,7 +144,7 @@ impl FromRequest for Proof {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let missing = || refused(iam_web::guard_missing(request.uri().path()));
+        let missing = || refused(iam_web::guard_missing(request.match_pattern().as_deref()));
         ready(request.extensions().get::<Self>().cloned().ok_or_else(missing))
     }
 }

@@ -9,7 +9,7 @@ use std::task::{self, Poll};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use iam_web::{Closing, RequestContext, WebIam};
 
@@ -102,7 +102,7 @@ struct NobodyKnows;
 
 /// Closes an answer; gives the one that takes its place, if one does.
 fn close(context: &RequestContext, status: StatusCode, headers: &mut HeaderMap) -> Option<HttpResponse> {
-    match context.close(status.as_u16(), headers.contains_key(CACHE_CONTROL)) {
+    match context.close(status.as_u16(), |name| headers.contains_key(name)) {
         Closing::Append(more) => {
             for (name, value) in more {
                 append(headers, name, value);

@@ -117,7 +117,8 @@ pub use guard::{
 pub use iam_core::guard::{Principal, Requirement};
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
-pub use iam_core::origin::BaseUrl;
+pub use iam_core::origin::{BaseUrl, InvalidOrigin};
+pub use iam_core::role::AdministratorScope;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{
@@ -125,7 +126,9 @@ pub use iam_core::{
     step_up,
 };
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
-pub use iam_web::{ForwardHeader, InvalidProxies, InvalidTheme, Theme, ThemeBuilder, TrustedProxies};
+pub use iam_web::{
+    ForwardHeader, Hsts, InvalidHsts, InvalidProxies, InvalidTheme, Theme, ThemeBuilder, TrustedProxies,
+};
 pub use iam_web::{loggable_path, settings};
 pub use layer::{IamLayer, IamService};
 pub use router::GuardedRouter;

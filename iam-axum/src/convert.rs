@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, OriginalUri};
+use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
 use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
@@ -19,7 +19,7 @@ impl Context {
     pub(crate) fn of(parts: &Parts) -> Result<Arc<RequestContext>, Box<Response>> {
         parts.extensions.get::<Self>().map(|context| Arc::clone(&context.0)).ok_or_else(|| {
             let remedy = "call `.layer(IamLayer::new(iam))` on the router after its last route";
-            Box::new(response(iam_web::layer_missing(parts.uri.path(), remedy)))
+            Box::new(response(iam_web::layer_missing(route(parts), remedy)))
         })
     }
 }
@@ -38,11 +38,17 @@ pub(crate) struct View<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a HeaderMap,
+    route: Option<&'a str>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn of(parts: &'a Parts) -> Self {
-        Self { method: parts.method.as_str(), target: target(parts), headers: &parts.headers }
+        Self {
+            method: parts.method.as_str(),
+            target: target(parts),
+            headers: &parts.headers,
+            route: route(parts),
+        }
     }
 }
 
@@ -58,6 +64,15 @@ impl RequestView for View<'_> {
     fn header(&self, name: &str) -> Vec<&[u8]> {
         self.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
     }
+
+    fn route(&self) -> Option<&str> {
+        self.route
+    }
+}
+
+/// The route that the router found, with the prefixes that it is nested under.
+pub(crate) fn route(parts: &Parts) -> Option<&str> {
+    parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str)
 }
 
 /// Path and query as the client sent them: `nest` takes the prefix away from the request's own URI.

@@ -126,7 +126,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Proof {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let missing = || Box::new(iam_web::guard_missing(parts.uri.path()));
+        let missing = || Box::new(iam_web::guard_missing(crate::convert::route(parts)));
         Ok(parts.extensions.get::<Self>().cloned().ok_or_else(missing)?)
     }
 }

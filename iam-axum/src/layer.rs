@@ -7,7 +7,6 @@ use std::task::{self, Poll};
 
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
 use http::{Request, Response};
 use iam_web::{Closing, WebIam};
 use tower_layer::Layer;
@@ -68,7 +67,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut response = answer.await?.map(Body::new);
-            match context.close(response.status().as_u16(), response.headers().contains_key(CACHE_CONTROL)) {
+            match context.close(response.status().as_u16(), |name| response.headers().contains_key(name)) {
                 Closing::Append(headers) => {
                     for (name, value) in headers {
                         append(response.headers_mut(), name, value);

@@ -198,7 +198,10 @@ async fn the_context_remembers_that_nobody_could_tell() {
 async fn without_a_base_url_cookies_are_for_https() {
     let store = SqliteStore::open_in_memory().await.unwrap();
     store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
+    let keys = Keys {
+        secret: SecretKey::from_base64("3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=").unwrap(),
+        ring: KeyRing::parse("Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=").unwrap(),
+    };
     let iam = Iam::builder(store, keys).build().await.unwrap();
     let app: Router = Router::new().merge(auth_routes(&iam)).layer(IamLayer::new(iam));
     let request = page("/auth/login").extension(ConnectInfo(PEER)).body(Body::empty()).unwrap();

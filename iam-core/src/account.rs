@@ -10,6 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
 use crate::id::{AccountId, ParentId};
+use crate::text::is_seen;
 
 /// The longest user name or e-mail address, in bytes (RFC 5321 allows 254 for an address).
 pub const MAX_IDENTIFIER_BYTES: usize = 254;
@@ -221,6 +222,11 @@ impl EmailAddress {
     fn canonical(text: &str) -> Option<String> {
         let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect();
         let (local, domain) = folded.split_once('@')?;
+        // What is not seen would be left out on the way, so that one address signs in by several spellings. The joiners stay, and are looked
+        // at, where a script needs them.
+        if domain.chars().any(|c| !is_seen(c) && !matches!(c, '\u{200c}' | '\u{200d}')) {
+            return None;
+        }
         let domain = idna::domain_to_ascii_strict(domain).ok()?;
         (is_local_part(local) && is_host_name(&domain)).then(|| format!("{local}@{domain}"))
     }
@@ -369,6 +375,10 @@ mod tests {
             "a\u{200d}b",
             "a\u{202e}b",
             "a\u{7f}",
+            "a\u{2800}b",
+            "a\u{34f}b",
+            "a\u{200c}b",
+            "a\u{fe0f}b",
             "\u{85}",
             long.as_str(),
         ] {
@@ -408,6 +418,18 @@ mod tests {
             "a@b c",
             "\"a\"@b.c",
             "a@[127.0.0.1]",
+            // What is not seen in a domain.
+            "a@ex\u{200b}ample.com",
+            "a@ex\u{ad}ample.com",
+            "a@ex\u{34f}ample.com",
+            "a@ex\u{2060}ample.com",
+            "a@ex\u{fe0f}ample.com",
+            "a@\u{feff}example.com",
+            "a@example.com\u{200b}",
+            "a@example\u{180e}.com",
+            "a@ex\u{e0041}ample.com",
+            "a@ex\u{200d}ample.com",
+            "a@ex\u{2800}ample.com",
             long.as_str(),
         ] {
             assert_eq!(email(wrong), None, "{wrong:?}");
@@ -421,6 +443,8 @@ mod tests {
         }
         assert!(matches!(LoginIdentifier::parse("b@example.com").unwrap(), LoginIdentifier::Email(_)));
         assert!(matches!(LoginIdentifier::parse("not a name").unwrap(), LoginIdentifier::Unknown(_)));
+        let unseen = LoginIdentifier::parse("b@ex\u{200b}ample.com").unwrap();
+        assert!(matches!(unseen, LoginIdentifier::Unknown(_)), "another spelling signs nobody in");
         assert_eq!(LoginIdentifier::parse("admin\0x").unwrap_err().problem, Problem::Malformed);
         assert_eq!(LoginIdentifier::parse("  ").unwrap_err().problem, Problem::Required);
         assert_eq!(format!("{:?}", LoginIdentifier::parse("my secret").unwrap()), "Unknown(..)");

@@ -168,6 +168,11 @@ pub enum Problem {
     /// Somebody has it already.
     #[error("is taken: choose another")]
     Taken,
+    /// A name that means something to this library itself.
+    #[error(
+        "is reserved: names that begin with `iam:` are given and taken away by `grant_administrator` and `revoke_administrator` alone"
+    )]
+    Reserved,
     /// Characters or a form that can't be there.
     #[error("contains characters that are not allowed, or has the wrong form")]
     Malformed,

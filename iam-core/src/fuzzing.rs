@@ -10,6 +10,7 @@ use crate::password::{
     Argon2id, HashMemory, PasswordHash, PasswordScheme, Verdict, argon2id, bcrypt, pepper,
 };
 use crate::role::RoleName;
+use crate::text::is_seen;
 
 /// Everything that names somebody or something.
 pub fn identifiers(data: &[u8]) {
@@ -26,6 +27,9 @@ pub fn identifiers(data: &[u8]) {
         assert!(!local.is_empty() && !domain.is_empty() && !domain.contains('@'), "{address:?}");
         assert!(domain.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-".contains(&b)));
         assert_presentable(address.as_str());
+        // Nothing that is not seen is left out on the way: that would be another spelling of the address.
+        let is_joiner = |c| matches!(c, '\u{200c}' | '\u{200d}');
+        assert!(text.chars().all(|c| is_seen(c) || is_joiner(c)), "{text:?}");
         assert!(Username::parse(text).is_err(), "an address is no name");
         assert_eq!(LoginIdentifier::parse(text), Ok(LoginIdentifier::Email(address)));
     }

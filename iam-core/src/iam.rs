@@ -1,5 +1,7 @@
 //! The facade: everything a service asks of its identity layer.
 
+mod check;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -455,8 +457,8 @@ impl IamBuilder {
     /// [`Worker`] on the tokio runtime that it is called on.
     ///
     /// # Errors
-    /// [`Error::Misconfigured`] names what is wrong: a store that was not migrated, a key that is not the one that sealed what
-    /// the store holds, limits out of bounds, no tokio runtime. [`Error::Store`] when the store can't be reached.
+    /// [`Error::Misconfigured`] names what is wrong by the call of this builder, or by the setting of a key: what is out of bounds or
+    /// protects nothing, a store that was not migrated, a key that is not the one that sealed what the store holds, no tokio runtime. [`Error::Store`] when the store can't be reached.
     pub async fn build(self) -> Result<Iam, Error> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return Err(misconfigured("build() is called outside a tokio runtime"));
@@ -530,41 +532,6 @@ impl IamBuilder {
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
         let worker = Worker::of(&iam);
         Ok((iam, worker))
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if let Some(problem) = self.session_policy.problem() {
-            return Err(misconfigured(problem));
-        }
-        if self.password_policy.min_length < 8 {
-            return Err(misconfigured("the least length of a password must be 8 or more"));
-        }
-        if self.keys.ring.sealing_key() >= PepperRing::IDS {
-            return Err(misconfigured("the key ids of MFA_ENCRYPTION_KEY must be below 2147483648"));
-        }
-        let limits = &self.login_limits;
-        let windows =
-            [limits.devices, limits.session, limits.address, limits.address_long, limits.address_in_flight];
-        if limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()) {
-            return Err(misconfigured("a login limit of zero would let nobody in"));
-        }
-        if let Some(problem) = self.factor_limits.problem().or(self.factor_policy.problem()) {
-            return Err(misconfigured(problem));
-        }
-        for (n, factor) in self.factors.iter().enumerate() {
-            if self.factors.iter().skip(n + 1).any(|other| other.kind() == factor.kind()) {
-                return Err(misconfigured(format!("the factor {} is offered twice", factor.kind())));
-            }
-        }
-        for (n, sender) in self.senders.iter().enumerate() {
-            if self.senders.iter().skip(n + 1).any(|other| other.channel() == sender.channel()) {
-                return Err(misconfigured(format!("there are two senders for {}", sender.channel())));
-            }
-        }
-        if self.audit_retention < Duration::from_hours(24) {
-            return Err(misconfigured("the audit trail must be kept for a day at least"));
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::password::PepperRing;
 use crate::random::{Randomness, RandomnessUnavailable};
 use crate::seal::KeyRing;
 
@@ -19,6 +20,79 @@ pub struct Keys {
     /// Seals what is secret at rest; a key may go only when nothing is sealed under it any more
     /// ([`Iam::retire_key`](crate::Iam::retire_key)).
     pub ring: KeyRing,
+}
+
+impl Keys {
+    /// Keys that everybody knows, the same each time: for tests of other things.
+    #[cfg(any(test, feature = "danger-weak-for-tests"))]
+    pub fn danger_known_for_tests() -> Self {
+        let known = |name: &'static str| MacKey(Zeroizing::new([0; 32])).tag(&[name.as_bytes()]);
+        Self {
+            secret: SecretKey(Zeroizing::new(known("secret").to_vec())),
+            ring: KeyRing::single(known("seal")),
+        }
+    }
+}
+
+/// A key that protects nothing, by the setting that it is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {reason}")]
+#[non_exhaustive]
+pub struct UnsafeKey {
+    /// The setting.
+    pub setting: &'static str,
+    /// Why it protects nothing.
+    pub reason: &'static str,
+}
+
+/// What is wrong with keys that have the right form: made up rather than drawn, or one key in two places. Of a ring only the first key
+/// must be drawn at random: those behind it are being left.
+pub fn unsafe_keys(keys: Option<&Keys>, pepper: Option<&PepperRing>) -> Vec<UnsafeKey> {
+    const SECRET: &str = "IAM_SECRET_KEY";
+    const RING: &str = "MFA_ENCRYPTION_KEY";
+    const PEPPER: &str = "IAM_PASSWORD_PEPPER";
+    const MADE_UP: &str = "was not drawn at random (few different bytes, a sequence, or text): make one with `openssl rand -base64 32`";
+    let (secret, ring) = (keys.map(|keys| &keys.secret), keys.map(|keys| &keys.ring));
+    let ring_keys = || ring.into_iter().flat_map(KeyRing::keys);
+    let is_pepper = |key: &[u8]| pepper.is_some_and(|pepper| pepper.holds(key));
+    let cases = [
+        (secret.is_some_and(SecretKey::looks_made_up), SECRET, MADE_UP),
+        (ring_keys().next().is_some_and(|key| looks_made_up(key)), RING, MADE_UP),
+        (pepper.is_some_and(PepperRing::looks_made_up), PEPPER, MADE_UP),
+        (
+            secret.is_some_and(|secret| ring_keys().any(|key| key.as_slice() == secret.0.as_slice())),
+            RING,
+            "is the same as IAM_SECRET_KEY: who learns one learns both",
+        ),
+        (
+            secret.is_some_and(|secret| is_pepper(&secret.0)),
+            PEPPER,
+            "is the same as IAM_SECRET_KEY: who learns one learns both",
+        ),
+        (
+            ring_keys().any(|key| is_pepper(key)),
+            PEPPER,
+            "is the same as MFA_ENCRYPTION_KEY: who learns one learns both",
+        ),
+    ];
+    let unsafe_key = |(_, setting, reason)| UnsafeKey { setting, reason };
+    cases.into_iter().filter(|(is_wrong, ..)| *is_wrong).map(unsafe_key).collect()
+}
+
+/// Whether a key was made up rather than drawn: it has fewer than sixteen different bytes, each byte is as far from the next, or it is
+/// text, perhaps padded with zeros. Of 32 bytes drawn at random not one in ten thousand million is taken for that.
+pub(crate) fn looks_made_up(key: &[u8]) -> bool {
+    let mut different = key.to_vec();
+    different.sort_unstable();
+    different.dedup();
+    let different = different.len();
+    let step = |pair: &[u8]| pair.first().zip(pair.last()).map(|(a, b)| b.wrapping_sub(*a));
+    let mut steps = key.windows(2).map(step);
+    let first = steps.next();
+    let counts = first.is_some_and(|first| steps.all(|step| step == first));
+    let is_text = std::str::from_utf8(key)
+        .is_ok_and(|text| text.chars().all(|c| !c.is_control() || matches!(c, '\0' | '\t' | '\r' | '\n')));
+    different < 16 || counts || is_text
 }
 
 /// A key that is no key.
@@ -68,6 +142,10 @@ impl SecretKey {
         let mut bytes = Zeroizing::new(vec![0; Self::MIN_BYTES]);
         random.fill(&mut bytes)?;
         Ok(Self(bytes))
+    }
+
+    pub(crate) fn looks_made_up(&self) -> bool {
+        looks_made_up(&self.0)
     }
 
     /// The base64 form, to be kept where only the service can read it.
@@ -145,6 +223,33 @@ mod tests {
         assert!(mac.verify(&[b"ab", b"c"], &tag));
         assert!(!mac.verify(&[b"ab", b"c"], &tag[..31]));
         assert!(!mac.verify(&[b"abc"], &tag));
+    }
+
+    #[test]
+    fn keys_that_nobody_drew_are_known() {
+        let counting: Vec<u8> = (0..32).collect();
+        let down: Vec<u8> = (0..32).map(|n: u8| 200_u8.wrapping_sub(n * 7)).collect();
+        let padded = [b"a long pass phrase of mine".as_slice(), &[0; 8]].concat();
+        for made_up in [
+            [0; 32].as_slice(),
+            &[0xff; 64],
+            counting.as_slice(),
+            &down,
+            &b"\xde\xad\xbe\xef".repeat(8),
+            &b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f".repeat(3),
+            b"please change me to a real key!!",
+            "schl\u{fc}ssel schl\u{fc}ssel schl\u{fc}ssel 26".as_bytes(),
+            b"0123456789abcdef0123456789abcdef",
+            &padded,
+        ] {
+            assert!(looks_made_up(made_up), "{made_up:?}");
+        }
+        let known = Keys::danger_known_for_tests();
+        assert_eq!(unsafe_keys(Some(&known), None), []);
+        for _ in 0..20_000 {
+            let drawn: [u8; 32] = crate::random::bytes(&crate::random::OsRandomness).unwrap();
+            assert!(!looks_made_up(&drawn), "{drawn:?}");
+        }
     }
 
     #[test]

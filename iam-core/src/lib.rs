@@ -44,6 +44,7 @@ pub mod seal;
 pub mod session;
 pub mod step_up;
 pub mod store;
+pub mod text;
 pub mod token;
 pub mod trusted_device;
 mod worker;

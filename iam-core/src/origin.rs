@@ -35,7 +35,7 @@ impl BaseUrl {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
-        if !bare || url.host().is_none() || !matches!(url.scheme(), "http" | "https") {
+        if !bare || !has_host_name(&url) || !matches!(url.scheme(), "http" | "https") {
             return Err(InvalidBaseUrl::Malformed);
         }
         let base = Self { url };
@@ -63,6 +63,15 @@ impl BaseUrl {
     }
 }
 
+/// Whether the host is an address, or a name that can be looked up: a `*` stands for no host anywhere.
+fn has_host_name(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
+        None => false,
+    }
+}
+
 impl FromStr for BaseUrl {
     type Err = InvalidBaseUrl;
 
@@ -77,9 +86,124 @@ impl fmt::Display for BaseUrl {
     }
 }
 
+/// An origin (RFC 6454): scheme, host, and a port that is not the scheme's own. Kept as browsers write it, since requests are compared
+/// with it letter by letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    base: BaseUrl,
+}
+
+/// The text is no origin that a request could come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidOrigin {
+    /// Not of the form `https://host[:port]`.
+    #[error(
+        "an origin looks like https://www.example.com: scheme and host, perhaps a port, and nothing before or after them, no slash \
+         either"
+    )]
+    Malformed,
+    /// A `*`, which no browser sends.
+    #[error("an origin has no `*`: name each one")]
+    Wildcard,
+    /// Plain HTTP where browsers come by HTTPS.
+    #[error(
+        "an origin must begin with https:// where the service does not live on localhost: anyone on the way can write http pages"
+    )]
+    Insecure,
+}
+
+impl Origin {
+    /// Reads `https://host[:port]`; `http` is taken for this machine only. Nothing is repaired but what browsers write otherwise: capital
+    /// letters, names in other alphabets, the scheme's own port.
+    pub fn parse(text: &str) -> Result<Self, InvalidOrigin> {
+        if text.contains('*') {
+            return Err(InvalidOrigin::Wildcard);
+        }
+        let (_, rest) = text.split_once("://").ok_or(InvalidOrigin::Malformed)?;
+        let is_bare = !rest.contains(['/', '\\', '?', '#', '@', '%']);
+        if !is_bare || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(InvalidOrigin::Malformed);
+        }
+        match BaseUrl::parse(text) {
+            Ok(base) => Ok(Self { base }),
+            Err(InvalidBaseUrl::Insecure) => Err(InvalidOrigin::Insecure),
+            Err(InvalidBaseUrl::Malformed) => Err(InvalidOrigin::Malformed),
+        }
+    }
+
+    /// The same, for a service that lives there: only one on this machine may have an origin without HTTPS. Without a base URL it is taken
+    /// for one that does not.
+    pub fn parse_beside(text: &str, base: Option<&BaseUrl>) -> Result<Self, InvalidOrigin> {
+        let origin = Self::parse(text)?;
+        if origin.base.is_https() || base.is_some_and(BaseUrl::is_loopback) {
+            Ok(origin)
+        } else {
+            Err(InvalidOrigin::Insecure)
+        }
+    }
+}
+
+/// As a browser sends it in `Origin`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base.origin())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends_and_nothing_else() {
+        for (written, sent) in [
+            ("https://www.example.com", "https://www.example.com"),
+            ("https://WWW.Example.com:443", "https://www.example.com"),
+            ("https://www.example.com:8443", "https://www.example.com:8443"),
+            ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(Origin::parse(written).map(|origin| origin.to_string()).as_deref(), Ok(sent));
+        }
+        for wildcard in
+            ["*", "https://*", "https://*.example.com", "https://www.example.com:*", "*://www.example.com"]
+        {
+            assert_eq!(Origin::parse(wildcard), Err(InvalidOrigin::Wildcard), "{wildcard}");
+        }
+        for malformed in [
+            "",
+            "null",
+            "www.example.com",
+            "https://",
+            "https:www.example.com",
+            "ftp://www.example.com",
+            "https://www.example.com/",
+            "https://www.example.com/path",
+            "https://www.example.com?q",
+            "https://www.example.com#f",
+            "https://amy@www.example.com",
+            "https://amy:secret@www.example.com",
+            "https://www.example.com\\",
+            "https://www.exa mple.com",
+            " https://www.example.com",
+            "https://www.example.com\n",
+            "https://www%2eexample.com",
+            "https://www.example.com:70000",
+            "https://a,https://b",
+        ] {
+            assert_eq!(Origin::parse(malformed), Err(InvalidOrigin::Malformed), "{malformed}");
+        }
+        assert_eq!(Origin::parse("http://www.example.com"), Err(InvalidOrigin::Insecure));
+        let (far, near) =
+            (BaseUrl::parse("https://x.example").unwrap(), BaseUrl::parse("http://localhost").unwrap());
+        assert!(Origin::parse_beside("http://localhost:3000", Some(&near)).is_ok());
+        for base in [Some(&far), None] {
+            assert_eq!(Origin::parse_beside("http://localhost:3000", base), Err(InvalidOrigin::Insecure));
+            assert!(Origin::parse_beside("https://www.example.com", base).is_ok());
+        }
+    }
 
     #[test]
     fn https_anywhere_http_here_only() {
@@ -91,9 +215,16 @@ mod tests {
         assert!(BaseUrl::parse("http://[::1]:3000").is_ok());
         assert_eq!(BaseUrl::parse("http://app.example.com"), Err(InvalidBaseUrl::Insecure));
         assert_eq!(BaseUrl::parse("http://localhost.example.com"), Err(InvalidBaseUrl::Insecure));
-        for wrong in
-            ["", "app.example.com", "ftp://x", "https://x/path", "https://x/?q", "https://u@x", "https:///"]
-        {
+        for wrong in [
+            "",
+            "app.example.com",
+            "ftp://x",
+            "https://x/path",
+            "https://x/?q",
+            "https://u@x",
+            "https:///",
+            "https://*.example.com",
+        ] {
             assert!(BaseUrl::parse(wrong).is_err(), "{wrong}");
         }
     }

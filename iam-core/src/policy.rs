@@ -31,9 +31,12 @@ impl FactorRequirement {
 pub struct FactorPolicy {
     /// Those that satisfy a [`FactorRequirement`]. Default: all that are asked for at sign-in.
     pub sign_in: Vec<FactorKind>,
-    /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by SMS and WhatsApp may be added;
-    /// codes by e-mail, recovery codes and passwords count only where a route names them.
+    /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by e-mail, recovery codes and passwords count only where a route names them.
     pub step_up: Vec<FactorKind>,
+    /// That everybody must have a factor that satisfies a requirement, with no grace: until then they can do nothing but set one up.
+    /// Default: nobody must but those of whom it is required ([`Iam::require_second_factor`](crate::Iam::require_second_factor)). With it
+    /// passwords may be shorter than 15 characters.
+    pub required_of_everybody: bool,
     /// For how long a browser may be trusted, so that signing in on it asks for no second factor (at most 30 days). Default: it may
     /// not. Without it those that were trusted before are so no longer; a shorter time holds for those that come to be trusted from
     /// then on.
@@ -46,6 +49,7 @@ impl Default for FactorPolicy {
         Self {
             sign_in: vec![Totp, EmailOtp, SmsOtp, WhatsappOtp],
             step_up: vec![Totp],
+            required_of_everybody: false,
             trusted_devices: None,
         }
     }

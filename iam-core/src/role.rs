@@ -16,6 +16,51 @@ pub const PLATFORM_ADMIN: &str = "iam:platform-admin";
 /// Administers the accounts of its own parent.
 pub const PARENT_ADMIN: &str = "iam:parent-admin";
 
+/// What an administrator administers. Each is a role of this library's own, given by
+/// [`Iam::grant_administrator`](crate::Iam::grant_administrator) and by nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AdministratorScope {
+    /// Everything.
+    Platform,
+    /// The accounts of the administrator's own parent.
+    Parent,
+}
+
+impl AdministratorScope {
+    const ALL: [Self; 2] = [Self::Platform, Self::Parent];
+
+    /// The name that programs use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Parent => "parent",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+
+    /// The role's name.
+    pub const fn role(self) -> &'static str {
+        match self {
+            Self::Platform => PLATFORM_ADMIN,
+            Self::Parent => PARENT_ADMIN,
+        }
+    }
+
+    /// The scope whose role has this name.
+    pub fn of_role(name: &RoleName) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.role() == name.as_str())
+    }
+
+    pub(crate) fn role_name(self) -> RoleName {
+        RoleName(self.role().to_owned())
+    }
+}
+
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -108,5 +153,12 @@ mod tests {
         }
         assert!(RoleName::parse("IAM:x").unwrap().is_reserved());
         assert!(!RoleName::parse("admin").unwrap().is_reserved());
+        for scope in AdministratorScope::ALL {
+            assert_eq!(RoleName::parse(scope.role()).as_ref(), Ok(&scope.role_name()));
+            assert!(scope.role_name().is_reserved());
+            assert_eq!(AdministratorScope::of_role(&scope.role_name()), Some(scope));
+            assert_eq!(AdministratorScope::parse(scope.as_str()), Some(scope));
+        }
+        assert_eq!(AdministratorScope::of_role(&RoleName::parse("IAM:platform-admin").unwrap()), None);
     }
 }

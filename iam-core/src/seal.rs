@@ -81,6 +81,11 @@ impl KeyRing {
         self.0.iter().map(|(id, _)| *id)
     }
 
+    /// The keys themselves, the one that seals first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.0.iter().map(|(_, key)| &**key)
+    }
+
     /// The id of the key that seals.
     pub fn sealing_key(&self) -> u32 {
         self.0.first().map_or(0, |(id, _)| *id)

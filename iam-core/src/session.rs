@@ -393,7 +393,7 @@ impl SessionRecord {
         }
         let due = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
         let touch = due && now > self.last_seen_at;
-        let factor_due_at = self.factor_due_at(now).filter(|_| !self.has_required_factor(factors));
+        let factor_due_at = self.factor_due_at(factors, now).filter(|_| !self.has_required_factor(factors));
         let parent_id = self.parent.as_ref().map(|parent| parent.id);
         // Somebody else's grant, or one from before a change of what decides, counts for nothing.
         let is_own = |grant: &Grant| {
@@ -424,9 +424,10 @@ impl SessionRecord {
     }
 
     /// When the account must have a second factor at the latest, if it must at all.
-    fn factor_due_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn factor_due_at(&self, policy: &FactorPolicy, now: Timestamp) -> Option<Timestamp> {
         let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
-        factor_demands(by_parent, self.account_created_at, &self.roles, now).map(|(_, due_at)| due_at).min()
+        let demands = factor_demands(policy, by_parent, self.account_created_at, &self.roles, now);
+        demands.map(|(_, due_at)| due_at).min()
     }
 
     /// Whether a factor was proved in this session that satisfies a requirement.
@@ -447,19 +448,31 @@ impl SessionRecord {
     }
 }
 
-/// Who requires a second factor of an account, its parent or a role that it holds now, each with when it must have one.
-pub(crate) fn factor_demands(
+/// What requires a second factor of an account.
+#[derive(Clone, Copy)]
+pub(crate) enum RequiredBy<'a> {
+    /// The service, of everybody.
+    Service,
+    /// Its parent.
+    Parent,
+    /// A role that it holds.
+    Role(&'a RoleName),
+}
+
+/// What requires a second factor of an account now, each with when it must have one.
+pub(crate) fn factor_demands<'a>(
+    policy: &FactorPolicy,
     by_parent: Option<FactorRequirement>,
     created_at: Timestamp,
-    roles: &[RoleOfAccount],
+    roles: &'a [RoleOfAccount],
     now: Timestamp,
-) -> impl Iterator<Item = (Option<&RoleName>, Timestamp)> {
-    let by_parent = by_parent.map(|required| (None, required.due_at(created_at)));
-    let by_role = roles
-        .iter()
-        .filter(move |role| role.counts(now))
-        .filter_map(|role| Some((Some(&role.name), role.factor_required?.due_at(role.granted_at))));
-    by_parent.into_iter().chain(by_role)
+) -> impl Iterator<Item = (RequiredBy<'a>, Timestamp)> + use<'a> {
+    let by_service = policy.required_of_everybody.then_some((RequiredBy::Service, created_at));
+    let by_parent = by_parent.map(|required| (RequiredBy::Parent, required.due_at(created_at)));
+    let by_role = roles.iter().filter(move |role| role.counts(now)).filter_map(|role| {
+        Some((RequiredBy::Role(&role.name), role.factor_required?.due_at(role.granted_at)))
+    });
+    by_service.into_iter().chain(by_parent).chain(by_role)
 }
 
 impl RoleOfAccount {
@@ -616,6 +629,13 @@ mod tests {
             let standing = by_device.standing(&SessionPolicy::default(), &policy, PENDING, after(60));
             let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
             assert_eq!(factor_due, due, "{amr}, {trusting}");
+        }
+        let of_everybody = FactorPolicy { required_of_everybody: true, ..FactorPolicy::default() };
+        for (factors, due) in [(None, true), (Some(vec![]), true), (Some(vec![FactorKind::Totp]), false)] {
+            let record = SessionRecord { factors, ..record() };
+            let standing = record.standing(&SessionPolicy::default(), &of_everybody, PENDING, LOGIN);
+            let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
+            assert_eq!(factor_due, due, "of everybody, at once");
         }
         assert_eq!(amr_without_trust("pwd trusted_device otp mfa"), "pwd otp mfa");
         assert!(

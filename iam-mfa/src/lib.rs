@@ -3,7 +3,7 @@
 //! **Factors** have no input and output of their own; [`iam_core::mfa`] says what becomes of them:
 //!
 //! - [`Totp`]: codes of an authenticator app;
-//! - [`SentCode`]: codes by e-mail, SMS or WhatsApp;
+//! - [`SentCode`]: codes by e-mail; by SMS and WhatsApp once accounts have telephone numbers;
 //! - [`RecoveryCodes`]: a list on paper for the day when all else is lost.
 //!
 //! [`standard`] has the three that need nothing but a mail server.

@@ -4,13 +4,14 @@ use iam_core::random::{Randomness, RandomnessUnavailable};
 /// Digits of a code: about 26.5 bits. NIST SP 800-63B-4 (3.1.3) and OWASP ASVS (6.5.4) ask for 20 at least.
 const DIGITS: usize = 8;
 
-/// Codes that are sent: by e-mail, SMS or WhatsApp (NIST SP 800-63B-4, 3.1.3; OWASP ASVS 6.5 and 6.6).
+/// Codes that are sent: by e-mail, and by SMS or WhatsApp once accounts have telephone numbers (NIST SP 800-63B-4, 3.1.3; OWASP ASVS 6.5 and 6.6).
 ///
 /// Each challenge draws a code of eight digits, each as likely as any other, so that leading zeros are part of it. What is kept is a
 /// keyed digest bound to the challenge; the code itself goes into a sealed message and nowhere else. It is good for some minutes, for
 /// five tries, and once.
 ///
-/// Setting it up takes an address, which counts once a code that was sent there comes back.
+/// Setting it up takes an address, which counts once a code that was sent there comes back. Accounts have no telephone numbers yet, so
+/// [`IamBuilder::build`](iam_core::IamBuilder::build) refuses [`sms`](Self::sms) and [`whatsapp`](Self::whatsapp).
 ///
 /// What such a code proves is less than an app does: whoever reads somebody's mail has the code, and telephone numbers can be taken
 /// over. NIST does not take e-mail for out-of-band authentication (3.1.3.1), nor does OWASP (ASVS 6.6), and both want something
@@ -35,12 +36,12 @@ impl SentCode {
         Self { kind: FactorKind::EmailOtp }
     }
 
-    /// Codes by SMS.
+    /// Codes by SMS. Refused by `build()` until accounts have telephone numbers.
     pub const fn sms() -> Self {
         Self { kind: FactorKind::SmsOtp }
     }
 
-    /// Codes by WhatsApp.
+    /// Codes by WhatsApp. Refused by `build()` until accounts have telephone numbers.
     pub const fn whatsapp() -> Self {
         Self { kind: FactorKind::WhatsappOtp }
     }

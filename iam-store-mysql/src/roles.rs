@@ -6,7 +6,7 @@ use iam_core::id::{AccountId, RoleId};
 use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::session::RoleOfAccount;
-use iam_core::store::{Insert, Roles, StoreError};
+use iam_core::store::{Holders, Insert, Roles, StoreError};
 
 use crate::connection::{Connections, Link, all, execute, optional};
 use crate::rows::{Column, grace_seconds, timestamp, utc};
@@ -154,5 +154,40 @@ impl<L: Link> Roles for Work<L> {
         };
         self.0.lock(hold).await?;
         Ok(self.0.lock(find).await?.is_some())
+    }
+    async fn are_last_holders(&mut self, role: RoleId, who: Holders) -> Result<bool, StoreError> {
+        let role = &role.as_bytes()[..];
+        let (account, parent) = match who {
+            Holders::Account(id) => (Some(id.as_bytes().to_vec()), None),
+            Holders::Parent(id) => (None, Some(id.as_bytes().to_vec())),
+        };
+        // Who asks holds the role's row, so that two who would each leave the other's don't both go on.
+        let hold = || optional(sqlx::query!("SELECT id FROM iam_role WHERE id = ? FOR UPDATE", role));
+        let among_them = || {
+            optional(sqlx::query!(
+                "SELECT g.account_id FROM iam_user_role g JOIN iam_user_account a ON a.id = g.account_id
+                 WHERE g.role_id = ? AND (a.id = ? OR a.parent_id = ?) LIMIT 1 LOCK IN SHARE MODE",
+                role,
+                account,
+                parent
+            ))
+        };
+        let beside_them = || {
+            optional(sqlx::query!(
+                "SELECT g.account_id FROM iam_user_role g JOIN iam_user_account a ON a.id = g.account_id
+                    LEFT JOIN iam_parent p ON p.id = a.parent_id
+                 WHERE g.role_id = ? AND g.expires_at IS NULL
+                    AND a.status = 'active' AND (p.id IS NULL OR p.status = 'active')
+                    AND (? IS NULL OR a.id <> ?) AND (? IS NULL OR NOT (a.parent_id <=> ?))
+                 LIMIT 1 LOCK IN SHARE MODE",
+                role,
+                account,
+                account,
+                parent,
+                parent
+            ))
+        };
+        self.0.lock(hold).await?;
+        Ok(self.0.lock(among_them).await?.is_some() && self.0.lock(beside_them).await?.is_none())
     }
 }

@@ -6,7 +6,7 @@ use iam_core::id::{AccountId, RoleId};
 use iam_core::policy::FactorRequirement;
 use iam_core::role::{Grant, Role, RoleName};
 use iam_core::session::RoleOfAccount;
-use iam_core::store::{Insert, Roles, StoreError};
+use iam_core::store::{Holders, Insert, Roles, StoreError};
 use sqlx::SqlitePool;
 
 use crate::error::failed;
@@ -121,11 +121,37 @@ impl<C: Link> Roles for Work<C> {
             .await
             .map_err(failed)
     }
+
+    async fn are_last_holders(&mut self, role: RoleId, who: Holders) -> Result<bool, StoreError> {
+        let (account, parent) = match who {
+            Holders::Account(id) => (Some(id.as_bytes().to_vec()), None),
+            Holders::Parent(id) => (None, Some(id.as_bytes().to_vec())),
+        };
+        // There is one unit that writes at a time.
+        sqlx::query_scalar(LAST_HOLDERS)
+            .bind(&role.as_bytes()[..])
+            .bind(account)
+            .bind(parent)
+            .fetch_one(self.connection())
+            .await
+            .map_err(failed)
+    }
 }
+
+const LAST_HOLDERS: &str = "SELECT EXISTS (
+        SELECT 1 FROM iam_user_role held JOIN iam_user_account account ON account.id = held.account_id
+        WHERE held.role_id = ?1 AND (account.id = ?2 OR account.parent_id = ?3)
+    ) AND NOT EXISTS (
+        SELECT 1 FROM iam_user_role held JOIN iam_user_account account ON account.id = held.account_id
+            LEFT JOIN iam_parent parent ON parent.id = account.parent_id
+        WHERE held.role_id = ?1 AND held.expires_at IS NULL
+            AND account.status = 'active' AND (parent.id IS NULL OR parent.status = 'active')
+            AND (?2 IS NULL OR account.id <> ?2) AND (?3 IS NULL OR account.parent_id IS NOT ?3)
+    )";
 
 #[cfg(test)]
 mod tests {
-    use super::OF_ACCOUNT;
+    use super::{LAST_HOLDERS, OF_ACCOUNT};
     use crate::store::plans::assert_by_index;
 
     #[tokio::test]
@@ -136,5 +162,6 @@ mod tests {
             &["SEARCH iam_user_role USING PRIMARY KEY", "SEARCH iam_role USING"],
         )])
         .await;
+        assert_by_index(&[(LAST_HOLDERS, &["SEARCH held USING"])]).await;
     }
 }

@@ -5,9 +5,8 @@
 use iam_core::account::{ExternalId, Username};
 use iam_core::error::Error;
 use iam_core::flow::{Actor, NewAccount};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::password::{Argon2Params, PasswordHash, PlainPassword};
-use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::{Iam, error::Problem};
 use iam_store_sqlite::SqliteStore;
@@ -31,7 +30,7 @@ impl Service {
         sqlx::query("CREATE TABLE customer (number TEXT NOT NULL UNIQUE)").execute(&pool).await.unwrap();
         let store = SqliteStore::from_pool(pool.clone());
         store.migrate().await.unwrap();
-        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let builder = Iam::builder(store.clone(), keys).argon2(Argon2Params::danger_weak_for_tests());
         Self { iam: builder.build().await.unwrap(), store, pool, _directory: directory }
     }

@@ -284,9 +284,11 @@ macro_rules! conformance {
                 revoke_says_whether_it_was_held
                 roles_of_an_account_come_by_name_whatever_their_time
                 is_held_by_anyone_at_all
+                the_last_holders_are_those_beside_whom_nobody_else_can_go_on
             ]
             races: [
                 of_equal_grants_at_once_one_is_told_so
+                of_holders_who_give_up_at_once_one_is_left
                 of_those_who_find_a_role_unheld_at_once_one_gives_it
             ]
         }

@@ -1,9 +1,10 @@
 //! Roles and who holds them.
 
+use iam_core::parent::ParentStatus;
 use iam_core::policy::FactorRequirement;
 use iam_core::role::Grant;
 use iam_core::session::RoleOfAccount;
-use iam_core::store::{StoreError, StoreErrorKind};
+use iam_core::store::{Holders, StoreError, StoreErrorKind};
 
 use super::*;
 
@@ -119,6 +120,86 @@ pub async fn is_held_by_anyone_at_all(store: &dyn Store) {
     assert!(!unit.roles().is_held(role(2).id).await.unwrap());
     assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
+}
+
+pub async fn the_last_holders_are_those_beside_whom_nobody_else_can_go_on(store: &dyn Store) {
+    let role_id = role(1).id;
+    add_role(store, &role(1)).await;
+    add_role(store, &role(2)).await;
+    add_parent(store, &parent(1)).await;
+    for n in 1..=3 {
+        let mut added = account(n);
+        added.parent = (n > 1).then_some(parent(1).id);
+        assert_eq!(insert_account(store, &added).await, Insert::Inserted);
+    }
+    let last = async |who| {
+        let mut unit = store.begin().await.unwrap();
+        unit.roles().are_last_holders(role_id, who).await.unwrap()
+    };
+    let (one, two, three) =
+        (Holders::Account(account_id(1)), Holders::Account(account_id(2)), Holders::Account(account_id(3)));
+    let parents = Holders::Parent(parent(1).id);
+    let is_last = async || [last(one).await, last(two).await, last(three).await, last(parents).await];
+    let of = |n, expires_at| Grant { account: account_id(n), expires_at, ..grant_of_role_1() };
+    assert_eq!(is_last().await, [false; 4], "nobody holds it");
+    assert!(give(store, &Grant { role: role(2).id, ..grant_of_role_1() }).await);
+    assert_eq!(is_last().await, [false; 4], "another role");
+    assert!(give(store, &of(1, None)).await);
+    assert_eq!(is_last().await, [true, false, false, false]);
+    assert!(give(store, &of(2, Some(after(60)))).await);
+    assert_eq!(is_last().await, [true, false, false, false], "one that expires leaves nobody in the end");
+    assert!(give(store, &of(2, None)).await);
+    assert_eq!(is_last().await, [false; 4]);
+
+    set_status(store, 1, AccountStatus::Active, AccountStatus::Disabled).await;
+    assert_eq!(is_last().await, [false, true, false, true], "the other one can't sign in");
+    assert!(give(store, &of(3, None)).await);
+    assert_eq!(is_last().await, [false, false, false, true]);
+    set_status(store, 1, AccountStatus::Disabled, AccountStatus::Active).await;
+    let mut unit = store.begin().await.unwrap();
+    assert!(
+        unit.parents()
+            .set_status(parent(1).id, ParentStatus::Active, ParentStatus::Suspended, NOW)
+            .await
+            .unwrap()
+    );
+    unit.commit().await.unwrap();
+    assert_eq!(is_last().await, [true, false, false, false], "the others' parent is suspended");
+}
+
+async fn set_status(store: &dyn Store, n: u8, from: AccountStatus, to: AccountStatus) {
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.accounts().set_status(account_id(n), from, to, NOW).await.unwrap());
+    unit.commit().await.unwrap();
+}
+
+pub async fn of_holders_who_give_up_at_once_one_is_left(stores: &Handles) {
+    add_role(stores[0].as_ref(), &role(1)).await;
+    for n in 1..=TASKS {
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert!(give(stores[0].as_ref(), &Grant { account: account_id(n), ..grant_of_role_1() }).await);
+    }
+    let gave_up = race(stores, |store, n| async move {
+        for _ in 0..50 {
+            match revoke_unless_last(store.as_ref(), n + 1).await {
+                Err(error) if error.kind() == StoreErrorKind::Conflict => tokio::task::yield_now().await,
+                done => return done.unwrap(),
+            }
+        }
+        panic!("lost fifty times");
+    })
+    .await;
+    assert_eq!(gave_up.into_iter().filter(|gave_up| !*gave_up).count(), 1);
+}
+
+async fn revoke_unless_last(store: &dyn Store, n: u8) -> Result<bool, StoreError> {
+    let mut unit = store.begin().await?;
+    if unit.roles().are_last_holders(role(1).id, Holders::Account(account_id(n))).await? {
+        return Ok(false);
+    }
+    assert!(unit.roles().revoke(account_id(n), role(1).id).await?);
+    unit.commit().await?;
+    Ok(true)
 }
 
 pub async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {

@@ -11,7 +11,7 @@ use iam_core::meta::Client;
 use iam_core::mfa::FactorKind;
 use iam_core::origin::BaseUrl;
 use iam_core::password::PlainPassword;
-use iam_core::role::RoleName;
+use iam_core::role::{AdministratorScope, RoleName};
 use iam_core::step_up::Purpose;
 use iam_core::token::Carrier;
 use tokio::sync::OnceCell;
@@ -126,7 +126,10 @@ impl Person {
         }
         for role in &self.roles {
             let parsed = must(RoleName::parse(role), format_args!("`{role}` can't be a role's name"));
-            let granted = iam.grant_role(account.id, &parsed, &service).await;
+            let granted = match AdministratorScope::of_role(&parsed) {
+                Some(scope) => iam.grant_administrator(account.id, scope, &service).await,
+                None => iam.grant_role(account.id, &parsed, &service).await,
+            };
             must(granted, format_args!("{name} can't be given the role `{role}`"));
         }
         account.id

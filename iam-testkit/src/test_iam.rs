@@ -10,13 +10,12 @@ use iam_core::audit::Record;
 use iam_core::clock::{Clock, ManualClock, Timestamp};
 use iam_core::flow::Actor;
 use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::mfa::{ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
 use iam_core::origin::BaseUrl;
 use iam_core::outbox::{Channel, Message};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, HashingConfig};
-use iam_core::seal::KeyRing;
 use iam_core::step_up::Purpose;
 use iam_core::store::{Store, StoreError};
 use iam_core::{Iam, IamBuilder};
@@ -219,8 +218,7 @@ impl TestIamBuilder {
     pub async fn build(self) -> TestIam {
         let store = must(SqliteStore::open_in_memory().await, "the store can't be opened");
         must(store.migrate().await, "the store can't be migrated");
-        let secret = must(SecretKey::from_bytes(&[7; 32]), "the key is refused");
-        let keys = Keys { secret, ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let clock = Arc::new(ManualClock::new(START));
         let cost = Argon2Params::danger_weak_for_tests();
         let faults = Arc::new(Faults::default());

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actix_web::App;
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use actix_web::web::{self, Data, Path};
+use actix_web::{App, HttpResponse};
 use iam_actix::{
     CurrentUser, IamLayer, ParentId, WebIam, auth_routes, requires_login, requires_parent, requires_role,
 };
-use iam_testkit::{PEER, TestIam};
+use iam_testkit::{PEER, TestIam, TestIamBuilder};
 
 type Documents = BTreeMap<u64, ParentId>;
 
@@ -28,12 +28,21 @@ async fn customer(user: CurrentUser) -> String {
     user.external_id().unwrap_or("nobody's").to_owned()
 }
 
+async fn own() -> HttpResponse {
+    HttpResponse::Ok().insert_header(("strict-transport-security", "max-age=1")).body("own")
+}
+
 fn routes(web: WebIam, documents: Documents) -> impl FnOnce(&mut web::ServiceConfig) {
     let reports = web::resource("/reports").get(ok).post(ok).wrap(requires_role(["auditor"]));
     let document = web::resource("/documents/{id}").get(ok).wrap(requires_parent(document_parent));
     move |config| {
         let config = config.app_data(Data::new(documents)).service(reports).service(document);
         config.route("/customer", web::get().to(customer).wrap(requires_login()));
+        config.route("/free", web::get().to(ok));
+        config.route("/own", web::get().to(own));
+        config.route("/unguarded/{secret}", web::post().to(customer));
+        let invitation = web::resource("/invitations/{secret}").post(ok).wrap(requires_login());
+        config.service(web::scope("/team/{team}").service(invitation));
         config.configure(auth_routes(&web));
     }
 }
@@ -149,6 +158,52 @@ async fn bearer_tokens() {
     let as_cookie = bearer.replace("Bearer ", "iam_session=");
     let request = TestRequest::get().uri("/reports").insert_header(("cookie", as_cookie));
     assert_eq!(send!(&app, request), StatusCode::UNAUTHORIZED);
+}
+
+/// What stands in a host's own paths may be a secret of its: the trail has the route as the host wrote it.
+#[tokio::test]
+async fn a_forged_request_leaves_no_secret_of_the_hosts_in_the_trail() {
+    let test = TestIam::new().await;
+    let app = app!(test);
+    for (name, path, route) in [
+        ("alice", "/unguarded/s3cret", "/unguarded/{secret}"),
+        ("bob", "/team/7/invitations/s3cret?s3cret", "/team/{team}/invitations/{secret}"),
+    ] {
+        let person = test.signed_in(name).await;
+        let forged = TestRequest::post().uri(path).insert_header(("cookie", person.cookie()));
+        let forged = forged.insert_header(("origin", "https://evil.example"));
+        assert_eq!(send!(&app, forged), StatusCode::FORBIDDEN);
+        let events = test.events().await;
+        let refused = events.iter().rfind(|event| event.event == "malicious_csrf").unwrap();
+        assert_eq!(refused.reason.as_deref(), Some(route));
+        assert!(events.iter().all(|event| !format!("{event:?}").contains("s3cret")), "{events:?}");
+    }
+}
+
+/// Whatever answers: a page of ours, a handler of the host's, a refusal, no route at all.
+#[tokio::test]
+async fn strict_transport_security_is_on_every_answer_where_it_is_set() {
+    let hsts = |builder: TestIamBuilder| builder.web(|web| web.hsts("730d".parse().unwrap()));
+    let over_https = || TestIam::builder().with(|iam| iam.base_url("https://app.example".parse().unwrap()));
+    for (builder, expected) in [
+        (hsts(over_https()), Some("max-age=63072000")),
+        (over_https(), None),
+        (hsts(TestIam::builder()), None),
+    ] {
+        let test = builder.build().await;
+        let app = app!(test);
+        for (path, status) in
+            [("/auth/login", 200), ("/free", 200), ("/reports", 401), ("/auth/setup/x", 404)]
+        {
+            let answer = call_service(&app, TestRequest::get().uri(path).peer_addr(PEER).to_request()).await;
+            assert_eq!(answer.status().as_u16(), status, "{path}");
+            let headers: Vec<_> = answer.headers().get_all("strict-transport-security").collect();
+            assert_eq!(headers, expected.as_slice(), "{path}");
+        }
+        let own = call_service(&app, TestRequest::get().uri("/own").peer_addr(PEER).to_request()).await;
+        let headers: Vec<_> = own.headers().get_all("strict-transport-security").collect();
+        assert_eq!(headers, ["max-age=1"], "the host's own stays");
+    }
 }
 
 #[tokio::test]

@@ -11,12 +11,12 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::request::Builder;
 use axum::http::{Request, StatusCode};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use iam_axum::{
     CurrentUser, IamLayer, ParentId, WebIam, auth_routes, requires_login, requires_parent, requires_role,
 };
-use iam_testkit::{PEER, TestIam};
+use iam_testkit::{PEER, TestIam, TestIamBuilder};
 use tower::ServiceExt;
 
 type Documents = Arc<BTreeMap<u64, ParentId>>;
@@ -43,6 +43,13 @@ fn service(web: WebIam, documents: Documents) -> Router {
         .route("/reports", get(ok).post(ok).route_layer(requires_role(["auditor"])))
         .route("/documents/{id}", get(ok).route_layer(same_parent))
         .route("/customer", get(customer).route_layer(requires_login()))
+        .route("/free", get(ok))
+        .route("/own", get(async || ([("strict-transport-security", "max-age=1")], "own")))
+        .route("/unguarded/{secret}", post(customer))
+        .nest(
+            "/team/{team}",
+            Router::new().route("/invitations/{secret}", post(ok).route_layer(requires_login())),
+        )
         .merge(auth_routes(&web))
         .layer(IamLayer::new(web))
 }
@@ -165,9 +172,57 @@ async fn unsafe_requests() {
     assert_eq!(send(&app, post().header("origin", alice.origin())).await, StatusCode::OK);
 }
 
+/// What stands in a host's own paths may be a secret of its: the trail has the route as the host wrote it.
+#[tokio::test]
+async fn a_forged_request_leaves_no_secret_of_the_hosts_in_the_trail() {
+    let test = TestIam::new().await;
+    let app = app(&test).await;
+    for (name, path, route) in [
+        ("alice", "/unguarded/s3cret", "/unguarded/{secret}"),
+        ("bob", "/team/7/invitations/s3cret?s3cret", "/team/{team}/invitations/{secret}"),
+    ] {
+        let person = test.signed_in(name).await;
+        let forged =
+            Request::post(path).header("cookie", person.cookie()).header("origin", "https://evil.example");
+        assert_eq!(send(&app, forged).await, StatusCode::FORBIDDEN);
+        let events = test.events().await;
+        let refused = events.iter().rfind(|event| event.event == "malicious_csrf").unwrap();
+        assert_eq!(refused.reason.as_deref(), Some(route));
+        assert!(events.iter().all(|event| !format!("{event:?}").contains("s3cret")), "{events:?}");
+    }
+}
+
+/// Whatever answers: a page of ours, a handler of the host's, a refusal, no route at all.
+#[tokio::test]
+async fn strict_transport_security_is_on_every_answer_where_it_is_set() {
+    let hsts = |builder: TestIamBuilder| builder.web(|web| web.hsts("730d".parse().unwrap()));
+    let over_https = || TestIam::builder().with(|iam| iam.base_url("https://app.example".parse().unwrap()));
+    for (builder, expected) in [
+        (hsts(over_https()), Some("max-age=63072000")),
+        (over_https(), None),
+        (hsts(TestIam::builder()), None),
+    ] {
+        let test = builder.build().await;
+        let app = app(&test).await;
+        for (path, status) in
+            [("/auth/login", 200), ("/free", 200), ("/reports", 401), ("/auth/setup/x", 404)]
+        {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{path}");
+            let headers: Vec<_> = answer.headers().get_all("strict-transport-security").iter().collect();
+            assert_eq!(headers, expected.as_slice(), "{path}");
+        }
+        let own = app.clone().oneshot(Request::get("/own").body(Body::empty()).unwrap()).await.unwrap();
+        let headers: Vec<_> = own.headers().get_all("strict-transport-security").iter().collect();
+        assert_eq!(headers, ["max-age=1"], "the host's own stays");
+    }
+}
+
 #[tokio::test]
 async fn origins_are_allowed_however_they_are_written() {
-    let test = TestIam::builder().web(|web| web.allow_origin("https://WWW.example.com:443/")).build().await;
+    let test =
+        TestIam::builder().web(|web| web.allow_origin("https://WWW.example.com:443").unwrap()).build().await;
     let app = app(&test).await;
     let alice = test.signed_in("alice").role("auditor").await;
     let post = |origin| Request::post("/reports").header("cookie", alice.cookie()).header("origin", origin);

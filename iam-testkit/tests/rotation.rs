@@ -13,7 +13,7 @@ use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, NewAccount, Resealing, Retirement};
 use iam_core::id::{AccountId, InterruptedId, MessageId, MethodId, SessionId};
 use iam_core::interrupted::NewInterrupted;
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::meta::Client;
 use iam_core::mfa::{FactorKind, Method, MethodName};
 use iam_core::outbox::{Channel, NewMessage};
@@ -59,7 +59,7 @@ impl Service {
 
     async fn start_with(&self, ring: &str, pepper: Option<&str>) -> Result<Iam, Error> {
         let keys =
-            Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::parse(ring).unwrap() };
+            Keys { secret: Keys::danger_known_for_tests().secret, ring: KeyRing::parse(ring).unwrap() };
         let cost = Argon2Params::danger_weak_for_tests();
         let store = FaultyStore::new(self.store.clone(), Arc::clone(&self.faults));
         let mut builder = Iam::builder(store, keys)

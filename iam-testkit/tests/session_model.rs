@@ -18,12 +18,11 @@ use iam_core::clock::{Clock, ManualClock, Timestamp};
 use iam_core::flow::{Activity, Actor, Authentication, FRESH_FOR, Login, NewAccount, Replaced};
 use iam_core::guard::Principal;
 use iam_core::id::{AccountId, ParentId, SessionId};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::limit::LoginLimits;
 use iam_core::meta::Client;
 use iam_core::parent::{ParentKey, ParentStatus};
 use iam_core::password::{Argon2Params, HashingConfig, PlainPassword};
-use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam};
@@ -205,7 +204,7 @@ impl World {
     async fn new(left_to_upkeep: bool) -> Self {
         let store = SqliteStore::open_in_memory().await.unwrap();
         store.migrate().await.unwrap();
-        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let clock = Arc::new(ManualClock::new(START));
         let cost = Argon2Params::danger_weak_for_tests();
         // Limits are no matter of sessions.

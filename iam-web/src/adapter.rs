@@ -61,17 +61,17 @@ where
 }
 
 /// The answer where the adapter's layer is missing. Nothing can be decided there: that is the host's mistake, said in the log
-/// with its `remedy`, and not to the client.
-pub fn layer_missing(path: &str, remedy: &str) -> WebResponse {
-    tracing::error!(path, "IamLayer is not installed here: {remedy}");
+/// with its `remedy`, and not to the client. `route` is as [`RequestView::route`] has it.
+pub fn layer_missing(route: Option<&str>, remedy: &str) -> WebResponse {
+    tracing::error!(route, "IamLayer is not installed here: {remedy}");
     let mut response = WebResponse::new(500);
     response.body = Body::Full(Bytes::from_static(b"internal error"));
     response
 }
 
 /// The answer where a handler asks for the proof of a guard, and no guard has let the request pass: the host's mistake, too.
-pub fn guard_missing(path: &str) -> WebResponse {
-    tracing::error!(path, "no guard is on this route, but its handler asks for the proof of one");
+pub fn guard_missing(route: Option<&str>) -> WebResponse {
+    tracing::error!(route, "no guard is on this route, but its handler asks for the proof of one");
     let mut response = WebResponse::new(500);
     response.body = Body::Full(Bytes::from_static(b"internal error"));
     response
@@ -109,13 +109,15 @@ impl RequestContext {
         })
     }
 
-    /// Closes an answer, whoever made it: its cookies, each given once; no cache for what depends on who asked, unless the host has said
-    /// something about caches itself; or another answer in its place.
+    /// Closes an answer, whoever made it: its cookies, each given once; no cache for what depends on who asked; that browsers come by
+    /// HTTPS only, where that is set; or another answer in its place. `has` says whether the host has set a header of the name itself:
+    /// then it stays.
     ///
     /// It is the last thing that an adapter does, with every answer, also with that of an error. Of a stream it is the head that is closed,
     /// before anything is sent.
-    pub fn close(&self, status: u16, has_cache_control: bool) -> Closing {
+    pub fn close(&self, status: u16, has: impl Fn(&str) -> bool) -> Closing {
         let cookies = self.take_cookies().into_iter().map(|cookie| ("set-cookie", cookie));
+        let hsts = self.inner().hsts.clone().map(|hsts| ("strict-transport-security", hsts));
         if status < 500
             && let Some(mut instead) = self.take_unknown()
         {
@@ -123,12 +125,11 @@ impl RequestContext {
                 request_id = self.known_request_id(),
                 "the handler went on though it could not be told who asks; its answer is not sent"
             );
-            instead.headers.extend(cookies);
+            instead.headers.extend(cookies.chain(hsts));
             return Closing::Replace(Box::new(instead));
         }
-        let no_store =
-            (self.is_guarded() && !has_cache_control).then(|| ("cache-control", "no-store".into()));
-        Closing::Append(cookies.chain(no_store).collect())
+        let no_store = self.is_guarded().then(|| ("cache-control", "no-store".to_owned()));
+        Closing::Append(cookies.chain(no_store.into_iter().chain(hsts).filter(|(name, _)| !has(name))).collect())
     }
 }
 

@@ -19,6 +19,7 @@ impl From<&Invalid> for FieldError {
             Problem::TooLong { .. } => "too_long",
             Problem::TooShort { .. } => "too_short",
             Problem::Taken => "taken",
+            Problem::Reserved => "reserved",
             Problem::TooCommon => "too_common",
             Problem::MadeOfContext => "context",
             Problem::Breached => "breached",

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use iam_core::device::DeviceToken;
+use iam_core::text::is_seen;
 use iam_core::token::{Carrier, SessionToken};
 use url::Url;
 
@@ -217,6 +218,7 @@ pub fn approved(data: &[u8]) {
     let read: Vec<(String, String)> = form_urlencoded::parse(data).into_owned().collect();
     if let Ok(values) = approved_values(&form, data, &NAMES) {
         for (name, value) in &values {
+            assert!(value.chars().all(|c| c == '\n' || c == '\t' || c == '\r' || is_seen(c)), "{value:?}");
             let mut same = read.iter().filter(|(known, _)| known == name);
             assert_eq!(same.next().map(|(_, value)| value.replace("\r\n", "\n")).as_ref(), Some(value));
             assert!(same.next().is_none(), "{name} is there twice");

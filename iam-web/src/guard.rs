@@ -111,7 +111,7 @@ impl RequestContext {
             SameSite::Yes => {}
             SameSite::AskForm => return Progress::NeedForm,
             SameSite::No => {
-                self.iam().note_csrf(Some(principal), path_of(view.target()), &caller.client).await;
+                self.iam().note_csrf(Some(principal), view.route(), &caller.client).await;
                 return refuse(self.refusal(view, Case::Csrf));
             }
         }
@@ -203,7 +203,7 @@ impl RequestContext {
         match self.same_site(view, caller, &Evidence { form: Some(Bytes::new()), ..Evidence::default() }) {
             SameSite::Yes => Ok(Some(principal.clone())),
             _ => {
-                self.iam().note_csrf(Some(principal), path_of(view.target()), &caller.client).await;
+                self.iam().note_csrf(Some(principal), view.route(), &caller.client).await;
                 Err(Box::new(self.refusal(view, Case::Csrf)))
             }
         }
@@ -311,10 +311,6 @@ enum SameSite {
 
 pub(crate) fn refuse(response: WebResponse) -> Progress {
     Progress::Refuse(Box::new(response))
-}
-
-fn path_of(target: &str) -> &str {
-    target.split('?').next().unwrap_or_default()
 }
 
 /// A form whose announced length is small enough to be looked at.

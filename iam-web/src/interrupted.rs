@@ -4,9 +4,11 @@ use iam_core::guard::Principal;
 use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
 use iam_core::step_up::{Purpose, StepUp};
+use iam_core::text::is_seen;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -143,11 +145,18 @@ pub(crate) fn approved_values(
     if errors.is_empty() { Ok(values) } else { Err(errors) }
 }
 
-/// Whether a character stands on a page as what it is: no control character, and none that changes the order of what is beside it.
+/// Whether a character stands on a page as what it is. Lines may end, and there may be columns.
 fn is_shown(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\t')
-        || !(c.is_control()
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{3164}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
+    matches!(c, '\n' | '\r' | '\t') || is_seen(c)
+}
+
+/// A value as a page shows it: what is not seen in it stands there with its number.
+pub(crate) fn shown(value: &str) -> Cow<'_, str> {
+    if value.chars().all(is_shown) {
+        return Cow::Borrowed(value);
+    }
+    let number = |c: char| if is_shown(c) { c.to_string() } else { format!("[U+{:04X}]", u32::from(c)) };
+    Cow::Owned(value.chars().map(number).collect())
 }
 
 /// The members of an object, texts as such and everything else as it is written. A text that could be taken for something else keeps its
@@ -191,6 +200,12 @@ mod tests {
         }
         assert!(StoppedForm::of(&request("multipart/form-data"), b"a=1").is_none());
         assert!(StoppedForm::of(&request(FORM), b"a=%ff").is_none(), "it would come back otherwise");
+    }
+
+    #[test]
+    fn a_page_shows_what_is_not_seen() {
+        assert_eq!(shown("Dirk & S\u{f6}hne\n\t12 \u{20ac}"), "Dirk & S\u{f6}hne\n\t12 \u{20ac}");
+        assert_eq!(shown("b\u{200b}ob\u{2800}\u{e0041}\0"), "b[U+200B]ob[U+2800][U+E0041][U+0000]");
     }
 
     #[test]
@@ -242,8 +257,25 @@ mod tests {
             "%C2%AD",
             "%E3%85%A4",
             "%F3%A0%81%81",
+            // A Braille cell without dots, a joiner of graphemes, the other joiners, selectors of variants.
+            "%E2%A0%80",
+            "%CD%8F",
+            "%E2%80%8C",
+            "%E2%80%8D",
+            "%EF%B8%8F",
+            "%F3%A0%84%80",
+            "%E1%A0%8B",
+            "%EE%80%80",
         ] {
             assert_eq!(of(FORM, &format!("payee=b{odd}&amount=1")).unwrap_err()[0].code, "invalid", "{odd}");
+        }
+        for odd in ["\u{2800}", "\\u2800", "\u{34f}", "\\u034f", "\\u200c", "\u{fe0f}"] {
+            for payee in [format!("\"b{odd}\""), format!("[\"b{odd}\"]")] {
+                let of = of("application/json", &format!("{{\"payee\":{payee},\"amount\":1}}"));
+                // What is written with its number is seen.
+                let is_seen = payee.starts_with('[') && odd.starts_with('\\');
+                assert_eq!(of.is_ok(), is_seen, "{payee}");
+            }
         }
         for charset in ["utf-16le", "iso-8859-1", "", "utf-8; charset=utf-16"] {
             let other = format!("{FORM}; charset={charset}");

@@ -41,6 +41,11 @@ pub trait RequestView: Sync {
     fn target(&self) -> &str;
     /// All values of a header, in order. The name is given in lower case.
     fn header(&self, name: &str) -> Vec<&[u8]>;
+    /// The route that the framework found, as the host wrote it (`/documents/{id}`), where that is known. Logs and the trail name requests
+    /// by it: what stands in its place in the request may be a secret of the host's.
+    fn route(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl RequestView for WebRequest {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use iam_core::Iam;
 use iam_core::keys::MacKey;
-use iam_core::origin::BaseUrl;
+use iam_core::origin::{BaseUrl, InvalidOrigin, Origin};
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;
 use crate::cookies::CookieConfig;
+use crate::hsts::Hsts;
 use crate::pages::Pages;
 use crate::theme::Theme;
 
@@ -28,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) cookies: CookieConfig,
     pub(crate) proxies: ProxyConfig,
     pub(crate) allowed_origins: Vec<String>,
+    /// `Strict-Transport-Security`, where it is to be sent.
+    pub(crate) hsts: Option<String>,
     pub(crate) auth_path: String,
     pub(crate) api_path: String,
 }
@@ -42,6 +45,7 @@ impl WebIam {
             allowed_origins: base.map(BaseUrl::origin).into_iter().collect(),
             proxies: ProxyConfig::default(),
             theme: Theme::default(),
+            hsts: None,
             auth_path: "/auth".to_owned(),
             api_path: "/api/v1".to_owned(),
             iam,
@@ -93,6 +97,7 @@ pub struct WebIamBuilder {
     allowed_origins: Vec<String>,
     proxies: ProxyConfig,
     theme: Theme,
+    hsts: Option<Hsts>,
     auth_path: String,
     api_path: String,
 }
@@ -105,10 +110,24 @@ impl WebIamBuilder {
     }
 
     /// Another origin (`https://host[:port]`) whose pages may send requests, besides the base URL's.
-    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
-        let origin = origin.into();
-        // As browsers write it, which is what it is compared with.
-        self.allowed_origins.push(BaseUrl::parse(&origin).map_or(origin, |parsed| parsed.origin()));
+    ///
+    /// # Errors
+    /// For what is no origin that a browser could send (a path, a slash behind it, a `*`), and for `http:` unless the service itself lives
+    /// on this machine.
+    pub fn allow_origin(self, origin: impl AsRef<str>) -> Result<Self, InvalidOrigin> {
+        let origin = Origin::parse_beside(origin.as_ref(), self.iam.base_url())?;
+        Ok(self.allow(&origin))
+    }
+
+    pub(crate) fn allow(mut self, origin: &Origin) -> Self {
+        self.allowed_origins.push(origin.to_string());
+        self
+    }
+
+    /// `Strict-Transport-Security` with every answer that passes the layer, the host's included, unless it has one of its own. Only where
+    /// browsers come by HTTPS. By default none: whoever speaks HTTPS for the service may say it.
+    pub fn hsts(mut self, hsts: Hsts) -> Self {
+        self.hsts = Some(hsts);
         self
     }
 
@@ -140,6 +159,7 @@ impl WebIamBuilder {
                 cookies: CookieConfig { secure: self.secure },
                 proxies: self.proxies,
                 allowed_origins: self.allowed_origins,
+                hsts: self.hsts.filter(|_| self.secure).map(|hsts| hsts.to_string()),
                 auth_path: self.auth_path,
                 api_path: self.api_path,
             }),

@@ -59,8 +59,13 @@ async function payLater(page, app, amount, payee) {
 
 const paid = (page, what) => page.getByRole("listitem").filter({ hasText: new RegExp(`^${what}$`) }).count();
 
-/** Payments of this kind, as the service's own log tells: no page shows them without a code. */
-const payments = (what) => world.logged().split("\n").filter((line) => line.trimEnd().endsWith(`paid ${what}`)).length;
+/** Payments of this kind (`12 EUR to Dirk`), as the service's own log tells: no page shows them without a code. */
+const payments = (what) => {
+  const [amount, payee] = what.split(" to ").map((value) => JSON.stringify(value));
+  // Without the colours of a terminal.
+  const log = world.logged().replace(/\x1b\[[0-9;]*m/g, "");
+  return log.split("\n").filter((line) => / paid ledger=/.test(line) && line.includes(` amount=${amount} payee=${payee}`)).length;
+};
 
 const facts = (page) => page.locator("dl.sent").evaluate((list) => {
   const texts = (tag) => [...list.querySelectorAll(tag)].map((element) => element.textContent);

@@ -9,13 +9,12 @@ use iam_core::audit::Record;
 use iam_core::clock::{ManualClock, Timestamp};
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::id::{AccountId, SessionId};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::mfa::{ChallengePurpose, GrantTerms, NewChallenge};
 use iam_core::outbox::{Channel, Content};
 use iam_core::parent::ParentKey;
 use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
-use iam_core::role::RoleName;
-use iam_core::seal::KeyRing;
+use iam_core::role::{AdministratorScope, RoleName};
 use iam_core::step_up::Grant;
 use iam_core::store::Store;
 use iam_core::{Iam, IamBuilder};
@@ -168,7 +167,7 @@ impl World {
     ) -> Self {
         let faults = Arc::new(Faults::default());
         let Opened { store, faulty, raw } = database.open(&faults).await;
-        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let builder = Iam::builder(faulty, keys)
@@ -200,7 +199,11 @@ impl World {
         }
         let account = self.iam.create_account(new, &service).await.unwrap();
         for role in roles {
-            self.iam.grant_role(account, &RoleName::parse(role).unwrap(), &service).await.unwrap();
+            let role = RoleName::parse(role).unwrap();
+            match AdministratorScope::of_role(&role) {
+                Some(scope) => self.iam.grant_administrator(account, scope, &service).await.unwrap(),
+                None => self.iam.grant_role(account, &role, &service).await.unwrap(),
+            }
         }
         account
     }

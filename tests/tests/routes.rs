@@ -1,8 +1,7 @@
 //! Both examples say the same of their routes, and what they say is known: a change of a guard shows here, too.
 
 use iam_core::Iam;
-use iam_core::keys::{Keys, SecretKey};
-use iam_core::seal::KeyRing;
+use iam_core::keys::Keys;
 use iam_store_sqlite::SqliteStore;
 
 const GUARDS: &str = "\
@@ -22,7 +21,7 @@ POST /transfers step-up for transfer within 300 s, once, approving amount and pa
 async fn both_examples_have_the_same_routes_and_guards() {
     let store = SqliteStore::open_in_memory().await.unwrap();
     store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let keys = Keys::danger_known_for_tests();
     let iam = Iam::builder(store, keys).build().await.unwrap();
     let on_axum = axum_app::inventory(iam.clone().into(), axum_app::Documents::default());
     let on_actix = actix_app::inventory(&iam.into());

@@ -5,7 +5,7 @@
 use iam_axum::settings::IamSettings;
 use iam_core::account::Username;
 use iam_core::flow::{Actor, NewAccount};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::password::PepperRing;
 use iam_core::seal::KeyRing;
 use iam_core::{Error, Iam};
@@ -14,6 +14,9 @@ use iam_store_sqlite::SqliteStore;
 const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";
 const NEW: &str = "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=";
 const OTHER: &str = "0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=";
+const SECRET: &str = "mD0vR4uT8yH2kN6qW1zS5xC9bF3gJ7lPaEoIiUtYrQw=";
+/// The same id as [`OTHER`].
+const THIRD: &str = "0:hX7cV1nB5mL9kJ3gF6dS0aP4oI8uY2tReWqZzMwNbQs=";
 
 async fn store() -> SqliteStore {
     let store = SqliteStore::open_in_memory().await.unwrap();
@@ -26,7 +29,7 @@ async fn start(store: &SqliteStore, ring: &str) -> Result<Iam, String> {
 }
 
 async fn start_with(store: &SqliteStore, ring: &str, pepper: Option<&str>) -> Result<Iam, String> {
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::parse(ring).unwrap() };
+    let keys = Keys { secret: Keys::danger_known_for_tests().secret, ring: KeyRing::parse(ring).unwrap() };
     let mut builder = Iam::builder(store.clone(), keys);
     if let Some(pepper) = pepper {
         builder = builder.password_pepper(PepperRing::parse(pepper).unwrap());
@@ -56,7 +59,7 @@ async fn every_pepper_key_must_be_there() {
     start(&store, OLD).await.unwrap();
     // The ids of the two kinds of keys have nothing to do with each other.
     start_with(&store, OLD, Some(OTHER)).await.unwrap();
-    for wrong in [None, Some(OLD), Some(NEW)] {
+    for wrong in [None, Some(THIRD), Some(NEW)] {
         let refused = start_with(&store, OLD, wrong).await.unwrap_err();
         assert!(refused.contains("pepper key 0") && refused.contains("IAM_PASSWORD_PEPPER"), "{refused}");
     }
@@ -90,7 +93,7 @@ async fn settings_bring_the_pepper_and_name_a_refused_password() {
     let store = store().await;
     let settings = IamSettings::from_lookup(|name| {
         let value = match name {
-            "IAM_SECRET_KEY" => OLD.strip_prefix("0:")?,
+            "IAM_SECRET_KEY" => SECRET,
             "MFA_ENCRYPTION_KEY" => OLD,
             "IAM_PASSWORD_PEPPER" => NEW,
             "IAM_ADMIN_USERNAME" => "root",

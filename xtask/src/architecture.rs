@@ -75,7 +75,38 @@ pub(crate) fn run() -> Result<()> {
         }
         faults.extend(found);
     }
+    for example in EXAMPLES {
+        faults.extend(made_for_tests(example, &features(example)?));
+    }
     if faults.is_empty() { Ok(()) } else { Err(Trouble::new(faults.join("\n"))) }
+}
+
+/// Services as a host builds them.
+const EXAMPLES: [&str; 2] = ["axum-app", "actix-app"];
+
+/// The feature with which passwords are hashed at next to no cost.
+const FOR_TESTS: &str = "danger-weak-for-tests";
+
+/// What a service would be built with though it is made for tests.
+fn made_for_tests(of: &str, tree: &str) -> Option<String> {
+    tree.contains(FOR_TESTS).then(|| {
+        format!(
+            "{of} is built with the feature {FOR_TESTS} of iam-core. `cargo tree -p {of} -e normal,features -i iam-core` shows by which way."
+        )
+    })
+}
+
+/// The crates and features that a package is built with outside of its tests.
+fn features(of: &str) -> Result<String> {
+    process::read(process::cargo()?.args([
+        "tree",
+        "--package",
+        of,
+        "--edges",
+        "normal,features",
+        "--prefix",
+        "none",
+    ]))
 }
 
 impl Rule {
@@ -187,6 +218,12 @@ mod tests {
     fn a_name_matches_whole_or_by_its_beginning() {
         assert!(matches("sqlx*", "sqlx") && matches("sqlx*", "sqlx-sqlite") && matches("http", "http"));
         assert!(!matches("http", "httpdate") && !matches("sqlx*", "my-sqlx"));
+    }
+
+    #[test]
+    fn a_service_that_is_built_for_tests_is_found() {
+        assert!(made_for_tests("axum-app", "iam-core feature \"danger-weak-for-tests\"\n").is_some());
+        assert_eq!(made_for_tests("axum-app", "iam-core feature \"default\"\n"), None);
     }
 
     #[test]

@@ -31,7 +31,10 @@ async fn each_serves_until_it_is_told_to_stop_and_finishes_what_is_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("iam.db")).await.unwrap();
     store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[1; 32]).unwrap(), ring: KeyRing::single([2; 32]) };
+    let keys = Keys {
+        secret: SecretKey::from_base64("3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=").unwrap(),
+        ring: KeyRing::parse("Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=").unwrap(),
+    };
     let iam = Iam::builder(store, keys).build().await.unwrap();
     let documents = Documents::of_the_example(&iam).await.unwrap();
 

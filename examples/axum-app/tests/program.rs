@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, canary, delivery, disk, explain, pressure, storm};
+use iam_tests::{Backend, canary, delivery, disk, explain, log, pressure, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_axum-app");
 
@@ -97,4 +97,9 @@ async fn a_read_only_disk_is_refused_at_the_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_file_put_back_revives_nothing() {
     disk::an_old_file_put_back_revives_nothing(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_link_shows_in_the_log() {
+    log::no_link_shows_in_the_log(PROGRAM).await;
 }

@@ -80,9 +80,11 @@ impl Documents {
         self.documents.get(&id)
     }
 
-    /// Pays, and tells the service's own log.
+    /// Pays, and tells the service's own log. What people typed goes into fields of their own, in quotation marks and escaped: in the text
+    /// itself a line break would make a second line, of their own writing.
     pub fn pay(&self, payment: Payment) {
-        tracing::info!("paid {} to {}", payment.amount, payment.payee);
+        let Payment { ledger, amount, payee, .. } = &payment;
+        tracing::info!(?ledger, ?amount, ?payee, "paid");
         self.payments.lock().unwrap_or_else(PoisonError::into_inner).push(payment);
     }
 
@@ -90,5 +92,46 @@ impl Documents {
     pub fn payments(&self, ledger: Ledger, by: AccountId) -> Vec<Payment> {
         let payments = self.payments.lock().unwrap_or_else(PoisonError::into_inner);
         payments.iter().filter(|paid| paid.ledger == ledger && paid.by == by).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// What is logged, as the examples write it.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn no_payment_writes_a_second_line_into_the_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let by = AccountId::from_bytes([1; 16]);
+        let forged = "bob\n2026-11-30T20:00:00Z  INFO example_host: paid ledger=Payroll amount=\"9\" \u{1b}[2K\r\u{202e}";
+        tracing::subscriber::with_default(subscriber, || {
+            let (amount, payee) = ("1\r\n2".to_owned(), forged.to_owned());
+            Documents::default().pay(Payment { ledger: Ledger::Transfers, by, amount, payee });
+        });
+        let log = String::from_utf8_lossy(&log.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.trim_end().chars().all(|c| !c.is_control()), "{log:?}");
+        assert!(log.contains(r#"paid ledger=Transfers amount="1\r\n2" payee="bob\n2026"#), "{log}");
+        assert!(log.contains(r#"amount=\"9\""#), "{log}");
     }
 }

@@ -122,7 +122,7 @@ pub enum Event {
     SessionUsedAfterEnd(SessionId),
     /// A limit refused something; which.
     LimitExceeded(&'static str),
-    /// A request that another site may have sent was refused; its path.
+    /// A request that another site may have sent was refused; its route, as the host wrote it.
     CsrfRefused(String),
     /// A guard refused; what it asked for.
     AccessDenied(String),

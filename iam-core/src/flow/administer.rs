@@ -3,15 +3,16 @@
 use crate::account::{Account, AccountStatus, ExternalId, Username};
 use crate::audit::{Event, Subject};
 use crate::error::Error;
+use crate::flow::administrators::is_hosts_own;
 use crate::iam::Iam;
 use crate::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::meta::Client;
 use crate::outbox::Notice;
 use crate::parent::{Parent, ParentKey, ParentStatus};
 use crate::password::PlainPassword;
-use crate::role::{Grant, Role, RoleName};
+use crate::role::{AdministratorScope, Grant, Role, RoleName};
 use crate::session::EndReason;
-use crate::store::{Insert, Ports};
+use crate::store::{Holders, Insert, Ports};
 
 /// Who does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,10 @@ impl Iam {
     }
 
     /// Lets an account sign in, or not. Its sessions end with every change, and so does the trust in its browsers.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when somebody else changes it at that moment, and for the last administrator of the
+    /// platform: make another one first.
     pub async fn set_account_status(
         &self,
         account: AccountId,
@@ -87,8 +92,10 @@ impl Iam {
         if from == to {
             return Ok(());
         }
+        let platform = if to == AccountStatus::Active { None } else { self.platform_role().await? };
         self.retried(|| async {
             let mut unit = self.begin().await?;
+            self.leave_an_administrator(unit.as_mut(), platform.as_ref(), Holders::Account(account)).await?;
             if !unit.accounts().set_status(account, from, to, self.now()).await? {
                 return Err(Error::Conflict("account"));
             }
@@ -165,6 +172,9 @@ impl Iam {
     }
 
     /// Lets the accounts of a parent be used, or not, from the next request on.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not `from`, and for the parent of the last administrators of the platform: make another one first.
     pub async fn set_parent_status(
         &self,
         parent: ParentId,
@@ -172,8 +182,10 @@ impl Iam {
         to: ParentStatus,
         actor: &Actor,
     ) -> Result<(), Error> {
+        let platform = if to == ParentStatus::Active { None } else { self.platform_role().await? };
         self.retried(|| async {
             let mut unit = self.begin().await?;
+            self.leave_an_administrator(unit.as_mut(), platform.as_ref(), Holders::Parent(parent)).await?;
             if !unit.parents().set_status(parent, from, to, self.now()).await? {
                 return Err(Error::Conflict("parent"));
             }
@@ -185,7 +197,13 @@ impl Iam {
     }
 
     /// Makes a role, or gives the one that has the name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that begins with `iam:` and is none of this library's own roles.
     pub async fn ensure_role(&self, name: &RoleName, actor: &Actor) -> Result<RoleId, Error> {
+        if AdministratorScope::of_role(name).is_none() {
+            is_hosts_own(name)?;
+        }
         if let Some(role) = self.inner.store.role_by_name(name).await? {
             return Ok(role.id);
         }
@@ -206,8 +224,13 @@ impl Iam {
         .await
     }
 
-    /// Gives a role. It counts from the next request on.
+    /// Gives a role of the host's own. It counts from the next request on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that begins with `iam:`; administrators are made by
+    /// [`grant_administrator`](Self::grant_administrator).
     pub async fn grant_role(&self, account: AccountId, name: &RoleName, actor: &Actor) -> Result<(), Error> {
+        is_hosts_own(name)?;
         let role = self.ensure_role(name, actor).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
@@ -218,12 +241,19 @@ impl Iam {
     }
 
     /// Takes a role away, from the next request on. Says whether it was held.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the roles of administrators, which [`revoke_administrator`](Self::revoke_administrator) takes away.
     pub async fn revoke_role(
         &self,
         account: AccountId,
         name: &RoleName,
         actor: &Actor,
     ) -> Result<bool, Error> {
+        // Another name of ours is from a time when a host could give it, and means nothing.
+        if AdministratorScope::of_role(name).is_some() {
+            is_hosts_own(name)?;
+        }
         let Some(role) = self.inner.store.role_by_name(name).await? else { return Ok(false) };
         self.retried(|| async {
             let mut unit = self.begin().await?;

@@ -36,6 +36,9 @@ pub enum Authentication {
     Anonymous,
 }
 
+/// What the trail has in place of a route that the framework does not tell.
+const UNKNOWN_ROUTE: &str = "(route unknown)";
+
 impl Iam {
     /// Says who the owner of a token is, now.
     pub async fn authenticate(
@@ -113,13 +116,15 @@ impl Iam {
         self.record_refusal(&Event::StepUpRequired(purpose), of(principal), client).await;
     }
 
-    /// Notes that a request was refused because another site may have sent it.
-    pub async fn note_csrf(&self, principal: Option<&Principal>, path: &str, client: &Client) {
+    /// Notes that a request was refused because another site may have sent it. `route` is the route as its host wrote it
+    /// (`/documents/{id}`), never the path of the request: that may hold a secret.
+    pub async fn note_csrf(&self, principal: Option<&Principal>, route: Option<&str>, client: &Client) {
         let subject = principal.map_or_else(Subject::default, |principal| Subject {
             session: Some(principal.session()),
             ..Subject::own(principal.account())
         });
-        self.record_refusal(&Event::CsrfRefused(path.to_owned()), subject, client).await;
+        self.record_refusal(&Event::CsrfRefused(route.unwrap_or(UNKNOWN_ROUTE).to_owned()), subject, client)
+            .await;
     }
 
     /// A use that is not noted only shortens the session: reported, not refused.

@@ -11,7 +11,8 @@ use crate::iam::Iam;
 use crate::id::AccountId;
 use crate::mfa::{ChallengePurpose, FactorKind};
 use crate::parent::{Parent, ParentStatus};
-use crate::session::{RoleOfAccount, factor_demands};
+use crate::policy::FactorPolicy;
+use crate::session::{RequiredBy, RoleOfAccount, factor_demands};
 use crate::step_up::StepUp;
 
 /// Whether a rule is met by an account. Of *all* the least counts, of *any* the most.
@@ -107,6 +108,7 @@ impl Iam {
             roles,
             at_sign_in,
             step_ups,
+            policy: policy.clone(),
             now: self.now(),
         };
         Ok(has.explain(requirement))
@@ -123,6 +125,7 @@ struct Holdings {
     at_sign_in: Vec<FactorKind>,
     /// For each step-up of the requirement, as numbered there.
     step_ups: Vec<Proofs>,
+    policy: FactorPolicy,
     now: Timestamp,
 }
 
@@ -167,14 +170,16 @@ impl Holdings {
 
     fn second_factor_required(&self) -> RuleCheck {
         let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
-        let mut demands: Vec<_> = factor_demands(by_parent, self.created_at, &self.roles, self.now).collect();
+        let mut demands: Vec<_> =
+            factor_demands(&self.policy, by_parent, self.created_at, &self.roles, self.now).collect();
         demands.sort_by_key(|(_, due_at)| *due_at);
         let words: Vec<String> = demands
             .iter()
-            .map(|(role, due_at)| match (role, &self.parent) {
-                (Some(name), _) => format!("by role {name} (due {due_at})"),
-                (None, Some(parent)) => format!("by parent {} (due {due_at})", parent.key),
-                (None, None) => format!("(due {due_at})"),
+            .map(|(by, due_at)| match (by, &self.parent) {
+                (RequiredBy::Service, _) => format!("of everybody (due {due_at})"),
+                (RequiredBy::Role(name), _) => format!("by role {name} (due {due_at})"),
+                (RequiredBy::Parent, Some(parent)) => format!("by parent {} (due {due_at})", parent.key),
+                (RequiredBy::Parent, None) => format!("(due {due_at})"),
             })
             .collect();
         let (met, because) = match demands.first() {
@@ -359,6 +364,7 @@ mod tests {
             roles: vec![],
             at_sign_in: vec![],
             step_ups: requirement.step_ups().map(|asked| Proofs::of(asked, &BY_POLICY, usable)).collect(),
+            policy: FactorPolicy::default(),
             now: NOW,
         }
     }
@@ -477,6 +483,12 @@ mod tests {
             has.at_sign_in = vec![FactorKind::Totp];
         };
         assert_eq!(verdict(&has_one), (Met::Yes, None));
+        assert_eq!(
+            verdict(&|has| has.policy.required_of_everybody = true),
+            fails(
+                "second_factor_required: required of everybody (due 2026-01-01T00:00:00.000000Z), and it has none that counts"
+            )
+        );
         // Of two the earlier decides; both are named.
         let both = |has: &mut Holdings| {
             has.roles = vec![of_role(60, None)];

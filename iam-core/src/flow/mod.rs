@@ -2,6 +2,7 @@
 
 mod administer;
 mod attempt;
+mod administrators;
 mod authenticate;
 mod delivery;
 mod explain;

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
 use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::step_up::Purpose;
+use crate::text::is_seen;
 
 /// A factor that somebody has set up, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl MethodName {
             Problem::Required
         } else if text.len() > MAX_NAME_BYTES {
             Problem::TooLong { max: MAX_NAME_BYTES }
-        } else if OpaqueString::prepare(text).is_err() {
+        } else if OpaqueString::prepare(text).is_err() || !text.chars().all(is_seen) {
             Problem::Malformed
         } else {
             return Ok(Self(text.to_owned()));
@@ -179,7 +180,10 @@ mod tests {
             assert!(MethodName::parse(name).is_ok(), "{name}");
         }
         let long = "x".repeat(101);
-        for name in ["", "  ", "\u{200b}", "\u{feff}", "a\u{202e}b", "a\u{2028}b", "a\nb", "\0", &long] {
+        for name in ["", "  ", "\u{200b}", "\u{feff}", "a\u{202e}b", "a\u{2028}b", "a\nb", "\0", &long]
+            .into_iter()
+            .chain(["\u{2800}", "a\u{34f}", "\u{915}\u{94d}\u{200d}", "\u{2764}\u{fe0f}", "\u{1d159}"])
+        {
             assert!(MethodName::parse(name).is_err(), "{name:?}");
         }
     }

@@ -39,7 +39,9 @@ impl Argon2Params {
         params.is_bounded().then_some(params).ok_or(InvalidParams::TooExpensive)
     }
 
-    /// Far too weak, and fast: for tests of other things.
+    /// Far too weak, and fast: for tests of other things. Only with the feature `danger-weak-for-tests`, which `iam-testkit` turns on: a
+    /// service that has that among its `dev-dependencies` alone is built without.
+    #[cfg(any(test, feature = "danger-weak-for-tests"))]
     pub const fn danger_weak_for_tests() -> Self {
         Self { memory_kib: 64, passes: 1, lanes: 1 }
     }

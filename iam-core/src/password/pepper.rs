@@ -29,6 +29,7 @@ struct Key {
     id: u32,
     passwords: MacKey,
     canary: MacKey,
+    looks_made_up: bool,
 }
 
 impl PepperRing {
@@ -66,6 +67,18 @@ impl PepperRing {
         self.find(id).is_some_and(|key| key.canary.verify(&[], canary))
     }
 
+    /// Whether nobody drew the key for new hashes.
+    pub(crate) fn looks_made_up(&self) -> bool {
+        self.0.first().is_some_and(|key| key.looks_made_up)
+    }
+
+    /// Whether a key of something else is one of these.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        let Ok(key) = SecretKey::from_bytes(key) else { return false };
+        let canary = Key::new(0, &key).canary.tag(&[]);
+        self.0.iter().any(|known| known.canary.verify(&[], &canary))
+    }
+
     fn find(&self, id: u32) -> Option<&Key> {
         self.0.iter().find(|key| key.id == id)
     }
@@ -77,7 +90,12 @@ impl Key {
     }
 
     fn new(id: u32, key: &SecretKey) -> Self {
-        Self { id, passwords: key.derive("password pepper"), canary: key.derive("password pepper canary") }
+        Self {
+            id,
+            passwords: key.derive("password pepper"),
+            canary: key.derive("password pepper canary"),
+            looks_made_up: key.looks_made_up(),
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub use limits::Limits;
 pub use one_time::OneTimeTokens;
 pub use outbox::Outbox;
 pub use parents::Parents;
-pub use roles::Roles;
+pub use roles::{Holders, Roles};
 pub use sealed::{SealedColumn, SealedRow, SealedValues};
 pub use sessions::Sessions;
 pub use trusted_devices::TrustedDevices;

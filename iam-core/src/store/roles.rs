@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
-use crate::id::{AccountId, RoleId};
+use crate::id::{AccountId, ParentId, RoleId};
 use crate::policy::FactorRequirement;
 use crate::role::{Grant, Role};
 
@@ -29,4 +29,19 @@ pub trait Roles: Send {
 
     /// Whether anyone at all holds the role. The answer holds until the unit is over.
     async fn is_held(&mut self, role: RoleId) -> Result<bool, StoreError>;
+
+    /// Whether these are the last who hold the role: one of them does, however, and nobody else does whose account and parent are active,
+    /// by a grant that does not expire. The answer holds until the unit is over, as long as everybody asks who takes the role away or
+    /// stops an account or a parent: of two units that ask about each other's accounts one waits for the other, or fails with a
+    /// [`Conflict`](super::StoreErrorKind::Conflict).
+    async fn are_last_holders(&mut self, role: RoleId, who: Holders) -> Result<bool, StoreError>;
+}
+
+/// Accounts of which [`Roles::are_last_holders`] is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holders {
+    /// One.
+    Account(AccountId),
+    /// All of a parent.
+    Parent(ParentId),
 }

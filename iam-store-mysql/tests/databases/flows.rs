@@ -4,11 +4,10 @@ use iam_core::Iam;
 use iam_core::account::{LoginIdentifier, Username};
 use iam_core::error::Error;
 use iam_core::flow::{Actor, Login, NewAccount};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::limit::{LoginLimits, Window};
 use iam_core::meta::Client;
 use iam_core::password::{Argon2Params, PlainPassword};
-use iam_core::seal::KeyRing;
 use iam_core::token::Carrier;
 use iam_store_mysql::MySqlStore;
 use tokio::task::JoinSet;
@@ -20,7 +19,7 @@ const PASSWORD: &str = "correct horse battery staple";
 async fn program(database: &Database, limits: LoginLimits) -> Iam {
     let store = MySqlStore::connect(&database.url()).await.unwrap();
     store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let keys = Keys::danger_known_for_tests();
     Iam::builder(store, keys)
         .argon2(Argon2Params::danger_weak_for_tests())
         .login_limits(limits)

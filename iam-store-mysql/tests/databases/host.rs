@@ -4,9 +4,8 @@ use iam_core::Iam;
 use iam_core::account::{ExternalId, Username};
 use iam_core::error::Error;
 use iam_core::flow::{Actor, NewAccount};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::password::{Argon2Params, PlainPassword};
-use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_store_mysql::MySqlStore;
 use sqlx::MySqlPool;
@@ -34,7 +33,7 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
             .unwrap();
         let store = MySqlStore::from_pool(pool.clone());
         store.migrate().await.unwrap();
-        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let builder = Iam::builder(store.clone(), keys).argon2(Argon2Params::danger_weak_for_tests());
         let iam = builder.build().await.unwrap();
 

@@ -8,11 +8,9 @@ mod sign_in;
 mod step_up;
 mod trusted_devices;
 
-use std::borrow::Cow;
-
 use iam_core::flow::Activity;
 use iam_core::origin::BaseUrl;
-use iam_core::token::{OneTimeToken, SessionToken};
+use iam_core::token::OneTimeToken;
 use zeroize::Zeroizing;
 
 use crate::context::RequestContext;
@@ -20,6 +18,12 @@ use crate::fields::is_encoded;
 use crate::message::{WebRequest, WebResponse};
 use crate::problem::Case;
 use crate::web::WebIam;
+
+/// The part of an address behind which the token of a set-up link stands.
+const SETUP: &str = "setup";
+
+/// The parts of this family's addresses behind which a secret stands.
+pub(crate) const SECRET_BEHIND: &[&str] = &[SETUP];
 
 /// An address of this family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,7 +101,7 @@ pub enum Endpoint {
 
 impl WebIam {
     /// Every address with its endpoint. An adapter mounts each exactly, for every method; the endpoint itself says which it takes.
-    /// A part `{id}` stands for any one part, as [`path_matches`] reads it.
+    /// A part `{id}` stands for any one part, as [`path_matches`] reads it, and `{token}` for one that is a secret.
     pub fn auth_endpoints(&self) -> Vec<(String, Endpoint)> {
         let (auth, api) = (&self.inner.auth_path, &self.inner.api_path);
         vec![
@@ -112,7 +116,7 @@ impl WebIam {
             (format!("{auth}/account/sessions/end"), Endpoint::AccountEndSession),
             (format!("{auth}/account/sessions/end-others"), Endpoint::AccountEndSessions),
             (format!("{auth}/reauthenticate"), Endpoint::ReauthenticatePage),
-            (format!("{auth}/setup/{{id}}"), Endpoint::SetupPage),
+            (format!("{auth}/{SETUP}/{{token}}"), Endpoint::SetupPage),
             (format!("{api}/auth/reauthenticate"), Endpoint::ApiReauthenticate),
             (format!("{api}/account/password"), Endpoint::ApiPassword),
             (format!("{api}/account/sessions"), Endpoint::ApiSessions),
@@ -143,31 +147,18 @@ impl WebIam {
     /// The text of the link that makes the first administrator.
     pub fn setup_link(&self, token: &OneTimeToken) -> Zeroizing<String> {
         let origin = self.iam().base_url().map(BaseUrl::origin).unwrap_or_default();
-        Zeroizing::new(format!("{origin}{}/setup/{}", self.inner.auth_path, token.expose().as_str()))
+        Zeroizing::new(format!("{origin}{}/{SETUP}/{}", self.inner.auth_path, token.expose().as_str()))
     }
 }
 
-/// A path as logs may show it: a part that looks like a secret of this family's links is left out.
-pub fn loggable_path(path: &str) -> Cow<'_, str> {
-    // A link that was cut or copied with something on it, too.
-    let is_secret = |part: &str| {
-        part.len() >= SessionToken::TEXT_LENGTH - 3
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if !path.split('/').any(is_secret) {
-        return Cow::Borrowed(path);
-    }
-    let shown: Vec<&str> = path.split('/').map(|part| if is_secret(part) { "***" } else { part }).collect();
-    Cow::Owned(shown.join("/"))
-}
-
-/// Whether a path, as it is written in the request, is that of an endpoint. `{id}` stands for any one part that is not empty.
+/// Whether a path, as it is written in the request, is that of an endpoint. `{id}` and `{token}` stand for any one part that is not
+/// empty.
 pub fn path_matches(pattern: &str, path: &str) -> bool {
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     loop {
         match (pattern.next(), path.next()) {
             (None, None) => return true,
-            (Some("{id}"), Some(part)) if !part.is_empty() => {}
+            (Some("{id}" | "{token}"), Some(part)) if !part.is_empty() => {}
             (Some(expected), Some(part)) if expected == part => {}
             _ => return false,
         }
@@ -286,19 +277,10 @@ mod tests {
 
     #[test]
     fn paths_match_whole_and_part_by_part() {
+        assert!(path_matches("/a/{token}", "/a/x") && !path_matches("/a/{token}", "/a/"));
         assert!(path_matches("/a/{id}", "/a/x") && path_matches("/a/b", "/a/b"));
         for path in ["/a", "/a/", "/a/x/", "/a/x/y", "//a/x", "/A/x", "/b/x", "/a//x"] {
             assert!(!path_matches("/a/{id}", path), "{path}");
         }
-    }
-
-    #[test]
-    fn logs_show_no_link() {
-        let link = format!("/auth/setup/{}", "A".repeat(43));
-        assert_eq!(loggable_path(&link), "/auth/setup/***");
-        assert_eq!(loggable_path(&format!("{link}x")), "/auth/setup/***");
-        assert_eq!(loggable_path("/reports/2026"), "/reports/2026");
-        let id = "/api/v1/account/sessions/01a208e5-a254-72f5-9796-9d0c645aba6b";
-        assert_eq!(loggable_path(id), id);
     }
 }

@@ -15,13 +15,14 @@ use iam_core::trusted_device::TrustedDeviceToken;
 use minijinja::context;
 use serde_json::{Map, Value, json};
 
-use super::{loggable_path, query_of};
+use super::query_of;
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
 use crate::form::{Form, parse_query};
 use crate::json::StrictObject;
+use crate::loggable::loggable_path;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
@@ -307,7 +308,7 @@ impl RequestContext {
 
     pub(super) async fn note_csrf(&self, request: &WebRequest, caller: &Caller) {
         let path = loggable_path(request.target.split('?').next().unwrap_or_default());
-        self.iam().note_csrf(caller.principal(), &path, &caller.client).await;
+        self.iam().note_csrf(caller.principal(), Some(&path), &caller.client).await;
     }
 
     /// Signs in and sets the cookies; gives a CSRF token of the new session, too.

@@ -1,6 +1,8 @@
 //! Step-up, as JSON and as pages: what is proved for a purpose, a form that goes on after it, and where to set up a factor that is
 //! missing. The code itself is asked for as every second factor is.
 
+use std::borrow::Cow;
+
 use iam_core::Error;
 use iam_core::flow::{Claimant, FactorDue};
 use iam_core::guard::Principal;
@@ -15,7 +17,7 @@ use super::second_factor::asked_json;
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
 use crate::form::{Form, parse_query};
-use crate::interrupted::{Stopped, resuming};
+use crate::interrupted::{Stopped, resuming, shown};
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::Case;
@@ -127,7 +129,7 @@ impl RequestContext {
             .fields
             .iter()
             .map(|(name, value)| {
-                let shown = if is_secret(name) { &hidden } else { value };
+                let shown = if is_secret(name) { Cow::Borrowed(hidden.as_str()) } else { shown(value) };
                 context! { name => name, value => value, shown => shown }
             })
             .collect();

@@ -17,6 +17,7 @@
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
 //! | `SMTP_ROOT_CERTIFICATES` | `iam_mfa::SmtpBuilder::root_certificates` with what the file holds |
+//! | `IAM_HSTS` | [`WebIamBuilder::hsts`] |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
 //! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
 //! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
@@ -76,14 +77,16 @@
 //!     iam.grant_role(amy, &RoleName::parse("admin")?, &service).await?;
 //!
 //!     Ok(WebIam::builder(iam)
-//!         .allow_origin("https://www.example.com")
+//!         .allow_origin("https://www.example.com")?
+//!         .hsts("730d".parse()?) // IAM_HSTS
 //!         .trusted_proxies(TrustedProxies::parse("10.0.0.0/8")?, ForwardHeader::XForwardedFor)
 //!         .build())
 //! }
 //! ```
 //!
-//! The builders check what would not work (time-outs out of bounds, keys that are not the store's). They don't check what is only
-//! unwise, of which [`IamSettings`] warns: keys that look made up, a production service without a trusted proxy.
+//! The builders refuse what would not work and what protects nothing: time-outs out of bounds, keys that are not the store's, that nobody
+//! drew at random, or that are one key in two places. What depends on where a service runs only [`IamSettings`] can tell: in production it
+//! wants to be told of proxies, and warns of a database server elsewhere whose certificate nobody checks.
 
 mod development_keys;
 mod reader;
@@ -97,7 +100,7 @@ use std::time::Duration;
 use iam_core::account::Username;
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::keys::Keys;
-use iam_core::origin::BaseUrl;
+use iam_core::origin::{BaseUrl, Origin};
 use iam_core::parent::ParentKey;
 use iam_core::password::{PepperRing, PlainPassword};
 use iam_core::policy::FactorPolicy;
@@ -107,6 +110,7 @@ use iam_core::store::Store;
 use iam_core::{Error, Iam, IamBuilder};
 
 use crate::address::{ForwardHeader, TrustedProxies};
+use crate::hsts::Hsts;
 use crate::web::{WebIam, WebIamBuilder};
 
 /// What the environment says. Every wrong or missing setting is named, all at once.
@@ -120,7 +124,7 @@ pub struct IamSettings {
     /// `IAM_BASE_URL`: where browsers find it.
     pub base_url: BaseUrl,
     /// `IAM_ALLOWED_ORIGINS`, comma-separated: more origins whose pages may send requests.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<Origin>,
     /// `IAM_DATABASE_URL`.
     pub database: Database,
     /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
@@ -128,6 +132,8 @@ pub struct IamSettings {
     /// `IAM_TRUSTED_DEVICES`: for how long a browser may be trusted, such as `30d`; without it, it may not. A host that gives
     /// [`IamBuilder::factor_policy`] a policy of its own sets it there.
     pub trusted_devices: Option<Duration>,
+    /// `IAM_HSTS`: for how long browsers are to come by HTTPS only, such as `730d`; without it, nothing is said of it.
+    pub hsts: Option<Hsts>,
     /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
     pub audit_retention: Duration,
     /// `SMTP_URL` and `SMTP_FROM`: the server that takes mails, for a sender such as `iam_mfa::Smtp`.
@@ -281,7 +287,12 @@ impl IamSettings {
     pub fn web(&self, iam: Iam) -> WebIamBuilder {
         let (trusted, header) = self.proxies.clone();
         let builder = WebIam::builder(iam).trusted_proxies(trusted, header);
-        self.allowed_origins.iter().fold(builder, |builder, origin| builder.allow_origin(origin.as_str()))
+        // They were looked at when they were read, beside the base URL that the identity layer has.
+        let builder = self.allowed_origins.iter().fold(builder, WebIamBuilder::allow);
+        match self.hsts {
+            Some(hsts) => builder.hsts(hsts),
+            None => builder,
+        }
     }
 
     /// Makes the first administrator, if one is named and there is none, and the people to try it with that are missing.

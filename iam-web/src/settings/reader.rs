@@ -1,21 +1,23 @@
 //! Reading each setting, and saying what is wrong with it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use iam_core::account::Username;
-use iam_core::keys::{Keys, SecretKey};
-use iam_core::origin::BaseUrl;
+use iam_core::keys::{Keys, SecretKey, unsafe_keys};
+use iam_core::origin::{BaseUrl, Origin};
 use iam_core::parent::ParentKey;
 use iam_core::password::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
 use iam_core::role::RoleName;
 use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
+use url::{Host, Url};
 
 use super::{Database, DatabaseUrl, DemoUser, IamSettings, MailServer, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
+use crate::hsts::Hsts;
 
 pub(super) struct Reader<'a> {
     pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
@@ -29,12 +31,16 @@ impl Reader<'_> {
         let listen =
             self.parsed("IAM_LISTEN", "127.0.0.1:3000", "an address and port", |text| text.parse().ok());
         let base_url = self.base_url(mode, listen);
+        let allowed_origins = self.origins(mode, listen, base_url.as_ref());
         let database = self.database(mode);
-        let keys = self.keys(mode);
-        let pepper = self.pepper(mode);
+        let (keys, pepper) = (self.keys(mode), self.pepper());
+        for unsafe_key in unsafe_keys(keys.as_ref(), pepper.as_ref().and_then(Option::as_ref)) {
+            self.problem(unsafe_key.setting, unsafe_key.reason);
+        }
         let sessions = self.sessions();
         let proxies = self.proxies(mode);
         let trusted_devices = self.trusted_devices();
+        let hsts = self.hsts();
         let audit_retention = self.audit_retention();
         let mail = self.mail();
         let administrator = self.administrator();
@@ -45,15 +51,15 @@ impl Reader<'_> {
                 "development mode listens on a loopback address only; set IAM_ENV=production",
             );
         }
-        let base_url = base_url?;
         Some(IamSettings {
             mode,
             listen: listen?,
-            allowed_origins: self.origins(mode, listen?)?,
-            base_url,
+            allowed_origins,
+            base_url: base_url?,
             database: database?,
             sessions: sessions?,
             trusted_devices: trusted_devices?,
+            hsts: hsts?,
             audit_retention: audit_retention?,
             mail: mail?,
             proxies: proxies?,
@@ -109,24 +115,26 @@ impl Reader<'_> {
         }
     }
 
-    fn origins(&mut self, mode: Mode, listen: SocketAddr) -> Option<Vec<String>> {
-        let mut origins = Vec::new();
-        for entry in list(self.get("IAM_ALLOWED_ORIGINS")) {
-            match BaseUrl::parse(&entry) {
-                Ok(origin) => origins.push(origin.origin()),
-                Err(error) => {
-                    self.problem("IAM_ALLOWED_ORIGINS", &error.to_string());
-                    return None;
-                }
+    /// By its number, so that no password of an address gets into a message.
+    fn origins(&mut self, mode: Mode, listen: Option<SocketAddr>, base_url: Option<&BaseUrl>) -> Vec<Origin> {
+        const NAME: &str = "IAM_ALLOWED_ORIGINS";
+        // In production no page without HTTPS is trusted, not even one of this machine.
+        let base_url = base_url.filter(|_| mode == Mode::Development);
+        let entries = list(self.get(NAME));
+        let mut origins: Vec<Origin> = Vec::new();
+        for (number, entry) in (1..).zip(&entries) {
+            match Origin::parse_beside(entry, base_url) {
+                Ok(origin) => origins.push(origin),
+                Err(error) => self.problem(NAME, &format!("entry {number}: {error}")),
             }
         }
-        if mode == Mode::Development {
+        if let (Mode::Development, Some(listen)) = (mode, listen) {
             // The same machine by its other names.
             for host in ["localhost", "127.0.0.1", "[::1]"] {
-                origins.push(format!("http://{host}:{}", listen.port()));
+                origins.extend(Origin::parse(&format!("http://{host}:{}", listen.port())));
             }
         }
-        Some(origins)
+        origins
     }
 
     /// Both or none. What the URL and the certificates say is their sender's to judge.
@@ -164,6 +172,13 @@ impl Reader<'_> {
         };
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
             // How it goes on is the driver's to judge.
+            if mode == Mode::Production && !is_near_or_known(&text) {
+                self.warning(
+                    "IAM_DATABASE_URL",
+                    "leads to a server elsewhere whose certificate nobody checks: add ssl-mode=VERIFY_IDENTITY (or VERIFY_CA), or \
+                     whoever stands on the way can be that server",
+                );
+            }
             return Some(Database::MySql(DatabaseUrl::new(text)));
         }
         match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
@@ -188,9 +203,6 @@ impl Reader<'_> {
                 self.problem(name, "is missing: make one with `openssl rand -base64 32`");
             }
         }
-        if mode == Mode::Production {
-            self.warn_of_placeholder_keys(secret.as_deref(), ring.as_deref());
-        }
         let secret = match SecretKey::from_base64(&secret?) {
             Ok(secret) => Some(secret),
             Err(error) => {
@@ -209,41 +221,10 @@ impl Reader<'_> {
     }
 
     /// None is needed: the pepper is an addition.
-    fn pepper(&mut self, mode: Mode) -> Option<Option<PepperRing>> {
+    fn pepper(&mut self) -> Option<Option<PepperRing>> {
         const NAME: &str = "IAM_PASSWORD_PEPPER";
         let Some(text) = self.get(NAME) else { return Some(None) };
-        if mode == Mode::Production {
-            self.warn_of_placeholders(&[(NAME, Some(&text))]);
-            for other in ["IAM_SECRET_KEY", "MFA_ENCRYPTION_KEY"] {
-                if self.get(other).as_deref().map(str::trim) == Some(text.trim()) {
-                    self.warning(NAME, &format!("is the same as {other}: who learns one learns both"));
-                }
-            }
-        }
         self.valid(NAME, PepperRing::parse(&text)).map(Some)
-    }
-
-    fn warn_of_placeholder_keys(&mut self, secret: Option<&str>, ring: Option<&str>) {
-        self.warn_of_placeholders(&[("IAM_SECRET_KEY", secret), ("MFA_ENCRYPTION_KEY", ring)]);
-        if secret.is_some() && secret.map(str::trim) == ring.map(str::trim) {
-            self.warning("MFA_ENCRYPTION_KEY", "is the same as IAM_SECRET_KEY: who learns one learns both");
-        }
-    }
-
-    /// What nobody drew at random, by its look.
-    fn warn_of_placeholders(&mut self, keys: &[(&str, Option<&str>)]) {
-        for &(name, value) in keys {
-            let is_placeholder = |key: &str| {
-                let key = key.rsplit(':').next().unwrap_or(key).trim().trim_end_matches('=');
-                let mut different: Vec<u8> = key.bytes().collect();
-                different.sort_unstable();
-                different.dedup();
-                different.len() < 8
-            };
-            if value.is_some_and(|value| value.split(',').any(is_placeholder)) {
-                self.warning(name, "looks like a placeholder: make one with `openssl rand -base64 32`");
-            }
-        }
     }
 
     fn sessions(&mut self) -> Option<SessionPolicy> {
@@ -277,6 +258,12 @@ impl Reader<'_> {
         Some(Some(time))
     }
 
+    fn hsts(&mut self) -> Option<Option<Hsts>> {
+        const NAME: &str = "IAM_HSTS";
+        let Some(text) = self.get(NAME) else { return Some(None) };
+        self.valid(NAME, Hsts::parse(&text)).map(Some)
+    }
+
     fn audit_retention(&mut self) -> Option<Duration> {
         const NAME: &str = "IAM_AUDIT_RETENTION";
         let duration = |text: &str| humantime::parse_duration(text).ok();
@@ -292,11 +279,12 @@ impl Reader<'_> {
         let trusted = self.get(NAME);
         if trusted.is_none() && mode == Mode::Production {
             // The base URL is https and the service speaks http: there is a proxy.
-            self.warning(
+            self.problem(
                 NAME,
-                "is not set: everybody behind the proxy that speaks https for this service shares one limit on failed \
-                 sign-ins and one address in the audit log; name the proxy's address, or say `none`",
+                "is missing: the networks of the proxy that speaks https for this service, such as 10.0.0.0/8, or the word `none`. With \
+                 `none` everybody behind a proxy shares one limit on failed sign-ins and one address in the audit log",
             );
+            return None;
         }
         let trusted = trusted.filter(|text| text.trim() != "none").unwrap_or_default();
         let trusted = match TrustedProxies::parse(&trusted) {
@@ -357,7 +345,12 @@ impl Reader<'_> {
         let username = Username::parse(username.trim()).map_err(|e| problem(&e)).ok()?;
         let password = new_password(password, &username).map_err(|e| problem(&e)).ok()?;
         let roles = roles.split('+').map(str::trim).filter(|role| !role.is_empty());
-        let roles = roles.map(RoleName::parse).collect::<Result<_, _>>().map_err(|e| problem(&e)).ok()?;
+        let roles =
+            roles.map(RoleName::parse).collect::<Result<Vec<_>, _>>().map_err(|e| problem(&e)).ok()?;
+        if roles.iter().any(RoleName::is_reserved) {
+            problem(&"names that begin with `iam:` are reserved; IAM_ADMIN_USERNAME makes an administrator");
+            return None;
+        }
         let parent = match parent.trim() {
             "" => None,
             key => Some(ParentKey::parse(key).map_err(|e| problem(&e)).ok()?),
@@ -397,6 +390,32 @@ impl Reader<'_> {
     }
 }
 
+/// Whether a database server is on this machine, or has to show who it is. What can't be read is the driver's to refuse.
+fn is_near_or_known(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return true };
+    let is_near = match url.host() {
+        None => true,
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            // The driver does not know names from addresses.
+            name == "localhost"
+                || name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+    };
+    let (mut mode, mut socket) = (None, false);
+    for (name, value) in url.query_pairs() {
+        match name.as_ref() {
+            // Of several the driver takes the last.
+            "ssl-mode" | "sslmode" => mode = Some(value.to_ascii_lowercase()),
+            "socket" => socket = true,
+            _ => {}
+        }
+    }
+    is_near || socket || matches!(mode.as_deref(), Some("verify_ca" | "verify_identity"))
+}
+
 fn new_password(text: &str, username: &Username) -> Result<PlainPassword, iam_core::error::Invalid> {
     let password = PlainPassword::new(text)?;
     PasswordPolicy::default().check(&password, &PasswordContext::default().username(username))?;
@@ -409,204 +428,4 @@ fn list(text: Option<String>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::super::InvalidSettings;
-    use super::*;
-
-    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-
-    fn read(pairs: &[(&str, &str)]) -> Result<IamSettings, InvalidSettings> {
-        let map: HashMap<String, String> =
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        IamSettings::from_lookup(|name| map.get(name).cloned())
-    }
-
-    fn production() -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("IAM_ENV", "production"),
-            ("IAM_BASE_URL", "https://app.example.com"),
-            ("IAM_DATABASE_URL", "sqlite:///var/lib/iam.db"),
-            ("IAM_SECRET_KEY", KEY),
-            ("MFA_ENCRYPTION_KEY", KEY),
-        ]
-    }
-
-    #[test]
-    fn nothing_set_is_development_on_this_machine() {
-        let settings = read(&[]).unwrap();
-        assert_eq!(settings.mode, Mode::Development);
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:3000");
-        assert_eq!(settings.base_url.origin(), "http://localhost:3000");
-        assert_eq!(settings.database, Database::Sqlite("iam.db".into()));
-        assert_eq!(settings.sessions, SessionPolicy::default());
-        assert_eq!(read(&[("IAM_LISTEN", "[::1]:81")]).unwrap().base_url.origin(), "http://localhost:81");
-    }
-
-    #[test]
-    fn production_names_everything_that_is_missing() {
-        let error = read(&[("IAM_ENV", "production")]).unwrap_err().to_string();
-        for name in ["IAM_BASE_URL", "IAM_DATABASE_URL", "IAM_SECRET_KEY", "MFA_ENCRYPTION_KEY"] {
-            assert!(error.contains(name), "{name} in {error}");
-        }
-        assert!(read(&production()).is_ok());
-    }
-
-    #[test]
-    fn a_mail_server_is_set_up_whole_or_not_at_all() {
-        let (url, from) = (("SMTP_URL", "smtps://amy:s3cret@mail.example"), ("SMTP_FROM", "a@x.example"));
-        let roots = ("SMTP_ROOT_CERTIFICATES", "/etc/ca.pem");
-        assert_eq!(read(&[]).unwrap().mail, None);
-        let mail = read(&[url, from, roots]).unwrap().mail.unwrap();
-        assert_eq!(mail.root_certificates, Some("/etc/ca.pem".into()));
-        assert!(!format!("{mail:?}").contains("s3cret"));
-        for (pairs, missing) in
-            [(vec![url], "SMTP_FROM"), (vec![from], "SMTP_URL"), (vec![roots], "SMTP_ROOT_CERTIFICATES")]
-        {
-            let error = read(&pairs).unwrap_err();
-            assert_eq!(error.problems().len(), 1, "{error}");
-            assert!(error.problems()[0].starts_with(missing), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_is_insecure_is_refused_by_name() {
-        let with = |name: &'static str, value: &'static str| {
-            let mut pairs = production();
-            pairs.retain(|(known, _)| *known != name);
-            pairs.push((name, value));
-            pairs
-        };
-        for (name, value) in [
-            ("IAM_ENV", "prod"),
-            ("IAM_BASE_URL", "http://app.example.com"),
-            ("IAM_BASE_URL", "http://localhost:3000"),
-            ("IAM_SECRET_KEY", "c2hvcnQ="),
-            ("MFA_ENCRYPTION_KEY", "c2hvcnQ="),
-            ("IAM_PASSWORD_PEPPER", "c2hvcnQ="),
-            ("IAM_PASSWORD_PEPPER", "1"),
-            ("IAM_TRUSTED_PROXIES", "0.0.0.0/0"),
-            ("IAM_TRUSTED_PROXIES", "::/0"),
-            ("IAM_TRUSTED_PROXIES", "0.0.0.0/1,128.0.0.0/1"),
-            ("IAM_TRUSTED_PROXIES", "::ffff:0.0.0.0/100"),
-            ("IAM_TRUSTED_DEVICES", "31d"),
-            ("IAM_TRUSTED_DEVICES", "0s"),
-            ("IAM_TRUSTED_DEVICES", "always"),
-            ("IAM_AUDIT_RETENTION", "1h"),
-            ("IAM_CLIENT_IP_HEADER", "x-real-ip"),
-            ("IAM_SESSION_TIMEOUT", "2h"),
-            ("IAM_SESSION_TIMEOUT", "0s"),
-            ("IAM_SESSION_ABSOLUTE_TIMEOUT", "25h"),
-            ("IAM_SESSION_TIMEOUT", "soon"),
-            ("IAM_DEMO_USERS", "bob:a long pass phrase:"),
-            ("IAM_ADMIN_USERNAME", "root"),
-            ("IAM_LISTEN", "nowhere"),
-            ("IAM_DATABASE_URL", "postgres://x"),
-            ("IAM_ALLOWED_ORIGINS", "http://app.example.com"),
-        ] {
-            let error = read(&with(name, value)).unwrap_err().to_string();
-            assert!(
-                error.contains(if name == "IAM_ADMIN_USERNAME" { "IAM_ADMIN_PASSWORD" } else { name }),
-                "{error}"
-            );
-        }
-        for (name, value) in [("IAM_LISTEN", "0.0.0.0:3000"), ("IAM_BASE_URL", "https://app.example.com")] {
-            let error = read(&[(name, value)]).unwrap_err().to_string();
-            assert!(error.contains(name), "development: {error}");
-        }
-        assert!(read(&[("IAM_SECRET_KEY", KEY)]).unwrap_err().to_string().contains("MFA_ENCRYPTION_KEY"));
-    }
-
-    #[test]
-    fn what_is_likely_wrong_is_warned_of() {
-        let warnings = |more: &[(&'static str, &'static str)]| {
-            let mut pairs = production();
-            pairs.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
-            pairs.extend(more);
-            read(&pairs).unwrap().warnings.join("\n")
-        };
-        assert!(warnings(&[]).contains("IAM_TRUSTED_PROXIES"));
-        let proxy = ("IAM_TRUSTED_PROXIES", "none");
-        let same = warnings(&[proxy]);
-        assert!(!same.contains("IAM_TRUSTED_PROXIES") && same.contains("is the same as"), "{same}");
-        assert!(same.contains("IAM_SECRET_KEY looks like a placeholder"), "{same}");
-        let (one, other) = (
-            ("IAM_SECRET_KEY", "3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM="),
-            (
-                "MFA_ENCRYPTION_KEY",
-                "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=,0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=",
-            ),
-        );
-        assert_eq!(warnings(&[("IAM_TRUSTED_PROXIES", "10.0.0.0/8"), one, other]), "");
-        assert_eq!(read(&[]).unwrap().warnings, [""; 0], "development has nothing to lose");
-    }
-
-    #[test]
-    fn a_pepper_may_be_there_and_is_another_key() {
-        assert!(read(&production()).unwrap().pepper.is_none());
-        let with = |text: &'static str| {
-            let mut pairs = production();
-            pairs.push(("IAM_PASSWORD_PEPPER", text));
-            read(&pairs).unwrap()
-        };
-        let good = with(
-            "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=,0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=",
-        );
-        assert_eq!(format!("{:?}", good.pepper), "Some([1, 0])");
-        assert!(!good.warnings.join("\n").contains("IAM_PASSWORD_PEPPER"));
-        let poor = with(KEY).warnings.join("\n");
-        assert!(poor.contains("IAM_PASSWORD_PEPPER looks like a placeholder"), "{poor}");
-        assert!(poor.contains("IAM_PASSWORD_PEPPER is the same as IAM_SECRET_KEY"), "{poor}");
-    }
-
-    #[test]
-    fn browsers_are_trusted_only_where_it_is_said() {
-        let time = |text| read(&[("IAM_TRUSTED_DEVICES", text)]).unwrap().trusted_devices;
-        assert_eq!(read(&[]).unwrap().trusted_devices, None);
-        assert_eq!((time("none"), time("")), (None, None));
-        assert_eq!(time("30d"), Some(Duration::from_hours(24 * 30)));
-    }
-
-    #[test]
-    fn a_database_url_shows_no_password() {
-        let settings = read(&[("IAM_DATABASE_URL", "mysql://iam:hunter2secret@db/iam")]).unwrap();
-        let Database::MySql(url) = &settings.database else { panic!("{:?}", settings.database) };
-        assert_eq!(url.expose(), "mysql://iam:hunter2secret@db/iam");
-        assert!(!format!("{settings:?}").contains("hunter2secret"));
-    }
-
-    #[test]
-    fn demo_users() {
-        let users = |text| read(&[("IAM_DEMO_USERS", text)]).map(|settings| settings.demo_users);
-        let people = users(
-            "amy:a long pass phrase:admin+auditor@acme, bob:a long pass phrase:@acme,cy:a long pass phrase",
-        )
-        .unwrap();
-        let shown: Vec<_> = people
-            .iter()
-            .map(|user| {
-                (user.username.to_string(), user.roles.len(), user.parent.as_ref().map(ToString::to_string))
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("amy".to_owned(), 2, Some("acme".to_owned())),
-                ("bob".to_owned(), 0, Some("acme".to_owned())),
-                ("cy".to_owned(), 0, None)
-            ]
-        );
-        let refused = |text| users(text).unwrap_err().to_string();
-        assert!(refused("bob:password12345678:").contains("guessed"), "{}", refused("bob:password12345678:"));
-        assert!(
-            refused("bob:bob bob bob bob bob:").contains("name"),
-            "{}",
-            refused("bob:bob bob bob bob bob:")
-        );
-        for wrong in ["bob", "bob:hunter2secret:", "b b:a long pass phrase:", "bob:a long pass phrase:@A"] {
-            let error = users(wrong).unwrap_err().to_string();
-            assert!(error.contains("entry 1") && !error.contains("hunter2secret"), "{error}");
-        }
-    }
-}
+mod tests;
