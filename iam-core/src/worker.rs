@@ -17,6 +17,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often there is a round of upkeep, in ticks.
 const TICKS_BETWEEN_UPKEEP: u32 = 60;
 
+/// How often the clock is compared with the database's, in ticks.
+const TICKS_BETWEEN_COMPARISONS: u32 = 300;
+
 /// The most batches of one round, so that a backlog of years is worked off in the course of a day.
 const MOST_BATCHES: u32 = 100;
 
@@ -48,10 +51,21 @@ async fn keep_house(inner: Weak<Inner>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_upkeep = TICKS_BETWEEN_UPKEEP;
+    let mut until_comparison = TICKS_BETWEEN_COMPARISONS;
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
         let iam = Iam { inner };
+        until_comparison = until_comparison.saturating_sub(1);
+        if until_comparison == 0 || iam.clock_has_stepped() {
+            until_comparison = TICKS_BETWEEN_COMPARISONS;
+            if let Err(error) = iam.compare_clock().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the clock can't be compared with the database's"
+                );
+            }
+        }
         // What went wrong is logged there, and tried again.
         let _ = iam.flush_refusals().await;
         until_upkeep = until_upkeep.saturating_sub(1);

@@ -77,6 +77,7 @@ mod parents;
 mod roles;
 mod rows;
 mod sealed;
+mod seen_time;
 mod server;
 mod sessions;
 mod store;

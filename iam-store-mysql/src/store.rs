@@ -27,8 +27,8 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use crate::connection::{Connections, STATEMENT};
 use crate::unit::Work;
 use crate::{
-    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, server,
-    sessions, trusted_devices,
+    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, seen_time,
+    server, sessions, trusted_devices,
 };
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
@@ -174,6 +174,10 @@ impl Store for MySqlStore {
             self.check_privileges().await?;
         }
         Ok(readiness)
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        seen_time::database_time(&self.connections).await
     }
 
     async fn session(

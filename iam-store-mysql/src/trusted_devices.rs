@@ -22,11 +22,12 @@ pub(crate) async fn is_trusted(
     let find = || {
         optional(sqlx::query!(
             "SELECT id FROM iam_trusted_device
-             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ?",
+             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?",
             &token.as_bytes()[..],
             &account.as_bytes()[..],
             auth_version.as_i64(),
-            utc(now)
+            utc(now),
+            utc(now.latest_tolerated())
         ))
     };
     Ok(connections.read(find).await?.is_some())

@@ -29,7 +29,8 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use crate::error::{failed, is_busy, migration_failed};
 use crate::unit::Work;
 use crate::{
-    accounts, audit, factors, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
+    accounts, audit, factors, interrupted, outbox, parents, roles, sealed, seen_time, sessions,
+    trusted_devices,
 };
 
 /// How long to wait for a connection before the store counts as unavailable.
@@ -231,6 +232,10 @@ impl Store for SqliteStore {
             .await
             .map_err(failed)?;
         Ok(if min_program <= newest { Readiness::Ready } else { Readiness::ProgramTooOld })
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        seen_time::database_time(&self.read).await
     }
 
     async fn session(

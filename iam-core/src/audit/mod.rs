@@ -163,6 +163,13 @@ pub enum Event {
     },
     /// Nothing was sealed under a key any more, and the service starts without it from now on; its id.
     KeyRetired(u32),
+    /// The clock was put back, so that all sessions were ended, with all that was under way.
+    ClockPutBack {
+        /// The latest time that the store had seen.
+        seen: Timestamp,
+        /// Sessions.
+        sessions: u64,
+    },
     /// The service started.
     Started,
     /// The service stopped.
@@ -216,6 +223,7 @@ impl Event {
             Self::SetupOffered => "setup_offered",
             Self::KeysResealed { .. } => "key_resealed",
             Self::KeyRetired(_) => "key_retired",
+            Self::ClockPutBack { .. } => "sys_clock_put_back",
             Self::Started => "sys_startup",
             Self::Stopped => "sys_shutdown",
         }
@@ -289,6 +297,7 @@ impl Event {
                 Some(format!("external_id {} -> {}", text(from), text(to)))
             }
             Self::KeysResealed { key, .. } | Self::KeyRetired(key) => Some(format!("key={key}")),
+            Self::ClockPutBack { seen, sessions } => Some(format!("seen={seen} sessions={sessions}")),
             Self::RoleGranted(role) => Some(format!("granted {role}")),
             Self::RoleRevoked(role) => Some(format!("revoked {role}")),
         }

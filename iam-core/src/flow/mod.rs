@@ -2,6 +2,7 @@
 
 mod administer;
 mod authenticate;
+mod clock;
 mod delivery;
 mod explain;
 mod factors;

@@ -74,8 +74,12 @@ impl Upkeep {
 
 impl Iam {
     /// Does one small batch of each kind of upkeep. The [`Worker`](crate::Worker) calls it once a minute; a host that runs no
-    /// worker calls it from a task of its own, again and again while [`Upkeep::is_more_waiting`].
+    /// worker calls it from a task of its own, again and again while [`Upkeep::is_more_waiting`]. A process whose clock is not the
+    /// database's does none: it would end and remove what is not over.
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
+        if !self.has_the_databases_time() {
+            return Ok(Upkeep::default());
+        }
         let now = self.now();
         let kept_since = now.minus(self.inner.audit_retention);
         // Each kind by itself, in a unit of its own: where one fails the others are done all the same.
@@ -86,6 +90,8 @@ impl Iam {
                 0
             })
         };
+        // First: what follows goes by what the time is.
+        done(self.note_time().await.map(|()| 0));
         let upkeep = Upkeep {
             sessions_ended: done(self.retried(|| self.end_idle_sessions()).await),
             tokens_forgotten: done(
@@ -168,10 +174,7 @@ impl Iam {
         if upkeep != Upkeep::default() {
             tracing::debug!(?upkeep, "upkeep");
         }
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(upkeep),
-        }
+        failed.map_or(Ok(upkeep), Err)
     }
 
     async fn end_idle_sessions(&self) -> Result<u64, Error> {
