@@ -26,6 +26,13 @@ CREATE TABLE `iam_auth_log` (
   KEY `iam_auth_log_account` (`account_id`,`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_clock` (
+  `id` tinyint NOT NULL,
+  `seen_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`id`),
+  CONSTRAINT `iam_clock_one_row` CHECK ((`id` = 1))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_key_canary` (
   `key_id` int unsigned NOT NULL,
   `sealed` varbinary(1024) NOT NULL,

@@ -1,8 +1,14 @@
-//! Time as a port: every rule asks the injected [`Clock`], and no statement asks the database.
+//! Time as a port: every rule asks the injected [`Clock`], and no rule asks the database. The [`SteadyClock`] is compared with it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+
+pub use crate::steady_clock::{ManualTime, OsTime, SteadyClock, TimeSource};
+
+/// The lead that the clock of another process may have: two that both count as ready differ from their database by less than half
+/// of it each.
+pub const TOLERATED_LEAD: Duration = Duration::from_mins(1);
 
 /// A point in time, UTC, in whole microseconds since 1970: what every store can hold exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +40,28 @@ impl Timestamp {
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The latest time that another process may have written by `self`: what lies after it was written by a clock that was ahead, or
+    /// before this one was put back.
+    #[must_use]
+    pub fn latest_tolerated(self) -> Self {
+        self.plus(TOLERATED_LEAD)
+    }
+
+    /// Whether it lies further in the future than the clocks of two processes may differ. What was made then counts for nothing.
+    pub fn is_ahead_of(self, now: Self) -> bool {
+        self > now.latest_tolerated()
+    }
+
+    /// Whether it lies less than `age` back, and not in the future.
+    pub(crate) fn is_within(self, age: Duration, now: Self) -> bool {
+        now < self.plus(age) && !self.is_ahead_of(now)
+    }
+
+    /// How far `other` lies after this, in microseconds; negative when it lies before.
+    pub(crate) fn offset_to(self, other: Self) -> i64 {
+        other.0.saturating_sub(self.0)
     }
 
     /// The start of the window of this length that the time lies in, counted from 1970.
@@ -77,9 +105,14 @@ pub fn micros(duration: Duration) -> i64 {
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// The current time.
     fn now(&self) -> Timestamp;
+
+    /// The clock that is compared with the database's, at the start and every five minutes. Any other is the host's own affair.
+    fn steady(&self) -> Option<&SteadyClock> {
+        None
+    }
 }
 
-/// The clock of the operating system.
+/// The wall clock of the operating system, as it is: it goes back when somebody sets it back. [`SteadyClock`] does not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -122,6 +155,10 @@ impl<C: Clock> Clock for std::sync::Arc<C> {
     fn now(&self) -> Timestamp {
         (**self).now()
     }
+
+    fn steady(&self) -> Option<&SteadyClock> {
+        (**self).steady()
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +175,15 @@ mod tests {
         let early = Timestamp::from_micros(5);
         assert_eq!(early.since(Timestamp::from_micros(9)), Duration::ZERO);
         assert_eq!(Timestamp::from_micros(i64::MAX).plus(Duration::MAX), Timestamp::from_micros(i64::MAX));
+    }
+
+    #[test]
+    fn what_lies_in_the_future_is_not_recent() {
+        let (now, age) = (Timestamp::from_micros(0), Duration::from_mins(5));
+        assert!(now.plus(TOLERATED_LEAD).is_within(age, now), "another process's clock");
+        assert!(!now.plus(TOLERATED_LEAD + Duration::from_micros(1)).is_within(age, now));
+        assert!(now.minus(age).plus(Duration::from_micros(1)).is_within(age, now));
+        assert!(!now.minus(age).is_within(age, now));
     }
 
     #[test]

@@ -82,8 +82,7 @@ impl DeviceToken {
         let issued_at = Timestamp::from_micros(i64::from_be_bytes(*at));
         let counts = key.verify(&[id, device, at, &version.as_i64().to_be_bytes()], tag)
             && id == account.as_bytes()
-            && issued_at <= now
-            && now.since(issued_at) < Self::LIFETIME;
+            && issued_at.is_within(Self::LIFETIME, now);
         counts.then_some(*device)
     }
 }
@@ -97,6 +96,7 @@ impl fmt::Debug for DeviceToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::TOLERATED_LEAD;
     use crate::keys::SecretKey;
     use crate::random::OsRandomness;
 
@@ -112,7 +112,9 @@ mod tests {
         let device = token.device_of(&key, alice, V1, now).unwrap();
         assert_eq!(token.device_of(&key, bob, V1, now), None);
         assert_eq!(token.device_of(&key, alice, V1, now.plus(DeviceToken::LIFETIME)), None);
-        assert_eq!(token.device_of(&key, alice, V1, now.minus(Duration::from_secs(1))), None);
+        let (tolerated, ahead) = (TOLERATED_LEAD, TOLERATED_LEAD + Duration::from_micros(1));
+        assert_eq!(token.device_of(&key, alice, V1, now.minus(tolerated)), Some(device), "another process's");
+        assert_eq!(token.device_of(&key, alice, V1, now.minus(ahead)), None, "the clock was put back");
         let other_key = SecretKey::from_bytes(&[2; 32]).unwrap().derive("device");
         assert_eq!(token.device_of(&other_key, alice, V1, now), None);
         assert_eq!(

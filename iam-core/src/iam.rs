@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::audit::{Event, Record, Subject, Tally};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SteadyClock, Timestamp};
 use crate::error::Error;
 use crate::flow::{AT_ONCE, Hashing, SEND_TIMEOUT};
 use crate::keys::{Keys, MacKey};
@@ -25,6 +25,7 @@ use crate::policy::FactorPolicy;
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
 use crate::session::SessionPolicy;
+use crate::steady_clock::{WARN_FROM, WRONG_FROM};
 use crate::store::{Ports, Readiness, Store, StoreError, StoreErrorKind, UnitOfWork};
 use crate::worker::Worker;
 
@@ -89,7 +90,7 @@ impl Iam {
         IamBuilder {
             store: Box::new(store),
             keys,
-            clock: Box::new(SystemClock),
+            clock: Box::new(SteadyClock::new()),
             random: Arc::new(OsRandomness),
             argon2,
             hashing: None,
@@ -150,20 +151,27 @@ impl Iam {
         &self.inner.factor_policy
     }
 
-    /// Whether the store can be reached and has the schema that this program needs, and messages are being delivered.
+    /// Whether the store can be reached and has the schema that this program needs, the clock is that of the database, and messages
+    /// are being delivered.
     pub async fn readiness(&self) -> Result<Readiness, Error> {
         let readiness = self.inner.store.readiness().await?;
+        if readiness != Readiness::Ready {
+            return Ok(readiness);
+        }
+        let difference = self.compare_clock().await?;
+        if difference >= WRONG_FROM {
+            return Ok(Readiness::ClockWrong(difference));
+        }
         let now = self.now();
         // A worker that looks is none that is missing, however slow the provider is.
         let looked_at = Timestamp::from_micros(self.inner.looked_at.load(Ordering::Relaxed).max(0));
-        if readiness == Readiness::Ready
-            && now.since(looked_at) >= UNDELIVERED
+        if now.since(looked_at) >= UNDELIVERED
             && let Some(made_at) = self.inner.store.oldest_due_message(now).await?
             && now.since(made_at) >= UNDELIVERED
         {
             return Ok(Readiness::MessagesWait);
         }
-        Ok(readiness)
+        Ok(if difference >= WARN_FROM { Readiness::ClockDiffers(difference) } else { Readiness::Ready })
     }
 
     /// Notes in the audit log that the service stops, and what was not yet written, waits up to 20 seconds for messages that are on
@@ -175,10 +183,11 @@ impl Iam {
             tracing::warn!("messages were still on their way; what becomes of them is not known");
         }
         let flushed = self.flush_refusals().await;
+        let noted = self.note_time().await;
         let recorded = self.record(&Event::Stopped, Subject::default(), &Client::default()).await;
         // Whatever could not be written.
         let closed = self.close().await;
-        flushed.and(recorded).and(closed)
+        flushed.and(noted).and(recorded).and(closed)
     }
 
     /// Closes the store without a record: for a program that served nobody, such as a command. Whatever is asked of this layer, and of
@@ -350,7 +359,8 @@ impl IamBuilder {
         self
     }
 
-    /// Takes the time from elsewhere than the system clock.
+    /// Takes the time from elsewhere than a [`SteadyClock`] of this process. A clock of the host's own is taken as it is, and not compared
+    /// with the database's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self
@@ -472,8 +482,11 @@ impl IamBuilder {
     pub async fn build_with_manual_worker(self) -> Result<(Iam, Worker), Error> {
         self.check()?;
         match self.store.readiness().await? {
-            // That messages wait is no matter of the store's.
-            Readiness::Ready | Readiness::MessagesWait => {}
+            // Messages and clocks are no matters of the store's.
+            Readiness::Ready
+            | Readiness::MessagesWait
+            | Readiness::ClockDiffers(_)
+            | Readiness::ClockWrong(_) => {}
             Readiness::SchemaTooOld => {
                 return Err(misconfigured(
                     "the store's schema is older than this program: call migrate() on the store",
@@ -527,6 +540,8 @@ impl IamBuilder {
             keys: self.keys,
         };
         let iam = Iam { inner: Arc::new(inner) };
+        iam.compare_clock().await?;
+        iam.note_time().await?;
         iam.retried(|| iam.check_keys(self.pepper.as_ref())).await?;
         iam.look_for_unknown_keys().await?;
         iam.record(&Event::Started, Subject::default(), &Client::default()).await?;

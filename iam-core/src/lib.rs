@@ -42,6 +42,7 @@ pub mod random;
 pub mod role;
 pub mod seal;
 pub mod session;
+mod steady_clock;
 pub mod step_up;
 pub mod store;
 pub mod text;

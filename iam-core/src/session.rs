@@ -74,6 +74,8 @@ pub enum EndReason {
     WrongPasswords,
     /// It came back with a backup.
     Restored,
+    /// The service's clock was put back: when it should have run out can't be told.
+    ClockPutBack,
     /// A reason that a newer program knows.
     Other,
 }
@@ -93,6 +95,7 @@ impl EndReason {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::WrongPasswords => "wrong_passwords",
             Self::Restored => "restored",
+            Self::ClockPutBack => "clock_put_back",
             Self::Other => "other",
         }
     }
@@ -100,8 +103,8 @@ impl EndReason {
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
         use EndReason::{
-            Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Restored, Revoked,
-            SecondFactorLocked, WrongPasswords,
+            ClockPutBack, Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Restored,
+            Revoked, SecondFactorLocked, WrongPasswords,
         };
         [
             Logout,
@@ -115,6 +118,7 @@ impl EndReason {
             SecondFactorLocked,
             WrongPasswords,
             Restored,
+            ClockPutBack,
         ]
         .into_iter()
         .find(|reason| reason.as_str() == name)
@@ -230,6 +234,15 @@ impl SessionSummary {
     pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
         now < age_counts_from(self.authenticated_at, self.second_factor_at).plus(policy.absolute)
             && now < policy.idle_deadline(self.login_at, self.last_seen_at)
+            && !lies_ahead(
+                [
+                    Some(self.login_at),
+                    Some(self.authenticated_at),
+                    self.second_factor_at,
+                    Some(self.last_seen_at),
+                ],
+                now,
+            )
     }
 }
 
@@ -333,6 +346,11 @@ fn age_counts_from(authenticated_at: Timestamp, second_factor_at: Option<Timesta
     second_factor_at.map_or(authenticated_at, |at| at.min(authenticated_at))
 }
 
+/// Whether a session was made, proved or used in the future: the clock was put back since, and what had run out must not begin anew.
+fn lies_ahead(times: [Option<Timestamp>; 4], now: Timestamp) -> bool {
+    times.into_iter().flatten().any(|at| at.is_ahead_of(now))
+}
+
 /// What a session is worth at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Standing {
@@ -345,7 +363,8 @@ pub(crate) enum Standing {
     RanOut(EndReason),
     /// It had ended before.
     Ended,
-    /// Its account, the account's credentials or its parent changed: it counts for nothing, though it may never be marked.
+    /// Its account, the account's credentials or its parent changed, or it is of the future: it counts for nothing, though it may never
+    /// be marked.
     Void,
 }
 
@@ -360,6 +379,15 @@ impl SessionRecord {
     ) -> Standing {
         if self.ended.is_some() {
             return Standing::Ended;
+        }
+        let times = [
+            Some(self.login_at),
+            Some(self.authenticated_at),
+            self.second_factor_at,
+            Some(self.last_seen_at),
+        ];
+        if lies_ahead(times, now) {
+            return Standing::Void;
         }
         if self.state == SessionState::PendingSecondFactor && now >= self.login_at.plus(pending_lifetime) {
             return Standing::RanOut(EndReason::Expired);
@@ -395,11 +423,12 @@ impl SessionRecord {
         let touch = due && now > self.last_seen_at;
         let factor_due_at = self.factor_due_at(factors, now).filter(|_| !self.has_required_factor(factors));
         let parent_id = self.parent.as_ref().map(|parent| parent.id);
-        // Somebody else's grant, or one from before a change of what decides, counts for nothing.
+        // Somebody else's grant, one from before a change of what decides, or one of the future counts for nothing.
         let is_own = |grant: &Grant| {
             grant.account == self.account
                 && grant.parent == parent_id
                 && grant.auth_version == self.auth_version
+                && !grant.proved_at.is_ahead_of(now)
         };
         let grants = self.grants.into_iter().filter(is_own).collect();
         let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
@@ -542,6 +571,52 @@ mod tests {
         let busy = |secs| SessionRecord { last_seen_at: after(secs), ..record() };
         assert!(is_active(busy(43_190), after(43_199)));
         assert!(matches!(standing(busy(43_190), after(43_200)), Standing::RanOut(EndReason::Expired)));
+    }
+
+    #[test]
+    fn what_is_of_the_future_counts_for_nothing() {
+        let (tolerated, ahead) = (after(60), after(60).plus(Duration::from_micros(1)));
+        let of = |at| {
+            [
+                SessionRecord { login_at: at, authenticated_at: at, last_seen_at: at, ..record() },
+                SessionRecord { authenticated_at: at, ..record() },
+                SessionRecord { second_factor_at: Some(at), ..record() },
+                SessionRecord { last_seen_at: at, ..record() },
+            ]
+        };
+        for record in of(tolerated) {
+            assert!(is_active(record, LOGIN), "the clocks of two processes differ");
+        }
+        for record in of(ahead) {
+            let pending = SessionRecord { state: SessionState::PendingSecondFactor, ..record.clone() };
+            assert!(matches!(standing(record, LOGIN), Standing::Void));
+            assert!(matches!(standing(pending, LOGIN), Standing::Void));
+        }
+        for (at, held) in [(tolerated, 1), (ahead, 0)] {
+            let grant = Grant {
+                id: crate::id::ChallengeId::from_bytes([1; 16]),
+                account: record().account,
+                parent: None,
+                auth_version: AuthVersion::FIRST,
+                purpose: crate::step_up::Purpose::ENROL,
+                kind: FactorKind::Totp,
+                proved_at: at,
+                approval: None,
+            };
+            let record = SessionRecord { grants: vec![grant], ..record() };
+            let Standing::Active { principal, .. } = standing(record, LOGIN) else { panic!("not active") };
+            assert_eq!(principal.grants().len(), held);
+        }
+        let summary = |at| SessionSummary {
+            id: record().id,
+            login_at: LOGIN,
+            authenticated_at: LOGIN,
+            second_factor_at: None,
+            last_seen_at: at,
+            client: Client::default(),
+        };
+        let policy = SessionPolicy::default();
+        assert!(summary(tolerated).counts(&policy, LOGIN) && !summary(ahead).counts(&policy, LOGIN));
     }
 
     #[test]

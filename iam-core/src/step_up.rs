@@ -224,7 +224,7 @@ impl Grant {
         within: Duration,
         now: Timestamp,
     ) -> bool {
-        self.purpose == purpose && kinds.contains(&self.kind) && now < self.proved_at.plus(within)
+        self.purpose == purpose && kinds.contains(&self.kind) && self.proved_at.is_within(within, now)
     }
 }
 

@@ -21,6 +21,9 @@ const TICKS_BETWEEN_UPKEEP: u32 = 60;
 /// than one worker clears it in most of its time is more than the store takes in.
 const UPKEEP: Duration = Duration::from_secs(10);
 
+/// How often the clock is compared with the database's, in ticks.
+const TICKS_BETWEEN_COMPARISONS: u32 = 300;
+
 /// Sends messages, writes down what was counted, ends what ran out, and removes what nobody needs any more, for as long as the [`Iam`] that
 /// it belongs to lives. Any number of processes may do so on one store.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ async fn keep_house(inner: Weak<Inner>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut until_upkeep = TICKS_BETWEEN_UPKEEP;
+    let mut until_comparison = TICKS_BETWEEN_COMPARISONS;
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
@@ -57,6 +61,16 @@ async fn keep_house(inner: Weak<Inner>) {
             return;
         }
         let iam = Iam { inner };
+        until_comparison = until_comparison.saturating_sub(1);
+        if until_comparison == 0 || iam.clock_has_stepped() {
+            until_comparison = TICKS_BETWEEN_COMPARISONS;
+            if let Err(error) = iam.compare_clock().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the clock can't be compared with the database's"
+                );
+            }
+        }
         // What went wrong is logged there, and tried again.
         let _ = iam.flush_refusals().await;
         until_upkeep = until_upkeep.saturating_sub(1);

@@ -19,10 +19,11 @@ pub(crate) async fn by_id(
     let find = || {
         optional(sqlx::query!(
             "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
-             WHERE id = ? AND session_id = ? AND expires_at > ?",
+             WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
             &id.as_bytes()[..],
             &session.as_bytes()[..],
-            utc(now)
+            utc(now),
+            utc(now.latest_tolerated())
         ))
     };
     let Some(row) = connections.read(find).await? else { return Ok(None) };
@@ -77,11 +78,12 @@ impl<L: Link> InterruptedRequests for Work<L> {
         let resume = || {
             execute(sqlx::query!(
                 "UPDATE iam_interrupted_request SET resumed_at = ?
-                 WHERE id = ? AND session_id = ? AND resumed_at IS NULL AND expires_at > ?",
+                 WHERE id = ? AND session_id = ? AND resumed_at IS NULL AND expires_at > ? AND created_at <= ?",
                 utc(now),
                 &id.as_bytes()[..],
                 &session.as_bytes()[..],
-                utc(now)
+                utc(now),
+                utc(now.latest_tolerated())
             ))
         };
         Ok(self.0.write(resume).await? == 1)

@@ -84,6 +84,7 @@ mod probe;
 mod roles;
 mod rows;
 mod sealed;
+mod seen_time;
 mod server;
 mod sessions;
 mod store;

@@ -46,10 +46,11 @@ impl<L: Link> OneTimeTokens for Work<L> {
         let find = || {
             optional(sqlx::query!(
                 "SELECT hash FROM iam_one_time_token
-                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
+                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?",
                 &hash.as_bytes()[..],
                 purpose.as_str(),
-                utc(now)
+                utc(now),
+                utc(now.latest_tolerated())
             ))
         };
         Ok(self.0.read(find).await?.is_some())
@@ -64,11 +65,12 @@ impl<L: Link> OneTimeTokens for Work<L> {
         let consume = || {
             execute(sqlx::query!(
                 "UPDATE iam_one_time_token SET used_at = ?
-                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
+                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?",
                 utc(now),
                 &hash.as_bytes()[..],
                 purpose.as_str(),
-                utc(now)
+                utc(now),
+                utc(now.latest_tolerated())
             ))
         };
         Ok(self.0.write(consume).await? == 1)

@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 62] = [
+const PRIVILEGES: [&str; 65] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -70,6 +70,9 @@ const PRIVILEGES: [&str; 62] = [
     "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_rate_limit SET count = count WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_rate_limit WHERE 1 = 0",
+    "EXPLAIN SELECT seen_at FROM iam_clock",
+    "EXPLAIN INSERT INTO iam_clock (id, seen_at) VALUES (NULL, NULL)",
+    "EXPLAIN UPDATE iam_clock SET seen_at = seen_at WHERE 1 = 0",
     "EXPLAIN SELECT key_id FROM iam_key_canary",
     "EXPLAIN INSERT INTO iam_key_canary (key_id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_key_canary SET key_id = key_id WHERE 1 = 0",

@@ -30,8 +30,8 @@ use crate::doubt::Doubts;
 use crate::probe::Probe;
 use crate::unit::Work;
 use crate::{
-    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, server,
-    sessions, trusted_devices,
+    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, seen_time,
+    server, sessions, trusted_devices,
 };
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
@@ -199,6 +199,10 @@ impl Store for MySqlStore {
             let _ = timeout(CLOSE, self.connections.pool.close()).await;
         }
         Ok(())
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        seen_time::database_time(&self.connections).await
     }
 
     async fn session(

@@ -24,11 +24,12 @@ pub(crate) async fn is_trusted(
         // must not be overlooked on the primary of before.
         let find = all(sqlx::query!(
             r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool" FROM iam_trusted_device
-             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ?"#,
+             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?"#,
             &token.as_bytes()[..],
             &account.as_bytes()[..],
             auth_version.as_i64(),
-            utc(now)
+            utc(now),
+            utc(now.latest_tolerated())
         ));
         unless_fenced(find, |row| row.fenced)
     };

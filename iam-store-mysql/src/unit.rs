@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, SeenTime, Sessions, StoreError, TrustedDevices,
+    UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -69,6 +70,10 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn sealed_values(&mut self) -> &mut dyn SealedValues {
+        self
+    }
+
+    fn seen_time(&mut self) -> &mut dyn SeenTime {
         self
     }
 }

@@ -25,11 +25,12 @@ pub(crate) async fn by_id(
 ) -> Result<Option<Interrupted>, StoreError> {
     let row = sqlx::query(
         "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
-         WHERE id = ? AND session_id = ? AND expires_at > ?",
+         WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
     )
     .bind(&id.as_bytes()[..])
     .bind(&session.as_bytes()[..])
     .bind(now.as_micros())
+    .bind(now.latest_tolerated().as_micros())
     .fetch_optional(pool)
     .await
     .map_err(failed)?;
@@ -80,11 +81,12 @@ impl<C: Link> InterruptedRequests for Work<C> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE iam_interrupted_request SET resumed_at = ?1
-             WHERE id = ?2 AND session_id = ?3 AND resumed_at IS NULL AND expires_at > ?1",
+             WHERE id = ?2 AND session_id = ?3 AND resumed_at IS NULL AND expires_at > ?1 AND created_at <= ?4",
         )
         .bind(now.as_micros())
         .bind(&id.as_bytes()[..])
         .bind(&session.as_bytes()[..])
+        .bind(now.latest_tolerated().as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;

@@ -27,6 +27,7 @@ mod parents;
 mod roles;
 mod rows;
 mod sealed;
+mod seen_time;
 mod sessions;
 mod store;
 mod trusted_devices;

@@ -44,11 +44,12 @@ impl<C: Link> OneTimeTokens for Work<C> {
     ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM iam_one_time_token
-                WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?)",
+                WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?)",
         )
         .bind(&hash.as_bytes()[..])
         .bind(purpose.as_str())
         .bind(now.as_micros())
+        .bind(now.latest_tolerated().as_micros())
         .fetch_one(self.connection())
         .await
         .map_err(failed)
@@ -62,11 +63,12 @@ impl<C: Link> OneTimeTokens for Work<C> {
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE iam_one_time_token SET used_at = ?1
-             WHERE hash = ?2 AND purpose = ?3 AND used_at IS NULL AND expires_at > ?1",
+             WHERE hash = ?2 AND purpose = ?3 AND used_at IS NULL AND expires_at > ?1 AND issued_at <= ?4",
         )
         .bind(now.as_micros())
         .bind(&hash.as_bytes()[..])
         .bind(purpose.as_str())
+        .bind(now.latest_tolerated().as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;

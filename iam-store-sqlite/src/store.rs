@@ -30,7 +30,8 @@ use crate::file::{OpenFile, Pools};
 use crate::unit::Work;
 use crate::writer::Writer;
 use crate::{
-    accounts, audit, factors, file, interrupted, outbox, parents, roles, sealed, sessions, trusted_devices,
+    accounts, audit, factors, file, interrupted, outbox, parents, roles, sealed, seen_time, sessions,
+    trusted_devices,
 };
 
 /// What was applied is kept apart from a host's own migrations; what a newer program applied is left as it is.
@@ -168,6 +169,10 @@ impl Store for SqliteStore {
             return Ok(Readiness::ProgramTooOld);
         }
         Ok(if self.writer.can_write().await? { Readiness::Ready } else { Readiness::NotWritable })
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        seen_time::database_time(&self.read).await
     }
 
     async fn session(

@@ -27,12 +27,13 @@ pub(crate) async fn is_trusted(
 ) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM iam_trusted_device
-         WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ?)",
+         WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?)",
     )
     .bind(&token.as_bytes()[..])
     .bind(&account.as_bytes()[..])
     .bind(auth_version.as_i64())
     .bind(now.as_micros())
+    .bind(now.latest_tolerated().as_micros())
     .fetch_one(pool)
     .await
     .map_err(failed)

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, SealedValues, Sessions, StoreError, TrustedDevices, UnitOfWork,
+    Parents, Ports, RecoveryCodes, Roles, SealedValues, SeenTime, Sessions, StoreError, TrustedDevices,
+    UnitOfWork,
 };
 use sqlx::SqliteConnection;
 
@@ -102,6 +103,10 @@ impl<C: Link> Ports for Work<C> {
     }
 
     fn sealed_values(&mut self) -> &mut dyn SealedValues {
+        self
+    }
+
+    fn seen_time(&mut self) -> &mut dyn SeenTime {
         self
     }
 }

@@ -20,7 +20,7 @@ use iam_core::step_up::Purpose;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
     Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
-    SealedValues, Sessions, Store, StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
+    SealedValues, SeenTime, Sessions, Store, StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -46,6 +46,8 @@ pub struct Faults {
     pub units: AtomicUsize,
     /// Units of work that are open now.
     pub open_units: AtomicUsize,
+    /// What the database's clock shows, instead of what it does.
+    database_time: Mutex<Option<Timestamp>>,
     hold: Mutex<Option<Hold>>,
 }
 
@@ -60,6 +62,8 @@ pub enum Point {
     Renewed,
     /// After sealed values were read.
     SealedRead,
+    /// Before the database is asked what time it is.
+    DatabaseTime,
     /// Before something is written to the audit log, in a unit of work that is still open.
     Audit,
 }
@@ -92,6 +96,11 @@ impl Held {
 }
 
 impl Faults {
+    /// Sets the database's clock. Without a time it is the one that it has.
+    pub fn set_database_time(&self, time: Option<Timestamp>) {
+        *self.database_time.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
     /// Holds the next call, and only that one, that comes to a point. One at a time.
     pub fn hold(&self, at: Point) -> Held {
         let (reached, is_reached) = oneshot::channel();
@@ -176,6 +185,16 @@ impl Store for FaultyStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.inner.close().await
+    }
+
+    async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        self.faults.check()?;
+        self.faults.pass(Point::DatabaseTime).await;
+        let told = *self.faults.database_time.lock().unwrap_or_else(PoisonError::into_inner);
+        match told {
+            Some(time) => Ok(time),
+            None => self.inner.database_time().await,
+        }
     }
 
     async fn session(
@@ -383,6 +402,9 @@ impl Ports for FaultyUnit {
     }
     fn sealed_values(&mut self) -> &mut dyn SealedValues {
         self.inner.sealed_values()
+    }
+    fn seen_time(&mut self) -> &mut dyn SeenTime {
+        self.inner.seen_time()
     }
 }
 

@@ -57,6 +57,21 @@ pub async fn a_request_comes_back_in_its_session_while_it_is_kept(store: &dyn St
     assert!(find(1, 61).await.unwrap().is_none(), "too late");
 }
 
+pub async fn a_request_of_the_future_is_not_there(store: &dyn Store) {
+    add_account(store).await;
+    keep(store, &request(1, 1), 5).await;
+    let find = |now| store.interrupted(id(1), session_id(1), now);
+    let resume = async |now| {
+        let mut unit = store.begin().await.unwrap();
+        unit.interrupted_requests().resume(id(1), session_id(1), now).await.unwrap()
+    };
+    let tolerated = after(1).minus(TOLERATED_LEAD);
+    let put_back = tolerated.minus(MICROSECOND);
+    assert!(find(put_back).await.unwrap().is_none() && !resume(put_back).await);
+    assert!(find(tolerated).await.unwrap().is_some(), "the clocks of two processes differ");
+    assert!(resume(tolerated).await);
+}
+
 pub async fn a_request_is_resumed_once_in_time_and_in_its_session(store: &dyn Store) {
     add_account(store).await;
     keep(store, &request(1, 1), 5).await;

@@ -48,6 +48,7 @@ pub mod outbox;
 pub mod parents;
 pub mod roles;
 pub mod sealed;
+pub mod seen_time;
 pub mod sessions;
 pub mod step_up;
 pub mod trusted_devices;
@@ -60,7 +61,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use iam_core::account::{Account, AccountStatus, AuthVersion, Username};
-use iam_core::clock::Timestamp;
+use iam_core::clock::{TOLERATED_LEAD, Timestamp};
 use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 use iam_core::meta::Client;
 use iam_core::parent::{Parent, ParentKey};
@@ -73,6 +74,9 @@ use tokio::task::JoinSet;
 
 /// The same store, opened twice.
 pub type Handles = [Arc<dyn Store>; 2];
+
+/// The least difference of two times.
+pub(crate) const MICROSECOND: Duration = Duration::from_micros(1);
 
 /// How many tasks race.
 pub const TASKS: u8 = 64;
@@ -372,6 +376,7 @@ macro_rules! conformance {
                 a_new_token_voids_those_before_it
                 void_ends_those_of_the_account
                 a_token_that_is_not_kept_is_not_there
+                a_token_of_the_future_is_no_good
                 purge_removes_expired_tokens
             ]
             races: [
@@ -441,6 +446,7 @@ macro_rules! conformance {
             duties: [
                 a_request_comes_back_in_its_session_while_it_is_kept
                 a_request_is_resumed_once_in_time_and_in_its_session
+                a_request_of_the_future_is_not_there
                 only_the_newest_of_a_session_are_kept
                 purge_removes_what_has_expired
             ]
@@ -451,6 +457,7 @@ macro_rules! conformance {
         $crate::port! { $alone, $twice, trusted_devices,
             duties: [
                 a_browser_is_trusted_for_its_account_and_version_and_time
+                a_browser_of_the_future_is_not_trusted
                 only_the_newest_of_an_account_are_trusted
                 forget_all_forgets_those_of_the_account
                 purge_removes_what_is_over
@@ -501,6 +508,22 @@ macro_rules! conformance {
             ]
             races: [
                 of_canaries_put_at_once_one_stays
+            ]
+        }
+        $crate::port! { $alone, $twice, seen_time,
+            duties: [
+                the_database_has_a_clock_in_utc
+                the_latest_time_stays
+                only_a_time_of_the_future_is_taken_back
+                all_sessions_end_whatever_their_accounts
+                links_of_the_future_and_those_that_had_expired_are_void
+                browsers_of_the_future_and_those_whose_time_was_over_are_forgotten
+                what_is_left_of_a_limit_begins_now
+                messages_of_the_future_are_due
+            ]
+            races: [
+                of_times_noted_at_once_the_latest_stays
+                of_those_who_take_a_time_back_at_once_one_is_told_so
             ]
         }
         $crate::port! { $alone, $twice, sealed,

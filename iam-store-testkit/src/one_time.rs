@@ -45,6 +45,14 @@ pub async fn a_token_is_consumed_once_and_in_time(store: &dyn Store) {
     assert!(!consume(store, 1, after(59)).await, "twice");
 }
 
+pub async fn a_token_of_the_future_is_no_good(store: &dyn Store) {
+    issue(store, &new(1, None)).await;
+    let (tolerated, put_back) = (NOW.minus(TOLERATED_LEAD), NOW.minus(TOLERATED_LEAD + MICROSECOND));
+    assert!(!is_good(store, 1, put_back).await && !consume(store, 1, put_back).await);
+    assert!(is_good(store, 1, tolerated).await, "the clocks of two processes differ");
+    assert!(consume(store, 1, tolerated).await);
+}
+
 pub async fn a_new_token_voids_those_before_it(store: &dyn Store) {
     add_account(store).await;
     for (n, account) in [(1, None), (2, Some(1)), (3, None)] {

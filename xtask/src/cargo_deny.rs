@@ -22,6 +22,11 @@ pub(crate) fn command() -> Result<Option<Command>> {
     }))
 }
 
+/// What is said when it is not there.
+pub(crate) fn missing() -> Outcome {
+    Outcome::skipped("cargo-deny is not installed.", "`cargo xtask setup` installs it.")
+}
+
 /// Installs the program, unless it is there in the version that is wanted.
 pub(crate) fn install() -> Result<Outcome> {
     let tools = tools()?;

@@ -1,18 +1,22 @@
 //! `cargo xtask check`: everything that reads the code without running it.
 
 use crate::report::{Outcome, Report};
+use crate::testing::Gaps;
 use crate::trouble::Result;
-use crate::{architecture, cargo_deny, process};
+use crate::{advisories, architecture, cargo_deny, process};
 
 /// Runs every check, also after one has failed.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(gaps: Gaps) -> Result<()> {
     let mut report = Report::default();
     report.step("formatting", formatting);
     report.step("lints", lints);
     report.step("documentation", documentation);
     report.step("architecture", architecture::run);
     report.step("dependencies", dependencies);
-    report.step("security advisories", advisories);
+    report.step("security advisories", advisories::run);
+    if gaps == Gaps::Failures {
+        report.fail_what_was_skipped();
+    }
     report.finish()
 }
 
@@ -36,25 +40,7 @@ fn documentation() -> Result<()> {
 
 /// Licences, banned crates and where crates come from; `deny.toml` says what is allowed.
 fn dependencies() -> Result<Outcome> {
-    let Some(mut cargo_deny) = cargo_deny::command()? else { return Ok(no_cargo_deny()) };
+    let Some(mut cargo_deny) = cargo_deny::command()? else { return Ok(cargo_deny::missing()) };
     process::run(cargo_deny.args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))?;
     Ok(Outcome::Passed)
-}
-
-/// Known vulnerabilities and crates that their authors withdrew.
-fn advisories() -> Result<Outcome> {
-    let Some(mut fetch) = cargo_deny::command()? else { return Ok(no_cargo_deny()) };
-    if process::read(fetch.args(["fetch", "db"])).is_err() {
-        return Ok(Outcome::skipped(
-            "The database of advisories (git repository RustSec/advisory-db) cannot be reached from here.",
-            "Run `cargo xtask check` where it can be.",
-        ));
-    }
-    let Some(mut check) = cargo_deny::command()? else { return Ok(no_cargo_deny()) };
-    process::run(check.args(["check", "--hide-inclusion-graph", "advisories"]))?;
-    Ok(Outcome::Passed)
-}
-
-fn no_cargo_deny() -> Outcome {
-    Outcome::skipped("cargo-deny is not installed.", "`cargo xtask setup` installs it.")
 }

@@ -2,6 +2,8 @@
 //!
 //! - [`testing`] runs every test and says plainly what it had to skip.
 //! - [`checking`] runs everything that reads the code without running it.
+//! - [`advisories`] asks whether a dependency is known to be vulnerable.
+//! - [`sbom`] says what the published crates are made of.
 //! - [`architecture`] holds the table of which crate must never see which.
 //! - [`database`] finds and runs MySQL and MariaDB.
 //! - [`disk`] finds out whether small file systems can be mounted for tests.
@@ -15,6 +17,7 @@
     reason = "telling a person at a terminal what happens is what this program is for"
 )]
 
+mod advisories;
 mod architecture;
 mod browser;
 mod cargo_deny;
@@ -25,6 +28,7 @@ mod fuzz;
 mod place;
 mod process;
 mod report;
+mod sbom;
 mod setup;
 mod testing;
 mod timing;
@@ -41,8 +45,13 @@ cargo xtask test [--all] [-- ARGS]   every test; ARGS go to the test programs, s
                                      It uses IAM_TEST_MYSQL_URL and IAM_TEST_MARIADB_URL (an account with
                                      every privilege) when set, else starts servers where it finds some.
 cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prints the address; keeps its data
-cargo xtask check                    formatting, lints, documentation, architecture, dependencies
+cargo xtask check [--all]            formatting, lints, documentation, architecture, dependencies, advisories
+                                     --all: what had to be skipped counts as failed (CI)
+                                     IAM_ADVISORY_DB: a copy of RustSec's advisory-db, a folder or a .tar.gz;
+                                     without it the database is fetched
+cargo xtask advisories               known vulnerabilities, alone
 cargo xtask architecture             which crate sees which, alone
+cargo xtask sbom [FILE]              what the published crates are made of, as CycloneDX 1.6
 cargo xtask bench [-- ARGS]          benchmarks
 cargo xtask fuzz [TARGET...] [--runs N] [-- ARGS]
                                      ten million runs of each fuzz target, or N; ARGS go to libFuzzer.
@@ -70,7 +79,11 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
     match words.as_slice() {
         ["test"] => testing::run(testing::Gaps::Named, passed_on),
         ["test", "--all"] => testing::run(testing::Gaps::Failures, passed_on),
-        ["check"] => checking::run(),
+        ["check"] => checking::run(testing::Gaps::Named),
+        ["check", "--all"] => checking::run(testing::Gaps::Failures),
+        ["advisories"] => advisories::alone(),
+        ["sbom"] => sbom::run(None),
+        ["sbom", file] => sbom::run(Some(file)),
         ["architecture"] => architecture::run(),
         ["db", "mysql"] => database::serve(database::Kind::MySql),
         ["db", "mariadb"] => database::serve(database::Kind::MariaDb),

@@ -19,13 +19,21 @@ pub const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// What `/readyz` says: a status and a text.
 pub async fn readiness(iam: &Iam) -> (u16, &'static str) {
-    match iam.readiness().await {
-        Ok(Readiness::Ready) => (200, "ready"),
-        Ok(Readiness::NotWritable) => (503, "the database can't be written"),
-        Ok(Readiness::Replaced) => (503, "the database's file was removed or replaced"),
-        Ok(Readiness::MessagesWait) => (503, "messages wait, and no worker sends them"),
-        Ok(_) => (503, "the database was not migrated"),
-        Err(_) => (503, "the database can't be reached"),
+    iam.readiness().await.map_or((503, "the database can't be reached"), said)
+}
+
+/// How much the clocks differ is in the log.
+const fn said(readiness: Readiness) -> (u16, &'static str) {
+    match readiness {
+        Readiness::Ready => (200, "ready"),
+        Readiness::ClockDiffers(_) => {
+            (200, "ready, but the clock differs from the database's by 5 seconds or more")
+        }
+        Readiness::ClockWrong(_) => (503, "the clock differs from the database's by 30 seconds or more"),
+        Readiness::NotWritable => (503, "the database can't be written"),
+        Readiness::Replaced => (503, "the database's file was removed or replaced"),
+        Readiness::MessagesWait => (503, "messages wait, and no worker sends them"),
+        _ => (503, "the database was not migrated"),
     }
 }
 
@@ -36,5 +44,21 @@ pub const fn form_refused(status: u16) -> &'static str {
         415 => "a form is needed",
         422 => "a field is missing",
         _ => "the form can't be read",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_differs_is_a_warning_and_a_wrong_one_a_failure() {
+        let by = Duration::from_secs(6);
+        let (status, text) = said(Readiness::ClockDiffers(by));
+        assert_eq!((status, text.starts_with("ready, but the clock")), (200, true));
+        assert_eq!(said(Readiness::ClockWrong(by)).0, 503);
+        assert_eq!(said(Readiness::Ready), (200, "ready"));
     }
 }

@@ -168,6 +168,13 @@ pub enum Event {
         /// Accounts.
         count: u32,
     },
+    /// The clock was put back, so that all sessions were ended, with all that was under way.
+    ClockPutBack {
+        /// The latest time that the store had seen.
+        seen: Timestamp,
+        /// Sessions.
+        sessions: u64,
+    },
     /// The service started.
     Started,
     /// The service stopped.
@@ -222,6 +229,7 @@ impl Event {
             Self::KeysResealed { .. } => "key_resealed",
             Self::KeyRetired(_) => "key_retired",
             Self::StoreRestored { .. } => "store_restored",
+            Self::ClockPutBack { .. } => "sys_clock_put_back",
             Self::Started => "sys_startup",
             Self::Stopped => "sys_shutdown",
         }
@@ -296,6 +304,7 @@ impl Event {
                 Some(format!("external_id {} -> {}", text(from), text(to)))
             }
             Self::KeysResealed { key, .. } | Self::KeyRetired(key) => Some(format!("key={key}")),
+            Self::ClockPutBack { seen, sessions } => Some(format!("seen={seen} sessions={sessions}")),
             Self::RoleGranted(role) => Some(format!("granted {role}")),
             Self::RoleRevoked(role) => Some(format!("revoked {role}")),
         }

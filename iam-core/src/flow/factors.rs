@@ -117,14 +117,15 @@ impl Iam {
     pub async fn may_change_factors(&self, principal: &Principal) -> Result<(), Error> {
         let now = self.now();
         let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
-        if now >= principal.authenticated_at.plus(FRESH_FOR_FACTORS) {
+        if !principal.authenticated_at.is_within(FRESH_FOR_FACTORS, now) {
             return stale(Proof::Password);
         }
         let methods = self.inner.store.methods_of(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
         let proved = self.inner.store.factors_proved(principal.session).await?;
-        let is_proved =
-            proved.iter().any(|(kind, at)| kind.assurance() >= needed && now < at.plus(FRESH_FOR_FACTORS));
+        let is_proved = proved
+            .iter()
+            .any(|(kind, at)| kind.assurance() >= needed && at.is_within(FRESH_FOR_FACTORS, now));
         if !is_proved {
             return stale(Proof::SecondFactor);
         }
@@ -138,7 +139,7 @@ impl Iam {
             return Ok(());
         }
         let shown = |grant: &Grant| {
-            grant.purpose == Purpose::ENROL && self.now() < grant.proved_at.plus(FIRST_FACTOR_WITHIN)
+            grant.purpose == Purpose::ENROL && grant.proved_at.is_within(FIRST_FACTOR_WITHIN, self.now())
         };
         if principal.grants.iter().any(shown) {
             Ok(())

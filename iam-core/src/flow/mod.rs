@@ -4,6 +4,7 @@ mod administer;
 mod attempt;
 mod administrators;
 mod authenticate;
+mod clock;
 mod delivery;
 mod explain;
 mod factors;

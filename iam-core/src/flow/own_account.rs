@@ -178,7 +178,7 @@ impl Iam {
 
     /// Whether somebody has proved who they are within [`FRESH_FOR`].
     pub fn is_fresh(&self, principal: &Principal) -> bool {
-        self.now() < principal.authenticated_at().plus(FRESH_FOR)
+        principal.authenticated_at().is_within(FRESH_FOR, self.now())
     }
 
     pub(super) fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {

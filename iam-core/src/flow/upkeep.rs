@@ -129,7 +129,8 @@ impl Chore {
 
 impl Iam {
     /// Does one small batch of each kind of upkeep. A host that runs no [`Worker`](crate::Worker) calls this or
-    /// [`upkeep_for`](Self::upkeep_for) from a task of its own, once a minute, and again at once while [`Upkeep::is_more_waiting`].
+    /// [`upkeep_for`](Self::upkeep_for) from a task of its own, once a minute, and again at once while [`Upkeep::is_more_waiting`]. A
+    /// process whose clock is not the database's does none: it would end and remove what is not over.
     pub async fn upkeep(&self) -> Result<Upkeep, Error> {
         self.upkeep_for(Duration::ZERO).await
     }
@@ -145,7 +146,11 @@ impl Iam {
     pub(crate) async fn upkeep_round(&self, time: Duration) -> (Upkeep, Option<Error>) {
         let begun = Instant::now();
         let mut upkeep = Upkeep::default();
-        let mut failed = None;
+        if !self.has_the_databases_time() {
+            return (upkeep, None);
+        }
+        // First: what follows goes by what the time is.
+        let mut failed = self.note_time().await.err();
         let mut full = CHORES.to_vec();
         loop {
             let mut again = Vec::new();

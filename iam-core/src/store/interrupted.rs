@@ -11,8 +11,8 @@ pub trait InterruptedRequests: Send {
     /// Keeps a request. Of those of its session only the `most` newest are left, this one among them.
     async fn keep(&mut self, request: &NewInterrupted, most: u32) -> Result<(), StoreError>;
 
-    /// Marks a request of this session as resumed, if it was not and has not expired. It MUST be one conditional statement: at most one
-    /// caller is ever told that it did.
+    /// Marks a request of this session as resumed, if it was not, has not expired, and is not of the future. It MUST be one conditional
+    /// statement: at most one caller is ever told that it did.
     async fn resume(
         &mut self,
         id: InterruptedId,

@@ -8,7 +8,8 @@
 //! - **Absent is not an error**: look-ups give an `Option`, conditional writes say whether they took place.
 //! - **The database decides.** Uniqueness, single use and limits are a unique key or one conditional statement, never a look
 //!   and then a write.
-//! - **Time is bound.** A statement takes its time as a parameter and never asks the database for it.
+//! - **Time is bound.** A statement takes its time as a parameter and never asks the database for it. What was made later than
+//!   [`Timestamp::latest_tolerated`] of it is of the future: the clock was put back since, and it counts for nothing.
 //! - **Ids, hashes and names compare byte by byte.**
 //!
 //! A unit that fails with [`StoreErrorKind::Conflict`] is tried again, at most three times, by whoever began it: a store can't do so,
@@ -25,11 +26,13 @@ mod outbox;
 mod parents;
 mod roles;
 mod sealed;
+mod seen_time;
 mod sessions;
 mod trusted_devices;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -44,6 +47,7 @@ pub use outbox::Outbox;
 pub use parents::Parents;
 pub use roles::{Holders, Roles};
 pub use sealed::{SealedColumn, SealedRow, SealedValues};
+pub use seen_time::SeenTime;
 pub use sessions::Sessions;
 pub use trusted_devices::TrustedDevices;
 
@@ -75,6 +79,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// lies in the database itself and in no file beside it. Whatever is asked of the store afterwards MUST be
     /// [`StoreErrorKind::Unavailable`]; closing it again is no error. A pool of the host's is left to the host.
     async fn close(&self) -> Result<(), StoreError>;
+
+    /// The database's own clock, in UTC whatever the zone of its server or session. It is for comparison alone, and the one thing that
+    /// asks a database for the time. It MUST NOT be remembered. (A database within the process has the machine's.)
+    async fn database_time(&self) -> Result<Timestamp, StoreError>;
 
     /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
     /// session by a unique index, and MUST also find a session that has ended. Of the session's grants those come with it that were
@@ -121,7 +129,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         now: Timestamp,
     ) -> Result<Option<Challenge>, StoreError>;
 
-    /// A request of this session that a guard stopped, whatever became of it, if it has not expired.
+    /// A request of this session that a guard stopped, whatever became of it, if it has not expired and is not of the future.
     async fn interrupted(
         &self,
         id: InterruptedId,
@@ -130,7 +138,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Result<Option<Interrupted>, StoreError>;
 
     /// Whether a browser is trusted: the token is one that was given to it for this account under this version, and its time is not
-    /// over.
+    /// over; nor is it of the future.
     async fn is_trusted_device(
         &self,
         token: &TokenHash,
@@ -227,6 +235,8 @@ pub trait Ports: Send {
     fn keys(&mut self) -> &mut dyn KeyCanaries;
     /// Sealed values, wherever they lie.
     fn sealed_values(&mut self) -> &mut dyn SealedValues;
+    /// The latest time that the store has seen.
+    fn seen_time(&mut self) -> &mut dyn SeenTime;
 }
 
 /// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when
@@ -263,6 +273,10 @@ pub enum Readiness {
     Replaced,
     /// Messages lie there that no worker takes. A store never says so; [`Iam::readiness`](crate::Iam::readiness) does.
     MessagesWait,
+    /// It can, but the clock differs from the database's by this much: worth a look. Nor does a store say this ...
+    ClockDiffers(Duration),
+    /// ... or this: the clock differs by so much that codes and time-outs are wrong.
+    ClockWrong(Duration),
 }
 
 /// A store failed.

@@ -19,7 +19,7 @@ pub trait OneTimeTokens: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Uses a token of this purpose that is neither used nor void and has not expired at `now`. Says whether it did; at most one
+    /// Uses a token of this purpose that is neither used nor void, has not expired at `now`, and is not of the future. Says whether it did; at most one
     /// caller is ever told so.
     async fn consume(
         &mut self,

@@ -10,6 +10,7 @@
     reason = "a test may stop at once, and says what it skips"
 )]
 
+mod clock;
 mod common;
 mod conforms;
 mod failover;

@@ -70,7 +70,7 @@ const ROWS: &str = "
         iam_mfa_method, iam_recovery_code, iam_mfa_challenge, iam_outbox, iam_interrupted_request, iam_trusted_device";
 
 /// Tables of a few rows, read as a whole at the start of a program.
-const SMALL: [&str; 3] = ["iam_key_canary", "iam_schema", "iam_schema_migrations"];
+const SMALL: [&str; 4] = ["iam_clock", "iam_key_canary", "iam_schema", "iam_schema_migrations"];
 
 /// Every statement of the store.
 fn statements() -> Vec<String> {
