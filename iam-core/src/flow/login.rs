@@ -15,9 +15,9 @@ use crate::id::{AccountId, SessionId};
 use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
 use crate::parent::ParentStatus;
-use crate::password::{Checked, PasswordHash, PlainPassword};
+use crate::password::{Checked, PlainPassword, Renewed};
 use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
-use crate::store::{Insert, LoginCandidate, Ports};
+use crate::store::{Insert, LoginCandidate, Ports, Rehash};
 use crate::token::{Carrier, SessionToken};
 use crate::trusted_device::TrustedDeviceToken;
 
@@ -111,8 +111,8 @@ impl Iam {
         };
         let checked = self.check_password(&login.password, candidate.as_ref()).await;
         match checked {
-            Ok((candidate, rehashed)) => {
-                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, rehashed.as_ref())).await
+            Ok((candidate, renewed)) => {
+                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, renewed.as_ref())).await
             }
             Err(Unproven::Refused(why)) => {
                 self.retried(|| self.refuse(&login, &counted, &reserved, candidate.as_ref(), why)).await
@@ -204,7 +204,7 @@ impl Iam {
         &self,
         password: &PlainPassword,
         candidate: Option<&'c LoginCandidate>,
-    ) -> Result<(&'c LoginCandidate, Option<PasswordHash>), Unproven> {
+    ) -> Result<(&'c LoginCandidate, Option<Renewed>), Unproven> {
         let stored = candidate.and_then(|candidate| candidate.password.clone());
         let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
         let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
@@ -217,9 +217,12 @@ impl Iam {
         if let Some(failure) = why_not(candidate) {
             return Err(Unproven::Refused(failure));
         }
+        let Some(unchanged_since) = outdated.is_due(candidate.password_changed_at, self.now()) else {
+            return Ok((candidate, None));
+        };
         // A hash that can't be renewed now is renewed next time: no reason to keep anyone out.
-        let rehashed = if outdated { self.inner.hashing.hash(password.clone()).await.ok() } else { None };
-        Ok((candidate, rehashed))
+        let hash = self.inner.hashing.hash(password.clone()).await.ok();
+        Ok((candidate, hash.map(|hash| Renewed { hash, unchanged_since })))
     }
 
     async fn refuse(
@@ -250,7 +253,7 @@ impl Iam {
         counted: &Counted,
         reserved: &Reserved,
         candidate: &LoginCandidate,
-        rehashed: Option<&PasswordHash>,
+        renewed: Option<&Renewed>,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
         let token = SessionToken::generate(login.carrier, self.randomness())?;
@@ -289,11 +292,8 @@ impl Iam {
         let mut subject = self.subject(login, Some(candidate));
         subject.actor = Some(candidate.account);
         subject.amr = Some(session.amr.clone());
-        let rehash = candidate.password.as_ref().zip(rehashed);
-        if let Some((old, new)) = rehash
-            && unit.accounts().rehash(candidate.account, candidate.auth_version, old, new).await?
-        {
-            self.audit(unit.as_mut(), &Event::PasswordRehashed, subject.clone(), login.client).await?;
+        if let Some(renewed) = renewed {
+            self.renew_hash(unit.as_mut(), login, candidate, renewed, &subject).await?;
         }
         if let Some((id, account)) = replaced
             && unit.sessions().end(id, EndReason::Replaced, now).await?
@@ -303,6 +303,13 @@ impl Iam {
         }
         self.evict(unit.as_mut(), candidate.account, session.state, session.id, login.client).await?;
         self.release(unit.as_mut(), reserved).await?;
+        // Known only to who knows the password: a guesser learns nothing from it.
+        if let Some(until) = self.count_sign_in(unit.as_mut(), reserved, candidate.account).await? {
+            drop(unit);
+            self.retried(|| self.give_back(reserved)).await?;
+            let refused = Refused { limit: "login.sign_ins", until };
+            return Err(self.throttled(login, Some(candidate), refused).await);
+        }
         let tries = reserved.account.1.count;
         let event = match session.state {
             SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
@@ -319,6 +326,41 @@ impl Iam {
             device,
             trusted: None,
         })
+    }
+
+    /// Puts a hash of today's policy in the place of the one that was right, unless somebody has changed it meanwhile.
+    async fn renew_hash(
+        &self,
+        unit: &mut dyn Ports,
+        login: &Login<'_>,
+        candidate: &LoginCandidate,
+        renewed: &Renewed,
+        subject: &Subject,
+    ) -> Result<(), Error> {
+        let Some(old) = &candidate.password else { return Ok(()) };
+        let unchanged_since = renewed.unchanged_since;
+        let rehash = Rehash { old, new: &renewed.hash, unchanged_since, at: self.now() };
+        if unit.accounts().rehash(candidate.account, candidate.auth_version, &rehash).await? {
+            self.audit(unit, &Event::PasswordRehashed, subject.clone(), login.client).await?;
+        }
+        Ok(())
+    }
+
+    /// Counts a right password, whatever comes of it; says until when there are too many. Known devices are counted apart: who has only
+    /// found out the password does not keep its owner out of them.
+    async fn count_sign_in(
+        &self,
+        unit: &mut dyn Ports,
+        reserved: &Reserved,
+        account: AccountId,
+    ) -> Result<Option<Timestamp>, Error> {
+        let purpose = if reserved.devices.is_some() { "login.sign_ins.devices" } else { "login.sign_ins" };
+        let key = LimitKey::new(&self.inner.limit_key, purpose, account.as_bytes());
+        let limit = &self.inner.login_limits.sign_ins;
+        match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
+            Reservation::Granted(_) => Ok(None),
+            Reservation::Refused(until) => Ok(Some(until)),
+        }
     }
 
     /// Whether the browser stands in for the second factor. Nobody asks before the password was right, so a failure neither tells

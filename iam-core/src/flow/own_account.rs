@@ -151,6 +151,11 @@ impl Iam {
                 self.give_back_proof(&tried).await?;
                 return Err(Error::Conflict("session"));
             }
+            if let Err(refused) = self.count_change(unit.as_mut(), account).await {
+                drop(unit);
+                self.give_back_proof(&tried).await?;
+                return Err(refused);
+            }
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
             unit.limits().give_back_in_window(&tried.0, &tried.1).await?;
             self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
@@ -230,11 +235,22 @@ impl Iam {
 
     async fn reserve_proof(&self, claimant: &Claimant, client: &Client) -> Result<(LimitKey, Slot), Error> {
         let key = LimitKey::new(&self.inner.limit_key, "reauthenticate", claimant.account.as_bytes());
+        let all = LimitKey::new(&self.inner.limit_key, "reauthenticate.all", claimant.account.as_bytes());
         let reserved = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                let limit = &self.inner.login_limits.reauthentication;
-                let reserved = unit.limits().reserve_in_window(&key, limit, self.now()).await?;
+                let limits = &self.inner.login_limits;
+                let now = self.now();
+                let reserved = unit.limits().reserve_in_window(&key, &limits.reauthentication, now).await?;
+                if let Reservation::Refused(_) = reserved {
+                    return Ok(reserved);
+                }
+                // Right ones, too: each leaves a record behind.
+                if let Reservation::Refused(until) =
+                    unit.limits().reserve_in_window(&all, &limits.sign_ins, now).await?
+                {
+                    return Ok(Reservation::Refused(until));
+                }
                 unit.commit().await?;
                 Ok(reserved)
             })

@@ -33,7 +33,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-pub use accounts::{Accounts, LoginCandidate};
+pub use accounts::{Accounts, LoginCandidate, Rehash};
 pub use audit::AuditLog;
 pub use factors::{Challenges, Methods, RecoveryCodes};
 pub use interrupted::InterruptedRequests;
