@@ -35,6 +35,8 @@ pub struct Account {
     pub auth_version: AuthVersion,
     /// The host's own key for this person, unique.
     pub external_id: Option<ExternalId>,
+    /// When its password's hash was last made here, by whatever change; none for one that was brought over.
+    pub password_changed_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -53,6 +55,7 @@ impl Account {
             parent: None,
             auth_version: AuthVersion::FIRST,
             external_id: None,
+            password_changed_at: None,
             created_at: now,
             updated_at: now,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::audit::{Event, Record, Subject, Tally};
+use crate::audit::{Event, Listing, Record, Subject, Tally};
 use crate::clock::{Clock, SteadyClock, Timestamp};
 use crate::error::Error;
 use crate::flow::{AT_ONCE, Hashing, SEND_TIMEOUT};
@@ -60,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) looked_at: AtomicI64,
     /// Something was put into the outbox.
     pub(crate) outbox_wake: Arc<tokio::sync::Notify>,
+    listing: Listing,
     tally: Tally,
     flushes: Flushes,
     pub(crate) keys: Keys,
@@ -96,6 +97,7 @@ impl Iam {
             hashing: None,
             schemes: Vec::new(),
             pepper: None,
+            lower_imported: true,
             password_policy: PasswordPolicy::default(),
             breached_passwords: None,
             session_policy: SessionPolicy::default(),
@@ -233,7 +235,8 @@ impl Iam {
         client: &Client,
     ) -> Result<(), StoreError> {
         announce(event, &subject, client);
-        unit.audit().append(&Record::new(event, subject, client, self.now())).await
+        let record = self.inner.listing.bounded(Record::new(event, subject, client, self.now()));
+        unit.audit().append(&record).await
     }
 
     /// Writes an event that comes with no other change.
@@ -250,7 +253,7 @@ impl Iam {
     /// and written at once if it is the first of its kind. What can't be written now is kept and tried again.
     pub(crate) async fn record_refusal(&self, event: &Event, subject: Subject, client: &Client) {
         announce(event, &subject, client);
-        let record = Record::new(event, subject, client, self.now());
+        let record = self.inner.listing.bounded(Record::new(event, subject, client, self.now()));
         let Some(key) = record.coalesce else {
             tracing::error!(event = event.name(), "an event that is no refusal was not audited");
             return;
@@ -332,6 +335,7 @@ pub struct IamBuilder {
     hashing: Option<HashingConfig>,
     schemes: Vec<Box<dyn PasswordScheme>>,
     pepper: Option<PepperRing>,
+    lower_imported: bool,
     password_policy: PasswordPolicy,
     breached_passwords: Option<Box<dyn BreachedPasswords>>,
     session_policy: SessionPolicy,
@@ -393,6 +397,16 @@ impl IamBuilder {
     /// Hashes passwords under a key of this ring that the database does not have (`IAM_PASSWORD_PEPPER`).
     pub fn password_pepper(mut self, ring: PepperRing) -> Self {
         self.pepper = Some(ring);
+        self
+    }
+
+    /// Whether hashes that are dearer than [`argon2`](Self::argon2) says are replaced at sign-in, too. On by default: a hash that
+    /// was brought over and takes longer than today's tells by its time that its account exists, and its memory is this service's.
+    ///
+    /// A hash is made cheaper at most once a day, and not within a day of its last change: two programs with different costs on
+    /// one store don't replace each other's hashes by turns. A weaker one is replaced at once, whatever is said here.
+    pub fn lower_imported(mut self, lower_imported: bool) -> Self {
+        self.lower_imported = lower_imported;
         self
     }
 
@@ -504,7 +518,8 @@ impl IamBuilder {
                 return Err(misconfigured("the store's file was removed or replaced after it was opened"));
             }
         }
-        let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes);
+        let registry = Registry::new(Argon2id::new(self.argon2), self.pepper.clone(), self.schemes)
+            .lower_imported(self.lower_imported);
         let config = self.hashing.unwrap_or_else(|| HashingConfig::for_params(&self.argon2));
         let hashing = HashingThreads::start(registry, Arc::clone(&self.random), config)
             .map_err(|error| misconfigured(format!("the hashing threads can't be started: {error}")))?;
@@ -533,6 +548,7 @@ impl IamBuilder {
             stopping: AtomicBool::new(false),
             looked_at: AtomicI64::new(i64::MIN),
             outbox_wake: Arc::default(),
+            listing: Listing::default(),
             tally: Tally::default(),
             flushes: Flushes::default(),
             service: self.service,

@@ -107,6 +107,22 @@ pub struct Slot {
     pub number: u32,
 }
 
+/// A place in a window that something has taken: what is needed to give it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenPlace {
+    /// Of which limit.
+    pub key: LimitKey,
+    /// In which counting ([`Slot::since`]): when the window is over, there is nothing to give back.
+    pub since: Timestamp,
+}
+
+impl TakenPlace {
+    /// As the slot that [`Limits::give_back_in_window`](crate::store::Limits::give_back_in_window) takes.
+    pub(crate) const fn slot(&self) -> Slot {
+        Slot { count: 1, since: self.since, number: 1 }
+    }
+}
+
 /// The answer to an attempt to reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -134,6 +150,9 @@ pub struct LoginLimits {
     pub address_long: Window,
     /// Sign-ins of one address that may be under way at once; what is never finished is forgotten after the window.
     pub address_in_flight: Window,
+    /// Right passwords of one account: each leaves a session and records behind. Its known devices together have as many of their own,
+    /// and so have proofs of who is signed in already. Over it even a right password has to wait.
+    pub sign_ins: Window,
 }
 
 impl Default for LoginLimits {
@@ -150,6 +169,7 @@ impl Default for LoginLimits {
             address: Window { limit: 10, length: Duration::from_mins(1) },
             address_long: Window { limit: 100, length: Duration::from_hours(1) },
             address_in_flight: Window { limit: 200, length: Duration::from_mins(1) },
+            sign_ins: Window { limit: 100, length: Duration::from_mins(10) },
         }
     }
 }

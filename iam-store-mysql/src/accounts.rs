@@ -8,7 +8,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId};
 use iam_core::parent::ParentStatus;
 use iam_core::password::PasswordHash;
-use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
+use iam_core::store::{Accounts, Insert, LoginCandidate, Rehash, StoreError};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, Statement, all, execute, optional};
@@ -25,6 +25,7 @@ struct CandidateRow {
     status: String,
     auth_version: i64,
     password_hash: Option<Vec<u8>>,
+    password_changed_at: Option<PrimitiveDateTime>,
     parent_id: Option<Vec<u8>>,
     parent_status: Option<String>,
     second_factor: bool,
@@ -37,7 +38,7 @@ pub(crate) async fn login_candidate(
     let by_username = |name: &[u8]| {
         optional(sqlx::query_as!(
             CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?",
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
                 EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
                     WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
             FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
@@ -48,7 +49,7 @@ pub(crate) async fn login_candidate(
     let by_email = |address: &[u8]| {
         optional(sqlx::query_as!(
             CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.parent_id, p.status AS "parent_status?",
+            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
                 EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
                     WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
             FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
@@ -79,6 +80,7 @@ fn candidate(row: CandidateRow) -> Result<LoginCandidate, StoreError> {
         status: column("status").parsed(row.status, AccountStatus::parse)?,
         auth_version: AuthVersion::from_i64(row.auth_version),
         password: row.password_hash.as_deref().map(PasswordHash::from_stored_bytes),
+        password_changed_at: row.password_changed_at.map(timestamp),
         parent,
         second_factor: row.second_factor,
     })
@@ -93,6 +95,7 @@ struct AccountRow {
     parent_id: Option<Vec<u8>>,
     auth_version: i64,
     external_id: Option<Vec<u8>>,
+    password_changed_at: Option<PrimitiveDateTime>,
     created_at: PrimitiveDateTime,
     updated_at: PrimitiveDateTime,
 }
@@ -102,7 +105,7 @@ pub(crate) async fn by_id(connections: &Connections, id: AccountId) -> Result<Op
         optional(sqlx::query_as!(
             AccountRow,
             "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                created_at, updated_at
+                password_changed_at, created_at, updated_at
             FROM iam_user_account WHERE id = ?",
             &id.as_bytes()[..]
         ))
@@ -118,7 +121,7 @@ pub(crate) async fn by_username(
         optional(sqlx::query_as!(
             AccountRow,
             "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                created_at, updated_at
+                password_changed_at, created_at, updated_at
             FROM iam_user_account WHERE username = ?",
             username.as_str().as_bytes()
         ))
@@ -134,7 +137,7 @@ pub(crate) async fn by_external_id(
         optional(sqlx::query_as!(
             AccountRow,
             "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                created_at, updated_at
+                password_changed_at, created_at, updated_at
             FROM iam_user_account WHERE external_id = ?",
             external_id.as_str().as_bytes()
         ))
@@ -154,6 +157,7 @@ fn account(row: AccountRow) -> Result<Account, StoreError> {
     account.auth_version = AuthVersion::from_i64(row.auth_version);
     let external_id = row.external_id.map(|bytes| column("external_id").text(bytes)).transpose()?;
     account.external_id = external_id.map(ExternalId::from_stored);
+    account.password_changed_at = row.password_changed_at.map(timestamp);
     account.updated_at = timestamp(row.updated_at);
     Ok(account)
 }
@@ -168,8 +172,8 @@ impl<L: Link> Accounts for Work<L> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
-                    auth_version, external_id, created_at, updated_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    auth_version, external_id, password_changed_at, created_at, updated_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 &account.id.as_bytes()[..],
                 account.username.as_str().as_bytes(),
                 account.email.as_ref().map(|address| address.as_str().as_bytes()),
@@ -179,6 +183,7 @@ impl<L: Link> Accounts for Work<L> {
                 account.parent.map(|id| id.as_bytes().to_vec()),
                 account.auth_version.as_i64(),
                 account.external_id.as_ref().map(|id| id.as_str().as_bytes()),
+                account.password_changed_at.map(utc),
                 utc(account.created_at),
                 utc(account.updated_at)
             ))
@@ -231,8 +236,10 @@ impl<L: Link> Accounts for Work<L> {
     ) -> Result<bool, StoreError> {
         let set = || {
             execute(sqlx::query!(
-                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ? WHERE id = ?",
+                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, password_changed_at = ?, updated_at = ?
+                 WHERE id = ?",
                 password.expose().as_bytes(),
+                utc(now),
                 utc(now),
                 &id.as_bytes()[..]
             ))
@@ -249,9 +256,10 @@ impl<L: Link> Accounts for Work<L> {
     ) -> Result<bool, StoreError> {
         let change = || {
             execute(sqlx::query!(
-                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ?
+                "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, password_changed_at = ?, updated_at = ?
                  WHERE id = ? AND auth_version = ? AND status = 'active'",
                 password.expose().as_bytes(),
+                utc(now),
                 utc(now),
                 &id.as_bytes()[..],
                 expected.as_i64()
@@ -264,17 +272,21 @@ impl<L: Link> Accounts for Work<L> {
         &mut self,
         id: AccountId,
         expected: AuthVersion,
-        old: &PasswordHash,
-        new: &PasswordHash,
+        rehash: &Rehash<'_>,
     ) -> Result<bool, StoreError> {
+        let unchanged_since = rehash.unchanged_since.map(utc);
         let set = || {
             execute(sqlx::query!(
-                "UPDATE iam_user_account SET password_hash = ?
-                 WHERE id = ? AND auth_version = ? AND password_hash = ? AND status = 'active'",
-                new.expose().as_bytes(),
+                "UPDATE iam_user_account SET password_hash = ?, password_changed_at = ?
+                 WHERE id = ? AND auth_version = ? AND password_hash = ? AND status = 'active'
+                   AND (? IS NULL OR password_changed_at IS NULL OR password_changed_at <= ?)",
+                rehash.new.expose().as_bytes(),
+                utc(rehash.at),
                 &id.as_bytes()[..],
                 expected.as_i64(),
-                old.expose().as_bytes()
+                rehash.old.expose().as_bytes(),
+                unchanged_since,
+                unchanged_since
             ))
         };
         Ok(self.0.write(set).await? == 1)

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
+use iam_core::limit::{LimitKey, TakenPlace};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
 use iam_core::step_up::Purpose;
@@ -467,6 +468,40 @@ impl<L: Link> Challenges for Work<L> {
             ))
         };
         Ok(self.0.write(consume).await? == 1)
+    }
+
+    async fn note_place(&mut self, id: ChallengeId, place: &TakenPlace) -> Result<(), StoreError> {
+        let note = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge SET place_key = ?, place_since = ? WHERE id = ?",
+                &place.key.as_bytes()[..],
+                place.since.as_micros(),
+                &id.as_bytes()[..]
+            ))
+        };
+        self.0.write(note).await.map(drop)
+    }
+
+    async fn take_place(&mut self, id: ChallengeId) -> Result<Option<TakenPlace>, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                r#"SELECT place_key AS "key!: Vec<u8>", place_since AS "since!" FROM iam_mfa_challenge
+                   WHERE id = ? AND place_key IS NOT NULL AND place_since IS NOT NULL AND consumed_at IS NOT NULL FOR UPDATE"#,
+                &id.as_bytes()[..]
+            ))
+        };
+        let Some(row) = self.0.lock(find).await? else { return Ok(None) };
+        let corrupt = || Column("iam_mfa_challenge", "place_key").corrupt();
+        let key = <[u8; 32]>::try_from(row.key.as_slice()).map_err(|_| corrupt())?;
+        let take = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_challenge SET place_key = NULL, place_since = NULL WHERE id = ? AND place_key IS NOT NULL",
+                &id.as_bytes()[..]
+            ))
+        };
+        let taken = self.0.write(take).await? == 1;
+        let place = TakenPlace { key: LimitKey::from_bytes(key), since: Timestamp::from_micros(row.since) };
+        Ok(taken.then_some(place))
     }
 
     async fn use_grant(

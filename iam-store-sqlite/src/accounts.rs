@@ -8,7 +8,7 @@ use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ParentId};
 use iam_core::parent::ParentStatus;
 use iam_core::password::PasswordHash;
-use iam_core::store::{Accounts, Insert, LoginCandidate, StoreError};
+use iam_core::store::{Accounts, Insert, LoginCandidate, Rehash, StoreError};
 use sqlx::SqlitePool;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
@@ -27,12 +27,14 @@ pub(crate) async fn login_candidate(
     identifier: &LoginIdentifier,
 ) -> Result<Option<LoginCandidate>, StoreError> {
     const BY_USERNAME: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status,
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
+            p.status AS parent_status,
             EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.username = ?";
     const BY_EMAIL: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.parent_id, p.status AS parent_status,
+        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
+            p.status AS parent_status,
             EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
         FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
         WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
@@ -57,6 +59,7 @@ fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
         status: columns.parsed("status", AccountStatus::parse)?,
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
         password: columns.maybe_bytes("password_hash")?.map(PasswordHash::from_stored_bytes),
+        password_changed_at: columns.maybe_time("password_changed_at")?,
         parent,
         second_factor: columns.number("second_factor")? != 0,
     })
@@ -65,7 +68,7 @@ fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
 pub(crate) async fn by_id(pool: &SqlitePool, id: AccountId) -> Result<Option<Account>, StoreError> {
     const SQL: &str =
         "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            created_at, updated_at
+            password_changed_at, created_at, updated_at
         FROM iam_user_account WHERE id = ?";
     let query = sqlx::query(SQL).bind(&id.as_bytes()[..]);
     let row = query.fetch_optional(pool).await.map_err(failed)?;
@@ -78,7 +81,7 @@ pub(crate) async fn by_username(
 ) -> Result<Option<Account>, StoreError> {
     const SQL: &str =
         "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            created_at, updated_at
+            password_changed_at, created_at, updated_at
         FROM iam_user_account WHERE username = ?";
     let query = sqlx::query(SQL).bind(username.as_str());
     let row = query.fetch_optional(pool).await.map_err(failed)?;
@@ -91,7 +94,7 @@ pub(crate) async fn by_external_id(
 ) -> Result<Option<Account>, StoreError> {
     const SQL: &str =
         "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            created_at, updated_at
+            password_changed_at, created_at, updated_at
         FROM iam_user_account WHERE external_id = ?";
     let query = sqlx::query(SQL).bind(external_id.as_str());
     let row = query.fetch_optional(pool).await.map_err(failed)?;
@@ -109,6 +112,7 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     account.parent = columns.maybe_id("parent_id")?.map(ParentId::from_bytes);
     account.auth_version = AuthVersion::from_i64(columns.number("auth_version")?);
     account.external_id = columns.maybe_text("external_id")?.map(ExternalId::from_stored);
+    account.password_changed_at = columns.maybe_time("password_changed_at")?;
     account.updated_at = columns.time("updated_at")?;
     Ok(account)
 }
@@ -123,8 +127,8 @@ impl<C: Link> Accounts for Work<C> {
         let parent = account.parent.map(|id| id.as_bytes().to_vec());
         let done = sqlx::query(
             "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
-                auth_version, external_id, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                auth_version, external_id, password_changed_at, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT DO NOTHING",
         )
         .bind(&account.id.as_bytes()[..])
@@ -136,6 +140,7 @@ impl<C: Link> Accounts for Work<C> {
         .bind(parent)
         .bind(account.auth_version.as_i64())
         .bind(account.external_id.as_ref().map(ExternalId::as_str))
+        .bind(account.password_changed_at.map(Timestamp::as_micros))
         .bind(account.created_at.as_micros())
         .bind(account.updated_at.as_micros())
         .execute(self.connection())
@@ -187,7 +192,8 @@ impl<C: Link> Accounts for Work<C> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ? WHERE id = ?",
+            "UPDATE iam_user_account SET password_hash = ?1, auth_version = auth_version + 1, password_changed_at = ?2, updated_at = ?2
+             WHERE id = ?3",
         )
         .bind(password.expose())
         .bind(now.as_micros())
@@ -206,8 +212,8 @@ impl<C: Link> Accounts for Work<C> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_user_account SET password_hash = ?, auth_version = auth_version + 1, updated_at = ?
-             WHERE id = ? AND auth_version = ? AND status = 'active'",
+            "UPDATE iam_user_account SET password_hash = ?1, auth_version = auth_version + 1, password_changed_at = ?2, updated_at = ?2
+             WHERE id = ?3 AND auth_version = ?4 AND status = 'active'",
         )
         .bind(password.expose())
         .bind(now.as_micros())
@@ -223,17 +229,19 @@ impl<C: Link> Accounts for Work<C> {
         &mut self,
         id: AccountId,
         expected: AuthVersion,
-        old: &PasswordHash,
-        new: &PasswordHash,
+        rehash: &Rehash<'_>,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_user_account SET password_hash = ?
-             WHERE id = ? AND auth_version = ? AND password_hash = ? AND status = 'active'",
+            "UPDATE iam_user_account SET password_hash = ?1, password_changed_at = ?2
+             WHERE id = ?3 AND auth_version = ?4 AND password_hash = ?5 AND status = 'active'
+               AND (?6 IS NULL OR password_changed_at IS NULL OR password_changed_at <= ?6)",
         )
-        .bind(new.expose())
+        .bind(rehash.new.expose())
+        .bind(rehash.at.as_micros())
         .bind(&id.as_bytes()[..])
         .bind(expected.as_i64())
-        .bind(old.expose())
+        .bind(rehash.old.expose())
+        .bind(rehash.unchanged_since.map(Timestamp::as_micros))
         .execute(self.connection())
         .await
         .map_err(failed)?;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, MethodId, SessionId};
+use iam_core::limit::{LimitKey, TakenPlace};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 use iam_core::outbox::Delivery;
 use iam_core::step_up::Purpose;
@@ -422,6 +423,38 @@ impl<C: Link> Challenges for Work<C> {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+
+    async fn note_place(&mut self, id: ChallengeId, place: &TakenPlace) -> Result<(), StoreError> {
+        sqlx::query("UPDATE iam_mfa_challenge SET place_key = ?, place_since = ? WHERE id = ?")
+            .bind(&place.key.as_bytes()[..])
+            .bind(place.since.as_micros())
+            .bind(&id.as_bytes()[..])
+            .execute(self.connection())
+            .await
+            .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn take_place(&mut self, id: ChallengeId) -> Result<Option<TakenPlace>, StoreError> {
+        let row = sqlx::query("SELECT place_key, place_since FROM iam_mfa_challenge WHERE id = ?")
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let columns = Columns { table: "iam_mfa_challenge", row: &row };
+        let place = columns.maybe_digest("place_key")?.zip(columns.maybe_time("place_since")?);
+        let done = sqlx::query(
+            "UPDATE iam_mfa_challenge SET place_key = NULL, place_since = NULL
+             WHERE id = ? AND place_key IS NOT NULL AND consumed_at IS NOT NULL",
+        )
+        .bind(&id.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        let place = place.filter(|_| done.rows_affected() == 1);
+        Ok(place.map(|(key, since)| TakenPlace { key: LimitKey::from_bytes(key), since }))
     }
 
     async fn use_grant(

@@ -3,7 +3,7 @@
 use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier};
 use iam_core::parent::ParentStatus;
 use iam_core::session::EndReason;
-use iam_core::store::LoginCandidate;
+use iam_core::store::{LoginCandidate, Rehash};
 
 use super::*;
 
@@ -171,9 +171,10 @@ pub async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Stor
     add_account(store).await;
     let rehash = async |version: i64, old: &str| {
         let mut unit = store.begin().await.unwrap();
-        let version = AuthVersion::from_i64(version);
+        let (old, new) = (hash(old), hash("$test$2"));
+        let rehash = Rehash { old: &old, new: &new, unchanged_since: None, at: after(7) };
         let done =
-            unit.accounts().rehash(account_id(1), version, &hash(old), &hash("$test$2")).await.unwrap();
+            unit.accounts().rehash(account_id(1), AuthVersion::from_i64(version), &rehash).await.unwrap();
         unit.commit().await.unwrap();
         done
     };
@@ -183,8 +184,61 @@ pub async fn rehash_asks_for_version_hash_and_an_active_account(store: &dyn Stor
     assert!(rehash(1, "$test$1").await);
     let changed = candidate(store, "user-1").await.unwrap();
     assert_eq!((changed.password, changed.auth_version), (Some(hash("$test$2")), AuthVersion::FIRST));
+    assert_eq!(changed.password_changed_at, Some(after(7)));
     assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
     assert!(!rehash(2, "$test$2").await, "not active");
+}
+
+/// Rehashes account 1 from hash `n` to the next one, as an account of the first version.
+async fn rehash(store: &dyn Store, n: u8, unchanged_since: Option<Timestamp>, at: Timestamp) -> bool {
+    retried(|| async {
+        let mut unit = store.begin().await?;
+        let (old, new) = (hash(&format!("$test${n}")), hash(&format!("$test${}", n + 1)));
+        let rehash = Rehash { old: &old, new: &new, unchanged_since, at };
+        let done = unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &rehash).await?;
+        unit.commit().await?;
+        Ok(done)
+    })
+    .await
+}
+
+pub async fn rehash_leaves_a_hash_that_was_changed_since(store: &dyn Store) {
+    add_account(store).await;
+    assert!(rehash(store, 1, Some(NOW), after(10)).await, "no change was ever noted");
+    assert!(!rehash(store, 2, Some(after(9)), after(20)).await, "changed since");
+    assert!(rehash(store, 2, Some(after(10)), after(20)).await, "not since");
+    assert!(rehash(store, 3, None, after(21)).await, "whenever it was changed");
+    assert_eq!(candidate(store, "user-1").await.unwrap().password, Some(hash("$test$4")));
+}
+
+pub async fn the_time_of_a_password_is_that_of_its_last_change(store: &dyn Store) {
+    let mut made = account(1);
+    made.password_changed_at = Some(after(3));
+    assert_eq!(insert_account(store, &made).await, Insert::Inserted);
+    let at = async || {
+        let account = store.account(account_id(1)).await.unwrap().unwrap();
+        let candidate = candidate(store, "user-1").await.unwrap();
+        assert_eq!(account.password_changed_at, candidate.password_changed_at);
+        account.password_changed_at
+    };
+    assert_eq!(at().await, Some(after(3)));
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.accounts().set_password(account_id(1), &hash("x"), after(4)).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(at().await, Some(after(4)));
+    let mut unit = store.begin().await.unwrap();
+    let version = AuthVersion::FIRST.next();
+    assert!(unit.accounts().change_password(account_id(1), version, &hash("y"), after(5)).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(at().await, Some(after(5)));
+    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(candidate(store, "user-2").await.unwrap().password_changed_at, None, "brought over");
+}
+
+pub async fn of_those_who_rehash_at_once_one_does(stores: &Handles) {
+    add_account(stores[0].as_ref()).await;
+    let done = race(stores, |store, _| async move { rehash(store.as_ref(), 1, Some(NOW), NOW).await }).await;
+    assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
 }
 
 pub async fn raise_version_asks_for_the_version_and_an_active_account(store: &dyn Store) {

@@ -2,6 +2,7 @@
 
 use iam_core::account::LoginIdentifier;
 use iam_core::id::{ChallengeId, MessageId, MethodId};
+use iam_core::limit::{LimitKey, TakenPlace};
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
 use iam_core::outbox::{Channel, Delivery, NewMessage, Settled};
 
@@ -559,6 +560,51 @@ pub async fn an_answer_that_is_not_kept_is_not_there(store: &dyn Store) {
     drop(unit);
     assert_eq!(open_ids(store, SIGN_IN).await, [challenge_id(1)]);
     assert!(answer(store, 1).await);
+}
+
+/// The place in a limit that challenge 1 has taken.
+const PLACE: TakenPlace = TakenPlace { key: LimitKey::from_bytes([7; 32]), since: LONG_AGO };
+
+async fn take_place(store: &dyn Store, n: u8) -> Option<TakenPlace> {
+    retried(|| async {
+        let mut unit = store.begin().await?;
+        let place = unit.challenges().take_place(challenge_id(n)).await?;
+        unit.commit().await?;
+        Ok(place)
+    })
+    .await
+}
+
+async fn note_place(store: &dyn Store) {
+    let mut unit = store.begin().await.unwrap();
+    unit.challenges().note_place(challenge_id(1), &PLACE).await.unwrap();
+    unit.commit().await.unwrap();
+}
+
+pub async fn the_place_of_a_challenge_is_taken_away_once_it_was_answered(store: &dyn Store) {
+    add_session(store).await;
+    issue(store, &challenge(1)).await;
+    note_place(store).await;
+    assert_eq!(take_place(store, 1).await, None, "not answered");
+    assert!(answer(store, 1).await);
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.challenges().take_place(challenge_id(1)).await.unwrap(), Some(PLACE));
+    drop(unit);
+    assert_eq!(take_place(store, 1).await, Some(PLACE), "what was not kept is not taken");
+    assert_eq!(take_place(store, 1).await, None, "twice");
+    issue(store, &challenge(2)).await;
+    assert!(answer(store, 2).await);
+    assert_eq!(take_place(store, 2).await, None, "it took none");
+    assert_eq!(take_place(store, 3).await, None, "no such challenge");
+}
+
+pub async fn of_any_number_at_once_one_takes_a_place_away(stores: &Handles) {
+    add_session(stores[0].as_ref()).await;
+    issue(stores[0].as_ref(), &challenge(1)).await;
+    note_place(stores[0].as_ref()).await;
+    assert!(answer(stores[0].as_ref(), 1).await);
+    let taken = race(stores, |store, _| async move { take_place(store.as_ref(), 1).await }).await;
+    assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [PLACE]);
 }
 
 pub async fn open_challenges_tell_how_far_their_message_has_come(store: &dyn Store) {

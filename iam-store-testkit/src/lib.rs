@@ -257,6 +257,8 @@ macro_rules! conformance {
                 set_password_raises_the_version
                 change_password_asks_for_the_version_and_an_active_account
                 rehash_asks_for_version_hash_and_an_active_account
+                rehash_leaves_a_hash_that_was_changed_since
+                the_time_of_a_password_is_that_of_its_last_change
                 hold_asks_for_the_version_and_an_active_account
                 raise_version_asks_for_the_version_and_an_active_account
                 versions_are_raised_account_by_account_whatever_their_status
@@ -266,6 +268,7 @@ macro_rules! conformance {
                 of_equal_accounts_added_at_once_one_is_inserted
                 of_equal_external_ids_set_at_once_one_is_kept
                 of_those_who_hold_an_account_one_goes_at_a_time
+                of_those_who_rehash_at_once_one_does
                 of_equal_addresses_verified_at_once_one_is_kept
                 a_status_changes_once
             ]
@@ -408,6 +411,7 @@ macro_rules! conformance {
                 a_try_is_counted_while_the_challenge_is_good
                 a_challenge_is_answered_once
                 an_answer_that_is_not_kept_is_not_there
+                the_place_of_a_challenge_is_taken_away_once_it_was_answered
                 open_challenges_tell_how_far_their_message_has_come
                 purge_removes_expired_challenges
             ]
@@ -419,6 +423,7 @@ macro_rules! conformance {
                 of_lists_of_codes_made_at_once_one_is_left
                 of_any_number_at_once_no_more_may_try
                 of_any_number_at_once_one_answers
+                of_any_number_at_once_one_takes_a_place_away
                 who_holds_the_session_issues_alone
             ]
         }

@@ -7,7 +7,7 @@ use iam_core::mfa::{ChallengePurpose, FactorKind};
 use iam_core::parent::ParentStatus;
 use iam_core::role::RoleName;
 use iam_core::session::{EndReason, Renewal, SessionState};
-use iam_core::store::{Insert, Readiness, Store, UnitOfWork};
+use iam_core::store::{Insert, Readiness, Rehash, Store, UnitOfWork};
 
 use super::*;
 
@@ -124,7 +124,9 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     let (active, locked) = (AccountStatus::Active, AccountStatus::Locked);
     assert!(!unit.accounts().set_status(account_id(1), active, locked, NOW).await.unwrap());
     assert!(!unit.accounts().set_password(account_id(1), &hash("x"), NOW).await.unwrap());
-    let rehashed = unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &hash("x"), &hash("y")).await;
+    let (old, new) = (hash("x"), hash("y"));
+    let rehash = Rehash { old: &old, new: &new, unchanged_since: None, at: NOW };
+    let rehashed = unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &rehash).await;
     assert!(!rehashed.unwrap());
     let (active, suspended) = (ParentStatus::Active, ParentStatus::Suspended);
     assert!(!unit.parents().set_status(parent(1).id, active, suspended, NOW).await.unwrap());
@@ -191,7 +193,8 @@ pub async fn ids_hashes_and_names_compare_byte_by_byte(store: &dyn Store) {
         assert_eq!(store.role_by_name(&role.name).await.unwrap().unwrap().id, role.id);
     }
     let mut unit = store.begin().await.unwrap();
-    let rehashed =
-        unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &hash("$TEST$1"), &hash("x")).await;
+    let (old, new) = (hash("$TEST$1"), hash("x"));
+    let rehash = Rehash { old: &old, new: &new, unchanged_since: None, at: NOW };
+    let rehashed = unit.accounts().rehash(account_id(1), AuthVersion::FIRST, &rehash).await;
     assert!(!rehashed.unwrap());
 }

@@ -210,7 +210,9 @@ impl World {
         // Limits are no matter of sessions.
         let mut limits = LoginLimits::default();
         limits.account.free = 1000;
-        for window in [&mut limits.session, &mut limits.address, &mut limits.address_long] {
+        for window in
+            [&mut limits.session, &mut limits.address, &mut limits.address_long, &mut limits.sign_ins]
+        {
             window.limit = 1000;
         }
         let builder = Iam::builder(store.clone(), keys)

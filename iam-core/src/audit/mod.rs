@@ -2,6 +2,7 @@
 //!
 //! Names follow the OWASP Logging Vocabulary where it has one.
 
+mod listing;
 mod tally;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use crate::outbox::{Channel, Delivery};
 use crate::session::EndReason;
 use crate::step_up::Purpose;
 
+pub(crate) use listing::Listing;
 pub(crate) use tally::Tally;
 
 /// Repeated events of strangers are counted in one row for each of these windows.
@@ -333,7 +335,8 @@ impl Event {
     const fn is_coalesced(&self) -> bool {
         matches!(
             self,
-            Self::SessionUsedAfterEnd(_)
+            Self::LoginFailed(LoginFailure::UnknownAccount)
+                | Self::SessionUsedAfterEnd(_)
                 | Self::LimitExceeded(_)
                 | Self::CsrfRefused(_)
                 | Self::AccessDenied(_)
@@ -475,21 +478,24 @@ impl Record {
             ..Self::at(now, event.name(), event.outcome())
         };
         if event.is_coalesced() {
-            record.coalesce = Some(record.coalescing_key());
+            record.coalesce = Some(record.coalescing_key(0));
         }
         record
     }
 
-    /// What is left to say when there are too many to list: what and how often, not who.
+    /// What is left to say when there are too many to list: what and how often, not who. It has one of a few rows, so that those who
+    /// are counted at the same time don't all wait for the same one.
     fn unlisted(self) -> Self {
+        const ROWS: u8 = 16;
+        let row = self.coalesce.map_or(0, |key| key[31] % ROWS);
         let nobody = Self::at(self.at, self.event, self.outcome);
-        let mut record = Self { reason: Some("unlisted".to_owned()), ..nobody };
-        record.coalesce = Some(record.coalescing_key());
+        let mut record = Self { reason: Some("unlisted".to_owned()), count: self.count, ..nobody };
+        record.coalesce = Some(record.coalescing_key(row));
         record
     }
 
     /// One row per event, reason, actor, account, session, network and window. Paths are strangers' text and stay out of the key.
-    fn coalescing_key(&self) -> [u8; 32] {
+    fn coalescing_key(&self, row: u8) -> [u8; 32] {
         use sha2::{Digest, Sha256};
         let reason = if self.event == "malicious_csrf" { "" } else { self.reason.as_deref().unwrap_or("") };
         let network = self.client.network().map(|network| network.to_string()).unwrap_or_default();
@@ -506,6 +512,7 @@ impl Record {
             &account,
             &session,
             &window,
+            &[row],
         ] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -532,6 +539,10 @@ mod tests {
         assert_ne!(first, record(&hit, 600_000_000, "192.0.2.1").coalesce);
         assert_ne!(first, record(&hit, 0, "192.0.2.2").coalesce);
         assert_ne!(first, record(&Event::LimitExceeded("login.address"), 0, "192.0.2.1").coalesce);
+        let unknown =
+            |address| record(&Event::LoginFailed(LoginFailure::UnknownAccount), 0, address).coalesce;
+        assert_eq!(unknown("2001:db8::1"), unknown("2001:db8::2"), "whatever name they made up");
+        assert_ne!(unknown("2001:db8::1"), unknown("2001:db8:0:1::1"));
         let csrf = |path: &str| record(&Event::CsrfRefused(path.into()), 0, "192.0.2.1").coalesce;
         assert_eq!(csrf("/a"), csrf("/b"));
     }

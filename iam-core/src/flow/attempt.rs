@@ -15,7 +15,7 @@ use crate::limit::{LimitKey, Reservation, Slot};
 use crate::meta::Client;
 use crate::outbox::Notice;
 use crate::parent::ParentStatus;
-use crate::password::{Checked, HashingThreads, PasswordHash, PlainPassword};
+use crate::password::{Checked, HashingThreads, Outdated, PasswordHash, PlainPassword};
 use crate::session::EndReason;
 use crate::store::{LoginCandidate, Ports};
 
@@ -93,6 +93,12 @@ impl Reserved {
 pub(super) struct Refused {
     limit: &'static str,
     until: Timestamp,
+}
+
+impl Refused {
+    pub(super) const fn new(limit: &'static str, until: Timestamp) -> Self {
+        Self { limit, until }
+    }
 }
 
 /// Why a password proved nothing.
@@ -208,13 +214,13 @@ impl Iam {
         Error::Throttled { retry_after: refused.until.since(self.now()) }
     }
 
-    /// The same work whatever there is to compare with. No unit of work is open here. Says whether the hash is outdated.
+    /// The same work whatever there is to compare with. No unit of work is open here. Says how the hash is outdated.
     pub(super) async fn compare_password<'c>(
         &self,
         _: &Reserved,
         password: &PlainPassword,
         candidate: Option<&'c LoginCandidate>,
-    ) -> Result<(&'c LoginCandidate, bool), Unproven> {
+    ) -> Result<(&'c LoginCandidate, Outdated), Unproven> {
         let stored = candidate.and_then(|candidate| candidate.password.clone());
         let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
         let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
@@ -251,6 +257,11 @@ impl Iam {
         };
         match self.compare_password(&reserved, password, candidate.as_ref()).await {
             Ok((candidate, _)) => {
+                if let Some(until) = self.count_proof(candidate.account).await? {
+                    self.give_back(&reserved).await?;
+                    let refused = Refused::new("reauthenticate.all", until);
+                    return Err(self.throttled(refused, claimant.subject(), client).await);
+                }
                 let told = self.to_be_told(&reserved, candidate.account).await?;
                 Ok(Proven { candidate: candidate.clone(), reserved, told })
             }
@@ -264,6 +275,41 @@ impl Iam {
                 Err(error)
             }
         }
+    }
+
+    /// Counts a right password of a sign-in; says until when there are too many. Each leaves a session and records behind. Known devices are
+    /// counted apart: knowing the password alone does not keep the owner out of them.
+    pub(super) async fn count_sign_in(
+        &self,
+        unit: &mut dyn Ports,
+        reserved: &Reserved,
+        account: AccountId,
+    ) -> Result<Option<Timestamp>, Error> {
+        let purpose = if reserved.devices.is_some() { "login.sign_ins.devices" } else { "login.sign_ins" };
+        let key = self.limit(purpose, account.as_bytes());
+        let limit = &self.inner.login_limits.sign_ins;
+        match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
+            Reservation::Granted(_) => Ok(None),
+            Reservation::Refused(until) => Ok(Some(until)),
+        }
+    }
+
+    /// The same for a right password of somebody who is signed in. Wrong ones are not counted here, or a stolen session could keep the
+    /// owner from proving anything.
+    async fn count_proof(&self, account: AccountId) -> Result<Option<Timestamp>, Error> {
+        let key = self.limit("reauthenticate.all", account.as_bytes());
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            let limit = &self.inner.login_limits.sign_ins;
+            match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
+                Reservation::Granted(_) => {
+                    unit.commit().await?;
+                    Ok(None)
+                }
+                Reservation::Refused(until) => Ok(Some(until)),
+            }
+        })
+        .await
     }
 
     /// A wrong password of somebody who is signed in. The last one of a session ends it: whoever stole that has no more tries.

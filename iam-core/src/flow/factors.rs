@@ -42,6 +42,9 @@ const FIRST_FACTOR_WITHIN: Duration = Duration::from_mins(20);
 /// How many methods an account may have, those that are not confirmed included.
 const MOST_METHODS: u32 = 20;
 
+/// The limit on changes, as the trail names it.
+const CHANGED: &str = "account.changes";
+
 /// A factor of somebody's, as they see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -200,6 +203,7 @@ impl Iam {
             .retried(|| async {
                 let mut unit = self.begin().await?;
                 self.hold(unit.as_mut(), &claimant, token).await?;
+                self.count_change(unit.as_mut(), account).await?;
                 if unit.methods().insert(&method, MOST_METHODS).await? == Insert::Taken {
                     return Err(Error::Conflict("factor"));
                 }
@@ -209,7 +213,8 @@ impl Iam {
                 Ok(asked)
             })
             .await;
-        self.note_throttled(&asked, "otp.send", &claimant, client).await;
+        let limit = if kind.channel().is_some() { "otp.send" } else { CHANGED };
+        self.note_throttled(&asked, limit, &claimant, client).await;
         let asked = asked?;
         self.inner.outbox_wake.notify_one();
         Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
@@ -273,6 +278,7 @@ impl Iam {
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());
                 }
+                self.give_back_send(unit.as_mut(), challenge.new.id).await?;
                 let verified = self.verify_address(unit.as_mut(), &known, method, principal, client).await?;
                 // News go to what was proved just now, if there was nothing before.
                 let known = match verified {
@@ -342,17 +348,21 @@ impl Iam {
     ) -> Result<bool, Error> {
         let methods = self.inner.store.methods_of(principal.account).await?;
         let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if !unit.methods().rename(principal.account, id, name).await? {
-                return Ok(false);
-            }
-            let event = Event::FactorRenamed(method.name.as_str().to_owned(), name.as_str().to_owned());
-            self.audit(unit.as_mut(), &event, of(principal), client).await?;
-            unit.commit().await?;
-            Ok(true)
-        })
-        .await
+        let renamed = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                self.count_change(unit.as_mut(), principal.account).await?;
+                if !unit.methods().rename(principal.account, id, name).await? {
+                    return Ok(false);
+                }
+                let event = Event::FactorRenamed(method.name.as_str().to_owned(), name.as_str().to_owned());
+                self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                unit.commit().await?;
+                Ok(true)
+            })
+            .await;
+        self.note_throttled(&renamed, CHANGED, &principal.into(), client).await;
+        renamed
     }
 
     /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again. Notes of known devices
@@ -456,16 +466,20 @@ impl Iam {
         };
         let digest = self.digest(account, None);
         let digests: Vec<[u8; 32]> = codes.iter().map(|code| digest.of_account(code.expose())).collect();
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
-            unit.recovery_codes().replace(account, &digests, self.now()).await?;
-            let event = Event::RecoveryCodesMade(digests.len());
-            self.audit(unit.as_mut(), &event, of(principal), client).await?;
-            self.notify(unit.as_mut(), &known, Notice::RecoveryCodesMade, client).await?;
-            Ok(unit.commit().await?)
-        })
-        .await?;
+        let done = self
+            .retried(|| async {
+                let mut unit = self.begin().await?;
+                self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+                self.count_change(unit.as_mut(), account).await?;
+                unit.recovery_codes().replace(account, &digests, self.now()).await?;
+                let event = Event::RecoveryCodesMade(digests.len());
+                self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                self.notify(unit.as_mut(), &known, Notice::RecoveryCodesMade, client).await?;
+                Ok(unit.commit().await?)
+            })
+            .await;
+        self.note_throttled(&done, CHANGED, &principal.into(), client).await;
+        done?;
         self.inner.outbox_wake.notify_one();
         Ok(codes)
     }

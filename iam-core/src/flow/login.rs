@@ -10,13 +10,13 @@ use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::Error;
 use crate::flow::Claimant;
-use crate::flow::attempt::{Counted, Reserved, Unproven};
+use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
-use crate::password::{PasswordHash, PlainPassword};
+use crate::password::{PlainPassword, RenewedHash};
 use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
-use crate::store::{Insert, LoginCandidate, Ports};
+use crate::store::{Insert, LoginCandidate, Ports, Rehash};
 use crate::token::{Carrier, SessionToken};
 use crate::trusted_device::TrustedDeviceToken;
 
@@ -84,8 +84,8 @@ impl Iam {
         };
         let checked = self.check_password(&reserved, &login.password, candidate.as_ref()).await;
         match checked {
-            Ok((candidate, rehashed)) => {
-                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, rehashed.as_ref())).await
+            Ok((candidate, renewed)) => {
+                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, renewed.as_ref())).await
             }
             Err(Unproven::Refused(why)) => {
                 self.retried(|| self.refuse(&login, &counted, &reserved, candidate.as_ref(), why)).await
@@ -104,11 +104,14 @@ impl Iam {
         reserved: &Reserved,
         password: &PlainPassword,
         candidate: Option<&'c LoginCandidate>,
-    ) -> Result<(&'c LoginCandidate, Option<PasswordHash>), Unproven> {
+    ) -> Result<(&'c LoginCandidate, Option<RenewedHash>), Unproven> {
         let (candidate, outdated) = self.compare_password(reserved, password, candidate).await?;
+        let Some(unchanged_since) = outdated.is_due(candidate.password_changed_at, self.now()) else {
+            return Ok((candidate, None));
+        };
         // A hash that can't be renewed now is renewed next time: no reason to keep anyone out.
-        let rehashed = if outdated { self.inner.hashing.hash(password.clone()).await.ok() } else { None };
-        Ok((candidate, rehashed))
+        let hash = self.inner.hashing.hash(password.clone()).await.ok();
+        Ok((candidate, hash.map(|hash| RenewedHash { hash, unchanged_since })))
     }
 
     async fn refuse(
@@ -133,7 +136,7 @@ impl Iam {
         counted: &Counted,
         reserved: &Reserved,
         candidate: &LoginCandidate,
-        rehashed: Option<&PasswordHash>,
+        renewed: Option<&RenewedHash>,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
         let token = SessionToken::generate(login.carrier, self.randomness())?;
@@ -175,11 +178,8 @@ impl Iam {
         let mut subject = self.subject(login, Some(candidate));
         subject.actor = Some(candidate.account);
         subject.amr = Some(session.amr.clone());
-        let rehash = candidate.password.as_ref().zip(rehashed);
-        if let Some((old, new)) = rehash
-            && unit.accounts().rehash(candidate.account, candidate.auth_version, old, new).await?
-        {
-            self.audit(unit.as_mut(), &Event::PasswordRehashed, subject.clone(), login.client).await?;
+        if let Some(renewed) = renewed {
+            self.renew_hash(unit.as_mut(), login, candidate, renewed, &subject).await?;
         }
         if let Some((id, account)) = replaced
             && unit.sessions().end(id, EndReason::Replaced, now).await?
@@ -189,6 +189,13 @@ impl Iam {
         }
         self.evict(unit.as_mut(), candidate.account, session.state, session.id, login.client).await?;
         self.accept(unit.as_mut(), reserved, told.as_ref(), login.client).await?;
+        // Known only to who knows the password: a guesser learns nothing from it.
+        if let Some(until) = self.count_sign_in(unit.as_mut(), reserved, candidate.account).await? {
+            drop(unit);
+            self.give_back(reserved).await?;
+            let subject = self.subject(login, Some(candidate));
+            return Err(self.throttled(Refused::new("login.sign_ins", until), subject, login.client).await);
+        }
         let tries = reserved.tries();
         let event = match session.state {
             SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
@@ -206,6 +213,24 @@ impl Iam {
             device,
             trusted: None,
         })
+    }
+
+    /// Puts a hash of today's policy in the place of the one that was right, unless somebody has changed it meanwhile.
+    async fn renew_hash(
+        &self,
+        unit: &mut dyn Ports,
+        login: &Login<'_>,
+        candidate: &LoginCandidate,
+        renewed: &RenewedHash,
+        subject: &Subject,
+    ) -> Result<(), Error> {
+        let Some(old) = &candidate.password else { return Ok(()) };
+        let unchanged_since = renewed.unchanged_since;
+        let rehash = Rehash { old, new: &renewed.hash, unchanged_since, at: self.now() };
+        if unit.accounts().rehash(candidate.account, candidate.auth_version, &rehash).await? {
+            self.audit(unit, &Event::PasswordRehashed, subject.clone(), login.client).await?;
+        }
+        Ok(())
     }
 
     /// Whether the browser stands in for the second factor. Nobody asks before the password was right, so a failure neither tells

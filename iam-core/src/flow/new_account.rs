@@ -161,6 +161,7 @@ impl Iam {
             email_verified_at: new.email.as_ref().and_then(|(_, verified)| verified.then_some(now)),
             parent: new.parent,
             external_id: new.external_id.clone(),
+            password_changed_at: matches!(new.password, Some(FirstPassword::Plain(_))).then_some(now),
             ..Account::new(id, new.username.clone(), now)
         };
         let hash = password.as_ref().map(|new| &new.hash);

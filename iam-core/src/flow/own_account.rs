@@ -160,6 +160,11 @@ impl Iam {
                 self.give_back(&reserved).await?;
                 return Err(Error::Conflict("session"));
             }
+            if let Err(refused) = self.count_change(unit.as_mut(), account).await {
+                drop(unit);
+                self.give_back(&reserved).await?;
+                return Err(refused);
+            }
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
             self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
             self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;

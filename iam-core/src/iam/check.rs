@@ -58,6 +58,7 @@ impl IamBuilder {
             limits.address,
             limits.address_long,
             limits.address_in_flight,
+            limits.sign_ins,
         ];
         (limits.account.free == 0 || windows.iter().any(|w| w.limit == 0 || w.length.is_zero()))
             .then(|| "login_limits: a limit of zero would let nobody in".to_owned())

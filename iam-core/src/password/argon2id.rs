@@ -46,6 +46,12 @@ impl Argon2Params {
         Self { memory_kib: 64, passes: 1, lanes: 1 }
     }
 
+    /// Any cost, however low.
+    #[cfg(test)]
+    pub(crate) const fn danger_any_for_tests(memory_kib: u32, passes: u32) -> Self {
+        Self { memory_kib, passes, lanes: 1 }
+    }
+
     /// Memory of one hash, in KiB.
     pub const fn memory_kib(&self) -> u32 {
         self.memory_kib
@@ -167,16 +173,46 @@ impl Argon2id {
 
     fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
         let Stored { algorithm, version, params, salt, tag } = Stored::parse(stored)?;
-        let cost = Argon2Params::of(&params);
+        let cost = self.cost(&params);
         let computed =
             self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
         if !bool::from(computed.ct_eq(tag.as_bytes())) {
             return Some(Verdict::Mismatch);
         }
         let current = algorithm == Algorithm::Argon2id && version == Version::V0x13 && tag.len() == TAG_BYTES;
-        let weaker = cost.memory_kib < self.params.memory_kib || cost.passes < self.params.passes;
-        Some(Verdict::Match { outdated: !current || weaker })
+        Some(Verdict::Match { outdated: !current || (cost.below && !cost.above) })
     }
+
+    /// The memory of a hash at this cost, in KiB.
+    pub(super) const fn memory_kib(&self) -> usize {
+        self.params.memory_kib as usize
+    }
+
+    /// The memory that a stored hash takes, in KiB, if it may be computed.
+    pub(super) fn memory_of(stored: &str) -> Option<usize> {
+        Some(Stored::parse(stored)?.params.block_count())
+    }
+
+    /// A stored hash's cost beside today's.
+    pub(super) fn compare(&self, stored: &str) -> Cost {
+        Stored::parse(stored).map(|stored| self.cost(&stored.params)).unwrap_or_default()
+    }
+
+    /// Lanes are left out: they are computed one after another, so they change neither time nor memory.
+    fn cost(&self, params: &Params) -> Cost {
+        let (of, today) = (Argon2Params::of(params), self.params);
+        Cost {
+            below: of.memory_kib < today.memory_kib || of.passes < today.passes,
+            above: of.memory_kib > today.memory_kib || of.passes > today.passes,
+        }
+    }
+}
+
+/// A cost beside today's: less of something, more of something, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    pub(super) below: bool,
+    pub(super) above: bool,
 }
 
 /// A stored hash that may be computed.

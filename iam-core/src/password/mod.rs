@@ -4,9 +4,11 @@ pub(crate) mod argon2id;
 pub(crate) mod bcrypt;
 mod blocklist;
 mod breach;
+mod budget;
 pub(crate) mod pepper;
 mod policy;
 mod pool;
+mod renewal;
 mod scheme;
 
 use std::fmt;
@@ -23,6 +25,7 @@ pub use pepper::PepperRing;
 pub use policy::{PasswordContext, PasswordPolicy};
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
+pub(crate) use renewal::{Outdated, RenewedHash};
 pub(crate) use scheme::{Checked, Registry};
 pub use scheme::{HashMemory, PasswordScheme, Verdict};
 

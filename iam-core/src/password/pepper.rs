@@ -181,7 +181,7 @@ impl PasswordScheme for Peppered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::password::{Argon2Params, Checked, Registry};
+    use crate::password::{Argon2Params, Checked, Outdated, Registry};
     use crate::random::OsRandomness;
 
     const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";
@@ -201,8 +201,8 @@ mod tests {
         registry.check(password, Some(stored), &mut HashMemory::default())
     }
 
-    const CURRENT: Checked = Checked::Match { outdated: false };
-    const OUTDATED: Checked = Checked::Match { outdated: true };
+    const CURRENT: Checked = Checked::Match { outdated: Outdated::No };
+    const OUTDATED: Checked = Checked::Match { outdated: Outdated::Yes };
 
     #[test]
     fn a_hash_names_its_key_and_needs_it() {

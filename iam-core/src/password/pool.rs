@@ -1,8 +1,11 @@
 //! The hashing threads.
 //!
 //! A password hash takes tens of milliseconds of a core and tens of mebibytes, so there are few threads for it, each with
-//! memory that it uses again, behind a bounded queue. Work keeps its place in the queue until a thread has dealt with it,
+//! memory that is used again, behind a bounded queue. Work keeps its place in the queue until a thread has dealt with it,
 //! also when whoever asked has gone: hanging up frees nothing early.
+//!
+//! The memory of all of them together is bounded, too (`budget.rs`): a hash that takes more than today's waits until there is
+//! enough, and what comes behind it waits with it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,11 +15,15 @@ use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 
+use super::budget::Budget;
 use super::{Argon2Params, Checked, HashMemory, PasswordHash, PlainPassword, Registry};
 use crate::error::Error;
 use crate::random::{Randomness, RandomnessUnavailable};
 
 /// How much hashing there may be.
+///
+/// All hashes that are computed at the same time take 256 MiB of memory at most, or what `threads` hashes at today's cost take if
+/// that is more. An imported hash that is dearer counts for what it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashingConfig {
     /// Threads. By default one per core, as far as 256 MiB suffice for their memory.
@@ -30,12 +37,14 @@ pub struct HashingConfig {
 impl HashingConfig {
     /// The default for hashes of this cost on this machine.
     pub fn for_params(params: &Argon2Params) -> Self {
-        const BUDGET_KIB: usize = 256 * 1024;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let affordable = BUDGET_KIB / (params.memory_kib() as usize).max(1);
+        let affordable = MEMORY_KIB / (params.memory_kib() as usize).max(1);
         Self { threads: cores.min(affordable).max(1), queue: 256, max_wait: Duration::from_secs(4) }
     }
 }
+
+/// The memory of all hashes together. No hash that is computed at all takes more (`argon2id::MAX_MEMORY_KIB`).
+const MEMORY_KIB: usize = 256 * 1024;
 
 /// Dropping it lets the threads finish what they are at, and end.
 pub(crate) struct HashingThreads {
@@ -50,15 +59,30 @@ struct Shared {
     config: HashingConfig,
 }
 
-#[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
     closed: bool,
+    budget: Budget,
+    /// A thread waits for memory, and not for work.
+    short_of_memory: bool,
 }
 
 struct Job {
     task: Task,
     queued_at: Instant,
+    /// The memory that it takes, in KiB.
+    memory_kib: usize,
+}
+
+impl Job {
+    /// Whether nobody waits for it any more, or for too long: then it takes no memory.
+    fn is_over(&self, max_wait: Duration) -> bool {
+        let is_canceled = match &self.task {
+            Task::Check { reply, .. } => reply.is_canceled(),
+            Task::Hash { reply, .. } => reply.is_canceled(),
+        };
+        is_canceled || self.queued_at.elapsed() > max_wait
+    }
 }
 
 enum Task {
@@ -84,8 +108,25 @@ impl HashingThreads {
         random: Arc<dyn Randomness>,
         config: HashingConfig,
     ) -> std::io::Result<Self> {
+        Self::start_within(MEMORY_KIB, registry, random, config)
+    }
+
+    fn start_within(
+        memory_kib: usize,
+        registry: Registry,
+        random: Arc<dyn Randomness>,
+        config: HashingConfig,
+    ) -> std::io::Result<Self> {
+        let usual = registry.usual_memory();
+        let most = memory_kib.max(usual.saturating_mul(config.threads.max(1)));
+        let queue = Queue {
+            jobs: VecDeque::new(),
+            closed: false,
+            budget: Budget::new(most, usual),
+            short_of_memory: false,
+        };
         let shared =
-            Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), registry, random, config });
+            Arc::new(Shared { queue: Mutex::new(queue), wake: Condvar::new(), registry, random, config });
         // From here on, an early return drops `threads`, which ends those that have started.
         let threads = Self { shared };
         for n in 0..config.threads.max(1) {
@@ -119,11 +160,15 @@ impl HashingThreads {
     }
 
     fn submit(&self, task: Task) -> Result<(), Error> {
+        let memory_kib = match &task {
+            Task::Check { stored, .. } => self.shared.registry.memory_of(stored.as_ref()),
+            Task::Hash { .. } => self.shared.registry.usual_memory(),
+        };
         let mut queue = self.shared.lock();
         if queue.jobs.len() >= self.shared.config.queue {
             return Err(self.busy());
         }
-        queue.jobs.push_back(Job { task, queued_at: Instant::now() });
+        queue.jobs.push_back(Job { task, queued_at: Instant::now(), memory_kib });
         drop(queue);
         self.shared.wake.notify_one();
         Ok(())
@@ -154,27 +199,44 @@ impl Shared {
     }
 
     fn work(&self) {
-        let mut memory = HashMemory::default();
-        while let Some(job) = self.next() {
+        while let Some((job, granted, mut memory)) = self.next() {
             // A foreign scheme that panics costs its own sign-in, not the thread: the reply's sender is dropped.
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(job, &mut memory)));
             if done.is_err() {
                 tracing::error!("a password scheme panicked");
                 memory = HashMemory::default();
             }
+            self.done(granted, memory);
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    /// The next job, with the memory that it was granted, in KiB. In the order of the queue: what takes much would else never have
+    /// its turn.
+    fn next(&self) -> Option<(Job, usize, HashMemory)> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
                 return None;
             }
-            match queue.jobs.pop_front() {
-                Some(job) => return Some(job),
-                None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            if let Some(job) = queue.jobs.front() {
+                let wanted = if job.is_over(self.config.max_wait) { 0 } else { job.memory_kib };
+                if let Some(memory) = queue.budget.take(wanted) {
+                    let job = queue.jobs.pop_front()?;
+                    return Some((job, wanted, memory));
+                }
+                queue.short_of_memory = true;
             }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, granted: usize, memory: HashMemory) {
+        let mut queue = self.lock();
+        queue.budget.put_back(granted, memory);
+        let others_wait = std::mem::take(&mut queue.short_of_memory);
+        drop(queue);
+        if others_wait {
+            self.wake.notify_all();
         }
     }
 
@@ -204,7 +266,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::password::{Argon2id, PasswordScheme, Verdict};
+    use crate::password::{Argon2id, Outdated, PasswordScheme, Verdict};
     use crate::random::OsRandomness;
 
     /// Waits inside the verification until it is told to go on.
@@ -242,6 +304,8 @@ mod tests {
         )
     }
 
+    const MATCH: Checked = Checked::Match { outdated: Outdated::No };
+
     fn password() -> PlainPassword {
         PlainPassword::new("x").unwrap()
     }
@@ -264,7 +328,7 @@ mod tests {
         drop(waiting);
         assert!(matches!(pool.check(password(), None).await, Err(Error::Busy { .. })));
         go_on.send(()).unwrap();
-        assert_eq!(first.await.unwrap().unwrap(), Checked::Match { outdated: false });
+        assert_eq!(first.await.unwrap().unwrap(), MATCH);
         // The thread has dealt with the abandoned work, the place is free again.
         let hash = loop {
             match pool.hash(password()).await {
@@ -272,7 +336,7 @@ mod tests {
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        assert_eq!(pool.check(password(), Some(hash)).await.unwrap(), Checked::Match { outdated: false });
+        assert_eq!(pool.check(password(), Some(hash)).await.unwrap(), MATCH);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,5 +359,28 @@ mod tests {
         assert_eq!(pool.check(password(), None).await.unwrap(), Checked::NoHash);
         let garbage = PasswordHash::from_stored("garbage");
         assert_eq!(pool.check(password(), Some(garbage)).await.unwrap(), Checked::Unusable);
+    }
+    /// PW-07: whatever hashes were brought over.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn dearer_hashes_stay_within_the_memory_of_all() {
+        const MOST: usize = 1024;
+        let today = Argon2id::new(Argon2Params::danger_weak_for_tests());
+        let config = HashingConfig { threads: 8, queue: 100, max_wait: Duration::from_mins(1) };
+        let registry = Registry::new(today, None, Vec::new());
+        let pool = HashingThreads::start_within(MOST, registry, Arc::new(OsRandomness), config).unwrap();
+        let pool = Arc::new(pool);
+        let tag = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        let stored = [64, 300, 512, 1000, 65].map(|kib| format!("$argon2id$v=19$m={kib},t=1,p=1${tag}"));
+        let checks: Vec<_> = stored.iter().cycle().take(60).map(|stored| check(&pool, stored)).collect();
+        for done in checks {
+            assert_eq!(done.await.unwrap().unwrap(), Checked::Mismatch);
+        }
+        // Every reply was sent by a thread that may not have put its memory back yet.
+        while pool.shared.lock().budget.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let queue = pool.shared.lock();
+        assert!((1000..=MOST).contains(&queue.budget.peak()), "{} KiB", queue.budget.peak());
+        assert!(queue.budget.kept() <= 8 * 64, "no large one is kept");
     }
 }

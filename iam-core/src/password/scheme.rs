@@ -4,8 +4,9 @@ use std::fmt;
 
 use argon2::Block;
 
-use super::pepper::Peppered;
-use super::{Argon2id, Bcrypt, PasswordHash, PepperRing};
+use super::argon2id::Cost;
+use super::pepper::{self, Peppered};
+use super::{Argon2id, Bcrypt, Outdated, PasswordHash, PepperRing};
 use crate::random::{Randomness, RandomnessUnavailable};
 
 /// A way of storing passwords that can verify what it finds. New hashes are always Argon2id.
@@ -78,7 +79,7 @@ impl fmt::Debug for HashMemory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
     /// It is the account's password.
-    Match { outdated: bool },
+    Match { outdated: Outdated },
     /// It is not.
     Mismatch,
     /// There was nothing to compare with; the same work was done all the same.
@@ -95,6 +96,8 @@ pub(crate) struct Registry {
     peppered: Peppered,
     bcrypt: Bcrypt,
     others: Vec<Box<dyn PasswordScheme>>,
+    /// Hashes that are dearer than today's are replaced, too.
+    lower_imported: bool,
 }
 
 impl Registry {
@@ -103,7 +106,49 @@ impl Registry {
         pepper: Option<PepperRing>,
         others: Vec<Box<dyn PasswordScheme>>,
     ) -> Self {
-        Self { argon2, peppered: Peppered::new(argon2, pepper), bcrypt: Bcrypt::default(), others }
+        let peppered = Peppered::new(argon2, pepper);
+        Self { argon2, peppered, bcrypt: Bcrypt::default(), others, lower_imported: true }
+    }
+
+    pub(crate) fn lower_imported(self, lower_imported: bool) -> Self {
+        Self { lower_imported, ..self }
+    }
+
+    /// The memory of a hash at today's cost, in KiB. What takes less is counted as much.
+    pub(super) fn usual_memory(&self) -> usize {
+        self.argon2.memory_kib()
+    }
+
+    /// The memory that comparing with a stored hash takes, in KiB. An added scheme brings its own.
+    pub(super) fn memory_of(&self, stored: Option<&PasswordHash>) -> usize {
+        let usual = self.usual_memory();
+        stored
+            .and_then(|stored| self.own_argon2(stored.expose()))
+            .map_or(usual, |inner| Argon2id::memory_of(inner).map_or(usual, |memory| memory.max(usual)))
+    }
+
+    /// The part of a stored hash that is for our own Argon2, if no added scheme has taken it over.
+    fn own_argon2<'s>(&self, stored: &'s str) -> Option<&'s str> {
+        let is_taken =
+            |scheme: &dyn PasswordScheme| scheme.prefixes().iter().any(|prefix| stored.starts_with(prefix));
+        if self.others.iter().any(|scheme| is_taken(scheme.as_ref())) {
+            return None;
+        }
+        Some(pepper::split(stored).map_or(stored, |(_, inner)| inner))
+    }
+
+    /// Whether a hash that was right is to be replaced.
+    fn outdated(&self, stored: &str, by_its_scheme: bool) -> Outdated {
+        // Of our own hashes without a pepper; what a foreign scheme would not have renewed stays as it is.
+        let lacks_pepper = self.peppered.is_on() && stored.starts_with("$argon2");
+        if by_its_scheme || lacks_pepper {
+            return Outdated::Yes;
+        }
+        match self.own_argon2(stored).map(|inner| self.argon2.compare(inner)) {
+            Some(Cost { below: true, above: true }) => Outdated::OnceSettled,
+            Some(Cost { below: false, above: true }) if self.lower_imported => Outdated::OnceSettled,
+            _ => Outdated::No,
+        }
     }
 
     pub(super) fn hash(
@@ -128,11 +173,7 @@ impl Registry {
         };
         let stored = stored.expose();
         match self.scheme_of(stored).map(|scheme| scheme.verify(password, stored, memory)) {
-            Some(Verdict::Match { outdated }) => {
-                // Of our own hashes without a pepper; what a foreign scheme would not have renewed stays as it is.
-                let lacks_pepper = self.peppered.is_on() && stored.starts_with("$argon2");
-                Checked::Match { outdated: outdated || lacks_pepper }
-            }
+            Some(Verdict::Match { outdated }) => Checked::Match { outdated: self.outdated(stored, outdated) },
             Some(Verdict::Mismatch) => Checked::Mismatch,
             Some(Verdict::Unusable) | None => {
                 self.argon2.dummy(password, memory);
@@ -154,5 +195,47 @@ impl Registry {
     fn schemes(&self) -> impl Iterator<Item = &dyn PasswordScheme> {
         let own: [&dyn PasswordScheme; 3] = [&self.argon2, &self.peppered, &self.bcrypt];
         self.others.iter().map(AsRef::as_ref).chain(own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::password::Argon2Params;
+    use crate::random::OsRandomness;
+
+    fn registry(memory_kib: u32, passes: u32) -> Registry {
+        Registry::new(Argon2id::new(Argon2Params::danger_any_for_tests(memory_kib, passes)), None, Vec::new())
+    }
+
+    fn judged(by: &Registry, made_by: &Registry) -> Outdated {
+        let mut memory = HashMemory::default();
+        let stored = made_by.hash(b"x", &OsRandomness, &mut memory).unwrap();
+        match by.check(b"x", Some(&stored), &mut memory) {
+            Checked::Match { outdated } => outdated,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whatever two programs want, only one of them replaces the other's hashes at once.
+    #[test]
+    fn no_two_policies_replace_each_others_hashes_at_once() {
+        let policies = [(64, 1), (64, 2), (128, 1), (128, 2), (256, 1)];
+        for (a, b) in policies.into_iter().flat_map(|a| policies.map(|b| (a, b))) {
+            let (of_a, of_b) = (registry(a.0, a.1), registry(b.0, b.1));
+            let (by_a, by_b) = (judged(&of_a, &of_b), judged(&of_b, &of_a));
+            assert!(by_a != Outdated::Yes || by_b != Outdated::Yes, "{a:?} and {b:?}");
+            assert_eq!(a == b, (by_a, by_b) == (Outdated::No, Outdated::No), "{a:?} and {b:?}");
+        }
+    }
+
+    #[test]
+    fn dearer_hashes_are_lowered_unless_the_policy_says_otherwise() {
+        let (today, dearer) = (registry(64, 1), registry(256, 2));
+        assert_eq!(judged(&today, &dearer), Outdated::OnceSettled);
+        assert_eq!(judged(&registry(64, 1).lower_imported(false), &dearer), Outdated::No);
+        assert_eq!(judged(&dearer, &today), Outdated::Yes);
+        // Below today's in one way and above in another: not as it should be, whatever is said of dearer ones.
+        assert_eq!(judged(&registry(64, 2).lower_imported(false), &registry(128, 1)), Outdated::OnceSettled);
     }
 }

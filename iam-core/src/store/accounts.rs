@@ -18,10 +18,25 @@ pub struct LoginCandidate {
     pub auth_version: AuthVersion,
     /// Its password's hash, when it has one.
     pub password: Option<PasswordHash>,
+    /// When that was last made here ([`Account::password_changed_at`]).
+    pub password_changed_at: Option<Timestamp>,
     /// Its parent.
     pub parent: Option<(ParentId, ParentStatus)>,
     /// Whether it has a confirmed method, so that a second factor is due.
     pub second_factor: bool,
+}
+
+/// A hash that takes the place of another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Rehash<'a> {
+    /// The one that is replaced.
+    pub old: &'a PasswordHash,
+    /// The one that takes its place.
+    pub new: &'a PasswordHash,
+    /// The time after which the old one must not have been changed, if it matters.
+    pub unchanged_since: Option<Timestamp>,
+    /// The time of this change.
+    pub at: Timestamp,
 }
 
 /// Accounts, in a unit of work.
@@ -53,7 +68,7 @@ pub trait Accounts: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Sets the password and raises the version. Says whether there is such an account.
+    /// Sets the password, with the time of its change, and raises the version. Says whether there is such an account.
     async fn set_password(
         &mut self,
         id: AccountId,
@@ -61,7 +76,7 @@ pub trait Accounts: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Sets the password and raises the version by one, if it is still `expected` and the account is active. Says whether it did.
+    /// Sets the password, with the time of its change, and raises the version by one, if it is still `expected` and the account is active. Says whether it did.
     async fn change_password(
         &mut self,
         id: AccountId,
@@ -70,14 +85,15 @@ pub trait Accounts: Send {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Replaces a hash by a better one of the same password, without raising the version: only if version and hash are
-    /// still `expected` and `old`, and the account is active. Says whether it did.
+    /// Replaces a hash by another one of the same password, with the time of its change and without raising the version: only if
+    /// version and hash are still `expected` and `old`, the account is active, and, where `unchanged_since` is given, the hash was
+    /// not changed after that (a time that was never noted is before any). Says whether it did. It MUST be one conditional
+    /// statement: programs with different policies would else replace each other's hashes by turns.
     async fn rehash(
         &mut self,
         id: AccountId,
         expected: AuthVersion,
-        old: &PasswordHash,
-        new: &PasswordHash,
+        rehash: &Rehash<'_>,
     ) -> Result<bool, StoreError>;
 
     /// Holds an account against all other units until this one is over, if it is active and its version is `expected`. Says whether

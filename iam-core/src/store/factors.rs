@@ -3,6 +3,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::clock::Timestamp;
 use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
+use crate::limit::TakenPlace;
 use crate::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
 
 /// The factors that people have set up, in a unit of work.
@@ -108,6 +109,13 @@ pub trait Challenges: Send {
         grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// Notes the place of a limit that a challenge has taken, and that its right answer gives back.
+    async fn note_place(&mut self, id: ChallengeId, place: &TakenPlace) -> Result<(), StoreError>;
+
+    /// Takes the note of an answered challenge's place away, and says what it was. It MUST be taken away by a conditional statement:
+    /// of any number of callers at once at most one is ever told.
+    async fn take_place(&mut self, id: ChallengeId) -> Result<Option<TakenPlace>, StoreError>;
 
     /// Uses a grant up that was made in this session after `proved_after` and was not used up, if the session has not ended. It MUST be
     /// one conditional statement: of any number of callers at once at most one is ever told that it did.

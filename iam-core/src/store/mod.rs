@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use accounts::{Accounts, LoginCandidate};
+pub use accounts::{Accounts, LoginCandidate, Rehash};
 pub use audit::AuditLog;
 pub use factors::{Challenges, Methods, RecoveryCodes};
 pub use interrupted::InterruptedRequests;

@@ -321,7 +321,9 @@ async fn sign_ins_of_one_account_at_once_do_not_lock_each_other_out() {
                 assert_eq!(unit.sessions().insert(&session(n)).await.unwrap(), Insert::Inserted);
                 let hash = iam_core::password::PasswordHash::from_stored("$x");
                 let version = account().auth_version;
-                unit.accounts().rehash(account().id, version, &hash, &hash).await.unwrap();
+                let rehash =
+                    iam_core::store::Rehash { old: &hash, new: &hash, unchanged_since: None, at: NOW };
+                unit.accounts().rehash(account().id, version, &rehash).await.unwrap();
                 unit.commit().await.unwrap();
             });
         }

@@ -414,8 +414,8 @@ pub async fn codes_are_sent_so_often_and_no_more(adapter: Adapter, backend: Back
         "and one was her own: {statuses:?}"
     );
 
-    // That keeps nobody from signing in; and what is answered counts for nothing.
-    for round in 0..7 {
+    // That keeps nobody from signing in. What is sent to an address counts, answered or not: five an hour.
+    for round in 0..2 {
         let mut eve = half_way(&world, "eve").await;
         let known = world.codes().len();
         let asked = eve.post_json(CHALLENGE, &json!({"method": "email_otp"})).await;
@@ -423,13 +423,12 @@ pub async fn codes_are_sent_so_often_and_no_more(adapter: Adapter, backend: Back
         let code = mailed(&world, known).await;
         assert_eq!(eve.post_json(VERIFY, &json!({"code": code})).await.status, 200, "round {round}");
     }
-    // Unanswered, five an hour.
     let mut sent = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..5 {
         let mut eve = half_way(&world, "eve").await;
         sent.push(eve.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status);
     }
-    assert_eq!(sent, [200, 200, 200, 200, 200, 429, 429]);
+    assert_eq!(sent, [200, 200, 200, 429, 429]);
 }
 
 /// OTP-06: a code is good for the session and the purpose that it was sent for, and for its owner.

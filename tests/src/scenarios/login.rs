@@ -167,7 +167,7 @@ pub async fn an_old_hash_is_renewed(adapter: Adapter, backend: Backend) {
         )
         .await;
     assert_eq!(world.browser().api_sign_in("max", "password").await.status, 200);
-    // Stronger than the test's policy: kept.
+    // Stronger than the test's policy: kept, as the password was set within a day.
     assert_eq!(world.logged("authn_password_rehash").await, 0);
     world
         .execute(

@@ -1,6 +1,7 @@
 //! One function per promise.
 
 mod account;
+mod bounds;
 mod factors;
 mod guards;
 mod known_devices;
@@ -17,6 +18,7 @@ mod trouble;
 mod trusted_devices;
 
 pub use account::*;
+pub use bounds::*;
 pub use factors::*;
 pub use guards::*;
 pub use known_devices::*;
@@ -156,6 +158,12 @@ macro_rules! every_scenario {
             repeated_refusals_share_a_row
             a_flood_of_refusals_costs_few_writes
             refusals_are_not_lost_while_nothing_can_be_written
+            // bounds
+            made_up_names_leave_few_rows
+            good_sign_ins_of_one_account_leave_so_many_rows
+            changes_of_an_own_account_leave_so_many_rows
+            many_people_behind_one_address_sign_in_by_mail
+            a_dearer_hash_is_lowered_and_not_back_and_forth
             // requests
             json_is_strict_and_names_the_field
             bodies_are_bounded

@@ -8,8 +8,8 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::error::{Error, SecondFactorRefusal};
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::limit::{LimitKey, Reservation, Slot, Window};
+use crate::id::{AccountId, ChallengeId};
+use crate::limit::{LimitKey, Reservation, Slot, TakenPlace, Window};
 use crate::meta::Client;
 use crate::mfa::{Challenge, FactorKind, FactorLimits};
 use crate::outbox::Notice;
@@ -24,6 +24,10 @@ const FOR_GOOD: Duration = Duration::from_hours(24 * 365 * 100);
 
 /// How often somebody who is signed in may be asked for what a device shows without answering: each is a row that is kept.
 const ASKS: Window = Window { limit: 30, length: Duration::from_mins(10) };
+
+/// How often somebody may change what is their own: password, factors, names, recovery codes. Each leaves records behind, and many a
+/// message.
+const CHANGES: Window = Window { limit: 60, length: Duration::from_hours(1) };
 
 /// What was reserved before an answer was looked at.
 pub(super) struct Failure {
@@ -165,63 +169,81 @@ impl Iam {
         Ok(())
     }
 
+    /// Counts a code that is to be sent. Says which place in its network's budget it took: the one that the right answer to it gives
+    /// back.
     pub(super) async fn count_send(
         &self,
         unit: &mut dyn Ports,
         claimant: &Claimant,
         address: &str,
         client: &Client,
-    ) -> Result<(), Error> {
-        let (now, limits) = (self.now(), &self.inner.factor_limits);
+    ) -> Result<Option<TakenPlace>, Error> {
+        let limits = &self.inner.factor_limits;
         let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
-        let network = client.network().map(|network| network.to_string());
         let is_enrolling = claimant.purpose == ChallengePurpose::Enrol;
-        let mut windows = Vec::new();
-        if let Some(network) = &network {
+        let mut place = None;
+        if let Some(network) = client.network() {
             let purpose = if is_enrolling { "otp.enrol.network" } else { "otp.network" };
-            windows.push((key(purpose, network.as_bytes()), limits.sends_of_address));
+            let key = key(purpose, network.to_string().as_bytes());
+            let slot = self.take_send(unit, &key, &limits.sends_of_address).await?;
+            place = Some(TakenPlace { key, since: slot.since });
         }
+        let mut windows = Vec::new();
         if is_enrolling {
             // Anyone may type anyone's address here: that must not keep its owner from signing in.
             windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
             windows.push((key("otp.enrol.long", address.as_bytes()), limits.sends_long));
             windows.push((key("otp.enrol.account", claimant.account.as_bytes()), limits.sends_long));
         } else {
-            let [short, long] = self.send_keys(address);
-            windows.extend([(short, limits.sends), (long, limits.sends_long)]);
+            windows.push((key("otp.destination", address.as_bytes()), limits.sends));
+            windows.push((key("otp.destination.long", address.as_bytes()), limits.sends_long));
         }
         for (key, window) in windows {
-            if let Reservation::Refused(until) = unit.limits().reserve_in_window(&key, &window, now).await? {
-                return Err(Error::Throttled { retry_after: until.since(now) });
-            }
+            self.take_send(unit, &key, &window).await?;
         }
-        Ok(())
+        Ok(place)
     }
 
-    /// Codes that came back were no flood.
-    pub(super) async fn forget_sends(
+    async fn take_send(&self, unit: &mut dyn Ports, key: &LimitKey, window: &Window) -> Result<Slot, Error> {
+        let now = self.now();
+        match unit.limits().reserve_in_window(key, window, now).await? {
+            Reservation::Granted(slot) => Ok(slot),
+            Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
+        }
+    }
+
+    /// In the unit that has marked a challenge as answered: the place that its own code took in a network's budget is free again, once.
+    /// Many people behind one address who read their mail are no flood. Nothing else is given back: not what was sent to the
+    /// destination, not the day's budget, not a code that nobody answered.
+    pub(in crate::flow) async fn give_back_send(
         &self,
         unit: &mut dyn Ports,
-        kind: FactorKind,
-        account: &Account,
+        challenge: ChallengeId,
     ) -> Result<(), Error> {
-        if let (FactorKind::EmailOtp, Some(address)) = (kind, &account.email) {
-            for key in self.send_keys(address.as_str()) {
-                unit.limits().forget(&key).await?;
-            }
+        if let Some(place) = unit.challenges().take_place(challenge).await? {
+            unit.limits().give_back_in_window(&place.key, &place.slot()).await?;
         }
         Ok(())
-    }
-
-    pub(super) fn send_keys(&self, address: &str) -> [LimitKey; 2] {
-        ["otp.destination", "otp.destination.long"]
-            .map(|purpose| LimitKey::new(&self.inner.limit_key, purpose, address.as_bytes()))
     }
 
     /// Another question that nothing is sent for.
     pub(super) async fn count_ask(&self, unit: &mut dyn Ports, claimant: &Claimant) -> Result<(), Error> {
         let now = self.now();
         match unit.limits().reserve_in_window(&self.asks(claimant.account), &ASKS, now).await? {
+            Reservation::Granted(_) => Ok(()),
+            Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
+        }
+    }
+
+    /// Another change that somebody makes to what is their own.
+    pub(in crate::flow) async fn count_change(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let key = LimitKey::new(&self.inner.limit_key, "account.changes", account.as_bytes());
+        match unit.limits().reserve_in_window(&key, &CHANGES, now).await? {
             Reservation::Granted(_) => Ok(()),
             Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
         }

@@ -375,7 +375,9 @@ impl Iam {
         let (Destination::Masked { address, .. }, Some(channel)) = (destination, kind.channel()) else {
             return Err(SecondFactorRefusal::NoMethod.into());
         };
-        self.count_send(unit, claimant, address, client).await?;
+        if let Some(place) = self.count_send(unit, claimant, address, client).await? {
+            unit.challenges().note_place(challenge.id, &place).await?;
+        }
         let minutes = challenge.expires_at.since(challenge.created_at).as_secs().div_ceil(60);
         let message = Message::code(address, &claimant.username, code, minutes);
         let (account, expires_at) = (claimant.account, challenge.expires_at);
@@ -478,7 +480,7 @@ impl Iam {
             return Err(SecondFactorRefusal::Spent.into());
         }
         self.give_back_failure(unit.as_mut(), &reserved, true).await?;
-        self.forget_sends(unit.as_mut(), kind, account).await?;
+        self.give_back_send(unit.as_mut(), challenge.id).await?;
         let done = self.complete(unit.as_mut(), claimant, token, kind, client).await?;
         if right == Right::Recovery {
             self.notify(unit.as_mut(), account, Notice::RecoveryCodeUsed, client).await?;
