@@ -103,8 +103,8 @@ impl EndReason {
     /// Reads that name.
     pub fn parse(name: &str) -> Self {
         use EndReason::{
-            ClockPutBack, Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced, Restored,
-            Revoked, SecondFactorLocked, WrongPasswords,
+            ClockPutBack, Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced,
+            Restored, Revoked, SecondFactorLocked, WrongPasswords,
         };
         [
             Logout,

@@ -95,12 +95,13 @@ const BAD: &[(&str, Change)] = &[
     }),
     ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.account.free = 0))),
     ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.devices = NONE))),
-    ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.reauthentication = NONE))),
+    ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.session = NONE))),
     ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.address = NONE))),
     ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.address_long = NEVER))),
     ("login_limits: a limit of zero", |iam| {
         iam.login_limits(login(|limits| limits.address_in_flight = NEVER))
     }),
+    ("login_limits: a limit of zero", |iam| iam.login_limits(login(|limits| limits.sign_ins = NONE))),
     ("factor_limits: a limit of zero", |iam| iam.factor_limits(limits(|limits| limits.failures = NONE))),
     ("factor_limits: a limit of zero", |iam| iam.factor_limits(limits(|limits| limits.sends = NONE))),
     ("factor_limits: a limit of zero", |iam| iam.factor_limits(limits(|limits| limits.sends_long = NEVER))),

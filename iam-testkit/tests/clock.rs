@@ -10,12 +10,12 @@ use iam_core::account::{EmailAddress, LoginIdentifier, Username};
 use iam_core::clock::{Clock, ManualClock, ManualTime, SteadyClock, TimeSource, Timestamp};
 use iam_core::device::DeviceToken;
 use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, NewAccount, SignedIn};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::meta::Client;
 use iam_core::mfa::{FactorKind, MethodName};
 use iam_core::outbox::Channel;
 use iam_core::password::{Argon2Params, HashingConfig, PlainPassword};
-use iam_core::seal::{KeyRing, Place};
+use iam_core::seal::Place;
 use iam_core::session::EndReason;
 use iam_core::store::{Readiness, SealedColumn, SealedRow, Store};
 use iam_core::token::{Carrier, SessionToken};
@@ -69,7 +69,7 @@ impl Machine {
     }
 
     async fn start_with(&self, clock: impl Clock) -> (Iam, Worker) {
-        let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+        let keys = Keys::danger_known_for_tests();
         let cost = Argon2Params::danger_weak_for_tests();
         let store = FaultyStore::new(self.store.clone(), Arc::clone(&self.faults));
         let builder = Iam::builder(store, keys)
@@ -103,7 +103,7 @@ impl Machine {
                 owner: bob.as_bytes(),
                 row: &row.row,
             };
-            KeyRing::single([8; 32]).open(place, row.sealed.as_ref()?).ok()
+            Keys::danger_known_for_tests().ring.open(place, row.sealed.as_ref()?).ok()
         };
         let secret = rows.iter().find_map(open).unwrap();
         let mut mac = Hmac::<Sha1>::new_from_slice(&secret).unwrap();
@@ -187,7 +187,7 @@ async fn enrol(machine: &Machine, iam: &Iam, name: &str, kind: FactorKind) {
         FactorKind::EmailOtp => machine.mailed_code(iam).await,
         _ => machine.app_code(iam, iam.now()).await,
     };
-    iam.confirm_factor(&token, &principal, id, &code, &client()).await.unwrap();
+    iam.confirm_factor(&token, &principal, id, &code, None, &client()).await.unwrap();
 }
 
 /// What was given out, and ran out.

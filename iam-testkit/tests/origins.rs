@@ -28,7 +28,7 @@ async fn send(test: &TestIam, method: &str, path: &str, headers: &[(&str, &str)]
     };
     let context = web.context(Ok(PEER.ip()));
     let answer = context.handle(endpoint, &request).await;
-    let sets = match context.close(answer.status, true) {
+    let sets = match context.close(answer.status, |_| true) {
         Closing::Append(headers) => headers.iter().any(|(name, value)| {
             // A form is bound to a cookie of its own, for anybody.
             *name == "set-cookie" && !value.starts_with("iam_pre=")

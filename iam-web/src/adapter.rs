@@ -129,7 +129,9 @@ impl RequestContext {
             return Closing::Replace(Box::new(instead));
         }
         let no_store = self.is_guarded().then(|| ("cache-control", "no-store".to_owned()));
-        Closing::Append(cookies.chain(no_store.into_iter().chain(hsts).filter(|(name, _)| !has(name))).collect())
+        Closing::Append(
+            cookies.chain(no_store.into_iter().chain(hsts).filter(|(name, _)| !has(name))).collect(),
+        )
     }
 }
 

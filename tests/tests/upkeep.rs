@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use iam_core::Iam;
 use iam_core::clock::{ManualClock, Timestamp};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::password::Argon2Params;
-use iam_core::seal::KeyRing;
 use iam_core::store::Store;
 use iam_tests::{Backend, Database, Faults};
 
@@ -50,7 +49,7 @@ async fn world(backend: Backend, database: &Database, digits: usize) -> (Iam, Ar
         opened.raw.execute(sql.leak()).await;
     }
     opened.raw.execute(fill(backend, digits).leak()).await;
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let keys = Keys::danger_known_for_tests();
     let clock = ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000 + 3_600_000_000));
     let builder =
         Iam::builder(opened.faulty, keys).argon2(Argon2Params::danger_weak_for_tests()).clock(clock);

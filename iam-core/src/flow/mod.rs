@@ -1,8 +1,8 @@
 //! What can be done, each as the sequence of its steps.
 
 mod administer;
-mod attempt;
 mod administrators;
+mod attempt;
 mod authenticate;
 mod clock;
 mod delivery;

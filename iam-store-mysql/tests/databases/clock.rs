@@ -8,10 +8,9 @@ use iam_core::Iam;
 use iam_core::account::{LoginIdentifier, Username};
 use iam_core::clock::{Clock, ManualTime, SteadyClock, SystemClock, Timestamp};
 use iam_core::flow::{Activity, Actor, Authentication, Login, NewAccount};
-use iam_core::keys::{Keys, SecretKey};
+use iam_core::keys::Keys;
 use iam_core::meta::Client;
 use iam_core::password::{Argon2Params, PlainPassword};
-use iam_core::seal::KeyRing;
 use iam_core::store::{Readiness, Store};
 use iam_core::token::{Carrier, SessionToken};
 use iam_store_mysql::MySqlStore;
@@ -24,7 +23,7 @@ const PASSWORD: &str = "correct horse battery staple";
 async fn program(database: &Database, faults: &Arc<Faults>, clock: SteadyClock) -> Iam {
     let store = MySqlStore::connect(&database.url()).await.unwrap();
     store.migrate().await.unwrap();
-    let keys = Keys { secret: SecretKey::from_bytes(&[7; 32]).unwrap(), ring: KeyRing::single([8; 32]) };
+    let keys = Keys::danger_known_for_tests();
     let builder = Iam::builder(FaultyStore::new(store, Arc::clone(faults)), keys)
         .argon2(Argon2Params::danger_weak_for_tests())
         .clock(clock);
