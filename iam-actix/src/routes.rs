@@ -2,7 +2,8 @@
 
 use actix_web::dev::Payload;
 use actix_web::guard::fn_guard;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use actix_web::web::{self, Bytes, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use iam_web::{Endpoint, WebIam};
 
@@ -30,7 +31,8 @@ pub fn auth_routes(iam: impl Into<WebIam>) -> impl FnOnce(&mut ServiceConfig) {
 
 async fn handle(endpoint: Endpoint, request: HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
     let context = Context::of(&request)?;
-    let answer = match convert::read_body(body).await {
+    let body = if is_endless(&request) { Ok(Bytes::new()) } else { convert::read_body(body).await };
+    let answer = match body {
         Ok(body) => {
             let request = convert::web_request(&request, body);
             context.finish(endpoint, request, |task| drop(tokio::spawn(task))).await
@@ -38,4 +40,12 @@ async fn handle(endpoint: Endpoint, request: HttpRequest, body: Payload) -> Resu
         Err(problem) => context.body_refused(&View::of(&request), problem),
     };
     Ok(convert::response(answer))
+}
+
+/// Whether what actix-web takes for the body is all that follows: so it does where another protocol is asked for and no length is said.
+fn is_endless(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(UPGRADE)
+        && !headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(TRANSFER_ENCODING)
 }

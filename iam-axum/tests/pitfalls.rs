@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::{Body, to_bytes};
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::{Request, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -190,6 +193,32 @@ async fn the_context_remembers_that_nobody_could_tell() {
     for path in asks {
         assert_eq!(send(path).await.status(), StatusCode::OK, "{path}");
     }
+}
+
+/// A store that is gone for a moment, just when a middleware looks at who asks: nothing is carried out behind it that the client is then told
+/// to send again.
+#[tokio::test]
+async fn what_could_not_be_told_once_is_not_asked_again() {
+    let (test, acted) = (Arc::new(TestIam::new().await), Arc::new(AtomicBool::new(false)));
+    let (faults, acts) = (Arc::clone(&test), Arc::clone(&acted));
+    let looks = move |request: axum::extract::Request, next: Next| {
+        let faults = Arc::clone(&faults);
+        async move {
+            let (mut parts, body) = request.into_parts();
+            faults.store_fails(true);
+            assert!(MaybeUser::from_request_parts(&mut parts, &()).await.is_err());
+            faults.store_fails(false);
+            next.run(Request::from_parts(parts, body)).await
+        }
+    };
+    let pays = get(async move || acts.store(true, Ordering::SeqCst));
+    let app: Router = Router::new()
+        .route("/pay", pays.route_layer(requires_login()))
+        .layer(from_fn(looks))
+        .layer(IamLayer::new(test.web()));
+    let cookie = test.signed_in("alice").await.cookie();
+    assert_eq!(send(&app, page("/pay").header("cookie", cookie)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!acted.load(Ordering::SeqCst), "the handler did not run");
 }
 
 /// Who says nothing of where the service lives is taken to live behind HTTPS. (`TestIam` always says so, so here is a layer made by

@@ -26,7 +26,8 @@ pub enum Error {
     /// The second factor was not accepted.
     #[error(transparent)]
     SecondFactor(#[from] SecondFactorRefusal),
-    /// Too many tries. Nothing was checked, so a right password would have been refused too.
+    /// Too many tries: a right password is refused, too. Nothing was checked, but where right ones have a limit of their own
+    /// ([`LoginLimits::sign_ins`](crate::limit::LoginLimits::sign_ins)).
     #[error("too many tries")]
     Throttled {
         /// How long to wait.

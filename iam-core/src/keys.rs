@@ -79,20 +79,34 @@ pub fn unsafe_keys(keys: Option<&Keys>, pepper: Option<&PepperRing>) -> Vec<Unsa
     cases.into_iter().filter(|(is_wrong, ..)| *is_wrong).map(unsafe_key).collect()
 }
 
-/// Whether a key was made up rather than drawn: it has fewer than sixteen different bytes, each byte is as far from the next, or it is
-/// text, perhaps padded with zeros. Of 32 bytes drawn at random not one in ten thousand million is taken for that.
+/// Whether a key was made up rather than drawn: it has fewer than sixteen different bytes, a regular pattern, or it is text, perhaps padded
+/// with zeros. Of 32 bytes drawn at random not one in a thousand million is taken for that.
 pub(crate) fn looks_made_up(key: &[u8]) -> bool {
     let mut different = key.to_vec();
     different.sort_unstable();
     different.dedup();
-    let different = different.len();
-    let step = |pair: &[u8]| pair.first().zip(pair.last()).map(|(a, b)| b.wrapping_sub(*a));
-    let mut steps = key.windows(2).map(step);
-    let first = steps.next();
-    let counts = first.is_some_and(|first| steps.all(|step| step == first));
     let is_text = std::str::from_utf8(key)
         .is_ok_and(|text| text.chars().all(|c| !c.is_control() || matches!(c, '\0' | '\t' | '\r' | '\n')));
-    different < 16 || counts || is_text
+    different.len() < 16 || has_pattern(key) || is_text
+}
+
+/// Whether bytes follow a rule: at some distance more than a quarter of them lie equally far from those before. So it is with counting, with what repeats,
+/// with letters in the order of the alphabet that were taken for base64 (distance three), and with squares, whose steps count.
+fn has_pattern(key: &[u8]) -> bool {
+    let steps = |bytes: &[u8], distance: usize| -> Vec<u8> {
+        bytes.iter().skip(distance).zip(bytes).map(|(later, earlier)| later.wrapping_sub(*earlier)).collect()
+    };
+    let most = u32::try_from(key.len() / 4).unwrap_or(u32::MAX).max(8);
+    let is_even = |steps: &[u8]| {
+        let mut times = [0_u32; 256];
+        for step in steps {
+            if let Some(times) = times.get_mut(usize::from(*step)) {
+                *times += 1;
+            }
+        }
+        times.into_iter().any(|times| times > most)
+    };
+    (1..=16).any(|distance| is_even(&steps(key, distance))) || is_even(&steps(&steps(key, 1), 1))
 }
 
 /// A key that is no key.
@@ -113,6 +127,9 @@ pub enum InvalidKey {
     /// A key id that is no number, or stands twice.
     #[error("the key ids must be different whole numbers, as in `1:<base64>,0:<base64>`")]
     KeyId,
+    /// One key under two ids.
+    #[error("one key stands under two ids: a new one is drawn, not numbered anew")]
+    Twice,
 }
 
 /// At least 256 bits from which every sub-key comes, each for one purpose (HKDF-SHA-256, RFC 5869).
@@ -230,6 +247,12 @@ mod tests {
         let counting: Vec<u8> = (0..32).collect();
         let down: Vec<u8> = (0..32).map(|n: u8| 200_u8.wrapping_sub(n * 7)).collect();
         let padded = [b"a long pass phrase of mine".as_slice(), &[0; 8]].concat();
+        let squares: Vec<u8> = (0..32_u8).map(|n| n.wrapping_mul(n)).collect();
+        let by_turns: Vec<u8> = (0..32).map(|n: u8| if n % 2 == 0 { n } else { 255 - n }).collect();
+        let both_ends: Vec<u8> = (0..16).chain(240..=255).collect();
+        let nearly: Vec<u8> = (0..31).chain([255]).collect();
+        let twice: Vec<u8> = (1..=16).chain(1..=16).collect();
+        let letters = Base64::decode_vec("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ=").unwrap();
         for made_up in [
             [0; 32].as_slice(),
             &[0xff; 64],
@@ -241,6 +264,12 @@ mod tests {
             "schl\u{fc}ssel schl\u{fc}ssel schl\u{fc}ssel 26".as_bytes(),
             b"0123456789abcdef0123456789abcdef",
             &padded,
+            &squares,
+            &by_turns,
+            &both_ends,
+            &nearly,
+            &twice,
+            &letters,
         ] {
             assert!(looks_made_up(made_up), "{made_up:?}");
         }

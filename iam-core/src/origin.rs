@@ -63,10 +63,19 @@ impl BaseUrl {
     }
 }
 
-/// Whether the host is an address, or a name that can be looked up: a `*` stands for no host anywhere.
+/// Whether the host is an address, or a name that can be looked up: a `*` stands for no host anywhere. Nothing is reached at port 0.
 fn has_host_name(url: &Url) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if url.port() == Some(0) {
+        return false;
+    }
     match url.host() {
-        Some(Host::Domain(name)) => name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).split('.').all(is_label),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
         None => false,
     }
@@ -173,6 +182,10 @@ mod tests {
             assert_eq!(Origin::parse(wildcard), Err(InvalidOrigin::Wildcard), "{wildcard}");
         }
         for malformed in [
+            "https://www..example.com",
+            "https://-",
+            "https://www-.example.com",
+            "https://www.example.com:0",
             "",
             "null",
             "www.example.com",

@@ -63,8 +63,11 @@ impl KeyRing {
             }
             let bytes = Zeroizing::new(Base64::decode_vec(encoded).map_err(|_| InvalidKey::Encoding)?);
             let length = InvalidKey::Length { found: bytes.len(), needed: 32 };
-            let key = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| length)?;
-            keys.push((id, Zeroizing::new(key)));
+            let key = Zeroizing::new(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| length)?);
+            if keys.iter().any(|(_, known)| *known == key) {
+                return Err(InvalidKey::Twice);
+            }
+            keys.push((id, key));
         }
         Ok(Self(keys))
     }

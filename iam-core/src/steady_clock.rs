@@ -10,8 +10,8 @@ use crate::clock::{Clock, SystemClock, Timestamp, micros};
 /// The difference that is worth a look.
 pub(crate) const WARN_FROM: Duration = Duration::from_secs(5);
 
-/// The difference that makes codes and time-outs wrong; and the step forward from which on the wall clock is believed only if the
-/// database agrees.
+/// The difference that makes codes and time-outs wrong; and the step from which on the wall clock is believed only if the database
+/// agrees.
 pub(crate) const WRONG_FROM: Duration = Duration::from_secs(30);
 
 /// How far the wall clock may wander from the monotonic one between two comparisons, until that is a step.
@@ -96,11 +96,14 @@ impl<T: TimeSource> TimeSource for std::sync::Arc<T> {
 /// start and every five minutes.
 ///
 /// - A step back of the wall clock is slewed: time goes on at half speed until the wall clock has caught up, and none of it comes twice.
-/// - A step forward of up to 30 seconds is followed; a longer one (or the time for which a machine slept) only if the database agrees.
-/// - When the wall clock alone says something else than the database and this clock do, it is not followed in either direction.
+/// - A step forward (or the time for which a machine slept) is followed at once.
+/// - A step of more than 30 seconds is believed only if the database agrees, in either direction; and a step back of any length is not
+///   believed against the database. A slew that it contradicts later is stopped, and what it took is given back.
 pub struct SteadyClock {
     source: Box<dyn TimeSource>,
     state: Mutex<State>,
+    /// Held by who compares: an answer of the database's is measured by this clock, which another comparison may move meanwhile.
+    comparing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +114,8 @@ struct State {
     since: Duration,
     /// How far time was ahead of the wall clock there. It goes at half speed until that is used up.
     lead: Duration,
+    /// How much the slew under way had already taken off time by then.
+    lost: Duration,
     /// The wall clock as it was judged last, less the monotonic one.
     wall_offset: i64,
     /// The difference from the database's clock at the last comparison.
@@ -120,8 +125,41 @@ struct State {
 impl State {
     fn time(&self, monotonic: Duration) -> Timestamp {
         let passed = monotonic.saturating_sub(self.since);
-        self.base.plus(passed.saturating_sub((passed / 2).min(self.lead)))
+        self.base.plus(passed.saturating_sub(self.slowed(monotonic)))
     }
+
+    fn slowed(&self, monotonic: Duration) -> Duration {
+        (monotonic.saturating_sub(self.since) / 2).min(self.lead)
+    }
+
+    /// How much the slew under way has taken off time. None is under way once the wall clock has caught up.
+    fn lost(&self, monotonic: Duration) -> Duration {
+        let slowed = self.slowed(monotonic);
+        if slowed < self.lead { self.lost.saturating_add(slowed) } else { Duration::ZERO }
+    }
+
+    fn correct(&mut self, correction: Correction, offsets: Offsets, monotonic: Duration) {
+        let ours = self.time(monotonic);
+        let (base, lead, lost) = match (correction, offsets.database) {
+            (Correction::Forward, _) => (ours.plus(ahead(offsets.wall)), Duration::ZERO, Duration::ZERO),
+            (Correction::Slewed, _) => {
+                (ours, Duration::from_micros(offsets.wall.unsigned_abs()), self.lost(monotonic))
+            }
+            // What a slew took that the database contradicts is given back, but no more: in all else nobody takes the word of the
+            // database alone.
+            (Correction::Disbelieved, Some(database)) => {
+                (ours.plus(self.lost(monotonic).min(ahead(database))), Duration::ZERO, Duration::ZERO)
+            }
+            // Nobody contradicts what was decided before.
+            (Correction::Disbelieved, None) => return,
+        };
+        *self = Self { base, since: monotonic, lead, lost, ..*self };
+    }
+}
+
+/// How far a clock at this offset is ahead.
+fn ahead(offset: i64) -> Duration {
+    Duration::from_micros(u64::try_from(offset).unwrap_or(0))
 }
 
 /// What a comparison came to. Differences are in microseconds; negative when the other clock is behind.
@@ -146,14 +184,12 @@ impl Offsets {
     fn decide(self) -> Correction {
         let far = micros(WRONG_FROM).unsigned_abs();
         let is_far = self.wall.unsigned_abs() > far;
-        let agrees = |database: i64| self.wall.abs_diff(database) <= far;
         match self.database {
+            // A small one is anybody's correction, and forward it makes nothing last longer.
             _ if !is_far && self.wall >= 0 => Correction::Forward,
-            _ if !is_far => Correction::Slewed,
-            Some(database) if agrees(database) && self.wall > 0 => Correction::Forward,
-            // The database has our time: it is the wall clock alone that is wrong.
-            Some(database) if !agrees(database) && database.unsigned_abs() <= far => Correction::Disbelieved,
-            _ if self.wall > 0 => Correction::Disbelieved,
+            Some(database) if self.wall.abs_diff(database) > far => Correction::Disbelieved,
+            None if is_far => Correction::Disbelieved,
+            _ if self.wall >= 0 => Correction::Forward,
             _ => Correction::Slewed,
         }
     }
@@ -169,8 +205,14 @@ impl SteadyClock {
     pub fn of(source: impl TimeSource) -> Self {
         let (base, since) = (source.wall(), source.monotonic());
         let wall_offset = offset(base, since);
-        let state = State { base, since, lead: Duration::ZERO, wall_offset, difference: Duration::ZERO };
-        Self { source: Box::new(source), state: Mutex::new(state) }
+        let zero = Duration::ZERO;
+        let state = State { base, since, lead: zero, lost: zero, wall_offset, difference: zero };
+        Self { source: Box::new(source), state: Mutex::new(state), comparing: tokio::sync::Mutex::default() }
+    }
+
+    /// Waits for the comparison that is under way. The next one begins when what this gives is dropped.
+    pub(crate) async fn compare_alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.comparing.lock().await
     }
 
     /// Whether the wall clock was set (or the machine slept) since it was judged last.
@@ -185,29 +227,20 @@ impl SteadyClock {
     }
 
     /// Compares with the wall clock, and with how far the database's clock was found from this one, where it could be asked; corrects this
-    /// one accordingly. `uncertainty` is how far the finding may be wrong.
+    /// one accordingly. `uncertainty` is how far the finding may be wrong. One at a time: see [`compare_alone`](Self::compare_alone).
     pub(crate) fn compare(&self, database: Option<i64>, uncertainty: Duration) -> (Correction, Offsets) {
         let mut state = self.state();
         let (wall, monotonic) = (self.source.wall(), self.source.monotonic());
         let ours = state.time(monotonic);
         let offsets = Offsets { wall: ours.offset_to(wall), database };
         let correction = offsets.decide();
-        match correction {
-            Correction::Forward => {
-                *state = State { base: wall, since: monotonic, lead: Duration::ZERO, ..*state }
-            }
-            Correction::Slewed => {
-                let lead = Duration::from_micros(offsets.wall.unsigned_abs());
-                *state = State { base: ours, since: monotonic, lead, ..*state };
-            }
-            Correction::Disbelieved => {}
-        }
+        state.correct(correction, offsets, monotonic);
         // Without a witness it is to be judged again.
         if correction != Correction::Disbelieved || database.is_some() {
             state.wall_offset = offset(wall, monotonic);
         }
         if let Some(database) = database {
-            let corrected = if correction == Correction::Forward { offsets.wall } else { 0 };
+            let corrected = ours.offset_to(state.time(monotonic));
             let difference = Duration::from_micros(database.abs_diff(corrected));
             state.difference = difference.saturating_sub(uncertainty);
         }
@@ -327,6 +360,71 @@ mod tests {
     }
 
     #[test]
+    fn a_step_back_is_not_believed_if_the_database_disagrees_or_is_silent() {
+        for database in [Some(secs(-7200)), Some(secs(600)), None] {
+            let (time, clock) = clock();
+            time.set_wall(START.minus(HOUR));
+            assert_eq!(compare(&clock, database), Correction::Disbelieved, "{database:?}");
+            time.advance(HOUR);
+            assert_eq!(clock.now(), START.plus(HOUR), "on by the monotonic clock");
+            assert_eq!(clock.has_stepped(), database.is_none(), "asked again once the database answers");
+        }
+        // A small one, too, where it leads away from the database.
+        for (database, correction) in [(Some(secs(20)), Correction::Disbelieved), (None, Correction::Slewed)]
+        {
+            let (time, clock) = clock();
+            time.set_wall(START.minus(Duration::from_secs(20)));
+            assert_eq!(compare(&clock, database), correction, "{database:?}");
+        }
+    }
+
+    #[test]
+    fn a_slew_that_the_database_contradicts_is_stopped_and_what_it_took_is_given_back() {
+        // The database's clock, set back with the wall clock, was put right; or went elsewhere.
+        for (database, given_back) in [(400, 360), (350, 350), (10, 10), (-50, 0)] {
+            let (time, clock) = clock();
+            time.set_wall(START.minus(HOUR));
+            assert_eq!(compare(&clock, Some(secs(-3600))), Correction::Slewed);
+            let minutes = Duration::from_mins(6);
+            time.advance(minutes);
+            assert_eq!(compare(&clock, Some(secs(-3240))), Correction::Slewed, "still under way");
+            time.advance(minutes);
+            let before = clock.now();
+            assert_eq!(before, START.plus(minutes), "half speed: 360 seconds were taken");
+            assert_eq!(compare(&clock, Some(secs(database))), Correction::Disbelieved);
+            assert_eq!(before.offset_to(clock.now()), secs(given_back), "{database}");
+            assert_eq!(micros(clock.difference()), secs((database - given_back).abs()));
+            let stopped = clock.now();
+            time.advance(minutes);
+            assert_eq!(clock.now(), stopped.plus(minutes), "at whole speed");
+        }
+    }
+
+    #[test]
+    fn a_slew_that_is_over_is_not_given_back() {
+        let (time, clock) = clock();
+        time.set_wall(START.minus(HOUR));
+        assert_eq!(compare(&clock, Some(secs(-3600))), Correction::Slewed);
+        time.advance(2 * HOUR);
+        assert_eq!(clock.now(), time.wall());
+        time.set_wall(time.wall().minus(HOUR));
+        let before = clock.now();
+        assert_eq!(compare(&clock, Some(secs(3600))), Correction::Disbelieved);
+        assert_eq!(clock.now(), before);
+    }
+
+    #[test]
+    fn a_slew_goes_on_while_the_database_is_silent() {
+        let (time, clock) = clock();
+        time.set_wall(START.minus(HOUR));
+        assert_eq!(compare(&clock, Some(secs(-3600))), Correction::Slewed);
+        assert_eq!(compare(&clock, None), Correction::Disbelieved);
+        time.advance(2 * HOUR);
+        assert_eq!(clock.now(), time.wall());
+        assert!(!clock.has_stepped());
+    }
+
+    #[test]
     fn a_slow_answer_is_no_difference() {
         let (_, clock) = clock();
         clock.compare(Some(secs(6)), Duration::from_secs(2));
@@ -341,6 +439,8 @@ mod tests {
              proptest::option::of(-400_000_000_000_i64..400_000_000_000)), 1..60)) {
             let (time, clock) = clock();
             let mut last = clock.now();
+            // Where time would be without any slew since it last followed the wall clock forward.
+            let mut unslewed = last;
             for (passed, wall, compares, database) in steps {
                 if let Some(wall) = wall {
                     time.set_wall(Timestamp::from_micros(START.as_micros() + wall));
@@ -348,9 +448,14 @@ mod tests {
                 let corrected = compares && compare(&clock, database) == Correction::Forward;
                 let before = clock.now();
                 prop_assert!(before >= last, "{before} after {last}");
-                prop_assert!(corrected || before == last, "only a step forward that is believed makes it jump");
+                if corrected {
+                    unslewed = before;
+                }
+                let given_back = compares && before <= unslewed && database.is_some_and(|to| last.offset_to(before) <= to);
+                prop_assert!(corrected || before == last || given_back, "nothing else makes it jump");
                 let passed = Duration::from_micros(passed);
                 time.advance(passed);
+                unslewed = unslewed.plus(passed);
                 last = clock.now();
                 prop_assert!(last >= before.plus(passed / 2) && last <= before.plus(passed), "half speed or whole");
             }

@@ -10,23 +10,23 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_core::future::BoxFuture;
 use iam_core::store::StoreError;
-use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::pool::PoolConnection;
-use sqlx::query::{Map, Query};
-use sqlx::{Connection, Executor, MySql, MySqlConnection, MySqlPool};
-use tokio::runtime::Handle;
+use sqlx::{Executor, MySql, MySqlConnection, MySqlPool};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::Instrument;
 
-use crate::doubt::{Doubts, TEST};
-use crate::error::{
-    failed, fenced, is_conflict, is_dead, is_fenced, is_silence, spoils_connection, timed_out,
-};
+mod driver;
+mod statement;
+
+use driver::Driver;
+use statement::ping;
+pub(crate) use statement::{Statement, all, execute, one, optional, text, unless_fenced};
+
+use crate::doubt::{Doubts, Lent, TEST};
+use crate::error::{failed, is_conflict, is_dead, is_fenced, is_silence, spoils_connection, timed_out};
+use crate::probe::Probe;
 
 /// How long a read, or one statement of a unit of work, may take in all: waiting for a connection, and trying again.
 pub(crate) const STATEMENT: Duration = Duration::from_secs(3);
@@ -37,112 +37,8 @@ const UNIT: Duration = Duration::from_secs(10);
 /// How long to wait for a connection to be clean again after its use.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
-/// How much longer than a statement may take its caller waits: the task that asks it says more of what went wrong.
-const GRACE: Duration = Duration::from_millis(500);
-
 /// How often something that lost against another unit of work is tried again.
 const RETRIES: u32 = 3;
-
-/// Something to ask on a connection, once.
-pub(crate) type Statement<T> =
-    Box<dyn for<'c> FnOnce(&'c mut MySqlConnection) -> BoxFuture<'c, Result<T, sqlx::Error>> + Send>;
-
-/// A statement whose answer is how many rows it met.
-pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement<u64> {
-    Box::new(move |connection| Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) }))
-}
-
-/// A statement whose answer is at most one row.
-pub(crate) fn optional<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<Option<T>>
-where
-    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
-    T: Send + Unpin + 'static,
-{
-    Box::new(move |connection| Box::pin(query.fetch_optional(connection)))
-}
-
-/// A statement whose answer is exactly one row.
-pub(crate) fn one<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<T>
-where
-    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
-    T: Send + Unpin + 'static,
-{
-    Box::new(move |connection| Box::pin(query.fetch_one(connection)))
-}
-
-/// A statement whose answer is any number of rows.
-pub(crate) fn all<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<Vec<T>>
-where
-    F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
-    T: Send + Unpin + 'static,
-{
-    Box::new(move |connection| Box::pin(query.fetch_all(connection)))
-}
-
-/// A statement whose rows say whether their server can't write any more: then nothing in them counts. It may be the primary
-/// of before, which no longer learns of what is done.
-pub(crate) fn unless_fenced<T: Send + 'static>(
-    statement: Statement<Vec<T>>,
-    is_fenced: fn(&T) -> bool,
-) -> Statement<Vec<T>> {
-    Box::new(move |connection| {
-        Box::pin(async move {
-            let rows = statement(connection).await?;
-            if rows.iter().any(is_fenced) { Err(fenced()) } else { Ok(rows) }
-        })
-    })
-}
-
-/// Statements without parameters and answer, sent in one go.
-pub(crate) fn text(sql: &'static str) -> Statement<()> {
-    Box::new(move |connection| Box::pin(async move { connection.execute(sql).await.map(drop) }))
-}
-
-fn ping() -> Statement<()> {
-    Box::new(|connection| Box::pin(connection.ping()))
-}
-
-/// The runtime that drives the connections: the one that the store was connected on.
-///
-/// Whoever opens a connection drives it. Were that each worker of a server that has a runtime for each, a connection
-/// that another worker borrowed would stand still while the first one computes, and die with it.
-struct Driver {
-    handle: Option<Handle>,
-    /// Whether that runtime has ended. Then each caller's own has to do.
-    gone: AtomicBool,
-}
-
-impl Driver {
-    fn here() -> Self {
-        Self { handle: Handle::try_current().ok(), gone: AtomicBool::new(false) }
-    }
-
-    fn handle(&self) -> Option<Handle> {
-        let kept = self.handle.clone().filter(|_| !self.gone.load(Ordering::Relaxed));
-        kept.or_else(|| Handle::try_current().ok())
-    }
-
-    /// Runs something to its end as a task there. The caller waits a little longer than the deadline, though nobody
-    /// drive that runtime.
-    async fn run<T: Send + 'static>(
-        &self,
-        deadline: Instant,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, sqlx::Error> {
-        let handle = self.handle().ok_or(sqlx::Error::WorkerCrashed)?;
-        match timeout_at(deadline + GRACE, handle.spawn(work.in_current_span())).await {
-            Ok(Ok(done)) => Ok(done),
-            // Nobody aborts these tasks, so their runtime has ended.
-            Ok(Err(error)) if error.is_cancelled() => {
-                self.gone.store(true, Ordering::Relaxed);
-                let why = "the runtime that drove the connections has ended";
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, why).into())
-            }
-            Ok(Err(_)) => Err(sqlx::Error::WorkerCrashed),
-            Err(_) => Err(timed_out()),
-        }
-    }
-}
 
 /// A connection on loan.
 pub(crate) struct Lease {
@@ -207,6 +103,7 @@ impl Lease {
         let answer = timeout_at(deadline, statement(connection)).await.unwrap_or_else(|_| Err(timed_out()));
         self.asking = false;
         let Err(error) = &answer else { return (Some(self), answer) };
+        self.from.probe.hear_of(error);
         if !spoils_connection(error) {
             return (Some(self), answer);
         }
@@ -383,16 +280,22 @@ pub(crate) struct Connections {
     driver: Arc<Driver>,
     /// What the pool asks before it lends a connection, if it is the store's own.
     doubts: Option<Arc<Doubts>>,
+    /// Hears of everything that failed.
+    pub(crate) probe: Arc<Probe>,
 }
 
 impl Connections {
     /// Driven by the runtime that this is called on, if there is one.
     pub(crate) fn new(pool: MySqlPool, doubts: Option<Arc<Doubts>>) -> Self {
-        Self { pool, driver: Arc::new(Driver::here()), doubts }
+        Self { pool, driver: Arc::new(Driver::here()), doubts, probe: Arc::default() }
     }
 
-    /// One that was asked at this moment did not answer. What else was not heard of since is not used any more.
+    /// One that was asked at this moment did not answer. What else was not heard of since is not used any more, unless the wait
+    /// was so short, as little was left of a statement's or a unit's time, that it says nothing.
     fn fell_silent(&self, asked: Instant) {
+        if asked.elapsed() < TEST {
+            return;
+        }
         match &self.doubts {
             Some(doubts) => doubts.fell_silent(asked),
             None => self.forget_idle(),
@@ -502,23 +405,27 @@ impl Connections {
         loop {
             let begun = Instant::now();
             let acquiring = timeout_at(deadline, Doubts::lent(Box::pin(self.pool.acquire()))).await;
-            let (acquired, doubtful) = acquiring.unwrap_or((Err(sqlx::Error::PoolTimedOut), false));
+            let (acquired, lent) = acquiring.unwrap_or((Err(sqlx::Error::PoolTimedOut), Lent::Unseen));
             if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
                 // It may have waited for the answer of one that the pool tested. If all are in use, there is none to go.
                 self.fell_silent(begun);
             }
             let connection = acquired?;
-            if doubtful {
+            if lent == Lent::Doubtful {
                 drop(connection.detach());
                 continue;
             }
             let lease = Lease { connection: Some(connection), from: self.clone(), open, asking: false };
-            if !tested {
+            // A pool of our own looks at all but those that it has just opened.
+            let is_new = self.doubts.is_some() && lent == Lent::Unseen;
+            if !tested || is_new {
                 return Ok(lease);
             }
-            match lease.finish(deadline.min(begun + TEST), ping()).await {
+            match lease.finish(deadline, ping()).await {
                 (Some(lease), Ok(())) => return Ok(lease),
                 (_, Err(error)) if !is_dead(&error) && !is_silence(&error) => return Err(error),
+                // None is taken, and thrown away, that there is no time to ask.
+                (_, Err(error)) if Instant::now() >= deadline => return Err(error),
                 _ => {}
             }
         }

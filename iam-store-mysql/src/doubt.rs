@@ -19,12 +19,23 @@ use tokio::time::{Instant, timeout};
 /// How long a connection may lie idle and is used without being tested.
 const TRUSTED: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to answer a test: not so long that nothing would be left of a statement's time.
+/// How long a connection may take to answer a test: not so long that nothing would be left of a statement's time. What was awaited
+/// for less did not fall silent.
 pub(crate) const TEST: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// Whether what the pool is about to lend to this task is in doubt.
-    static DOUBTFUL: Cell<bool>;
+    /// What is known of what the pool is about to lend to this task.
+    static LENT: Cell<Lent>;
+}
+
+/// What is known of a connection that the pool lends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lent {
+    /// Nobody looked at it. If the pool is the store's own, it has just been opened.
+    Unseen,
+    Trusted,
+    /// To be thrown away.
+    Doubtful,
 }
 
 /// The bounds of trust, as microseconds after `base`; 0 is none.
@@ -50,20 +61,20 @@ impl Doubts {
         self.fenced.fetch_max(self.micros(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Asks the pool for a connection. Says whether what it lends is in doubt, to be thrown away.
-    pub(crate) async fn lent<T>(asking: impl Future<Output = T>) -> (T, bool) {
+    /// Asks the pool for a connection. Says what is known of what it lends.
+    pub(crate) async fn lent<T>(asking: impl Future<Output = T>) -> (T, Lent) {
         let asking = async {
             let lent = asking.await;
-            (lent, DOUBTFUL.with(Cell::get))
+            (lent, LENT.with(Cell::get))
         };
-        DOUBTFUL.scope(Cell::new(false), asking).await
+        LENT.scope(Cell::new(Lent::Unseen), asking).await
     }
 
     /// What the pool asks about a connection that lay idle, before it is lent.
     pub(crate) async fn look_at(&self, connection: &mut MySqlConnection, idle: PoolConnectionMetadata) {
         let doubtful = self.cover(&idle) || (idle.idle_for >= TRUSTED && !self.answers(connection).await);
         // Everything that asks this pool does so by way of `lent`.
-        let _ = DOUBTFUL.try_with(|it| it.set(doubtful));
+        let _ = LENT.try_with(|it| it.set(if doubtful { Lent::Doubtful } else { Lent::Trusted }));
     }
 
     async fn answers(&self, connection: &mut MySqlConnection) -> bool {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iam_core::store::StoreError;
 
 use crate::connection::{Connections, Link, execute, one};
-use crate::error::{can_not_write, failed};
+use crate::error::{can_not_write, failed, is_silence};
 
 /// How long a write that succeeded counts as a proof that the next one would. Anyone may ask whether the service is ready, so
 /// this also bounds what asking costs.
@@ -48,6 +48,14 @@ impl Probe {
                 Ok(false)
             }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// What failed, of whatever was asked. If the server can't write, or did not answer, as one that waits for room on its disk,
+    /// what was written before it proves nothing any more.
+    pub(crate) fn hear_of(&self, error: &sqlx::Error) {
+        if can_not_write(error) || is_silence(error) {
+            *self.written_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 

@@ -18,7 +18,7 @@ use iam_core::role::{Role, RoleName};
 use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use iam_core::step_up::Purpose;
 use iam_core::store::{
-    LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
+    LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, StoreErrorKind, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
@@ -27,7 +27,6 @@ use tokio::time::timeout;
 
 use crate::connection::{Connections, STATEMENT};
 use crate::doubt::Doubts;
-use crate::probe::Probe;
 use crate::unit::Work;
 use crate::{
     accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, seen_time,
@@ -45,7 +44,6 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub struct MySqlStore {
     connections: Connections,
     checked: Arc<Checked>,
-    probe: Arc<Probe>,
     /// Whether it made its pool itself.
     is_own: bool,
 }
@@ -123,7 +121,7 @@ impl MySqlStore {
     }
 
     fn on(connections: Connections, is_own: bool) -> Self {
-        Self { connections, checked: Arc::default(), probe: Arc::default(), is_own }
+        Self { connections, checked: Arc::default(), is_own }
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
@@ -186,7 +184,7 @@ impl Store for MySqlStore {
         if readiness == Readiness::Ready {
             self.check_tables().await?;
             self.check_privileges().await?;
-            if !self.probe.can_write(&self.connections).await? {
+            if !self.connections.probe.can_write(&self.connections).await? {
                 return Ok(Readiness::NotWritable);
             }
         }
@@ -194,11 +192,14 @@ impl Store for MySqlStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        if self.is_own {
-            // What is still under way then ends with its connection.
-            let _ = timeout(CLOSE, self.connections.pool.close()).await;
+        if !self.is_own {
+            return Ok(());
         }
-        Ok(())
+        // What is still under way then ends with its connection.
+        timeout(CLOSE, self.connections.pool.close()).await.map_err(|_| {
+            let why = "connections were still in use when the store was closed";
+            StoreError::new(StoreErrorKind::Unavailable, why)
+        })
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {

@@ -148,10 +148,12 @@ impl Pools {
         read: &SqlitePool,
         file: &OpenFile,
     ) -> Result<(), StoreError> {
-        // Nothing begins from here on, even if it has to be left.
+        // Each pool is closed once it is told so, though it waits for what is under way: nothing begins from here on, even if
+        // something has to be left.
+        let (reads, writes) = (read.close(), write.close());
         let done = timeout(CLOSE_TIMEOUT, async {
-            read.close().await;
-            write.close().await;
+            writes.await;
+            reads.await;
         })
         .await;
         file.close().await.map_err(failed)?;

@@ -189,7 +189,8 @@ impl Store for SqliteStore {
         now: Timestamp,
         unless_after: Timestamp,
     ) -> Result<bool, StoreError> {
-        sessions::touch(self.writer.pool(), id, now, unless_after).await
+        let touched = sessions::touch(self.writer.pool(), id, now, unless_after).await;
+        touched.inspect_err(|_| self.writer.doubted())
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -343,6 +344,12 @@ impl SqliteStore {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use iam_core::store::StoreErrorKind;
+
     use super::*;
 
     async fn pragma(pool: &SqlitePool, sql: &'static str) -> String {
@@ -364,6 +371,19 @@ mod tests {
         assert_eq!(pragma(&store.read, "PRAGMA query_only").await, "1");
         assert_eq!(pragma(store.writer.pool(), "PRAGMA query_only").await, "0");
         assert_eq!((store.writer.pool().options().get_max_connections(), file::READERS), (1, 4));
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_while_a_store_that_is_closed_waits_for_a_reader() {
+        let store = SqliteStore::open_in_memory().await.unwrap();
+        store.migrate().await.unwrap();
+        let reading = store.read.acquire().await.unwrap();
+        let mut closing = pin!(store.close());
+        assert!(poll_fn(|cx| Poll::Ready(closing.as_mut().poll(cx).is_pending())).await);
+        let begun = store.begin().await;
+        assert_eq!(begun.err().map(|error| error.kind()), Some(StoreErrorKind::Unavailable));
+        drop(reading);
+        closing.await.unwrap();
     }
 
     #[tokio::test]

@@ -56,6 +56,11 @@ impl Health {
         }
     }
 
+    /// Something was not written. Whatever the reason, what was written before it proves nothing any more.
+    fn doubted(&self) {
+        *self.written_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn is_proven(&self) -> bool {
         let written_at = *self.written_at.lock().unwrap_or_else(PoisonError::into_inner);
         !self.failing.load(Ordering::SeqCst) && written_at.is_some_and(|at| at.elapsed() < PROVEN)
@@ -67,9 +72,14 @@ impl Writer {
         Self { pool, health: Arc::default() }
     }
 
-    /// For a single statement, which is a transaction of its own.
+    /// For a single statement, which is a transaction of its own. Whose failure is to be told by [`doubted`](Self::doubted).
     pub(crate) const fn pool(&self) -> &SqlitePool {
         &self.pool
+    }
+
+    /// A single statement failed.
+    pub(crate) fn doubted(&self) {
+        self.health.doubted();
     }
 
     /// Begins a transaction. Immediate: its owner may write, so that no unit fails half way because another one wrote first.
@@ -85,7 +95,7 @@ impl Writer {
         let connection = self.sound().await?;
         let begun = Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await;
         let transaction = begun.inspect_err(|error| self.health.failed(error))?;
-        Ok(Unit { transaction, health: Arc::clone(&self.health) })
+        Ok(Unit { transaction, outcome: Outcome { health: Arc::clone(&self.health), is_known: false } })
     }
 
     async fn sound(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
@@ -131,16 +141,32 @@ impl Writer {
 /// A transaction of our own. Dropped, it is rolled back.
 pub(crate) struct Unit {
     transaction: Transaction<'static, Sqlite>,
+    outcome: Outcome,
+}
+
+/// What becomes of a unit. Its statements are the owner's, and so is what they say; but who was told that one failed drops the
+/// unit, as those do who change their mind.
+struct Outcome {
     health: Arc<Health>,
+    is_known: bool,
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        if !self.is_known {
+            self.health.doubted();
+        }
+    }
 }
 
 impl Unit {
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        let Self { transaction, health } = self;
+        let Self { transaction, mut outcome } = self;
         let committed = transaction.commit().await;
+        outcome.is_known = true;
         match &committed {
-            Ok(()) => health.written(),
-            Err(error) => health.failed(error),
+            Ok(()) => outcome.health.written(),
+            Err(error) => outcome.health.failed(error),
         }
         committed
     }
@@ -162,7 +188,9 @@ impl DerefMut for Unit {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::store::{Readiness, Store};
+    use iam_core::clock::Timestamp;
+    use iam_core::id::SessionId;
+    use iam_core::store::{Readiness, Store, StoreErrorKind};
 
     use super::*;
     use crate::SqliteStore;
@@ -203,6 +231,26 @@ mod tests {
             assert!(unit_works(&store).await, "unit {n} after it");
         }
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+    }
+
+    #[tokio::test]
+    async fn a_statement_that_fails_leaves_no_proof_that_the_next_one_would_not() {
+        let store = store().await;
+        assert!(unit_works(&store).await && store.writer().health.is_proven());
+        let mut unit = store.writer().begin().await.unwrap();
+        sqlx::raw_sql("PRAGMA query_only = ON").execute(&mut *unit).await.unwrap();
+        let error = sqlx::raw_sql(LARGE).execute(&mut *unit).await.unwrap_err();
+        assert!(can_not_write(&error), "{error:?}");
+        drop(unit);
+        assert!(!store.writer().health.is_proven(), "in a unit");
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "asked anew, by a write");
+
+        assert!(store.writer().health.is_proven());
+        run(store.writer(), "PRAGMA query_only = ON").await;
+        let now = Timestamp::from_micros(1);
+        let touched = store.touch_session(SessionId::from_bytes([1; 16]), now, now).await;
+        assert_eq!(touched.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert!(!store.writer().health.is_proven(), "alone");
     }
 
     #[tokio::test]

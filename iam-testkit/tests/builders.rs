@@ -135,6 +135,13 @@ const BAD: &[(&str, Change)] = &[
             policy.sign_in = vec![FactorKind::EmailOtp];
         }))
     }),
+    ("factor_policy: a factor is required of everybody, and none", |iam| {
+        // Offered, but nobody sends it.
+        iam.factors(iam_mfa::standard()).factor_policy(policy(|policy| {
+            policy.required_of_everybody = true;
+            policy.sign_in = vec![FactorKind::EmailOtp];
+        }))
+    }),
     ("factor: totp is offered twice", |iam| iam.factors(iam_mfa::standard()).factor(Totp::new())),
     ("factor: sms_otp needs telephone numbers", |iam| iam.factor(SentCode::sms())),
     ("factor: whatsapp_otp needs telephone numbers", |iam| {

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may stop at once")]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,7 +24,7 @@ use iam_core::token::{Carrier, SessionToken};
 use iam_core::{Error, Iam, Worker};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
-use iam_store_testkit::faults::{Faults, FaultyStore, Point};
+use iam_store_testkit::faults::{Faults, FaultyStore, Held, Point};
 use sha1::Sha1;
 
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
@@ -30,8 +32,33 @@ const PASSWORD: &str = "correct horse battery";
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
+/// A directory that is removed when the test is over.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn create() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("clock-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// What a process closes when it stops is its own.
+    async fn store(&self) -> SqliteStore {
+        SqliteStore::open(self.0.join("iam.db")).await.unwrap()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A machine with a database, and what its processes share.
 struct Machine {
+    directory: Directory,
     store: SqliteStore,
     faults: Arc<Faults>,
     time: Arc<ManualTime>,
@@ -40,9 +67,11 @@ struct Machine {
 
 impl Machine {
     async fn new() -> Self {
-        let store = SqliteStore::open_in_memory().await.unwrap();
+        let directory = Directory::create();
+        let store = directory.store().await;
         store.migrate().await.unwrap();
         let machine = Self {
+            directory,
             store,
             faults: Arc::default(),
             time: Arc::new(ManualTime::new(START)),
@@ -71,7 +100,7 @@ impl Machine {
     async fn start_with(&self, clock: impl Clock) -> (Iam, Worker) {
         let keys = Keys::danger_known_for_tests();
         let cost = Argon2Params::danger_weak_for_tests();
-        let store = FaultyStore::new(self.store.clone(), Arc::clone(&self.faults));
+        let store = FaultyStore::new(self.directory.store().await, Arc::clone(&self.faults));
         let builder = Iam::builder(store, keys)
             .argon2(cost)
             .hashing(HashingConfig { threads: 1, ..HashingConfig::for_params(&cost) })
@@ -79,6 +108,19 @@ impl Machine {
             .factors(iam_mfa::standard())
             .sender(self.mail.clone());
         builder.build_with_manual_worker().await.unwrap()
+    }
+
+    /// Holds a process that is being started where it asks the database for the time again, as it found the noted one ahead.
+    async fn asked_after_the_note(&self) -> Held {
+        let before = self.faults.units.load(Ordering::SeqCst);
+        let mut held = self.faults.hold(Point::DatabaseTime);
+        loop {
+            held.reached().await;
+            if self.faults.units.load(Ordering::SeqCst) > before {
+                return held;
+            }
+            held = self.faults.hold(Point::DatabaseTime);
+        }
     }
 
     async fn logged(&self, event: &str) -> u32 {
@@ -355,7 +397,7 @@ async fn readiness_warns_from_five_seconds_and_fails_from_thirty() {
         assert_eq!(differing(0).await, Readiness::Ready, "and as soon as that is over");
     }
     // A database that says nothing is no agreement.
-    machine.faults.down.store(true, std::sync::atomic::Ordering::SeqCst);
+    machine.faults.down.store(true, Ordering::SeqCst);
     assert!(iam.readiness().await.is_err());
 }
 
@@ -381,6 +423,105 @@ async fn a_clock_that_is_not_the_databases_ends_nobodys_sessions() {
     machine.start().await;
     assert!(is_signed_in(&iam, &session).await);
     assert_eq!(machine.logged("sys_clock_put_back").await, 0);
+}
+
+/// Nobody sees a step where both clocks of a machine stood still.
+#[tokio::test]
+async fn a_process_that_stood_still_ends_nobodys_sessions() {
+    for stops in [false, true] {
+        let machine = Machine::new().await;
+        let iam = machine.start().await;
+        // On a machine of its own, on the same database.
+        let time = Arc::new(ManualTime::new(START));
+        let paused = machine.start_with(SteadyClock::of(Arc::clone(&time))).await.0;
+        join(&iam, "carol").await;
+        let session = sign_in(&iam, "carol").await;
+        machine.advance(3 * MINUTE);
+        iam.upkeep().await.unwrap();
+        if stops {
+            paused.stopped().await.unwrap();
+        } else {
+            paused.upkeep().await.unwrap();
+        }
+        assert!(is_signed_in(&iam, &session).await);
+        assert_eq!(machine.logged("sys_clock_put_back").await, 0);
+        if stops {
+            continue;
+        }
+        // Its wall clock is put right, and it goes on with the others.
+        time.set_wall(machine.time.wall());
+        paused.upkeep().await.unwrap();
+        assert_eq!(paused.now(), iam.now());
+        assert!(is_signed_in(&paused, &session).await);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_stood_still_with_a_process_ends_nobodys_sessions() {
+    let machine = Machine::new().await;
+    let iam = machine.start().await;
+    let time = Arc::new(ManualTime::new(START));
+    let elsewhere = machine.start_with(SteadyClock::of(Arc::clone(&time))).await.0;
+    join(&iam, "carol").await;
+    let session = sign_in(&iam, "carol").await;
+    time.advance(3 * MINUTE);
+    elsewhere.upkeep().await.unwrap();
+    iam.upkeep().await.unwrap();
+    assert!(is_signed_in(&iam, &session).await);
+    assert_eq!(machine.logged("sys_clock_put_back").await, 0);
+}
+
+#[tokio::test]
+async fn the_database_is_asked_again_before_anything_is_brought_back() {
+    let machine = Machine::new().await;
+    let iam = machine.start().await;
+    join(&iam, "carol").await;
+    let session = sign_in(&iam, "carol").await;
+    machine.set_wall(START.minus(HOUR));
+    let contradicts = async {
+        let _held = machine.asked_after_the_note().await;
+        machine.faults.set_database_time(Some(START));
+    };
+    tokio::join!(machine.start(), contradicts);
+    assert!(is_signed_in(&iam, &session).await);
+    assert_eq!(machine.logged("sys_clock_put_back").await, 0);
+}
+
+#[tokio::test]
+async fn of_two_that_bring_the_store_back_the_slower_ends_no_new_session() {
+    let machine = Machine::new().await;
+    let iam = machine.start().await;
+    iam.stopped().await.unwrap();
+    machine.set_wall(START.minus(HOUR));
+    let faster = async {
+        let _held = machine.asked_after_the_note().await;
+        let iam = machine.start().await;
+        join(&iam, "carol").await;
+        let session = sign_in(&iam, "carol").await;
+        (iam, session)
+    };
+    let (slower, (faster, session)) = tokio::join!(machine.start(), faster);
+    for iam in [&slower, &faster] {
+        assert!(is_signed_in(iam, &session).await);
+    }
+    assert_eq!(machine.logged("sys_clock_put_back").await, 1);
+}
+
+#[tokio::test]
+async fn comparisons_wait_for_one_another() {
+    let machine = Machine::new().await;
+    let iam = machine.start().await;
+    let mut held = machine.faults.hold(Point::DatabaseTime);
+    let another = async {
+        held.reached().await;
+        let compared = tokio::time::timeout(Duration::ZERO, iam.compare_clock()).await;
+        assert!(compared.is_err(), "it would move the clock by which the first one measures");
+        machine.set_wall(START.plus(HOUR));
+        drop(held);
+    };
+    let (difference, ()) = tokio::join!(iam.compare_clock(), another);
+    assert_eq!(difference.unwrap(), Duration::ZERO);
+    assert_eq!(iam.now(), START.plus(HOUR));
 }
 
 #[tokio::test]

@@ -123,6 +123,8 @@ impl RequestContext {
         {
             tracing::error!(
                 request_id = self.known_request_id(),
+                made = status,
+                sent = instead.status,
                 "the handler went on though it could not be told who asks; its answer is not sent"
             );
             instead.headers.extend(cookies.chain(hsts));

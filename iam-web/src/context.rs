@@ -143,6 +143,10 @@ impl RequestContext {
         &self.web.inner
     }
 
+    pub(crate) const fn web(&self) -> &WebIam {
+        &self.web
+    }
+
     /// The request's name in logs, answers and the audit trail. A trusted proxy may give it (`X-Request-Id`), else it is made.
     pub fn request_id(&self, view: &dyn RequestView) -> &str {
         self.request_id
@@ -186,6 +190,10 @@ impl RequestContext {
         view: &dyn RequestView,
         activity: Activity,
     ) -> Result<&Caller, Box<WebResponse>> {
+        // It is asked once: were a later answer better, the handler would act, and `close` would say that it did not.
+        if let Some(unknown) = self.unknown() {
+            return Err(Box::new(unknown));
+        }
         let found = self.caller.get_or_try_init(|| self.find_caller(view, activity)).await;
         found.map_err(|error| self.cannot_tell(view, &error))
     }
@@ -206,6 +214,10 @@ impl RequestContext {
     /// Who goes on as if nobody were signed in, though it could not be told, gets no further than [`close`](Self::close).
     pub(crate) fn remember_unknown(&self, answer: &WebResponse) {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| answer.copy());
+    }
+
+    fn unknown(&self) -> Option<WebResponse> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(WebResponse::copy)
     }
 
     pub(crate) fn take_unknown(&self) -> Option<WebResponse> {

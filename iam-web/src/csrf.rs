@@ -63,17 +63,22 @@ pub(crate) enum Site {
 }
 
 /// `Sec-Fetch-Site: same-origin` is set by the browser alone; an `Origin` must be exactly one of the allowed ones. Whoever
-/// sends a header twice is trusted in neither.
+/// sends a header twice is trusted in neither. Where another protocol is asked for, the `Origin` alone says it: every browser sends one there
+/// (RFC 6455, 4.1).
 pub(crate) fn site(view: &dyn RequestView, allowed_origins: &[String]) -> Site {
     let (fetch_site, origin) = (view.header("sec-fetch-site"), view.header("origin"));
     match (fetch_site.as_slice(), origin.as_slice()) {
         ([], []) => Site::Unknown,
-        ([b"same-origin"], [] | [_]) => Site::Same,
+        ([b"same-origin"], [] | [_]) if !opens_a_stream(view) => Site::Same,
         ([] | [_], [origin]) if allowed_origins.iter().any(|allowed| allowed.as_bytes() == *origin) => {
             Site::Same
         }
         _ => Site::Foreign,
     }
+}
+
+fn opens_a_stream(view: &dyn RequestView) -> bool {
+    view.method() == "CONNECT" || is_upgrade(view)
 }
 
 /// Whether a request changes nothing: by its method (RFC 9110), and because it asks for no other protocol. A browser opens a WebSocket to

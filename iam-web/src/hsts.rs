@@ -8,7 +8,7 @@ use std::time::Duration;
 const LEAST_TO_PRELOAD: Duration = Duration::from_hours(24 * 365);
 
 /// What browsers are told about coming by HTTPS only: for how long, and whether that holds for all names below the host's. It is sent with
-/// every answer of a service that they reach by HTTPS, and can't be taken back before its time: begin with minutes.
+/// every answer that passes the layer of a service that they reach by HTTPS, and can't be taken back before its time: begin with minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hsts {
     max_age: Duration,
@@ -46,7 +46,12 @@ impl Hsts {
             .all(|b| b.is_ascii_digit())
             .then(|| max_age.parse().ok().map(Duration::from_secs));
         let duration = seconds.unwrap_or_else(|| humantime::parse_duration(max_age).ok());
-        let mut hsts = Self::new(duration.ok_or(InvalidHsts::MaxAge)?);
+        let duration = duration.ok_or(InvalidHsts::MaxAge)?;
+        // Less than a second is sent as none, which takes it back: that is said by `0` alone.
+        if duration < Duration::from_secs(1) && !duration.is_zero() {
+            return Err(InvalidHsts::MaxAge);
+        }
+        let mut hsts = Self::new(duration);
         for directive in parts {
             let switch = match directive {
                 _ if directive.eq_ignore_ascii_case("includeSubDomains") => &mut hsts.include_subdomains,
@@ -102,9 +107,18 @@ mod tests {
         ] {
             assert_eq!(Hsts::parse(text).map(|hsts| hsts.to_string()).as_deref(), Ok(header), "{text}");
         }
-        for text in
-            ["", " ", "yes", "-1", "max-age=1", "1.5", "includeSubDomains", "99999999999999999999999", ";"]
-        {
+        for text in [
+            "",
+            " ",
+            "yes",
+            "-1",
+            "max-age=1",
+            "1.5",
+            "900ms",
+            "includeSubDomains",
+            "99999999999999999999999",
+            ";",
+        ] {
             assert_eq!(Hsts::parse(text), Err(InvalidHsts::MaxAge), "{text}");
         }
         for text in [

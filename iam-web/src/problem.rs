@@ -258,7 +258,7 @@ impl Case {
             }
             Self::UnsupportedEncoding => "Send the body as it is, without Content-Encoding.",
             Self::Invalid => "The list of errors names each field.",
-            Self::Throttled => "Wait as long as Retry-After says. Nothing was checked.",
+            Self::Throttled => "Wait as long as Retry-After says, then try again.",
             Self::Internal => "The fault is ours and was logged.",
             Self::Busy => "Nothing was checked. Try again as Retry-After says.",
             Self::Unavailable => "Nothing was changed. Try again as Retry-After says.",

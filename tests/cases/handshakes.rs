@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iam_testkit::TestIam;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Who asks, with what headers, and what it gets.
 type Case = (&'static str, &'static [(&'static str, &'static str)], u16);
@@ -31,7 +33,8 @@ const CASES: &[Case] = &[
     ("cookie", &[("origin", "http://localhost:8080")], 403),
     ("cookie", &[("sec-fetch-site", "same-site")], 403),
     ("cookie", &[("origin", OWN)], 101),
-    ("cookie", &[("sec-fetch-site", "same-origin")], 101),
+    ("cookie", &[("sec-fetch-site", "same-origin")], 403),
+    ("cookie", &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], 403),
     ("cookie", &[("sec-fetch-site", "same-origin"), ("origin", OWN)], 101),
     ("bearer", &[], 101),
     ("bearer", &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")], 101),
@@ -39,6 +42,9 @@ const CASES: &[Case] = &[
 
 /// Where the pages of a [`TestIam`] come from.
 const OWN: &str = "http://localhost";
+
+/// How long an answer is waited for: a test that hangs says nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection, asked for.
 struct Socket {
@@ -48,6 +54,10 @@ struct Socket {
 
 impl Socket {
     async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
+        timeout(PATIENCE, Self::open_in_time(address, path, headers)).await.unwrap()
+    }
+
+    async fn open_in_time(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers.iter().chain(&[
             ("connection", "Upgrade"),
@@ -78,14 +88,14 @@ impl Socket {
         // Masked, as a client must: with nothing.
         self.stream.write_all(&[0x81, 0x82, 0, 0, 0, 0, text[0], text[1]]).await.unwrap();
         let mut frame = [0; 4];
-        self.stream.read_exact(&mut frame).await.unwrap();
+        timeout(PATIENCE, self.stream.read_exact(&mut frame)).await.unwrap().unwrap();
         assert_eq!(frame[..2], [0x81, 2], "a text of two bytes");
         [frame[2], frame[3]]
     }
 
     /// Whether the next that comes is an end.
     async fn ends(mut self) -> bool {
-        matches!(self.stream.read_u8().await, Ok(0x88) | Err(_))
+        matches!(timeout(PATIENCE, self.stream.read_u8()).await.unwrap(), Ok(0x88) | Err(_))
     }
 }
 

@@ -113,7 +113,8 @@ pub async fn what_is_too_large_is_refused(path: &'static str) {
     for (method, path) in &addresses {
         // Anew each time: one of the addresses signs her out.
         let amy = bearer(&running, "amy").await;
-        let path = path.replace("{id}", "x");
+        let path = path.replace("{id}", "x").replace("{token}", &"A".repeat(43));
+        assert!(!path.contains('{'), "{path}: what stands there is not known");
         for who in [&running.browser(), &amy] {
             let send = async |headers: &[(&str, &str)], path: &str, body: Vec<u8>| {
                 who.clone().send(method, path, headers, body).await

@@ -74,7 +74,7 @@ async fn stale_primary(adapter: Adapter, backend: Backend) {
     let begun = Instant::now();
     assert_eq!(amy.get("/reports").await.status, 401, "the first request finds it");
     let found = begun.elapsed();
-    assert!(found < Duration::from_secs(2), "{found:?}");
+    assert!(found < Duration::from_secs(3), "no time-out was waited for: {found:?}");
     assert_eq!(many(&gus).await, [200]);
     assert_eq!(bob.get("/").await.status, 200);
     assert_eq!(many(&amy.clone()).await, [401]);

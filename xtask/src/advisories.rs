@@ -1,6 +1,6 @@
 //! Known vulnerabilities among the dependencies, by the `RustSec` database of advisories.
 //!
-//! The database is the one that `IAM_ADVISORY_DB` names; else the one that cargo-deny fetches; else there is none.
+//! The database is the one that cargo-deny fetches; where that can't be reached, the copy that `IAM_ADVISORY_DB` names; else there is none.
 
 use std::env;
 use std::fs;
@@ -29,23 +29,20 @@ pub(crate) fn alone() -> Result<()> {
 
 /// Checks the workspace.
 pub(crate) fn run() -> Result<Outcome> {
-    if cargo_deny::command()?.is_none() {
-        return Ok(cargo_deny::missing());
+    let Some(mut fetch) = cargo_deny::command()? else { return Ok(cargo_deny::missing()) };
+    if process::read(fetch.args(["fetch", "db"])).is_ok() {
+        return check_by_fetched();
     }
     match env::var_os(SETTING).filter(|value| !value.is_empty()) {
         Some(named) => check_by(Path::new(&named), &place::workspace()?.join("target")),
-        None => check_by_fetching(),
+        None => Ok(Outcome::skipped(
+            "The database of advisories (git repository RustSec/advisory-db) cannot be reached from here.",
+            "Name a copy of it in IAM_ADVISORY_DB: a folder, or a .tar.gz.",
+        )),
     }
 }
 
-fn check_by_fetching() -> Result<Outcome> {
-    let Some(mut fetch) = cargo_deny::command()? else { return Ok(cargo_deny::missing()) };
-    if process::read(fetch.args(["fetch", "db"])).is_err() {
-        return Ok(Outcome::skipped(
-            "The database of advisories (git repository RustSec/advisory-db) cannot be reached from here.",
-            "Name a copy of it in IAM_ADVISORY_DB: a folder, or a .tar.gz.",
-        ));
-    }
+fn check_by_fetched() -> Result<Outcome> {
     let Some(mut check) = cargo_deny::command()? else { return Ok(cargo_deny::missing()) };
     process::run(check.args(["check", "--hide-inclusion-graph", "advisories"]))?;
     Ok(Outcome::Passed)
@@ -68,7 +65,23 @@ fn check_by(named: &Path, scratch: &Path) -> Result<Outcome> {
     let Some(mut check) = cargo_deny::command()? else { return Ok(cargo_deny::missing()) };
     check.arg("--offline").arg("--config").arg(&config);
     process::run(check.args(["check", "--hide-inclusion-graph", "advisories"]))?;
-    Ok(Outcome::Got(format!("by {}", named.display())))
+    // A copy does not grow old by itself where anybody sees it.
+    let newest = newest(&copy.join("crates"))?;
+    Ok(Outcome::Got(format!("by {}, whose newest advisory is of {newest}", named.display())))
+}
+
+/// The latest date of an advisory, as it is written in each: `date = "2026-08-19"`.
+fn newest(crates: &Path) -> Result<String> {
+    let mut newest = String::new();
+    let read = |folder: &Path| fs::read_dir(folder).trying(|| format!("read {}", folder.display()));
+    for advisories in read(crates)?.filter_map(std::result::Result::ok) {
+        for file in read(&advisories.path())?.filter_map(std::result::Result::ok) {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let date = text.lines().find_map(|line| line.strip_prefix("date = \"")?.strip_suffix('"'));
+            newest = newest.max(date.unwrap_or_default().to_owned());
+        }
+    }
+    Ok(newest)
 }
 
 /// Copies what is in a folder or archive, in which the database may lie one folder down.
@@ -162,6 +175,13 @@ mod tests {
             process::read(tar.arg("-czf").arg(&archive).arg("-C").arg(&folder).arg("database")).unwrap();
             assert_eq!(check_by(&archive, &folder).is_ok(), passes, "{name}, as an archive");
         }
+    }
+
+    #[test]
+    fn the_age_of_a_copy_is_told() {
+        let folder = scratch("age");
+        plant(&folder, "one");
+        assert_eq!(newest(&folder.join("crates")).unwrap(), "2020-01-01");
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Databases {
 
     /// Where somebody named the servers there may be none to start.
     fn can_start_more(&self) -> bool {
-        !self.found.is_empty() && self.found.iter().all(|(kind, _)| can_start(*kind))
+        !self.found.is_empty() && Kind::ALL.into_iter().all(can_start)
     }
 }
 

@@ -47,8 +47,8 @@ cargo xtask test [--all] [-- ARGS]   every test; ARGS go to the test programs, s
 cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prints the address; keeps its data
 cargo xtask check [--all]            formatting, lints, documentation, architecture, dependencies, advisories
                                      --all: what had to be skipped counts as failed (CI)
-                                     IAM_ADVISORY_DB: a copy of RustSec's advisory-db, a folder or a .tar.gz;
-                                     without it the database is fetched
+                                     IAM_ADVISORY_DB: a copy of RustSec's advisory-db, a folder or a .tar.gz, for
+                                     where it can't be fetched
 cargo xtask advisories               known vulnerabilities, alone
 cargo xtask architecture             which crate sees which, alone
 cargo xtask sbom [FILE]              what the published crates are made of, as CycloneDX 1.6

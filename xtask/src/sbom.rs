@@ -39,13 +39,43 @@ fn text() -> Result<String> {
         .trying(|| "read what `cargo metadata` prints".to_owned())?;
     let lock = place::workspace()?.join("Cargo.lock");
     let lock = fs::read_to_string(&lock).trying(|| format!("read {}", lock.display()))?;
-    let bill = bill(&metadata, &checksums(&lock))
-        .ok_or_else(|| Trouble::new("`cargo metadata` prints something else than this program knows."))?;
+    let tree = tree(&published(&metadata).ok_or_else(unknown)?)?;
+    let bill = bill(&metadata, &built(&tree), &checksums(&lock)).ok_or_else(unknown)?;
     Ok(format!("{bill:#}\n"))
 }
 
-fn bill(metadata: &Value, checksums: &BTreeMap<(&str, &str), &str>) -> Option<Value> {
-    let packages = packages(metadata)?;
+fn unknown() -> Trouble {
+    Trouble::new("`cargo metadata` prints something else than this program knows.")
+}
+
+/// The names of the crates that are published: `publish = false` is an empty list of registries.
+fn published(metadata: &Value) -> Option<Vec<&str>> {
+    let packages = metadata.get("packages")?.as_array()?.iter();
+    let own = packages.filter(|package| package["source"].is_null() && package["publish"].is_null());
+    own.map(|package| package.get("name")?.as_str()).collect()
+}
+
+/// What they are built with, a package a line. `cargo metadata` can't tell: to it, what a dependency needs for the tests of one crate it needs
+/// for all.
+fn tree(published: &[&str]) -> Result<String> {
+    let mut tree = process::cargo()?;
+    tree.args(["tree", "--locked", "--edges", "normal,build", "--all-features", "--target", "all"]);
+    tree.args(["--prefix", "none", "--format", "{p}"]);
+    process::read(tree.args(published.iter().flat_map(|name| ["--package", name])))
+}
+
+/// Name and version of each line, such as `url v2.5.8 (proc-macro)`.
+fn built(tree: &str) -> BTreeSet<(&str, &str)> {
+    let named = tree.lines().filter_map(|line| line.split_once(" v"));
+    named.filter_map(|(name, rest)| Some((name, rest.split(' ').next()?))).collect()
+}
+
+fn bill(
+    metadata: &Value,
+    built: &BTreeSet<(&str, &str)>,
+    checksums: &BTreeMap<(&str, &str), &str>,
+) -> Option<Value> {
+    let packages = packages(metadata, built)?;
     let members: BTreeSet<&str> =
         metadata.get("workspace_members")?.as_array()?.iter().filter_map(Value::as_str).collect();
     // `publish = false` is an empty list of registries.
@@ -89,8 +119,14 @@ fn bill(metadata: &Value, checksums: &BTreeMap<(&str, &str), &str>) -> Option<Va
     }))
 }
 
-/// All that cargo knows of. What is only tested with is no part of what is built.
-fn packages(metadata: &Value) -> Option<Packages<'_>> {
+/// What is built, and what cargo knows of each. What is only tested with is no part of it.
+fn packages<'a>(metadata: &'a Value, built: &BTreeSet<(&str, &str)>) -> Option<Packages<'a>> {
+    let all = metadata.get("packages")?.as_array()?;
+    let is_built = |package: &&Value| {
+        let name = package["name"].as_str().zip(package["version"].as_str());
+        name.is_some_and(|name| built.contains(&name))
+    };
+    let ids: BTreeSet<&str> = all.iter().filter(is_built).filter_map(|one| one.get("id")?.as_str()).collect();
     let mut needs = BTreeMap::new();
     for node in metadata.get("resolve")?.get("nodes")?.as_array()? {
         let is_built_with = |needed: &&Value| {
@@ -98,12 +134,12 @@ fn packages(metadata: &Value) -> Option<Packages<'_>> {
             kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] != "dev"))
         };
         let needed = node.get("deps")?.as_array()?.iter().filter(is_built_with);
-        let needed: Vec<&str> = needed.filter_map(|needed| needed.get("pkg")?.as_str()).collect();
+        let needed = needed.filter_map(|needed| needed.get("pkg")?.as_str());
+        let needed: Vec<&str> = needed.filter(|id| ids.contains(id)).collect();
         needs.insert(node.get("id")?.as_str()?, needed);
     }
-    let packages = metadata.get("packages")?.as_array()?;
-    packages
-        .iter()
+    all.iter()
+        .filter(is_built)
         .map(|package| {
             let id = package.get("id")?.as_str()?;
             Some((id, (package, needs.remove(id).unwrap_or_default())))
@@ -194,7 +230,10 @@ mod tests {
         {
             assert!(names.contains(name), "{name}");
         }
-        for name in ["xtask", "iam-bench", "iam-tests", "axum-app", "criterion"] {
+        // The last ones are those of the frameworks' default features, which only tests and examples turn on.
+        for name in
+            ["xtask", "iam-bench", "iam-tests", "axum-app", "criterion", "zstd-sys", "tokio-tungstenite"]
+        {
             assert!(!names.contains(name), "{name}");
         }
     }

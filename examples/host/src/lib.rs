@@ -9,7 +9,7 @@ pub mod pages;
 mod start;
 
 pub use documents::{Document, Documents, Ledger, Payment};
-pub use start::{Host, run, stop_signal};
+pub use start::{Host, Stop, run};
 
 use iam_core::Iam;
 use iam_core::store::Readiness;

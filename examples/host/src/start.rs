@@ -3,8 +3,10 @@
 #![expect(clippy::print_stderr, reason = "why it does not start must be seen")]
 
 use std::error::Error;
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use iam_core::Iam;
@@ -22,8 +24,10 @@ use tracing_subscriber::EnvFilter;
 use crate::commands::Command;
 use crate::{Documents, explain};
 
+/// What ends when the service is told to stop.
+pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// What an example application serves.
-#[derive(Debug)]
 pub struct Host {
     /// Where it listens; does not block.
     pub listener: std::net::TcpListener,
@@ -31,6 +35,14 @@ pub struct Host {
     pub web: WebIam,
     /// The host's own data.
     pub documents: Documents,
+    /// Until when.
+    pub stop: Stop,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("listener", &self.listener).finish_non_exhaustive()
+    }
 }
 
 /// Starts an example application as the environment says, and runs it by `serve` until that ends. With the argument `--routes`
@@ -135,11 +147,12 @@ where
     }
     let documents = Documents::of_the_example(iam).await?;
 
+    let stop = stop_signal();
     let listener = TcpListener::bind(settings.listen).await;
     let listener =
         listener.map_err(|error| format!("IAM_LISTEN: {}: {error}", settings.listen))?.into_std()?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
-    let served = serve(Host { listener, web, documents }).await;
+    let served = serve(Host { listener, web, documents, stop }).await;
     iam.stopped().await?;
     Ok(served?)
 }
@@ -235,22 +248,26 @@ pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<
     })
 }
 
-/// Ctrl-C, or what a service manager sends.
-pub async fn stop_signal() {
+/// Ctrl-C, or what a service manager sends. It is heard from this call on, so that nothing ends the program in the middle of its start.
+fn stop_signal() -> Stop {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            tracing::info!("stopping");
-            return;
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        if let (Ok(mut terminate), Ok(mut interrupt)) = signals {
+            return Box::pin(async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                tracing::info!("stopping");
+            });
         }
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        // No way to be told to stop: run until killed.
-        std::future::pending::<()>().await;
-    }
+    Box::pin(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // No way to be told to stop: run until killed.
+            std::future::pending::<()>().await;
+        }
+    })
 }

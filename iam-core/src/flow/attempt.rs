@@ -256,15 +256,14 @@ impl Iam {
             Err(refused) => return Err(self.throttled(refused, claimant.subject(), client).await),
         };
         match self.compare_password(&reserved, password, candidate.as_ref()).await {
-            Ok((candidate, _)) => {
-                if let Some(until) = self.count_proof(candidate.account).await? {
+            Ok((candidate, _)) => match self.admit_proof(&reserved, claimant, client).await {
+                Ok(told) => Ok(Proven { candidate: candidate.clone(), reserved, told }),
+                Err(error) => {
+                    // It was no guess, whatever else stands in its way.
                     self.give_back(&reserved).await?;
-                    let refused = Refused::new("reauthenticate.all", until);
-                    return Err(self.throttled(refused, claimant.subject(), client).await);
+                    Err(error)
                 }
-                let told = self.to_be_told(&reserved, candidate.account).await?;
-                Ok(Proven { candidate: candidate.clone(), reserved, told })
-            }
+            },
             Err(Unproven::Refused(_)) => {
                 self.refuse_in_session(claimant, &counted, &reserved, client).await?;
                 Err(Error::Credentials)
@@ -291,6 +290,22 @@ impl Iam {
         match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
             Reservation::Granted(_) => Ok(None),
             Reservation::Refused(until) => Ok(Some(until)),
+        }
+    }
+
+    /// What is left to look at when the password of somebody who is signed in was right; gives the owner, if they are to be told.
+    async fn admit_proof(
+        &self,
+        reserved: &Reserved,
+        claimant: &Claimant,
+        client: &Client,
+    ) -> Result<Option<Account>, Error> {
+        match self.count_proof(claimant.account).await? {
+            None => self.to_be_told(reserved, claimant.account).await,
+            Some(until) => {
+                let refused = Refused::new("reauthenticate.all", until);
+                Err(self.throttled(refused, claimant.subject(), client).await)
+            }
         }
     }
 
@@ -322,7 +337,9 @@ impl Iam {
     ) -> Result<(), Error> {
         let most = self.inner.login_limits.session.limit;
         let is_last = reserved.session.as_ref().is_some_and(|(_, slot)| slot.count >= most);
-        let owner = if is_last { self.inner.store.account(claimant.account).await? } else { None };
+        // That the session ends does not hang on whether somebody can be told.
+        let owner =
+            if is_last { self.inner.store.account(claimant.account).await.ok().flatten() } else { None };
         self.retried(|| async {
             let mut unit = self.begin().await?;
             let mut ended = false;

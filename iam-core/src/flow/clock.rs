@@ -8,20 +8,30 @@ use crate::error::Error;
 use crate::iam::Iam;
 use crate::meta::Client;
 use crate::session::EndReason;
-use crate::steady_clock::{Correction, WARN_FROM, WRONG_FROM};
+use crate::steady_clock::{Correction, Offsets, WARN_FROM, WRONG_FROM};
 
-/// The most rows of one statement of what is done after a clock was put back. Nobody is served by a program that does it.
+/// The most rows of one statement of what is done after a clock was put back. A program does it at its start, before it serves anybody;
+/// others may be serving.
 const AT_ONCE: u32 = 500;
 
 /// The shortest step that is written to the log.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
+/// What is brought back after a clock was put back.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Sessions,
+    /// What outlives them.
+    Rest,
+}
+
 impl Iam {
     /// Compares the clock with the wall clock and the database's, and corrects it (see [`SteadyClock`](crate::clock::SteadyClock)). Gives
     /// the difference from the database's that is left. The [`Worker`](crate::Worker) does so every five minutes and when the wall clock
-    /// was set; [`readiness`](Self::readiness) does, too. A clock of the host's own differs from nothing.
+    /// was set; [`readiness`](Self::readiness) and [`upkeep`](Self::upkeep) do, too. A clock of the host's own differs from nothing.
     pub async fn compare_clock(&self) -> Result<Duration, Error> {
         let Some(clock) = self.inner.clock.steady() else { return Ok(Duration::ZERO) };
+        let _alone = clock.compare_alone().await;
         let asked = self.now();
         let found = self.inner.store.database_time().await;
         // The database looked at its clock somewhere in between.
@@ -29,18 +39,7 @@ impl Iam {
         let database = found.as_ref().ok().map(|found| asked.plus(uncertainty).offset_to(*found));
         let (correction, offsets) = clock.compare(database, uncertainty);
         let difference = clock.difference();
-        let (wall, database) = (seconds(offsets.wall), offsets.database.map(seconds));
-        match correction {
-            Correction::Disbelieved => tracing::warn!(
-                wall,
-                database,
-                "the wall clock was set, and the database does not agree: time goes on without it (seconds)"
-            ),
-            Correction::Slewed | Correction::Forward if offsets.wall.abs() >= micros(WORTH_A_LINE) => {
-                tracing::warn!(?correction, wall, database, "the wall clock was set (seconds)");
-            }
-            Correction::Slewed | Correction::Forward => {}
-        }
+        log(correction, offsets);
         found?;
         if difference >= WRONG_FROM {
             tracing::error!(?difference, "the clock is not the database's: codes and time-outs are wrong");
@@ -63,6 +62,9 @@ impl Iam {
     /// Notes in the store what time it is, so that a program finds out at its start that the clock was put back meanwhile; and brings the
     /// store back to what time it is, if it was. A clock that is not the database's says nothing about that.
     pub(crate) async fn note_time(&self) -> Result<(), Error> {
+        // An older comparison says nothing: this machine, or the database's, may have stood still since, and nobody saw a step. Who
+        // notes a time of the future has others end all sessions.
+        self.compare_clock().await?;
         if !self.has_the_databases_time() {
             return Ok(());
         }
@@ -75,7 +77,13 @@ impl Iam {
                 Ok(seen)
             })
             .await?;
-        if seen.is_ahead_of(now) {
+        if !seen.is_ahead_of(now) {
+            return Ok(());
+        }
+        // Or has it stood still while it waited for the store?
+        self.compare_clock().await?;
+        let now = self.now();
+        if self.has_the_databases_time() && seen.is_ahead_of(now) {
             tracing::error!(%seen, %now, "the clock was put back: all sessions end, with all that was under way");
             self.bring_store_back(seen, now).await?;
         }
@@ -87,28 +95,15 @@ impl Iam {
     /// that leaves all of it to be done again.
     async fn bring_store_back(&self, seen: Timestamp, now: Timestamp) -> Result<(), Error> {
         let mut sessions = 0;
-        loop {
-            let ended = self.retried(|| async {
-                let mut unit = self.begin().await?;
-                let ended = unit.seen_time().end_sessions(EndReason::ClockPutBack, now, AT_ONCE).await?;
-                unit.commit().await?;
-                Ok(ended)
-            });
-            let ended = ended.await?;
-            sessions += ended;
-            if ended < u64::from(AT_ONCE) {
-                break;
-            }
-        }
-        loop {
-            let most = self.retried(|| async {
-                let mut unit = self.begin().await?;
-                let most = unit.seen_time().bring_back(now, seen, AT_ONCE).await?;
-                unit.commit().await?;
-                Ok(most)
-            });
-            if most.await? < u64::from(AT_ONCE) {
-                break;
+        for part in [Part::Sessions, Part::Rest] {
+            loop {
+                let Some(rows) = self.bring_some_back(part, seen, now).await? else { return Ok(()) };
+                if matches!(part, Part::Sessions) {
+                    sessions += rows;
+                }
+                if rows < u64::from(AT_ONCE) {
+                    break;
+                }
             }
         }
         self.retried(|| async {
@@ -121,6 +116,48 @@ impl Iam {
             Ok(unit.commit().await?)
         })
         .await
+    }
+
+    /// One batch; says how many rows there were. Nothing when another process has done all of it: what there is now was made after that.
+    async fn bring_some_back(
+        &self,
+        part: Part,
+        seen: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<u64>, Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            // It holds the noted time until the end, so that nobody takes it back in between.
+            if !unit.seen_time().note(now).await?.is_ahead_of(now) {
+                return Ok(None);
+            }
+            let rows = match part {
+                Part::Sessions => {
+                    unit.seen_time().end_sessions(EndReason::ClockPutBack, now, AT_ONCE).await?
+                }
+                Part::Rest => unit.seen_time().bring_back(now, seen, AT_ONCE).await?,
+            };
+            unit.commit().await?;
+            Ok(Some(rows))
+        })
+        .await
+    }
+}
+
+fn log(correction: Correction, offsets: Offsets) {
+    if offsets.wall.abs() < micros(WORTH_A_LINE) {
+        return;
+    }
+    let (wall, database) = (seconds(offsets.wall), offsets.database.map(seconds));
+    match correction {
+        Correction::Disbelieved => tracing::warn!(
+            wall,
+            database,
+            "the wall clock was set, and the database does not agree: time goes on without it (seconds)"
+        ),
+        Correction::Slewed | Correction::Forward => {
+            tracing::warn!(?correction, wall, database, "the wall clock was set (seconds)");
+        }
     }
 }
 

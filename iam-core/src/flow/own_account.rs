@@ -145,7 +145,7 @@ impl Iam {
                 });
             }
         };
-        self.retried(|| async {
+        let done = self.retried(|| async {
             let now = self.now();
             let (renewed, renewal) = self.renewal(token, principal, &candidate, true)?;
             let renewed = self.renewed_on(renewed, principal, device)?;
@@ -160,7 +160,7 @@ impl Iam {
                 self.give_back(&reserved).await?;
                 return Err(Error::Conflict("session"));
             }
-            if let Err(refused) = self.count_change(unit.as_mut(), account).await {
+            if let Err(refused) = self.count_password_change(unit.as_mut(), account).await {
                 drop(unit);
                 self.give_back(&reserved).await?;
                 return Err(refused);
@@ -177,8 +177,10 @@ impl Iam {
             unit.commit().await?;
             self.inner.outbox_wake.notify_one();
             Ok(renewed)
-        })
-        .await
+        });
+        let done = done.await;
+        self.note_throttled(&done, "account.changes.password", &principal.into(), client).await;
+        done
     }
 
     /// Whether somebody has proved who they are within [`FRESH_FOR`].

@@ -146,11 +146,11 @@ impl Iam {
     pub(crate) async fn upkeep_round(&self, time: Duration) -> (Upkeep, Option<Error>) {
         let begun = Instant::now();
         let mut upkeep = Upkeep::default();
-        if !self.has_the_databases_time() {
-            return (upkeep, None);
-        }
-        // First: what follows goes by what the time is.
+        // First: what follows goes by what the time is, and this asks the database for it.
         let mut failed = self.note_time().await.err();
+        if !self.has_the_databases_time() {
+            return (upkeep, failed);
+        }
         let mut full = CHORES.to_vec();
         loop {
             let mut again = Vec::new();

@@ -83,7 +83,11 @@ impl IamBuilder {
                 return Some(format!("factor: {kind} is offered twice"));
             }
         }
-        let counts = |kind| self.factor_policy.sign_in.contains(&kind);
+        // As people are offered it: a code that nobody sends sets up nothing.
+        let is_sent = |kind: FactorKind| {
+            kind.channel().is_none_or(|channel| self.senders.iter().any(|sender| sender.channel() == channel))
+        };
+        let counts = |kind| self.factor_policy.sign_in.contains(&kind) && is_sent(kind);
         (self.factor_policy.required_of_everybody && !self.factors.iter().any(|factor| counts(factor.kind())))
             .then(|| {
                 "factor_policy: a factor is required of everybody, and none that counts is offered".to_owned()

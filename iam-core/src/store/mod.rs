@@ -72,7 +72,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Whether the store can be reached, its schema is what this program needs, and it can be written. A schema that a newer program
     /// extended MUST do, until it says itself that this program is too old for it. That it can be written MUST be found out by
-    /// writing, not longer ago than some seconds; after a write that failed it MUST NOT be called ready before another one succeeded.
+    /// writing, not longer ago than some seconds; after a write of the store's own that the database could not do it MUST NOT be called
+    /// ready before another one succeeded.
     async fn readiness(&self) -> Result<Readiness, StoreError>;
 
     /// Closes all that the store has open, for all of its clones, after what is under way (within seconds); what was committed then

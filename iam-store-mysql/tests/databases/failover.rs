@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use iam_core::clock::Timestamp;
@@ -126,6 +126,88 @@ async fn a_connection_to_a_server_that_can_not_write_is_not_used_again() {
         }
         assert!(opened.load(Ordering::SeqCst) > 3, "{server:?}: nothing is written by way of the old ones");
     }
+}
+
+/// A store whose pool has one connection, which is idle, and how many it opened since: each of them takes this long.
+async fn slow_to_open(database: &Database, takes: Duration) -> (MySqlStore, Arc<AtomicU32>) {
+    let opened = Arc::new(AtomicU32::new(0));
+    let slow = Arc::new(AtomicBool::new(false));
+    let (counted, is_slow) = (Arc::clone(&opened), Arc::clone(&slow));
+    let pool = MySqlPoolOptions::new()
+        .max_connections(3)
+        .test_before_acquire(false)
+        .after_connect(move |_, _| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let takes = if is_slow.load(Ordering::SeqCst) { takes } else { Duration::ZERO };
+            Box::pin(async move {
+                tokio::time::sleep(takes).await;
+                Ok(())
+            })
+        })
+        .connect_with(MySqlConnectOptions::from_str(&database.url()).unwrap())
+        .await
+        .unwrap();
+    let store = MySqlStore::from_pool(pool.clone());
+    store.begin().await.unwrap().commit().await.unwrap();
+    // What was used is given back a moment later.
+    while pool.num_idle() < pool.size() as usize {
+        tokio::task::yield_now().await;
+    }
+    while pool.size() > 1 {
+        pool.acquire().await.unwrap().detach().close().await.unwrap();
+    }
+    slow.store(true, Ordering::SeqCst);
+    opened.store(0, Ordering::SeqCst);
+    (store, opened)
+}
+
+/// As after a restart of the server, when a name or a certificate is slow to be looked up.
+#[tokio::test]
+async fn a_connection_that_was_long_in_coming_is_used() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        with_session(&database).await;
+        let (store, opened) = slow_to_open(&database, Duration::from_millis(1100)).await;
+        kill_all(&database).await;
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "{server:?}");
+        assert_eq!(opened.load(Ordering::SeqCst), 1, "{server:?}: none is thrown away");
+    }
+}
+
+#[tokio::test]
+async fn what_had_no_time_to_answer_puts_nothing_in_doubt() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        with_session(&database).await;
+        let (store, opened) = slow_to_open(&database, Duration::from_millis(2500)).await;
+        let unit = store.begin().await.unwrap();
+        let _other = lock_session(&database).await;
+        // On a second connection, which comes late; the first one lies idle before that.
+        let (touched, ()) = tokio::join!(store.touch_session(SESSION, later(60), later(0)), async {
+            while opened.load(Ordering::SeqCst) < 1 {
+                tokio::task::yield_now().await;
+            }
+            unit.commit().await.unwrap();
+        });
+        assert_eq!(touched.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?}");
+        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "{server:?}");
+        assert_eq!(opened.load(Ordering::SeqCst), 1, "{server:?}: the first one is still used");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_says_what_is_still_under_way() {
+    let closes = async |server| {
+        let Some(database) = Database::create(server).await else { return };
+        let store = with_session(&database).await;
+        let unit = store.begin().await.unwrap();
+        assert_eq!(store.close().await.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?}");
+        drop(unit);
+        store.close().await.unwrap();
+        let error = store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{server:?}");
+    };
+    tokio::join!(closes(Server::MySql), closes(Server::MariaDb));
 }
 
 /// A lock on the session's row, by somebody else.

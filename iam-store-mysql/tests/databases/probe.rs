@@ -51,7 +51,7 @@ async fn a_server_without_room_is_not_ready() {
         migrated.migrate().await.unwrap();
         sign_in(&migrated).await;
         for number in [3, 1021, 1026, 1030, 1114] {
-            let store = MySqlStore::connect(&database.url()).await.unwrap();
+            let proven = MySqlStore::connect(&database.url()).await.unwrap();
             database
                 .run(&format!(
                     "CREATE TRIGGER full BEFORE INSERT ON iam_rate_limit FOR EACH ROW
@@ -59,7 +59,7 @@ async fn a_server_without_room_is_not_ready() {
                 ))
                 .await;
             // A proof of a moment ago counts; another store has none yet.
-            assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{server:?} {number}");
+            assert_eq!(proven.readiness().await.unwrap(), Readiness::Ready, "{server:?} {number}");
             let store = MySqlStore::connect(&database.url()).await.unwrap();
             assert_eq!(store.readiness().await.unwrap(), Readiness::NotWritable, "{server:?} {number}");
             let key = iam_core::limit::LimitKey::from_bytes([1; 32]);
@@ -68,6 +68,12 @@ async fn a_server_without_room_is_not_ready() {
             let error = unit.limits().reserve_in_window(&key, &rule, crate::rows::account().created_at).await;
             assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?} {number}");
             drop(unit);
+            // And it does not count any more once a unit of the same store was told otherwise.
+            let mut unit = proven.begin().await.unwrap();
+            let error = unit.limits().reserve_in_window(&key, &rule, crate::rows::account().created_at).await;
+            assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?} {number}");
+            drop(unit);
+            assert_eq!(proven.readiness().await.unwrap(), Readiness::NotWritable, "{server:?} {number}");
             database.run("DROP TRIGGER full").await;
             assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{server:?} {number}");
         }

@@ -15,14 +15,13 @@ use iam_core::trusted_device::TrustedDeviceToken;
 use minijinja::context;
 use serde_json::{Map, Value, json};
 
-use super::query_of;
+use super::{path_matches, query_of};
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
 use crate::form::{Form, parse_query};
 use crate::json::StrictObject;
-use crate::loggable::loggable_path;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
@@ -307,8 +306,11 @@ impl RequestContext {
     // -- both --
 
     pub(super) async fn note_csrf(&self, request: &WebRequest, caller: &Caller) {
-        let path = loggable_path(request.target.split('?').next().unwrap_or_default());
-        self.iam().note_csrf(caller.principal(), Some(&path), &caller.client).await;
+        let path = request.target.split('?').next().unwrap_or_default();
+        let endpoints = self.web().auth_endpoints();
+        let route = endpoints.iter().map(|(pattern, _)| pattern.as_str());
+        let route = route.into_iter().find(|pattern| path_matches(pattern, path));
+        self.iam().note_csrf(caller.principal(), route, &caller.client).await;
     }
 
     /// Signs in and sets the cookies; gives a CSRF token of the new session, too.

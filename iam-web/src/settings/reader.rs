@@ -120,7 +120,12 @@ impl Reader<'_> {
         const NAME: &str = "IAM_ALLOWED_ORIGINS";
         // In production no page without HTTPS is trusted, not even one of this machine.
         let base_url = base_url.filter(|_| mode == Mode::Development);
-        let entries = list(self.get(NAME));
+        let text = self.get(NAME);
+        let is_set = text.is_some();
+        let entries = list(text);
+        if is_set && entries.is_empty() {
+            self.problem(NAME, "names no origin: leave it out, or name some");
+        }
         let mut origins: Vec<Origin> = Vec::new();
         for (number, entry) in (1..).zip(&entries) {
             match Origin::parse_beside(entry, base_url) {

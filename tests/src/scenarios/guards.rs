@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::{Adapter, Backend, World};
 
 /// 401 to a program, the login page for a person, 403 for who is signed in: never a redirect.
@@ -229,6 +233,8 @@ pub async fn an_upgrade_is_unsafe_whatever_its_method(adapter: Adapter, backend:
             &[("origin", "https://evil.example")],
             &[("origin", "null")],
             &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "same-origin")],
+            &[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
             &[],
         ] {
             let headers = [&upgrade[..], headers].concat();
@@ -237,7 +243,7 @@ pub async fn an_upgrade_is_unsafe_whatever_its_method(adapter: Adapter, backend:
             assert!(answer.1.contains("\"csrf\""), "{}", answer.1);
             foreign += 1;
         }
-        assert_eq!(foreign, 5);
+        assert_eq!(foreign, 7);
         for headers in [&upgrade[1..], &[("upgrade", "h2c")]] {
             assert_eq!(amy.handshake(path, headers).await.0, 403, "{path} {headers:?}");
         }
@@ -245,9 +251,14 @@ pub async fn an_upgrade_is_unsafe_whatever_its_method(adapter: Adapter, backend:
         let proxied = [("connection", "upgrade"), ("upgrade-insecure-requests", "1")];
         assert_eq!(amy.handshake(path, &proxied).await.0, 200, "as many a proxy sends it");
     }
-    assert_eq!(world.logged("malicious_csrf").await, 14);
-    // Nobody who is signed in is forged; and a page can't be shown in place of a connection.
+    assert_eq!(world.logged("malicious_csrf").await, 18);
+    // Our own pages are no sockets, and answer at once what is taken for one.
     let nobody = world.browser();
+    for path in ["/auth/login", "/api/v1/auth/csrf"] {
+        let answer = timeout(Duration::from_secs(8), nobody.handshake(path, &upgrade)).await;
+        assert_eq!(answer.expect("an answer in time").0, 200, "{path}");
+    }
+    // Nobody who is signed in is forged; and a page can't be shown in place of a connection.
     let headers = [&upgrade[..], &[("origin", "https://evil.example"), ("accept", "text/html")]].concat();
     assert_eq!(nobody.handshake("/reports", &headers).await.0, 401);
     // No browser sends a bearer token by itself.

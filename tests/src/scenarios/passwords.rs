@@ -56,7 +56,7 @@ const ROUTES: &[(&str, &str)] = &[
     // Set, and compared with nothing.
     ("POST /auth/account/password", "new_password"),
     ("POST /api/v1/account/password", "new_password"),
-    ("POST /auth/setup/{id}", "password"),
+    ("POST /auth/setup/{token}", "password"),
     // The code of a factor that is being set up.
     ("POST /api/v1/account/factors/{id}/confirm", "code"),
 ];
@@ -129,10 +129,10 @@ pub async fn every_place_that_takes_a_password_is_known(adapter: Adapter, backen
     let inventory = axum_app::inventory(world.iam.clone().into(), axum_app::Documents::default());
     let of_setup = asked_for_by(&setup.body).into_iter();
     let mut found: BTreeSet<_> =
-        of_setup.map(|(action, field)| (format!("POST /auth/setup/{{id}}{action}"), field)).collect();
+        of_setup.map(|(action, field)| (format!("POST /auth/setup/{{token}}{action}"), field)).collect();
     for route in inventory.routes().filter(|route| route.access.kind() == "iam") {
         let mut bob = world.signed_in("bob").await;
-        let path = route.path.replace("{id}", NOBODYS_ID);
+        let path = route.path.replace("{id}", NOBODYS_ID).replace("{token}", &"A".repeat(43));
         if route.path.starts_with("/api/") && route.method != "GET" {
             // What is known there is of another type, and what is not is not known.
             let names = ["password", "current_password", "new_password", "code"];

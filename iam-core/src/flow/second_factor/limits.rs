@@ -241,8 +241,27 @@ impl Iam {
         unit: &mut dyn Ports,
         account: AccountId,
     ) -> Result<(), Error> {
+        self.count_change_of("account.changes", unit, account).await
+    }
+
+    /// Another change of the own password. It is counted apart from all others, and only after the current one was right: a stolen
+    /// session, which can make others, does not keep the owner from changing the password.
+    pub(in crate::flow) async fn count_password_change(
+        &self,
+        unit: &mut dyn Ports,
+        account: AccountId,
+    ) -> Result<(), Error> {
+        self.count_change_of("account.changes.password", unit, account).await
+    }
+
+    async fn count_change_of(
+        &self,
+        purpose: &'static str,
+        unit: &mut dyn Ports,
+        account: AccountId,
+    ) -> Result<(), Error> {
         let now = self.now();
-        let key = LimitKey::new(&self.inner.limit_key, "account.changes", account.as_bytes());
+        let key = LimitKey::new(&self.inner.limit_key, purpose, account.as_bytes());
         match unit.limits().reserve_in_window(&key, &CHANGES, now).await? {
             Reservation::Granted(_) => Ok(()),
             Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),

@@ -99,6 +99,12 @@ const INSECURE: &[(&str, &str, &str)] = &[
     ("MFA_ENCRYPTION_KEY", "c2hvcnQ=", "32 are needed"),
     ("MFA_ENCRYPTION_KEY", "1:c2hvcnQ=,1:c2hvcnQ=", "32 are needed"),
     ("MFA_ENCRYPTION_KEY", ZEROS, "not drawn at random"),
+    (
+        "MFA_ENCRYPTION_KEY",
+        "1:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=,0:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=",
+        "one key stands under two ids",
+    ),
+    ("IAM_SECRET_KEY", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ=", "not drawn at random"),
     ("MFA_ENCRYPTION_KEY", KEY, "the same as IAM_SECRET_KEY"),
     (
         "MFA_ENCRYPTION_KEY",
@@ -122,6 +128,8 @@ const INSECURE: &[(&str, &str, &str)] = &[
         "entry 2: an origin must begin with https://",
     ),
     ("IAM_ALLOWED_ORIGINS", "http://127.0.0.1", "an origin must begin with https://"),
+    ("IAM_ALLOWED_ORIGINS", ",", "names no origin"),
+    ("IAM_ALLOWED_ORIGINS", "https://x..example.com", "entry 1: an origin looks like"),
     ("IAM_ALLOWED_ORIGINS", "*", "an origin has no `*`"),
     ("IAM_ALLOWED_ORIGINS", "https://*.example.com", "an origin has no `*`"),
     ("IAM_ALLOWED_ORIGINS", "https://a.example/", "an origin looks like"),
