@@ -140,6 +140,10 @@ impl Store for SqliteStore {
     }
 
     async fn readiness(&self) -> Result<Readiness, StoreError> {
+        if self.read.is_closed() {
+            // Its log went as it was closed: that is no file that was replaced.
+            return Err(failed(sqlx::Error::PoolClosed));
+        }
         if self.file.as_ref().is_some_and(|file| !file.is_there()) {
             return Ok(Readiness::Replaced);
         }

@@ -368,6 +368,7 @@ async fn a_closed_store_leaves_one_file_with_everything() {
         let copy = SqliteStore::open(&copy).await.unwrap();
         assert_eq!(copy.account(account().id).await.unwrap(), Some(account()));
         assert_eq!(clone.account(account().id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert_eq!(clone.readiness().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     }
 }
 
