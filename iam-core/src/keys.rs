@@ -248,7 +248,7 @@ mod tests {
         let down: Vec<u8> = (0..32).map(|n: u8| 200_u8.wrapping_sub(n * 7)).collect();
         let padded = [b"a long pass phrase of mine".as_slice(), &[0; 8]].concat();
         let squares: Vec<u8> = (0..32_u8).map(|n| n.wrapping_mul(n)).collect();
-        let by_turns: Vec<u8> = (0..32).map(|n: u8| if n % 2 == 0 { n } else { 255 - n }).collect();
+        let by_turns: Vec<u8> = (0..32).map(|n: u8| if n.is_multiple_of(2) { n } else { 255 - n }).collect();
         let both_ends: Vec<u8> = (0..16).chain(240..=255).collect();
         let nearly: Vec<u8> = (0..31).chain([255]).collect();
         let twice: Vec<u8> = (1..=16).chain(1..=16).collect();

@@ -61,7 +61,7 @@ where
 }
 
 /// The answer where the adapter's layer is missing. Nothing can be decided there: that is the host's mistake, said in the log
-/// with its `remedy`, and not to the client. `route` is as [`RequestView::route`] has it.
+/// with its `remedy`, and not to the client. `route` is as [`RequestView::route`](crate::RequestView::route) has it.
 pub fn layer_missing(route: Option<&str>, remedy: &str) -> WebResponse {
     tracing::error!(route, "IamLayer is not installed here: {remedy}");
     let mut response = WebResponse::new(500);

@@ -131,9 +131,10 @@ pub(crate) fn approved_values(
             (Some(value), None) if !value.chars().all(is_shown) => {
                 ("invalid", "has characters that can't be shown to whoever approves it")
             }
-            (Some(value), None) if value.trim() != value => {
-                ("invalid", "begins or ends with a space or a line break, which whoever approves it can't see")
-            }
+            (Some(value), None) if value.trim() != value => (
+                "invalid",
+                "begins or ends with a space or a line break, which whoever approves it can't see",
+            ),
             (Some(value), None) if value.len() <= MOST_APPROVED => {
                 // A browser sends every line break as two characters, whatever stood in the page.
                 values.push((name.to_owned(), value.replace("\r\n", "\n")));
@@ -273,7 +274,11 @@ mod tests {
             assert_eq!(of(FORM, &format!("payee=b{odd}&amount=1")).unwrap_err()[0].code, "invalid", "{odd}");
         }
         for payee in ["b+", "+b", "b%C2%A0", "b%E3%80%80", "b%0D%0A", "+"] {
-            assert_eq!(of(FORM, &format!("payee={payee}&amount=1")).unwrap_err()[0].code, "invalid", "{payee}");
+            assert_eq!(
+                of(FORM, &format!("payee={payee}&amount=1")).unwrap_err()[0].code,
+                "invalid",
+                "{payee}"
+            );
         }
         assert!(of(FORM, "payee=b+c&amount=1").is_ok());
         for odd in ["\u{2800}", "\\u2800", "\u{34f}", "\\u034f", "\\u200c", "\u{fe0f}"] {
