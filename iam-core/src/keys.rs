@@ -90,7 +90,8 @@ pub(crate) fn looks_made_up(key: &[u8]) -> bool {
     different.len() < 16 || has_pattern(key) || is_text
 }
 
-/// Whether bytes follow a rule: at some distance more than a quarter of them lie equally far from those before. So it is with counting, with what repeats,
+/// Whether bytes follow a rule: at some distance more than a quarter of them lie equally far from those before, or still
+/// more in one of two ways. So it is with counting, with what repeats,
 /// with letters in the order of the alphabet that were taken for base64 (distance three), and with squares, whose steps count.
 fn has_pattern(key: &[u8]) -> bool {
     let steps = |bytes: &[u8], distance: usize| -> Vec<u8> {
@@ -104,7 +105,9 @@ fn has_pattern(key: &[u8]) -> bool {
                 *times += 1;
             }
         }
-        times.into_iter().any(|times| times > most)
+        times.sort_unstable();
+        let [.., second, first] = times;
+        first > most || first + second > most + most / 2
     };
     (1..=16).any(|distance| is_even(&steps(key, distance))) || is_even(&steps(&steps(key, 1), 1))
 }

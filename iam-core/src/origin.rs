@@ -39,6 +39,10 @@ impl BaseUrl {
             return Err(InvalidBaseUrl::Malformed);
         }
         let base = Self { url };
+        // Nothing is reached at port 0; on this machine it stands for one that is not known yet.
+        if base.url.port() == Some(0) && !base.is_loopback() {
+            return Err(InvalidBaseUrl::Malformed);
+        }
         if base.is_https() || base.is_loopback() { Ok(base) } else { Err(InvalidBaseUrl::Insecure) }
     }
 
@@ -63,7 +67,7 @@ impl BaseUrl {
     }
 }
 
-/// Whether the host is an address, or a name that can be looked up: a `*` stands for no host anywhere. Nothing is reached at port 0.
+/// Whether the host is an address, or a name that can be looked up: a `*` stands for no host anywhere.
 fn has_host_name(url: &Url) -> bool {
     let is_label = |label: &str| {
         !label.is_empty()
@@ -71,9 +75,6 @@ fn has_host_name(url: &Url) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     };
-    if url.port() == Some(0) {
-        return false;
-    }
     match url.host() {
         Some(Host::Domain(name)) => name.strip_suffix('.').unwrap_or(name).split('.').all(is_label),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
