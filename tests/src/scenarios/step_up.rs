@@ -500,11 +500,12 @@ pub async fn a_proof_is_bound_to_what_is_approved(adapter: Adapter, backend: Bac
     for changed in [
         [("amount", "1000"), ("payee", "bob")],
         [("amount", "100"), ("payee", "eve")],
-        [("amount", "100 "), ("payee", "bob")],
         [("amount", "bob"), ("payee", "100")],
     ] {
         assert!(needs_step_up(&pay(&mut browser, "/transfers", &changed).await), "{changed:?}");
     }
+    let unseen = [("amount", "100 "), ("payee", "bob")];
+    assert_eq!(pay(&mut browser, "/transfers", &unseen).await.status, 422, "nobody sees a space at the end");
     assert!(needs_step_up(&pay(&mut browser, "/transfers?x", &PAY).await), "another address");
     // One body that is read in two ways: what was approved, and in another charset something else.
     let mut twofold = b"amount=100&payee=bob&x=1".to_vec();
