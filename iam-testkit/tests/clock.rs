@@ -32,6 +32,9 @@ const PASSWORD: &str = "correct horse battery";
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
+/// In real time, for what happens at once or never.
+const SOON: Duration = Duration::from_secs(20);
+
 /// A directory that is removed when the test is over.
 struct Directory(PathBuf);
 
@@ -115,7 +118,7 @@ impl Machine {
         let before = self.faults.units.load(Ordering::SeqCst);
         let mut held = self.faults.hold(Point::DatabaseTime);
         loop {
-            held.reached().await;
+            tokio::time::timeout(SOON, held.reached()).await.unwrap();
             if self.faults.units.load(Ordering::SeqCst) > before {
                 return held;
             }
@@ -559,13 +562,14 @@ async fn the_worker_compares_when_the_wall_clock_was_set() {
     machine.set_wall(START.plus(HOUR));
     let mut compared = machine.faults.hold(Point::DatabaseTime);
     let worker = tokio::spawn(worker.run());
-    compared.reached().await;
+    // Long before the first round of upkeep, which compares as well.
+    tokio::time::timeout(SOON, compared.reached()).await.unwrap();
     drop(compared);
     let followed = async {
         while iam.now() < START.plus(HOUR) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), followed).await.unwrap();
+    tokio::time::timeout(SOON, followed).await.unwrap();
     worker.abort();
 }
