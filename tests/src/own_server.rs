@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 
 use crate::Backend;
 
-/// A server of a scenario's own, under the program that `IAM_TEST_OWN_SERVER` names (`cargo xtask test` sets it to itself).
-/// It writes a log, so that another one can follow it, and ends with its pipe.
+/// A server of a scenario's own, under the program that `IAM_TEST_OWN_SERVER` names; `IAM_TEST_OWN_SERVER_KINDS` says of which
+/// kinds it can start some (`mysql mariadb`; all of them without it). `cargo xtask test` sets both. It writes a log, so that another one can follow it, and ends with its pipe.
 #[derive(Debug)]
 pub struct OwnServer {
     backend: Backend,
@@ -22,23 +22,19 @@ impl OwnServer {
     /// Starts two at the same time, unless there is no program that starts them; with `IAM_TEST_REQUIRE_DATABASES` that is a
     /// failure.
     pub fn pair(backend: Backend) -> Option<[Self; 2]> {
-        let program = env::var("IAM_TEST_OWN_SERVER").unwrap_or_default();
-        if program.is_empty() {
-            assert!(
-                env::var_os("IAM_TEST_REQUIRE_DATABASES").is_none_or(|value| value.is_empty()),
-                "IAM_TEST_OWN_SERVER is not set"
-            );
+        let Some(program) = program(backend) else {
+            assert!(set("IAM_TEST_REQUIRE_DATABASES").is_none(), "no {backend:?} can be started");
             return None;
-        }
+        };
         let begun = [1, 2].map(|id| Self::begin(&program, backend, id));
         Some(begun.map(Self::wait))
     }
 
     fn begin(program: &str, backend: Backend, id: u32) -> Self {
-        let (kind, options) = match backend {
-            Backend::MySql => ("mysql", vec!["--gtid-mode=ON", "--enforce-gtid-consistency=ON"]),
-            Backend::MariaDb => ("mariadb", vec![]),
-            Backend::Sqlite => panic!("a file has no server"),
+        let kind = word(backend);
+        let options: &[&str] = match backend {
+            Backend::MySql => &["--gtid-mode=ON", "--enforce-gtid-consistency=ON"],
+            _ => &[],
         };
         let mut program = Command::new(program)
             .args(["own-server", kind, "--", "--log-bin=log"])
@@ -132,6 +128,27 @@ impl OwnServer {
     async fn run(&self, sql: &str) {
         self.connection().await.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
     }
+}
+
+/// What starts a server of this kind, if anything does.
+fn program(backend: Backend) -> Option<String> {
+    let kinds = set("IAM_TEST_OWN_SERVER_KINDS");
+    let can = kinds.is_none_or(|kinds| kinds.split_whitespace().any(|kind| kind == word(backend)));
+    set("IAM_TEST_OWN_SERVER").filter(|_| can)
+}
+
+/// What that program knows it by.
+fn word(backend: Backend) -> &'static str {
+    match backend {
+        Backend::MySql => "mysql",
+        Backend::MariaDb => "mariadb",
+        Backend::Sqlite => panic!("a file has no server"),
+    }
+}
+
+/// A variable's value. An empty one means the same as none.
+fn set(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// It is thrown away with its data.

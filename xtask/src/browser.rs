@@ -10,13 +10,14 @@
 //!
 //! `harness.mjs` lists the variables by which they are run by hand on another store or with a mail server.
 //!
-//! `setup` decides which browser it is, by starting it, and writes that down; `test` only reads it.
+//! Whoever installs it (`setup`, or `test` where it is missing) decides which browser it is, by starting it, and writes that down.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::progress::Download;
 use crate::report::Outcome;
 use crate::trouble::{Result, Trouble, Trying as _};
 use crate::{place, process};
@@ -25,6 +26,10 @@ use crate::{place, process};
 const CHOSEN: &str = "IAM_TEST_CHROMIUM";
 const LISTS: [&str; 2] = ["package.json", "package-lock.json"];
 const OLDEST_NODE: u32 = 20;
+
+/// What npm is asked for, and how many bytes that is when it is unpacked: the lock file does not say.
+const PACKAGES: (&str, u64) = ("the npm packages", 18_000_000);
+const WITH_BROWSER: (&str, u64) = ("the npm packages and Chromium", 95_000_000);
 
 /// Starts a browser on a page of its own, and fails unless that shows.
 const TRY: &str = include_str!("../scripts/try-chromium.mjs");
@@ -56,6 +61,26 @@ pub(crate) fn tests() -> Result<Vec<PathBuf>> {
     Ok(tests)
 }
 
+/// What of that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct There {
+    pub(crate) node: bool,
+    pub(crate) npm: bool,
+    pub(crate) packages: bool,
+    pub(crate) chromium: bool,
+}
+
+/// Looks, and starts nothing but node.
+pub(crate) fn there() -> Result<There> {
+    let folder = folder()?;
+    Ok(There {
+        node: node().is_ok(),
+        npm: process::on_path("npm").is_some(),
+        packages: packages_are_current(&folder)?,
+        chromium: browser(&folder).is_some(),
+    })
+}
+
 /// What the tests need, or what of it is missing.
 pub(crate) fn ready() -> Result<std::result::Result<Ready, String>> {
     let folder = folder()?;
@@ -63,12 +88,17 @@ pub(crate) fn ready() -> Result<std::result::Result<Ready, String>> {
         return Ok(Err(missing.to_string()));
     }
     if !packages_are_current(&folder)? {
-        return Ok(Err("The npm packages of the browser tests are not installed.".to_owned()));
+        let npm = if process::on_path("npm").is_some() { "" } else { ", and there is no npm" };
+        return Ok(Err(format!("The npm packages of the browser tests are not installed{npm}.")));
     }
-    let browser = chosen().or_else(|| noted(&folder)).filter(|browser| browser.is_file());
-    Ok(browser
+    Ok(browser(&folder)
         .map(|browser| Ready { modules: modules(&folder), browser })
         .ok_or_else(|| "There is no browser.".to_owned()))
+}
+
+/// The one to use.
+fn browser(folder: &Path) -> Option<PathBuf> {
+    chosen().or_else(|| noted(folder)).filter(|browser| browser.is_file())
 }
 
 impl Ready {
@@ -87,9 +117,26 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// Which browser it is.
+    pub(crate) fn browser(&self) -> &Path {
+        &self.browser
+    }
+}
+
+/// Whether the system's package manager may be asked for a browser as the last resort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// On a machine of CI.
+    MayBeChanged,
+    /// Only the cache folder is.
+    StaysAsItIs,
+}
+
 /// Installs the packages and finds a browser that starts: the person's own, else the one that an npm package holds.
-pub(crate) fn install() -> Result<Outcome> {
+pub(crate) fn install(system: System) -> Result<Outcome> {
     node()?;
+    let _alone = place::alone_in_the_cache()?;
     let folder = folder()?;
     let own = chosen().or_else(on_this_system);
     install_packages(&folder, own.is_none())?;
@@ -104,7 +151,7 @@ pub(crate) fn install() -> Result<Outcome> {
         Ok((browser, version)) => note(&folder, &browser, &version),
         Err(trouble) => {
             println!("The Chromium of the npm package does not start either. {trouble}");
-            let (browser, version) = from_the_system(&folder)?;
+            let (browser, version) = from_the_system(&folder, system)?;
             note(&folder, &browser, &version)
         }
     }
@@ -147,13 +194,13 @@ fn packaged(folder: &Path) -> Result<(PathBuf, String)> {
 }
 
 /// On a CI machine of Debian's kind the system's package is installed; anywhere else that is the person's to do.
-fn from_the_system(folder: &Path) -> Result<(PathBuf, String)> {
-    let own_machine = env::var_os("CI").is_none_or(|ci| ci != "true");
+fn from_the_system(folder: &Path, system: System) -> Result<(PathBuf, String)> {
+    let own_machine = system == System::StaysAsItIs || env::var_os("CI").is_none_or(|ci| ci != "true");
     let root = process::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if own_machine || !root || process::on_path("apt-get").is_none() {
         return Err(Trouble::new(format!(
             "Install Chromium by your system's package manager (`apt install chromium`, `dnf install chromium`, \
-             `brew install --cask chromium`) or name a browser in {CHOSEN}, then run `cargo xtask setup` again."
+             `brew install --cask chromium`) or name a browser in {CHOSEN}, then run this again."
         )));
     }
     process::run(Command::new("apt-get").arg("update"))?;
@@ -185,10 +232,14 @@ fn install_packages(folder: &Path, with_browser: bool) -> Result<()> {
     }
     // The packaged browser is the one development dependency. It asks for a newer node than it needs.
     let browser = if with_browser { "--include=dev" } else { "--omit=dev" };
-    process::run(
+    let (what, bytes) = if with_browser { WITH_BROWSER } else { PACKAGES };
+    let arrives = modules(folder);
+    Download { what, bytes: Some(bytes), folder: &arrives }.run(
         Command::new("npm")
             .args(["ci", browser, "--ignore-scripts", "--engine-strict=false"])
             .args(["--no-audit", "--no-fund", "--loglevel=error"])
+            // Where there is no network, that is to be known soon.
+            .args(["--fetch-retries=1", "--fetch-timeout=60000"])
             .current_dir(folder),
     )
 }

@@ -14,19 +14,14 @@ use std::env;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
+use crate::needs::{self, Value};
 use crate::place;
 use crate::report::Outcome;
 use crate::trouble::{Result, Trouble, Trying as _};
 use server::Server;
 use source::{Program, Source};
-
-/// Names the program that a test calls for a server of its own ([`own`]): this one.
-const OWN_SERVER: &str = "IAM_TEST_OWN_SERVER";
-
-/// Has any value when a test that finds no server must fail instead of being skipped.
-const REQUIRED: &str = "IAM_TEST_REQUIRE_DATABASES";
 
 /// Which database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +31,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::MySql, Self::MariaDb];
+    pub(crate) const ALL: [Self; 2] = [Self::MySql, Self::MariaDb];
 
     /// What its packages and folders are called by.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::MySql => "mysql",
             Self::MariaDb => "mariadb",
@@ -47,7 +42,7 @@ impl Kind {
     }
 
     /// Its name as its makers write it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::MySql => "MySQL",
             Self::MariaDb => "MariaDB",
@@ -55,28 +50,12 @@ impl Kind {
     }
 
     /// The variable that holds the address of a server for the tests.
-    fn variable(self) -> &'static str {
+    pub(crate) fn variable(self) -> &'static str {
         match self {
             Self::MySql => "IAM_TEST_MYSQL_URL",
             Self::MariaDb => "IAM_TEST_MARIADB_URL",
         }
     }
-
-    fn remedy(self) -> String {
-        format!(
-            "`cargo xtask setup` gets one where it can; or install {} {} or newer, or name a server in {}.",
-            self.name(),
-            self.oldest(),
-            self.variable()
-        )
-    }
-}
-
-/// A server that is being started while other work goes on.
-#[derive(Debug)]
-pub(crate) struct Starting {
-    kind: Kind,
-    work: JoinHandle<Result<std::result::Result<Found, String>>>,
 }
 
 /// A server that the tests can use.
@@ -86,101 +65,129 @@ struct Found {
     shown: String,
     /// The one that is ours to stop.
     server: Option<Server>,
+    /// Whether more of the kind can be started.
+    others: bool,
 }
+
+/// One that was found, or why there is none.
+type Looked = std::result::Result<Found, String>;
 
 /// The servers that the tests can use. Those that were started for them are stopped and thrown away on drop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Databases {
-    found: Vec<(Kind, Found)>,
-    required: bool,
+    looked: Vec<(Kind, Looked)>,
 }
 
 impl Databases {
-    /// With `required`, a test that finds no server is told to fail.
-    pub(crate) fn new(required: bool) -> Self {
-        Self { found: Vec::new(), required }
+    /// None, and nobody looked.
+    pub(crate) fn none() -> Self {
+        Self { looked: Vec::new() }
     }
 
-    /// Begins to start all of them at once.
-    pub(crate) fn start() -> [Starting; 2] {
+    /// Looks for all of them and starts them, at once.
+    pub(crate) fn look() -> Result<Self> {
         server::remove_leftovers();
-        Kind::ALL.map(|kind| Starting { kind, work: thread::spawn(move || find_or_start(kind)) })
+        let looking = Kind::ALL.map(|kind| (kind, thread::spawn(move || find_or_start(kind))));
+        // All are waited for before one's trouble ends it.
+        let looked = looking.map(|(kind, work)| (kind, work.join()));
+        let looked = looked.into_iter().map(|(kind, looked)| {
+            let panicked = || Trouble::new(format!("Starting {} panicked.", kind.name()));
+            Ok((kind, looked.map_err(|_| panicked())??))
+        });
+        Ok(Self { looked: looked.collect::<Result<_>>()? })
     }
 
-    /// Waits until one is there.
-    pub(crate) fn add(&mut self, starting: Starting) -> Result<Outcome> {
-        let Starting { kind, work } = starting;
-        let found =
-            work.join().map_err(|_| Trouble::new(format!("Starting {} panicked.", kind.name())))??;
-        Ok(match found {
-            Ok(found) => {
-                let outcome = Outcome::Got(found.shown.clone());
-                self.found.push((kind, found));
-                outcome
+    /// What is known of a kind.
+    pub(crate) fn known(&self, kind: Kind) -> needs::Server {
+        match self.looked(kind) {
+            Some(Ok(Found { server: Some(_), .. })) => needs::Server::Started,
+            Some(Ok(Found { others, .. })) => needs::Server::Named { others: *others },
+            Some(Err(_)) | None => needs::Server::Missing,
+        }
+    }
+
+    /// Which server it is, or why there is none.
+    pub(crate) fn shown(&self, kind: Kind) -> std::result::Result<String, String> {
+        match self.looked(kind) {
+            Some(Ok(found)) => Ok(found.shown.clone()),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(format!("Nobody looked for {}.", kind.name())),
+        }
+    }
+
+    /// Fetches one that was not found, and starts it. If that can't be done, what was said of it says so, too.
+    pub(crate) fn fetch(&mut self, kind: Kind) -> Result<()> {
+        let why = match unpacked::install(kind) {
+            Ok(Ok(_)) => {
+                let looked = find_or_start(kind)?;
+                self.looked.retain(|(other, _)| *other != kind);
+                self.looked.push((kind, looked));
+                return Ok(());
             }
-            Err(missing) => Outcome::skipped(missing, kind.remedy()),
-        })
+            Ok(Err(why)) => why,
+            Err(trouble) => format!("It can't be fetched: {trouble}"),
+        };
+        for (_, looked) in self.looked.iter_mut().filter(|(other, _)| *other == kind) {
+            if let Err(before) = looked {
+                *before = format!("{before} {why}");
+            }
+        }
+        Ok(())
     }
 
-    /// Tells a program that runs tests where the servers are.
-    pub(crate) fn tell<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        for kind in Kind::ALL {
-            match self.found.iter().find(|(found, _)| *found == kind) {
-                Some((_, found)) => command.env(kind.variable(), &found.url),
-                // An empty one means the same as none.
-                None => command.env_remove(kind.variable()),
+    /// Tells a program that runs tests what it has to know.
+    pub(crate) fn tell<'a>(
+        &self,
+        command: &'a mut Command,
+        variables: &[(&'static str, Value)],
+    ) -> Result<&'a mut Command> {
+        for (name, value) in variables {
+            match value {
+                Value::Url(kind) => match self.looked(*kind) {
+                    Some(Ok(found)) => command.env(name, &found.url),
+                    _ => command.env_remove(name),
+                },
+                Value::ThisProgram => {
+                    command.env(name, env::current_exe().trying(|| "find this program".to_owned())?)
+                }
+                Value::Text(text) => command.env(name, text),
+                Value::None => command.env_remove(name),
+                Value::Inherited => command,
             };
         }
-        match env::current_exe() {
-            Ok(this) if self.can_start_more() => command.env(OWN_SERVER, this),
-            _ => command.env_remove(OWN_SERVER),
-        };
-        if self.required {
-            command.env(REQUIRED, "1");
-        }
-        command
-    }
-}
-
-impl Databases {
-    /// Whether the tests can have servers of their own, to be killed, frozen and fenced.
-    pub(crate) fn own_servers(&self) -> Outcome {
-        if self.can_start_more() {
-            return Outcome::Got("there can be".to_owned());
-        }
-        Outcome::skipped(
-            "No servers can be started for the tests that kill, freeze or fence one (a_server_that_dies_or_hangs, stale_primary).",
-            "`cargo xtask setup` gets both kinds where it can; or install them.",
-        )
+        Ok(command)
     }
 
-    /// Where somebody named the servers there may be none to start.
-    fn can_start_more(&self) -> bool {
-        !self.found.is_empty() && Kind::ALL.into_iter().all(can_start)
+    fn looked(&self, kind: Kind) -> Option<&Looked> {
+        self.looked.iter().find(|(other, _)| *other == kind).map(|(_, looked)| looked)
     }
 }
 
 impl Drop for Databases {
     /// All are told to stop before one is waited for.
     fn drop(&mut self) {
-        let servers: Vec<&mut Server> =
-            self.found.iter_mut().filter_map(|(_, found)| found.server.as_mut()).collect();
+        let found = self.looked.iter_mut().filter_map(|(_, looked)| looked.as_mut().ok());
+        let servers: Vec<&mut Server> = found.filter_map(|found| found.server.as_mut()).collect();
         let stopping: Vec<_> = servers.into_iter().map(Server::begin_to_stop).collect();
         drop(stopping);
     }
 }
 
-fn find_or_start(kind: Kind) -> Result<std::result::Result<Found, String>> {
+fn find_or_start(kind: Kind) -> Result<Looked> {
     let programs = match source::find(kind)? {
         Source::Named(url) => {
             let shown = format!("the server that {} names", kind.variable());
-            return Ok(Ok(Found { url, shown, server: None }));
+            return Ok(Ok(Found { url, shown, server: None, others: can_start(kind) }));
         }
         Source::Programs(programs) => programs,
         Source::Missing(why) => return Ok(Err(why)),
     };
-    let (program, server) = first_that_starts(&programs, Server::for_tests)?;
-    Ok(Ok(Found { url: server.url(), shown: program.to_string(), server: Some(server) }))
+    Ok(match first_that_starts(&programs, Server::for_tests) {
+        Ok((program, server)) => {
+            Ok(Found { url: server.url(), shown: program.to_string(), server: Some(server), others: true })
+        }
+        Err(trouble) => Err(trouble.to_string()),
+    })
 }
 
 /// A server of the machine may be kept by its own rules from a folder of ours; then the next one is tried.
@@ -242,8 +249,10 @@ pub(crate) fn serve(kind: Kind) -> Result<()> {
     server.wait()
 }
 
+/// Whether one of this kind can be started here, by doing so: a program that says its version may be kept from our folders.
 fn can_start(kind: Kind) -> bool {
-    matches!(source::program_on_machine_or_unpacked(kind), Ok(Source::Programs(_)))
+    let Ok(Source::Programs(programs)) = source::program_on_machine_or_unpacked(kind) else { return false };
+    first_that_starts(&programs, Server::for_tests).is_ok()
 }
 
 /// A server for one test, which may kill it. Its address is the first line that is printed; after that a line is

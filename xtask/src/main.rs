@@ -1,6 +1,6 @@
 //! The family's own chores. `cargo xtask` lists them.
 //!
-//! - [`testing`] runs every test and says plainly what it had to skip.
+//! - [`testing`] runs every test and says plainly what it had to skip; [`needs`] decides what that is.
 //! - [`checking`] runs everything that reads the code without running it.
 //! - [`advisories`] asks whether a dependency is known to be vulnerable.
 //! - [`sbom`] says what the published crates are made of.
@@ -9,7 +9,7 @@
 //! - [`disk`] finds out whether small file systems can be mounted for tests.
 //! - [`fuzz`] gives the readers of strangers' input more of it than anyone would write.
 //! - [`timing`] measures whether timing tells why a sign-in failed.
-//! - [`setup`] is the only chore that installs anything: into one cache folder ([`place::cache`]).
+//! - [`setup`] installs what the others need, ahead of them, into one cache folder ([`place::cache`]).
 
 #![expect(
     clippy::print_stdout,
@@ -25,8 +25,10 @@ mod checking;
 mod database;
 mod disk;
 mod fuzz;
+mod needs;
 mod place;
 mod process;
+mod progress;
 mod report;
 mod sbom;
 mod setup;
@@ -40,10 +42,14 @@ use std::process::ExitCode;
 use trouble::{Result, Trouble};
 
 const HELP: &str = "\
-cargo xtask test [--all] [-- ARGS]   every test; ARGS go to the test programs, such as a part of a test's name.
-                                     --all: what had to be skipped counts as failed (CI)
+cargo xtask test                     every test. It gets what is missing (MySQL, MariaDB, npm packages, Chromium) into the
+                                     cache folder, says how long it takes, and at the end what it had to skip
+     --offline                       nothing is fetched
+     --all                           what had to be skipped counts as failed (CI)
+     --only NAME                     one test program (tests/NAME.rs of any crate), or `browser`, or `documentation`
+     -- ARGS                         go to the test programs, such as a part of a test's name
                                      It uses IAM_TEST_MYSQL_URL and IAM_TEST_MARIADB_URL (an account with
-                                     every privilege) when set, else starts servers where it finds some.
+                                     every privilege) when set, else starts servers of its own.
 cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prints the address; keeps its data
 cargo xtask check [--all]            formatting, lints, documentation, architecture, dependencies, advisories
                                      --all: what had to be skipped counts as failed (CI)
@@ -58,7 +64,7 @@ cargo xtask fuzz [TARGET...] [--runs N] [-- ARGS]
                                      It needs a C++ compiler. `test` runs what is kept in fuzz/corpus
 cargo xtask timing [--samples N]     whether timing tells why a sign-in failed; some minutes, on a quiet machine;
                                      fails when it does
-cargo xtask setup                    installs what `test` and `check` need beyond Rust, into a cache folder:
+cargo xtask setup                    installs what `test` and `check` need beyond Rust, ahead of them, into the cache folder:
                                      $IAM_CACHE, else $XDG_CACHE_HOME/iam, else ~/.cache/iam
                                      IAM_MYSQL_ARCHIVE=\"URL SUITE\": take MySQL from that archive of packages
 ";
@@ -77,8 +83,7 @@ fn main() -> ExitCode {
 fn run(own: &[String], passed_on: &[String]) -> Result<()> {
     let words: Vec<&str> = own.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["test"] => testing::run(testing::Gaps::Named, passed_on),
-        ["test", "--all"] => testing::run(testing::Gaps::Failures, passed_on),
+        ["test", options @ ..] => testing::run(&testing::Options::parse(options)?, passed_on),
         ["check"] => checking::run(testing::Gaps::Named),
         ["check", "--all"] => checking::run(testing::Gaps::Failures),
         ["advisories"] => advisories::alone(),

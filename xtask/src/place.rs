@@ -1,6 +1,7 @@
 //! Where things lie.
 
 use std::env;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::trouble::{Result, Trouble, Trying as _};
@@ -26,7 +27,7 @@ pub(crate) fn built_program(name: &str) -> Result<PathBuf> {
     Ok(this.with_file_name(format!("{name}{}", env::consts::EXE_SUFFIX)))
 }
 
-/// The one folder that `cargo xtask setup` installs into. Removing it undoes the setup.
+/// The one folder that `cargo xtask test` and `cargo xtask setup` install into. Removing it undoes that.
 pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = set("IAM_CACHE")
@@ -36,4 +37,21 @@ pub(crate) fn cache() -> Result<PathBuf> {
             Trouble::new("There is no home folder to keep a cache in: name a folder in IAM_CACHE.")
         })?;
     std::path::absolute(&cache).trying(|| format!("find the folder {}", cache.display()))
+}
+
+/// Nobody else installs anything into the cache folder as long as this is kept.
+pub(crate) fn alone_in_the_cache() -> Result<File> {
+    let cache = cache()?;
+    fs::create_dir_all(&cache).trying(|| format!("make the folder {}", cache.display()))?;
+    let lock = cache.join("lock");
+    let file = File::create(&lock).trying(|| format!("open {}", lock.display()))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            println!("Another `cargo xtask` installs into {}; waiting for it.", cache.display());
+            file.lock().trying(|| format!("lock {}", lock.display()))?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error).trying(|| format!("lock {}", lock.display())),
+    }
+    Ok(file)
 }

@@ -28,13 +28,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program without showing anything and answers what it printed; its complaints, when it fails, are the trouble.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
-    let Output { status, stdout, stderr } =
-        command.output().trying(|| format!("start `{}`", line(command)))?;
+    let output = command.output().trying(|| format!("start `{}`", line(command)))?;
+    judged(&line(command), &output)
+}
+
+/// What a program that has ended printed; its complaints, if it failed, are the trouble.
+pub(crate) fn judged(line: &str, output: &Output) -> Result<String> {
+    let Output { status, stdout, stderr } = output;
     if status.success() {
-        Ok(String::from_utf8_lossy(&stdout).into_owned())
+        Ok(String::from_utf8_lossy(stdout).into_owned())
     } else {
-        let complaints = String::from_utf8_lossy(&stderr);
-        Err(Trouble::new(format!("`{}` failed ({status}):\n{}", line(command), complaints.trim_end())))
+        let complaints = String::from_utf8_lossy(stderr);
+        Err(Trouble::new(format!("`{line}` failed ({status}):\n{}", complaints.trim_end())))
     }
 }
 
@@ -45,7 +50,7 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 }
 
 /// A command as a person would type it; an argument of many lines is a script and left out.
-fn line(command: &Command) -> String {
+pub(crate) fn line(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let name = program.file_stem().unwrap_or(program.as_os_str());
     let shown = |word: &OsStr| match word.to_string_lossy() {

@@ -26,6 +26,23 @@ impl Server {
         };
         needed(name)
     }
+
+    /// What the program that starts servers knows it by.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::MySql => "mysql",
+            Self::MariaDb => "mariadb",
+        }
+    }
+
+    /// Whether that program can start one; what it can't is named in `cargo xtask test`'s summary, and is a failure where
+    /// `IAM_TEST_REQUIRE_DATABASES` says so.
+    pub(crate) fn can_be_started(self) -> bool {
+        let kinds = set("IAM_TEST_OWN_SERVER_KINDS");
+        let can = kinds.is_none_or(|kinds| kinds.split_whitespace().any(|kind| kind == self.word()));
+        assert!(can || set("IAM_TEST_REQUIRE_DATABASES").is_none(), "no {} can be started", self.word());
+        can
+    }
 }
 
 /// A variable's value. An empty one means the same as none.

@@ -1,7 +1,8 @@
 //! Connections that die, servers that can't write or don't answer, and units of work that lose against others.
 //!
 //! The tests at the end need servers that nobody else uses. `IAM_TEST_OWN_SERVER` names the program that starts and kills
-//! them; `cargo xtask test` sets it to itself.
+//! them, and `IAM_TEST_OWN_SERVER_KINDS` of which kinds it can (`mysql mariadb`; all of them without it); `cargo xtask test` sets
+//! both.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -343,12 +344,8 @@ struct OwnServer {
 
 impl OwnServer {
     fn start(program: &str, server: Server) -> Self {
-        let kind = match server {
-            Server::MySql => "mysql",
-            Server::MariaDb => "mariadb",
-        };
         let mut program = Command::new(program)
-            .args(["own-server", kind])
+            .args(["own-server", server.word()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -387,11 +384,11 @@ async fn recovers(store: &MySqlStore) -> Duration {
     began.elapsed()
 }
 
-/// Runs a test on a server of its own of each kind. Both at once: most of it is waiting.
+/// Runs a test on a server of its own of each kind that can be started. Both at once: most of it is waiting.
 fn on_own_servers(test: impl AsyncFn(Server, &mut OwnServer) + Sync) {
     let Some(program) = needed("IAM_TEST_OWN_SERVER") else { return };
     std::thread::scope(|scope| {
-        for server in BOTH {
+        for server in BOTH.into_iter().filter(|server| server.can_be_started()) {
             let (program, test) = (&program, &test);
             scope.spawn(move || {
                 let mut own = OwnServer::start(program, server);

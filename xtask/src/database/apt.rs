@@ -10,6 +10,7 @@ use std::process::Command;
 
 use super::{Kind, set};
 use crate::process;
+use crate::progress::Download;
 use crate::trouble::{Result, Trouble, Trying as _};
 
 const ARCHIVE: &str = "IAM_MYSQL_ARCHIVE";
@@ -60,7 +61,7 @@ pub(super) fn download(kind: Kind, folder: &Path) -> Result<std::result::Result<
     };
     private.use_archives(&archives)?;
     let package = format!("{}-server-core", kind.word());
-    private.run(&["install", "--yes", "--download-only", "--no-install-recommends", &package])?;
+    private.fetch(kind.name(), &package)?;
     private.packages().map(Ok)
 }
 
@@ -254,6 +255,8 @@ impl Private {
             "Acquire::Check-Valid-Until \"false\";\n\
              Acquire::Languages \"none\";\n\
              APT::Update::Error-Mode \"any\";\n\
+             // Where there is no network, that is to be known soon.\n\
+             Acquire::http::Timeout \"20\";\nAcquire::https::Timeout \"20\";\n\
              // Another user, which apt would become, may not write into our folder.\n\
              APT::Sandbox::User \"root\";\n",
         );
@@ -267,7 +270,7 @@ impl Private {
             [DEBIAN_KEYS, UBUNTU_KEYS].iter().filter(|keys| there(keys)).map(ToString::to_string).collect();
         if distribution.id == "debian" && !there(&UBUNTU_KEYS) {
             self.use_archives(&distribution.for_mysql(here).map_err(Trouble::new)?)?;
-            self.run(&["install", "--yes", "--download-only", "--no-install-recommends", "ubuntu-keyring"])?;
+            self.fetch("the keys of Ubuntu", "ubuntu-keyring")?;
             let unpacked = self.folder.join("keys");
             for package in self.packages()? {
                 process::read(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&unpacked))?;
@@ -280,17 +283,26 @@ impl Private {
 
     fn use_archives(&self, archives: &[Archive]) -> Result<()> {
         self.write("sources/ours.sources", &archives.iter().map(Archive::stanza).collect::<String>())?;
-        self.run(&["update"])
+        let lists = self.folder.join("lists");
+        let download = Download { what: "the lists of what there is", bytes: None, folder: &lists };
+        download.run(self.apt_get().arg("update"))
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<()> {
-        process::run(
-            Command::new("apt-get")
-                .arg("--quiet=2")
-                .args(arguments)
-                .env("APT_CONFIG", self.folder.join("apt.conf"))
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )
+    /// A package and all that it needs. How much that is, apt knows before.
+    fn fetch(&self, what: &str, package: &str) -> Result<()> {
+        let install = ["install", "--yes", "--download-only", "--no-install-recommends", package];
+        let bytes = bytes(&process::read(self.apt_get().arg("--print-uris").args(install))?);
+        let arrives = self.folder.join("cache").join("archives");
+        Download { what, bytes: Some(bytes), folder: &arrives }.run(self.apt_get().args(install))
+    }
+
+    fn apt_get(&self) -> Command {
+        let mut command = Command::new("apt-get");
+        command
+            .arg("--quiet=2")
+            .env("APT_CONFIG", self.folder.join("apt.conf"))
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
     }
 
     fn packages(&self) -> Result<Vec<PathBuf>> {
@@ -306,9 +318,23 @@ impl Private {
     }
 }
 
+/// The sum of what `--print-uris` lists: an address, a name, a size, a digest a line.
+fn bytes(listed: &str) -> u64 {
+    let size = |line: &str| line.strip_prefix('\'')?.split_whitespace().nth(2)?.parse::<u64>().ok();
+    listed.lines().filter_map(size).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_be_fetched_is_known_before() {
+        let listed = "Reading package lists...\n\
+            'http://mirror/a_1.deb' a_1.deb 1200 SHA256:00\n'http://mirror/b_2.deb' b_2.deb 34 SHA256:11\n";
+        assert_eq!(bytes(listed), 1234);
+        assert_eq!(bytes(""), 0);
+    }
 
     const STANZAS: &str = "Types: deb\n# as of today\nURIs: http://mirror/debian\n\
         Suites: bookworm bookworm-updates\nComponents: main\nSigned-By: /k.gpg\n\n\

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use super::source::Program;
 use super::{Kind, apt, folder as databases};
-use crate::process;
 use crate::trouble::{Result, Trouble, Trying as _};
+use crate::{place, process};
 
 /// Starts the server with the libraries that were unpacked with it; it lies in the folder of the tree.
 pub(super) const LAUNCHER: &str = "run";
@@ -21,6 +21,7 @@ pub(super) fn folder(kind: Kind) -> Result<PathBuf> {
 
 /// Gets and unpacks a server, or says why that cannot be done here.
 pub(super) fn install(kind: Kind) -> Result<std::result::Result<Program, String>> {
+    let _alone = place::alone_in_the_cache()?;
     let work = databases()?.join(format!("{}-new", kind.word()));
     remove(&work)?;
     let tree = work.join("tree");

@@ -6,7 +6,7 @@ use super::Kind;
 
 /// The first two numbers of a version: nothing here depends on the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
+pub(crate) struct Version {
     pub(super) major: u32,
     pub(super) minor: u32,
 }
@@ -19,7 +19,7 @@ impl fmt::Display for Version {
 
 impl Kind {
     /// The oldest version that the family supports.
-    pub(super) fn oldest(self) -> Version {
+    pub(crate) fn oldest(self) -> Version {
         match self {
             Self::MySql => Version { major: 8, minor: 4 },
             Self::MariaDb => Version { major: 10, minor: 11 },
