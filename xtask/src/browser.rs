@@ -102,11 +102,13 @@ fn browser(folder: &Path) -> Option<PathBuf> {
 }
 
 impl Ready {
-    /// Runs the tests against the example application, which must have been built.
-    pub(crate) fn run(&self, tests: &[PathBuf]) -> Result<()> {
+    /// Runs the tests against the example application, which must have been built. `arguments` are node's, such as
+    /// `--test-name-pattern`.
+    pub(crate) fn run(&self, tests: &[PathBuf], arguments: &[String]) -> Result<()> {
         process::run(
             Command::new("node")
                 .args(["--test", "--test-reporter=spec"])
+                .args(arguments)
                 .args(tests)
                 .current_dir(place::browser_tests()?)
                 .env("IAM_TEST_APP", place::built_program("axum-app")?)

@@ -125,7 +125,10 @@ impl Databases {
                 return Ok(());
             }
             Ok(Err(why)) => why,
-            Err(trouble) => format!("It can't be fetched: {trouble}"),
+            Err(trouble) => {
+                println!("{trouble}");
+                "It can't be fetched; why stands above.".to_owned()
+            }
         };
         for (_, looked) in self.looked.iter_mut().filter(|(other, _)| *other == kind) {
             if let Err(before) = looked {
@@ -235,7 +238,7 @@ pub(crate) fn serve(kind: Kind) -> Result<()> {
         Source::Programs(programs) => programs,
         Source::Named(_) | Source::Missing(_) => {
             return Err(Trouble::new(format!(
-                "There is no {} to start. `cargo xtask setup` gets one if it can; or install {} or later.",
+                "There is no {} to start. `cargo xtask setup` fetches one where it can; or install {} or later.",
                 kind.name(),
                 kind.oldest()
             )));

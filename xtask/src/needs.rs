@@ -137,11 +137,15 @@ pub(crate) fn variables(machine: &Machine, wishes: Wishes) -> [(&'static str, Va
 
 /// What helps where something is still missing after all that could be fetched was fetched; none where nothing is.
 pub(crate) fn remedy(thing: Thing, machine: &Machine, wishes: Wishes) -> Option<String> {
-    let fetch = if wishes.offline { "Run it without --offline, which fetches it; or " } else { "" };
+    let fetch = if wishes.offline {
+        "Run it without --offline, which fetches it,"
+    } else {
+        "Run it again with a network,"
+    };
     match thing {
         Thing::Server(kind) if machine.server(kind) == Server::Missing => {
             let (name, oldest, variable) = (kind.name(), kind.oldest(), kind.variable());
-            Some(sentence(&format!("{fetch}install {name} {oldest} or newer, or name a server in {variable}.")))
+            Some(format!("{fetch} install {name} {oldest} or newer, or name a server in {variable}."))
         }
         Thing::Server(_) => None,
         Thing::Browser if machine.browser_is_ready() => None,
@@ -168,11 +172,6 @@ pub(crate) fn about_minutes(cores: usize, built: bool) -> usize {
     let cores = cores.clamp(1, 16);
     let tests = 8 + 32 / cores;
     if built { tests } else { tests + 30 / cores }
-}
-
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -276,13 +275,19 @@ mod tests {
     fn what_is_still_missing_has_a_remedy_and_what_is_there_has_none() {
         let with = |machine, wishes, thing| remedy(thing, &machine, wishes).unwrap_or_default();
         for (case, machine, wishes, thing, begins) in [
-            ("a server", NOTHING, PLAIN, MYSQL, "Install MySQL 8.4 or newer, or name"),
+            (
+                "a server",
+                NOTHING,
+                PLAIN,
+                MYSQL,
+                "Run it again with a network, install MySQL 8.4 or newer, or name",
+            ),
             (
                 "offline",
                 NOTHING,
                 OFFLINE,
                 MARIADB,
-                "Run it without --offline, which fetches it; or install MariaDB",
+                "Run it without --offline, which fetches it, install MariaDB",
             ),
             ("no node", NOTHING, PLAIN, Thing::Browser, "Install Node.js 20"),
             (

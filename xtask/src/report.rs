@@ -102,7 +102,8 @@ impl fmt::Display for Report {
         let failed = self.count(Result::is_err);
         let skipped = self.count(|outcome| matches!(outcome, Ok(Outcome::Skipped { .. })));
         let passed = self.steps.len() - failed - skipped;
-        write!(f, "\n{passed} passed, {failed} failed, {skipped} skipped")
+        write!(f, "\n{passed} passed, {failed} failed, {skipped} skipped")?;
+        if skipped > 0 { write!(f, "; what helps stands beside what was skipped") } else { Ok(()) }
     }
 }
 
@@ -125,7 +126,10 @@ mod tests {
             shown.contains("skipped  two: No browser.\n         `cargo xtask setup` installs one."),
             "{shown}"
         );
-        assert!(shown.ends_with("\n1 passed, 0 failed, 1 skipped"), "{shown}");
+        assert!(
+            shown.ends_with("\n1 passed, 0 failed, 1 skipped; what helps stands beside what was skipped"),
+            "{shown}"
+        );
         assert!(report.finish().is_ok());
     }
 

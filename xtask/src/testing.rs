@@ -90,7 +90,9 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<()> {
     let machine = machine(&databases)?;
     if wishes.servers {
         report.step("small disks for the tests", disk::can_be_mounted);
-        report.step("servers of the tests' own", || Ok(own_servers(&machine)));
+        if machine.own().next().is_some() || !machine.without_own().is_empty() {
+            report.step("servers of the tests' own", || Ok(own_servers(&machine)));
+        }
         programs(&mut report, options, arguments, &|command| {
             databases.tell(command, &needs::variables(&machine, wishes)).map(drop)
         });
@@ -98,7 +100,7 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<()> {
     drop(databases);
     // What is missing was said above.
     if wishes.browser && machine.browser_is_ready() {
-        report.step("browser tests", browser_tests);
+        report.step("browser tests", || browser_tests(options, arguments));
     }
     if wishes.all {
         report.fail_what_was_skipped();
@@ -131,8 +133,8 @@ fn announce(fetched: &[Thing], everything: bool) -> Result<()> {
         let things: Vec<&str> = fetched
             .iter()
             .map(|thing| match thing {
-                Thing::Server(Kind::MySql) => "MySQL (about 60 MB)",
-                Thing::Server(Kind::MariaDb) => "MariaDB (about 20 MB)",
+                Thing::Server(Kind::MySql) => "MySQL (about 50 MB)",
+                Thing::Server(Kind::MariaDb) => "MariaDB (about 15 MB)",
                 Thing::Browser => {
                     "the npm packages of the browser tests, and Chromium unless there is one (5 or 75 MB)"
                 }
@@ -193,8 +195,11 @@ fn server(databases: &mut Databases, kind: Kind, fetch: bool, wishes: Wishes) ->
 /// What the browser tests need.
 fn browser_for(fetch: bool, wishes: Wishes) -> Result<Outcome> {
     let why = match fetch.then(|| browser::install(System::StaysAsItIs)) {
-        Some(Err(trouble)) => format!(" It can't be fetched: {trouble}"),
-        _ => String::new(),
+        Some(Err(trouble)) => {
+            println!("{trouble}");
+            " It can't be fetched; why stands above."
+        }
+        _ => "",
     };
     Ok(match browser::ready()? {
         Ok(ready) => Outcome::Got(ready.browser().display().to_string()),
@@ -255,12 +260,15 @@ fn programs(
     }
 }
 
-fn browser_tests() -> Result<Outcome> {
+fn browser_tests(options: &Options, arguments: &[String]) -> Result<Outcome> {
     let tests = browser::tests()?;
     let ready: Ready = browser::ready()?.map_err(Trouble::new)?;
     // Named like this, it is built with the features of the tests above, and so nothing is built twice.
-    process::run(process::cargo()?.args(["build", "--workspace", "--tests", "--bin", "axum-app"]))?;
-    ready.run(&tests)?;
+    let after_the_others: &[&str] = &["--workspace", "--tests", "--bin", "axum-app"];
+    let alone: &[&str] = &["--package", "axum-app"];
+    let what = if options.only.is_some() { alone } else { after_the_others };
+    process::run(process::cargo()?.arg("build").args(what))?;
+    ready.run(&tests, arguments)?;
     Ok(Outcome::Passed)
 }
 

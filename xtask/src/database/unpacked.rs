@@ -23,15 +23,18 @@ pub(super) fn folder(kind: Kind) -> Result<PathBuf> {
 pub(super) fn install(kind: Kind) -> Result<std::result::Result<Program, String>> {
     let _alone = place::alone_in_the_cache()?;
     let work = databases()?.join(format!("{}-new", kind.word()));
+    let installed = install_by_way_of(&work, kind);
     remove(&work)?;
+    installed
+}
+
+fn install_by_way_of(work: &Path, kind: Kind) -> Result<std::result::Result<Program, String>> {
+    remove(work)?;
     let tree = work.join("tree");
     fs::create_dir_all(&tree).trying(|| format!("make the folder {}", tree.display()))?;
     let packages = match apt::download(kind, &work.join("apt"))? {
         Ok(packages) => packages,
-        Err(why) => {
-            remove(&work)?;
-            return Ok(Err(why));
-        }
+        Err(why) => return Ok(Err(why)),
     };
     for package in &packages {
         process::read(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&tree))?;
@@ -44,7 +47,6 @@ pub(super) fn install(kind: Kind) -> Result<std::result::Result<Program, String>
     let folder = folder(kind)?;
     remove(&folder)?;
     fs::rename(&tree, &folder).trying(|| format!("rename {}", tree.display()))?;
-    remove(&work)?;
     Program::judged(kind, &folder.join(LAUNCHER), Some(&folder)).map(Ok).map_err(Trouble::new)
 }
 
