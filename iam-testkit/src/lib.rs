@@ -206,7 +206,18 @@ fn must<T, E: std::error::Error>(result: Result<T, E>, what: impl std::fmt::Disp
     })
 }
 
-/// Here because a crate's examples may use whatever its tests do: both adapters, both stores.
+/// Here because a crate's examples may use whatever its tests do: both adapters, both stores. `tests/documents.rs` sees to it that no
+/// document with code is left out.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
+/// Likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/FIRST_HOUR.md")]
+mod first_hour {}
+
+/// Likewise.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/CUSTOMISING.md")]
 mod customising {}
@@ -220,3 +231,8 @@ mod step_up {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/STREAMS.md")]
 mod streams {}
+
+/// Likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/ADAPTERS.md")]
+mod adapters {}

@@ -8,11 +8,9 @@ pub async fn it_explains_who_may_pass(path: &'static str) {
     let program =
         Program::new(path, Backend::Sqlite, ["amy".to_owned()].into_iter()).await.with("RUST_LOG", "trace");
     let (_, error, code) = program.explain(&["amy", "GET", "/reports"]);
-    assert_eq!(
-        (error.as_str(), code),
-        ("explain: there is no account `amy`\n", Some(2)),
-        "nobody is made by asking"
-    );
+    let nobody = "explain: there is no account `amy` in the database that IAM_DATABASE_URL names. The service makes those of \
+                  IAM_DEMO_USERS when it starts\n";
+    assert_eq!((error.as_str(), code), (nobody, Some(2)), "nobody is made by asking");
     program.start().kill();
 
     let (said, error, code) = program.explain(&["Amy", "get", "/reports"]);
@@ -47,7 +45,7 @@ pub async fn it_explains_who_may_pass(path: &'static str) {
         (&["amy", "/reports"], "explain: whom, and what?"),
         (&["amy", "GET", "/nothing"], "explain: there is no route GET /nothing"),
         (&["bob", "GET", "/reports"], "explain: there is no account `bob`"),
-        (&["a b", "GET", "/reports"], "username: "),
+        (&["a b", "GET", "/reports"], "explain: `a b`: username: "),
         (&["amy", "GET", "/auth/login"], "explain: this address decides for itself"),
     ] {
         let (_, error, code) = program.explain(words);

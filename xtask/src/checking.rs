@@ -3,7 +3,7 @@
 use crate::report::{Outcome, Report};
 use crate::testing::Gaps;
 use crate::trouble::Result;
-use crate::{advisories, architecture, cargo_deny, process};
+use crate::{advisories, architecture, cargo_deny, documents, process};
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run(gaps: Gaps) -> Result<()> {
@@ -11,6 +11,7 @@ pub(crate) fn run(gaps: Gaps) -> Result<()> {
     report.step("formatting", formatting);
     report.step("lints", lints);
     report.step("documentation", documentation);
+    report.step("documents", documents::run);
     report.step("architecture", architecture::run);
     report.step("dependencies", dependencies);
     report.step("security advisories", advisories::run);

@@ -6,8 +6,10 @@
 //! - [`sbom`] says what the published crates are made of.
 //! - [`architecture`] holds the table of which crate must never see which.
 //! - [`database`] finds and runs MySQL and MariaDB.
+//! - [`documents`] looks at what README.md and docs/*.md print.
 //! - [`disk`] finds out whether small file systems can be mounted for tests.
 //! - [`fuzz`] gives the readers of strangers' input more of it than anyone would write.
+//! - [`readme`] makes the service of README.md of what is printed there.
 //! - [`timing`] measures whether timing tells why a sign-in failed.
 //! - [`setup`] installs what the others need, ahead of them, into one cache folder ([`place::cache`]).
 
@@ -24,11 +26,13 @@ mod cargo_deny;
 mod checking;
 mod database;
 mod disk;
+mod documents;
 mod fuzz;
 mod needs;
 mod place;
 mod process;
 mod progress;
+mod readme;
 mod report;
 mod sbom;
 mod setup;
@@ -46,12 +50,12 @@ cargo xtask test                     every test. It gets what is missing (MySQL,
                                      cache folder, says how long it takes, and at the end what it had to skip
      --offline                       nothing is fetched
      --all                           what had to be skipped counts as failed (CI)
-     --only NAME                     one test program (tests/NAME.rs of any crate), or `browser`, or `documentation`
+     --only NAME                     one test program (tests/NAME.rs of any crate), or `browser`, `documentation` or `readme`
      -- ARGS                         go to the test programs, such as a part of a test's name
                                      It uses IAM_TEST_MYSQL_URL and IAM_TEST_MARIADB_URL (an account with
                                      every privilege) when set, else starts servers of its own.
 cargo xtask db mysql|mariadb         a server for a developer until Ctrl-C; prints the address; keeps its data
-cargo xtask check [--all]            formatting, lints, documentation, architecture, dependencies, advisories
+cargo xtask check [--all]            formatting, lints, documentation, documents, architecture, dependencies, advisories
                                      --all: what had to be skipped counts as failed (CI)
                                      IAM_ADVISORY_DB: a copy of RustSec's advisory-db, a folder or a .tar.gz, for
                                      where it can't be fetched

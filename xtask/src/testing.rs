@@ -11,7 +11,7 @@ use crate::database::{Databases, Kind};
 use crate::needs::{self, Machine, Thing, Wishes};
 use crate::report::{Outcome, Report};
 use crate::trouble::{Result, Trouble};
-use crate::{disk, place, process};
+use crate::{disk, place, process, readme};
 
 /// What becomes of tests that cannot be run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Options {
                 "--offline" => options.offline = true,
                 "--only" => {
                     let name = words.next().ok_or_else(|| {
-                        Trouble::new("--only which? A test program, such as `databases`, or `browser`, or `documentation`.")
+                        Trouble::new("--only which? A test program, such as `databases`, or `browser`, `documentation` or `readme`.")
                     })?;
                     options.only = Some((*name).to_owned());
                 }
@@ -60,7 +60,7 @@ impl Options {
         Wishes {
             offline: self.offline,
             all: self.all,
-            servers: only != Some("browser"),
+            servers: !matches!(only, Some("browser" | "readme")),
             browser: only == Some("browser") || (only.is_none() && arguments.is_empty()),
         }
     }
@@ -98,6 +98,9 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<()> {
         });
     }
     drop(databases);
+    if options.everything(arguments) || options.only.as_deref() == Some("readme") {
+        report.step("the service of README.md", readme::run);
+    }
     // What is missing was said above.
     if wishes.browser && machine.browser_is_ready() {
         report.step("browser tests", || browser_tests(options, arguments));
@@ -304,5 +307,6 @@ mod tests {
         assert_eq!(needed("--only databases", &[]), (true, false));
         assert_eq!(needed("--only documentation", &[]), (true, false));
         assert_eq!(needed("--only browser", &[]), (false, true));
+        assert_eq!(needed("--only readme", &[]), (false, false));
     }
 }

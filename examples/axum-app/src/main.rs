@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p axum-app` runs it on SQLite with nothing set up; see `.env.example` for what can be.
 //! With `-- --routes` it only tells which routes it has and who may pass, with `-- --routes=json` for programs.
-//! With `-- explain alice GET /reports` it only tells what alice has for each rule of a route.
+//! With `-- explain amy GET /reports` it only tells what amy has for each rule of a route.
 
 use std::process::ExitCode;
 

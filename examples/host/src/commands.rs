@@ -157,6 +157,15 @@ async fn restored(iam: &Iam) -> Answer {
 }
 
 async fn account(iam: &Iam, command: &str, name: &str) -> Result<Account, Box<dyn Error>> {
-    let account = iam.account_by_username(&Username::parse(name)?).await?;
-    account.ok_or_else(|| format!("{command}: there is no account `{name}`").into())
+    let parsed = Username::parse(name).map_err(|invalid| format!("{command}: `{name}`: {invalid}"))?;
+    let account = iam.account_by_username(&parsed).await?;
+    account.ok_or_else(|| no_account(command, parsed.as_str()).into())
+}
+
+/// What is said of a name that nobody has. People to try the service with are made when it is started.
+pub(crate) fn no_account(command: &str, name: &str) -> String {
+    format!(
+        "{command}: there is no account `{name}` in the database that IAM_DATABASE_URL names. The service makes those of \
+         IAM_DEMO_USERS when it starts"
+    )
 }

@@ -13,10 +13,11 @@ use iam_web::settings::IamSettings;
 use iam_web::{Access, Inventory, WebIam};
 
 use crate::Documents;
+use crate::commands::no_account;
 use crate::start::{Work, explained, open};
 
 const USAGE: &str =
-    "explain: whom, and what? Give a user name, a method and a path: explain alice GET /reports";
+    "explain: whom, and what? Give a user name, a method and a path: explain amy GET /reports";
 
 /// What the command line asks to be explained: the words after the command, which comes first. Somebody may have its name.
 pub(crate) fn asked() -> Option<Vec<String>> {
@@ -45,7 +46,8 @@ async fn explain(
     inventory: impl FnOnce(WebIam, Documents) -> Inventory,
 ) -> Result<Met, Box<dyn Error>> {
     let [name, method, path] = words else { return Err(USAGE.into()) };
-    let (name, method) = (Username::parse(name)?, method.to_ascii_uppercase());
+    let name = Username::parse(name).map_err(|invalid| format!("explain: `{name}`: {invalid}"))?;
+    let method = method.to_ascii_uppercase();
     let settings = IamSettings::from_env()?;
     let iam = open(&settings, Work::No).await?;
     let inventory = inventory(settings.web(iam.clone()).build(), Documents::default());
@@ -65,7 +67,7 @@ async fn answer(
     let route =
         route.ok_or_else(|| format!("explain: there is no route {method} {path}; --routes lists them"))?;
     let account = iam.account_by_username(name).await?;
-    let account = account.ok_or_else(|| format!("explain: there is no account `{name}`"))?;
+    let account = account.ok_or_else(|| no_account("explain", name.as_str()))?;
     let mut out = io::stdout();
     writeln!(out, "{name} at {} {}: {}", route.method, route.path, route.access)?;
     match (&route.access, inventory.requirement(method, path)) {
