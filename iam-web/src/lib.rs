@@ -1,7 +1,7 @@
 //! The HTTP surface of the IAM family, without a framework: pages, forms, JSON, cookies, protection against forged requests,
 //! the client's address, settings from the environment.
 //!
-//! An adapter does four things, and nothing that a second adapter would repeat:
+//! An adapter does four things, and nothing that a second adapter would repeat (`docs/ADAPTERS.md` has the whole, with its tests):
 //!
 //! 1. For each request it makes a [`RequestContext`] by [`WebIam::context`], and lets that [`close`](RequestContext::close) the answer,
 //!    whoever made it.

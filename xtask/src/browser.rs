@@ -62,6 +62,7 @@ pub(crate) fn tests() -> Result<Vec<PathBuf>> {
 }
 
 /// What of that is there.
+#[expect(clippy::struct_excessive_bools, reason = "each is so or not, whatever the others are")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct There {
     pub(crate) node: bool,

@@ -35,6 +35,7 @@ pub(crate) fn run() -> Result<()> {
 
 fn in_workspace(workspace: &Path) -> Result<Vec<String>> {
     let manifest = read(&workspace.join("Cargo.toml"))?;
+    let lock = read(&workspace.join("Cargo.lock"))?;
     let included = read(&workspace.join("iam-testkit").join("src").join("lib.rs"))?;
     let mut problems = Vec::new();
     for file in files(workspace)? {
@@ -45,6 +46,7 @@ fn in_workspace(workspace: &Path) -> Result<Vec<String>> {
         let is_package = |name: &str| is_crate(name) || is_crate(&format!("examples/{name}"));
         let mut found = blocks_of(&text);
         found.extend(manifests(&text, &manifest, &is_crate));
+        found.extend(versions(&text, &manifest, &lock));
         found.extend(commands(&text, &is_package));
         found.extend(links(&text, &beside));
         if has_rust(&text) && !included.contains(&format!("include_str!(\"../../{name}\")")) {
@@ -125,6 +127,29 @@ fn manifests(text: &str, workspace: &str, is_crate: &dyn Fn(&str) -> bool) -> Ve
         let missing: BTreeSet<&str> = used.filter(|name| !named.contains(*name)).collect();
         problems
             .extend(missing.into_iter().map(|name| format!("`{name}` is used, and is no dependency there")));
+    }
+    problems
+}
+
+/// Versions that are named in a sentence or a table: of a dependency (`sqlx = { version = ..`), and of what only one version of can be
+/// linked.
+fn versions(text: &str, workspace: &str, lock: &str) -> Vec<String> {
+    const LINKED: &str = "libsqlite3-sys";
+    let prose: String = text.split("```").step_by(2).collect();
+    let mut problems = Vec::new();
+    for (name, value) in
+        prose.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(" = { version = "))
+    {
+        if version(value) != version_in(workspace, name) {
+            problems.push(format!("`{name}` is {:?} in the workspace", version_in(workspace, name)));
+        }
+    }
+    let locked = lock.split(&format!("name = \"{LINKED}\"\nversion = \"")).nth(1).unwrap_or_default();
+    for after in prose.split(&format!("`{LINKED}` ")).skip(1) {
+        let named: String = after.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        if !locked.starts_with(&format!("{named}.")) {
+            problems.push(format!("{LINKED} is {}", locked.split('"').next().unwrap_or_default()));
+        }
     }
     problems
 }
@@ -253,6 +278,15 @@ mod tests {
         assert_eq!(with("axum = \"0.7\"", ""), ["`axum` is Some(\"0.8\") in the workspace"]);
         assert_eq!(with("axum = { version = \"0.8\", features = [\"ws\"] }", ""), Vec::<String>::new());
         assert_eq!(with("iam-x = { path = \"../iam/iam-x\" }", "").len(), 1);
+    }
+
+    #[test]
+    fn versions_in_a_sentence_are_those_that_there_are() {
+        let lock = "[[package]]\nname = \"libsqlite3-sys\"\nversion = \"0.37.0\"\n";
+        let said = |text: &str| versions(text, WORKSPACE, lock);
+        assert_eq!(said("`axum = { version = \"0.8\" }`, `libsqlite3-sys` 0.37, and"), Vec::<String>::new());
+        assert_eq!(said("`axum = { version = \"0.7\" }`"), ["`axum` is Some(\"0.8\") in the workspace"]);
+        assert_eq!(said("`libsqlite3-sys` 0.30"), ["libsqlite3-sys is 0.37.0"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) enum Server {
 }
 
 /// What is there.
+#[expect(clippy::struct_excessive_bools, reason = "each is so or not, whatever the others are")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     pub(crate) mysql: Server,
@@ -37,6 +38,7 @@ pub(crate) struct Machine {
 }
 
 /// What a person asked for.
+#[expect(clippy::struct_excessive_bools, reason = "each is so or not, whatever the others are")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wishes {
     /// Nothing is fetched.
