@@ -255,7 +255,8 @@ fn programs(
         Some(name) => report.step("the tests that were named", || cargo(&["--test", name])),
         // All targets but the benchmarks.
         None => {
-            report.step("unit and integration tests", || cargo(&["--lib", "--bins", "--tests", "--examples"]));
+            report
+                .step("unit and integration tests", || cargo(&["--lib", "--bins", "--tests", "--examples"]));
         }
     }
     if matches!(options.only.as_deref(), None | Some("documentation")) {
