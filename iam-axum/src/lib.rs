@@ -109,7 +109,7 @@ pub use guard::{
     Guard, GuardService, ParentResolver, Public, RouteGuard, any_of, public, requires_login, requires_parent,
     requires_role, requires_step_up,
 };
-pub use iam_core::guard::{Principal, Requirement};
+pub use iam_core::guard::{ObjectParent, Principal, Requirement};
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
 pub use iam_core::origin::{BaseUrl, InvalidOrigin};

@@ -108,6 +108,6 @@ async fn a_stream_is_over_when_no_guard_would_open_it_any_more() {
     assert!(!goes_on(&watch).await, "the proof is five minutes old");
 
     alice.proves("payroll").await;
-    let watch = opened(&test, &alice, &[Rule::step_up("payroll").map_step_up(StepUp::once)]).await;
+    let watch = opened(&test, &alice, &[Rule::step_up("payroll").once()]).await;
     assert!(!goes_on(&watch).await, "it was good for one request");
 }
