@@ -234,6 +234,34 @@ mod tests {
     }
 
     #[test]
+    fn the_beginning_of_a_body_is_read_within_the_same_bounds_and_nothing_is_lost() {
+        static LARGE: [u8; MAX_FORM_BYTES] = [b'x'; MAX_FORM_BYTES];
+        let start = |pieces: &[Result<&'static [u8], &'static str>], ends: bool, over: bool| {
+            let mut body = Pieces(pieces.iter().copied().collect(), ends);
+            let timer = async move { if over { ready(()).await } else { pending().await } };
+            let cx = &mut Context::from_waker(Waker::noop());
+            let read = pin!(read_start(Pin::new(&mut body), timer)).poll(cx);
+            let Poll::Ready(Ok((start, false))) = &read else { return (read, Vec::new()) };
+            // What was read, and what was not, one after the other.
+            let (mut all, mut whole) = (Vec::new(), Rejoined::new(start.clone(), body));
+            while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut whole).poll_next(cx) {
+                all.extend_from_slice(&piece);
+            }
+            (read, all)
+        };
+        let ok = |bytes: &[u8]| Poll::Ready(Ok((Bytes::copy_from_slice(bytes), true)));
+        assert_eq!(start(&[], true, false).0, ok(b""));
+        assert_eq!(start(&[Ok(b"ab"), Ok(b"c")], true, true).0, ok(b"abc"));
+        assert_eq!(start(&[Ok(&LARGE)], true, false).0, ok(&LARGE));
+        let (read, all) = start(&[Ok(&LARGE), Ok(b"yz"), Ok(b"!")], true, false);
+        assert_eq!(read, Poll::Ready(Ok((Bytes::from([&LARGE[..], b"yz"].concat()), false))));
+        assert_eq!(all, [&LARGE[..], b"yz!"].concat());
+        assert_eq!(start(&[Ok(b"ab")], false, false).0, Poll::Pending);
+        assert_eq!(start(&[Ok(b"ab")], false, true).0, Poll::Ready(Err(BodyProblem::TooSlow)));
+        assert_eq!(start(&[Ok(b"ab"), Err("gone")], false, false).0, Poll::Ready(Err(BodyProblem::Broken)));
+    }
+
+    #[test]
     fn bodies_are_read_within_bounds() {
         static LARGE: [u8; MAX_FORM_BYTES] = [b'x'; MAX_FORM_BYTES];
         assert_eq!(read(&[], true, false), Poll::Ready(Ok(Bytes::new())));
