@@ -5,11 +5,14 @@ mod twofold;
 #[path = "../../tests/cases/unsaid.rs"]
 mod unsaid;
 
+use std::pin::Pin;
+
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::{App, web};
+use futures_util::Stream;
 use iam_actix::mfa::FactorKind;
 use iam_actix::{IamLayer, requires_login, requires_step_up};
 use iam_testkit::{PEER, TestIam};
@@ -118,7 +121,8 @@ async fn a_form_of_no_known_length_counts_like_another() {
         let request = request.to_request();
         let pieces: Vec<_> = sent.body.as_bytes().chunks(1000).map(web::Bytes::copy_from_slice).collect();
         let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, PayloadError>));
-        answer!(&app, request.replace_payload(Payload::Stream { payload: Box::pin(pieces) }).0)
+        let pieces: Pin<Box<dyn Stream<Item = _>>> = Box::pin(pieces);
+        answer!(&app, request.replace_payload(Payload::Stream { payload: pieces }).0)
     })
     .await;
 }
