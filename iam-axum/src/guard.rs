@@ -27,7 +27,9 @@ use crate::extract::Proof;
 type BoxError = Box<dyn StdError + Send + Sync>;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) type Resolver<S> = Arc<
-    dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ObjectParent>, BoxError>> + Send + Sync,
+    dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ObjectParent>, BoxError>>
+        + Send
+        + Sync,
 >;
 
 /// Lets only those pass who are signed in.

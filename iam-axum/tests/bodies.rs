@@ -129,9 +129,10 @@ async fn a_form_of_no_known_length_counts_like_another() {
         body.split('"').nth(3).unwrap().to_owned()
     };
     unsaid::check(&test, token, async |sent| {
-        let request = sent.headers.iter().fold(Request::post(sent.path), |request, (name, value)| {
-            request.header(*name, value)
-        });
+        let request = sent
+            .headers
+            .iter()
+            .fold(Request::post(sent.path), |request, (name, value)| request.header(*name, value));
         let pieces: Vec<_> = sent.body.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect();
         let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>));
         answer(request.body(Body::from_stream(pieces)).unwrap()).await

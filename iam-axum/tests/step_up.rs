@@ -64,7 +64,9 @@ async fn a_guard_that_is_written_wrongly_stops_the_start() {
         GuardedRouter::<()>::new().get("/reports", requires_role(["admin", "Has Space"]).hide(), ok)
     });
     cases::stops("the guard is written wrongly:\n  iam-axum/tests/step_up.rs:", || {
-        Router::<()>::new().route("/pay", guarded(requires_step_up("pay").within(Duration::ZERO))).with_state::<()>(())
+        Router::<()>::new()
+            .route("/pay", guarded(requires_step_up("pay").within(Duration::ZERO)))
+            .with_state::<()>(())
     });
     let right = GuardedRouter::<()>::new().post("/pay", requires_step_up(PAY).approving(["amount"]), ok);
     assert!(right.inventory().to_string().contains("step-up for p "));

@@ -464,8 +464,9 @@ impl Requirement {
         if !self.hides() {
             return Step::Done(Decision::Forbidden);
         }
-        let open: Vec<usize> =
-            (0..self.object_questions()).filter(|question| facts.object_parent(*question).is_none()).collect();
+        let open: Vec<usize> = (0..self.object_questions())
+            .filter(|question| facts.object_parent(*question).is_none())
+            .collect();
         // As if the first of the open questions were answered in their favour, and the others not.
         let knows_nothing = |in_favour: usize| {
             let mut facts = facts.clone();

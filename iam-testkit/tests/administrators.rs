@@ -119,7 +119,8 @@ async fn accounts_are_made_with_their_roles_or_not_at_all() {
     for name in ["editor", "reader"] {
         iam.ensure_role(&role(name), &service).await.unwrap();
     }
-    let amy = iam.create_account(new("amy").role("editor").role("reader").role("editor"), &service).await.unwrap();
+    let amy =
+        iam.create_account(new("amy").role("editor").role("reader").role("editor"), &service).await.unwrap();
     assert_eq!(trail(&test).await, ["granted editor", "granted reader"]);
     let events = test.events().await;
     let granted: Vec<_> =

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use iam_core::Error;
 use iam_core::account::{ExternalId, LoginIdentifier, Username};
-use iam_core::flow::{
-    Activity, Actor, Authentication, Claimant, Login, Met, NewAccount, RequirementOf,
-};
+use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, Met, NewAccount, RequirementOf};
 use iam_core::guard::Requirement;
 use iam_core::id::AccountId;
 use iam_core::meta::Client;

@@ -43,7 +43,8 @@ mod watch;
 mod web;
 
 pub use adapter::{
-    BODY_TIMEOUT, Closing, Rejoined, Task, extractor_refused, guard_missing, layer_missing, read_body, read_start,
+    BODY_TIMEOUT, Closing, Rejoined, Task, extractor_refused, guard_missing, layer_missing, read_body,
+    read_start,
 };
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;

@@ -249,9 +249,9 @@ impl<R> Rule<R> {
         change: impl Fn(StepUp) -> StepUp,
         at: &'static Location<'static>,
     ) -> Self {
-        let is_lost =
-            self.policy.requirement.step_ups().next().is_none() && self.policy.mistakes.is_empty();
-        let lost = is_lost.then(|| format!("{what}(..) belongs behind requires_step_up(..): there is none before it"));
+        let is_lost = self.policy.requirement.step_ups().next().is_none() && self.policy.mistakes.is_empty();
+        let lost = is_lost
+            .then(|| format!("{what}(..) belongs behind requires_step_up(..): there is none before it"));
         self.map(|requirement| in_step_ups(requirement, &change)).with_mistakes(lost, at)
     }
 }

@@ -226,7 +226,9 @@ impl Holdings {
             Requirement::Parent(asked) => {
                 let (met, because) = match &self.parent {
                     None => (Met::No, "it belongs to no parent".to_owned()),
-                    Some(parent) => (yes_or_no(parent.key == *asked), format!("it belongs to {}", parent.key)),
+                    Some(parent) => {
+                        (yes_or_no(parent.key == *asked), format!("it belongs to {}", parent.key))
+                    }
                 };
                 ("parent", met, because)
             }
