@@ -48,9 +48,9 @@ impl Policy {
             return;
         }
         let route = route.map(|(method, path)| format!(" of {method} {path}")).unwrap_or_default();
-        let list: String =
-            self.mistakes.iter().map(|Mistake { what, at }| format!("\n  {at}: {what}")).collect();
-        panic!("the guard{route} is written wrongly:{list}")
+        let list: Vec<String> =
+            self.mistakes.iter().map(|Mistake { what, at }| format!("  {at}: {what}")).collect();
+        panic!("the guard{route} is written wrongly:\n{}", list.join("\n"))
     }
 }
 

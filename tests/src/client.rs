@@ -186,7 +186,7 @@ impl Browser {
         request.push_str("\r\n");
         for chunk in form.as_bytes().chunks(1000) {
             let chunk = std::str::from_utf8(chunk).unwrap();
-            request.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+            request.extend([&format!("{:x}", chunk.len()), "\r\n", chunk, "\r\n"]);
         }
         request.push_str("0\r\n\r\n");
         let mut stream = TcpStream::connect(self.address).await.unwrap();
