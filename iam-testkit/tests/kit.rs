@@ -1,5 +1,7 @@
 //! The kit itself: what it makes, and how it says what it can't.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
+
 use std::time::Duration;
 
 use iam_core::Error;

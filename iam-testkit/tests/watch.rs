@@ -8,7 +8,6 @@ use iam_core::flow::{Activity, Actor, Authentication};
 use iam_core::meta::Client;
 use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
-use iam_core::step_up::StepUp;
 use iam_core::token::{Carrier, SessionToken};
 use iam_testkit::{PASSWORD, PEER, SignedInPerson, TestIam};
 use iam_web::{Evidence, Progress, RequestContext, Rule, SessionWatch, WebRequest};

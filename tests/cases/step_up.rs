@@ -39,6 +39,7 @@ pub(crate) async fn who(test: &TestIam, n: usize, by: Option<FactorKind>) -> Sig
 }
 
 /// That a program that sets its routes up so does not start, and says why.
+#[expect(clippy::expect_used, reason = "what goes wrong fails the test")]
 pub(crate) fn stops<T>(with: &str, set_up: impl FnOnce() -> T) {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(set_up())));
     let panicked = outcome.expect_err("it starts");
