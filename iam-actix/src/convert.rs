@@ -1,6 +1,7 @@
 //! Between actix-web's requests and responses and those of `iam-web`.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
@@ -11,7 +12,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use bytes::Bytes;
-use iam_web::{BODY_TIMEOUT, BodyProblem, RequestContext, RequestView, WebRequest, WebResponse};
+use iam_web::{BODY_TIMEOUT, BodyProblem, Rejoined, RequestContext, RequestView, WebRequest, WebResponse};
 
 /// The request's context, as the layer put it there.
 #[derive(Clone, Debug)]
@@ -77,6 +78,15 @@ fn target(request: &HttpRequest) -> &str {
 /// Reads a body, within the limit and in time.
 pub(crate) async fn read_body(body: Payload) -> Result<Bytes, BodyProblem> {
     iam_web::read_body(body, tokio::time::sleep(BODY_TIMEOUT)).await
+}
+
+/// Looks for a form in a body of which nobody has said how long it is: the form, unless the body is larger than one, and the body as if it
+/// had not been read.
+pub(crate) async fn look_for_form(mut body: Payload) -> Result<(Option<Bytes>, Payload), BodyProblem> {
+    match iam_web::read_start(Pin::new(&mut body), tokio::time::sleep(BODY_TIMEOUT)).await? {
+        (form, true) => Ok((Some(form.clone()), form.into())),
+        (start, false) => Ok((None, Payload::Stream { payload: Box::pin(Rejoined::new(start, body)) })),
+    }
 }
 
 /// The whole request, for one of the family's own endpoints.

@@ -13,9 +13,10 @@ use std::time::Duration;
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest};
-use iam_core::id::ParentId;
+use iam_core::guard::ObjectParent;
 use iam_core::mfa::FactorKind;
-use iam_core::step_up::StepUp;
+use iam_core::parent::ParentKey;
+use iam_core::step_up::Purpose;
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 
 use crate::convert::{self, Context, View};
@@ -23,7 +24,7 @@ use crate::extract::Proof;
 
 type BoxError = Box<dyn StdError>;
 type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-type Found = Result<Option<ParentId>, BoxError>;
+type Found = Result<Option<ObjectParent>, BoxError>;
 pub(crate) type Resolver = Arc<dyn for<'a> Fn(&'a HttpRequest) -> LocalBoxFuture<'a, Found> + Send + Sync>;
 
 /// Lets only those pass who are signed in.
@@ -31,7 +32,9 @@ pub fn requires_login() -> Guard {
     Guard(Rule::login())
 }
 
-/// Lets only those pass who hold at least one of these roles.
+/// Lets only those pass who hold at least one of these roles. A name that no role can have stops the program when the guard is put on a
+/// route.
+#[track_caller]
 pub fn requires_role<I>(names: I) -> Guard
 where
     I: IntoIterator,
@@ -41,31 +44,94 @@ where
 }
 
 /// Lets only those pass who have the same parent as the object of the request. `resolver` says which parent that is: an
-/// async function of extractors that gives `Result<Option<ParentId>, E>`. An object that does not exist has no parent, and
-/// is refused like somebody else's. A value that the client sent wrongly (`/documents/zz`) counts as an object that does not
+/// async function of extractors that gives `Result<Option<ParentId>, E>`, or `Result<Option<ParentKey>, E>` where the host's objects have
+/// the parent's key. An object that does not exist has no parent, and is refused like somebody else's. Neither costs a query of this
+/// library's: who asks is known with id and key. A value that the client sent wrongly (`/documents/zz`) counts as an object that does not
 /// exist. The body is not the resolver's to read: it finds none.
 ///
+/// Where it is always the same parent, its key stands in place of the resolver:
+///
+/// ```
+/// use actix_web::web::Path;
+/// use iam_actix::parent::ParentKey;
+/// use iam_actix::{GuardedRouter, requires_parent};
+/// # async fn handler() -> &'static str { "" }
+///
+/// /// For addresses such as `/acme/reports`.
+/// async fn tenant(key: Path<String>) -> Result<Option<ParentKey>, std::convert::Infallible> {
+///     Ok(ParentKey::parse(&key).ok())
+/// }
+///
+/// let router = GuardedRouter::new()
+///     .get("/{tenant}/reports", requires_parent(tenant), handler)
+///     .get("/operations", requires_parent("acme"), handler);
+/// ```
+///
 /// The resolver runs only for people who are signed in and have a parent, and only if its answer matters.
-pub fn requires_parent<F, Args, E>(resolver: F) -> Guard
+#[track_caller]
+pub fn requires_parent<F, M>(resolver: F) -> Guard
 where
-    F: Handler<Args, Output = Result<Option<ParentId>, E>> + Send + Sync,
+    F: ParentResolver<M>,
+{
+    resolver.into_guard()
+}
+
+/// An async function of extractors that finds the parent of a request's object; or the key of one parent, whatever the request is about.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't say which parent an object has",
+    label = "must be an async fn of extractors that gives Result<Option<ParentId>, E>, or with ParentKey; or one parent's key",
+    note = "each argument must implement FromRequest, E must implement Into<Box<dyn Error>>, and the function must be Send and Sync"
+)]
+pub trait ParentResolver<M> {
+    /// The guard that asks it.
+    #[doc(hidden)]
+    #[track_caller]
+    fn into_guard(self) -> Guard;
+}
+
+/// In place of a resolver's extractors: nothing is asked.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ByKey(());
+
+impl ParentResolver<ByKey> for &str {
+    fn into_guard(self) -> Guard {
+        Guard(Rule::parent_key(self))
+    }
+}
+
+impl ParentResolver<ByKey> for ParentKey {
+    fn into_guard(self) -> Guard {
+        Guard(Rule::parent_key(self.as_str()))
+    }
+}
+
+impl<F, Args, P, E> ParentResolver<(Args,)> for F
+where
+    F: Handler<Args, Output = Result<Option<P>, E>> + Send + Sync,
     Args: FromRequest + 'static,
+    P: Into<ObjectParent>,
     E: Into<BoxError>,
 {
-    let resolver: Resolver = Arc::new(move |request| {
-        let resolver = resolver.clone();
-        Box::pin(async move {
-            match Args::from_request(request, &mut Payload::None).await {
-                Ok(arguments) => resolver.call(arguments).await.map_err(Into::into),
-                Err(rejection) => {
-                    let rejection: Error = rejection.into();
-                    let status = rejection.as_response_error().status_code().as_u16();
-                    extractor_refused(status).map_err(|error| -> BoxError { error })
+    fn into_guard(self) -> Guard {
+        let resolver: Resolver = Arc::new(move |request| {
+            let resolver = self.clone();
+            Box::pin(async move {
+                match Args::from_request(request, &mut Payload::None).await {
+                    Ok(arguments) => {
+                        let found = resolver.call(arguments).await;
+                        found.map(|parent| parent.map(Into::into)).map_err(Into::into)
+                    }
+                    Err(rejection) => {
+                        let rejection: Error = rejection.into();
+                        let status = rejection.as_response_error().status_code().as_u16();
+                        extractor_refused(status).map_err(|error| -> BoxError { error })
+                    }
                 }
-            }
-        })
-    });
-    Guard(Rule::parent(resolver))
+            })
+        });
+        Guard(Rule::parent(resolver))
+    }
 }
 
 /// Lets only those pass who have proved lately, for this purpose alone, who they are (RFC 9470): by an authenticator app within the last
@@ -73,8 +139,10 @@ where
 /// [`approving`](Guard::approving)). Signing in is no such proof, and a proof for one purpose opens no other.
 ///
 /// A page is sent to where the code is asked for, and back; a form that was stopped is shown and sent once after that. A program is told
-/// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; one
-/// that is none lets nobody pass.
+/// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; a name
+/// that is none stops the program when the guard is put on a route, and so does everything else in a guard that would refuse everybody
+/// without a word. Who wants to be told earlier gives a `const`
+/// ([`Purpose::of`](iam_core::step_up::Purpose::of)), which then does not compile.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,14 +158,15 @@ where
 ///     .route("/pay", web::post().to(pay).wrap(pay_out));
 /// # let _ = app;
 /// ```
-pub fn requires_step_up(purpose: &str) -> Guard {
+#[track_caller]
+pub fn requires_step_up(purpose: impl TryInto<Purpose, Error: fmt::Display>) -> Guard {
     Guard(Rule::step_up(purpose))
 }
 
 /// Lets those pass whom any of these guards does. Without any in the list nobody passes.
 ///
 /// A resolver is asked only if no other guard lets the request pass without. What one of the guards says by
-/// [`hide`](Guard::hide) or [`background`](Guard::background) goes for all.
+/// [`background`](Guard::background) goes for all; what [hides](Guard::hide) hides itself.
 pub fn any_of(guards: impl IntoIterator<Item = Guard>) -> Guard {
     Guard(Rule::any_of(guards.into_iter().map(|guard| guard.0)))
 }
@@ -142,8 +211,8 @@ pub struct Public(());
 pub struct Guard(pub(crate) Rule<Resolver>);
 
 impl Guard {
-    /// Lets those pass whom both let pass. What one of them says by [`hide`](Self::hide) or
-    /// [`background`](Self::background) goes for both.
+    /// Lets those pass whom both let pass. What one of them says by
+    /// [`background`](Self::background) goes for both; what [hides](Self::hide) hides itself.
     pub fn and(self, other: Self) -> Self {
         Self(self.0.and(other.0))
     }
@@ -154,32 +223,40 @@ impl Guard {
     }
 
     /// How old the proof of a [`requires_step_up`] may be, from a second to an hour. Default: five minutes. It goes for every step-up
-    /// of this guard, as do the three below; a guard without one stays as it is.
+    /// of this guard, as do the three below. Another age, and a guard without a step-up, stop the program when the guard is put on a route.
+    #[track_caller]
     pub fn within(self, age: Duration) -> Self {
-        Self(self.0.map_step_up(|asked| asked.within(age)))
+        Self(self.0.within(age))
     }
 
     /// Only by these factors, whatever the service's policy counts for step-up. It is the one way in which codes by e-mail, recovery
     /// codes and the password count.
+    #[track_caller]
     pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
-        let kinds: Vec<FactorKind> = kinds.into_iter().collect();
-        Self(self.0.map_step_up(|asked| asked.factors(kinds.iter().copied())))
+        Self(self.0.factors(kinds))
     }
 
     /// Each proof is good for one request. It is used up before the handler runs, and not given back whatever becomes of that.
+    #[track_caller]
     pub fn once(self) -> Self {
-        Self(self.0.map_step_up(StepUp::once))
+        Self(self.0.once())
     }
 
     /// The proof is good only for these values of the request's fields, which its sender is shown: those of an url-encoded form or of a
-    /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count.
+    /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count. A name
+    /// that no field has, one that is there twice, and none at all stop the program when the guard is put on a route.
+    #[track_caller]
     pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
-        let fields: Vec<Cow<'static, str>> = fields.into_iter().map(Into::into).collect();
-        Self(self.0.map_step_up(|asked| asked.approving(fields.iter().cloned())))
+        Self(self.0.approving(fields))
     }
 
     /// Answers 404 in place of 403, so that what is not theirs looks to people who are signed in like what is not there. Nobody
     /// signed in is still asked to sign in: else they never could.
+    ///
+    /// It goes for what was written so far, and for nothing that is added:
+    /// `requires_parent(document_parent).hide().and(requires_role(["editor"]))` says 404 for another tenant's document, whatever else is
+    /// missing, and 403 to a reader of the own one. For that the resolver is asked, too, where the role refuses already. With the `hide`
+    /// at the end it is 404 for both.
     pub fn hide(self) -> Self {
         Self(self.0.hide())
     }
@@ -209,6 +286,16 @@ impl Guard {
                         }
                     }
                 }
+                Progress::LookForForm => match convert::look_for_form(request.take_payload()).await {
+                    Ok((form, whole)) => {
+                        (evidence.larger, evidence.form) = (form.is_none(), form);
+                        request.set_payload(whole);
+                    }
+                    Err(problem) => {
+                        let view = View::of(request.request());
+                        return Err(convert::refused(context.body_refused(&view, problem)));
+                    }
+                },
                 Progress::NeedForm => match convert::read_body(request.take_payload()).await {
                     Ok(form) => {
                         evidence.form = Some(form.clone());
@@ -280,6 +367,7 @@ where
     type Future = Ready<Result<GuardService<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
+        self.0.policy().must_be_right(None);
         ready(Ok(GuardService { guard: Rc::new(self.clone()), inner: Rc::new(inner) }))
     }
 }

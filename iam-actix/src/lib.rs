@@ -28,7 +28,8 @@
 //!
 //! [`requires_login`], [`requires_role`] and [`requires_parent`] say who else may, and combine: [`Guard::and`], [`any_of`],
 //! [`Guard::or_platform_admin`]. Somebody who is not signed in is sent to the login page (a page request) or told 401
-//! (everything else); somebody who is, and may not, is told 403, or 404 with [`Guard::hide`]. When the store fails the answer is
+//! (everything else); somebody who is, and may not, is told 403, or 404 with [`Guard::hide`], which goes
+//! for what it is written on. When the store fails the answer is
 //! 503, never a yes and never a sign-out. Guards also refuse unsafe requests that another site made the browser send, WebSockets included;
 //! a stream learns by a [`SessionWatch`] that its session is over.
 //!
@@ -111,10 +112,10 @@ mod routes;
 
 pub use extract::{CsrfToken, CurrentUser, MaybeUser, Proof, RequestId, SessionWatch};
 pub use guard::{
-    Guard, GuardService, Public, RouteGuard, any_of, public, requires_login, requires_parent, requires_role,
-    requires_step_up,
+    Guard, GuardService, ParentResolver, Public, RouteGuard, any_of, public, requires_login, requires_parent,
+    requires_role, requires_step_up,
 };
-pub use iam_core::guard::{Principal, Requirement};
+pub use iam_core::guard::{ObjectParent, Principal, Requirement};
 pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
 pub use iam_core::keys::{Keys, SecretKey};
 pub use iam_core::origin::{BaseUrl, InvalidOrigin};

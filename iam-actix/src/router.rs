@@ -151,7 +151,10 @@ impl GuardedRouter {
         let route = web::route().guard(matches).to(handler);
         let (guard, route) = match guard.into_guard() {
             // The guard after the handler: `to` would put it away.
-            Some(guard) => (Some(guard.0.policy().clone()), route.wrap(guard)),
+            Some(guard) => {
+                guard.0.policy().must_be_right(Some((method, path)));
+                (Some(guard.0.policy().clone()), route.wrap(guard))
+            }
             None => (None, route),
         };
         let routes = vec![OneRoute { method, guard, route }];

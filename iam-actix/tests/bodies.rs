@@ -2,10 +2,17 @@
 
 #[path = "../../tests/cases/twofold.rs"]
 mod twofold;
+#[path = "../../tests/cases/unsaid.rs"]
+mod unsaid;
 
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::{App, web};
+use futures_util::Stream;
 use iam_actix::mfa::FactorKind;
 use iam_actix::{IamLayer, requires_login, requires_step_up};
 use iam_testkit::{PEER, TestIam};
@@ -78,4 +85,44 @@ async fn what_no_guard_looks_at_may_be_packed() {
     let alice = test.signed_in("alice").await;
     let answer = send!(&app, alice, "/login", &["br"], TWOFOLD);
     assert_eq!(answer, (StatusCode::OK, "amount=9999&payee=eve".to_owned()));
+}
+
+/// The status, and where the answer leads or what it holds. A macro, as above.
+macro_rules! answer {
+    ($app:expr, $request:expr) => {{
+        let answer = try_call_service($app, $request).await.unwrap();
+        let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        let body = read_body(answer).await;
+        (status, location.unwrap_or_else(|| String::from_utf8(body.to_vec()).unwrap()))
+    }};
+}
+
+#[tokio::test]
+async fn a_form_of_no_known_length_counts_like_another() {
+    let test = TestIam::new().await;
+    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]).once();
+    let app = App::new()
+        .app_data(web::PayloadConfig::new(1 << 20))
+        .route("/login", web::post().to(handler).wrap(requires_login()))
+        .route("/once", web::post().to(handler).wrap(step_up()))
+        .route("/approving", web::post().to(handler).wrap(step_up().approving(["amount"])))
+        .configure(iam_actix::auth_routes(test.web()))
+        .wrap(IamLayer::new(test.web()));
+    let app = init_service(app).await;
+    let token = async |cookie: String| {
+        let request = TestRequest::get().uri("/api/v1/auth/csrf").peer_addr(PEER);
+        let (_, body) = answer!(&app, request.insert_header(("cookie", cookie)).to_request());
+        body.split('"').nth(3).unwrap().to_owned()
+    };
+    unsaid::check(&test, token, async |sent| {
+        let request = TestRequest::post().uri(sent.path).peer_addr(PEER);
+        let request = sent.headers.into_iter().fold(request, TestRequest::insert_header);
+        let request = request.to_request();
+        let pieces: Vec<_> = sent.body.as_bytes().chunks(1000).map(web::Bytes::copy_from_slice).collect();
+        let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, PayloadError>));
+        let pieces: Pin<Box<dyn Stream<Item = _>>> = Box::pin(pieces);
+        answer!(&app, request.replace_payload(Payload::Stream { payload: pieces }).0)
+    })
+    .await;
 }

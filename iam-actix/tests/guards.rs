@@ -13,6 +13,7 @@ use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{App, HttpResponse};
 use cases::{Answer, INVENTORY, Objects, Request};
+use iam_actix::parent::ParentKey;
 use iam_actix::{
     Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
@@ -23,6 +24,10 @@ type Found = Result<Option<ParentId>, Infallible>;
 
 async fn parent(objects: Data<Objects>, id: Path<u64>) -> Found {
     Ok(objects.parent_of(*id))
+}
+
+async fn key(objects: Data<Objects>, id: Path<u64>) -> Result<Option<ParentKey>, Infallible> {
+    Ok(objects.key_of(*id))
 }
 
 async fn first(objects: Data<Objects>, ids: Path<(u64, u64)>) -> Found {
@@ -52,16 +57,21 @@ fn guard(path: &str) -> Guard {
         "/either/{id}" => any_of([requires_parent(parent), requires_role(["auditor"])]),
         "/platform/{id}" | "/proof/{id}" => requires_parent(parent).or_platform_admin(),
         "/hidden/{id}" => requires_parent(parent).hide(),
+        "/scoped/{id}" => requires_parent(parent).hide().and(requires_role(["admin"])),
+        "/keyed/{id}" => requires_parent(key),
+        "/named" => requires_parent("acme"),
         "/pair/{first}/{second}" => requires_parent(first).and(requires_parent(second)),
         "/one-of/{first}/{second}" => any_of([requires_parent(first), requires_parent(second)]),
         _ => any_of([]),
     }
 }
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 8] = [
     "/either/{id}",
     "/platform/{id}",
     "/hidden/{id}",
+    "/scoped/{id}",
+    "/named",
     "/pair/{first}/{second}",
     "/one-of/{first}/{second}",
     "/nobody",
@@ -74,6 +84,7 @@ fn routes() -> GuardedRouter {
         .get("/both/{id}", guard("/both/{id}"), ok)
         .post("/both/{id}", requires_login().hide(), ok)
         .get("/proof/{id}", guard("/proof/{id}"), proof)
+        .get("/keyed/{id}", guard("/keyed/{id}"), proof)
         .get("/proofless", public(), needs_proof)
 }
 
@@ -125,6 +136,7 @@ fn wrapped(config: &mut ServiceConfig) {
                 .default_service(web::to(refuse)),
         )
         .service(web::resource("/proof/{id}").get(proof).wrap(guard("/proof/{id}")))
+        .service(web::resource("/keyed/{id}").get(proof).wrap(guard("/keyed/{id}")))
         .service(web::resource("/proofless").get(needs_proof));
 }
 

@@ -9,7 +9,8 @@ use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use iam_actix::mfa::FactorKind;
-use iam_actix::{Guard, IamLayer, any_of, requires_role, requires_step_up};
+use iam_actix::step_up::Purpose;
+use iam_actix::{Guard, GuardedRouter, IamLayer, any_of, requires_role, requires_step_up};
 use iam_testkit::{PEER, TestIam};
 
 async fn ok() -> &'static str {
@@ -18,12 +19,11 @@ async fn ok() -> &'static str {
 
 fn routes(config: &mut web::ServiceConfig) {
     let asked = || requires_step_up("p");
-    let guards: [(&str, Guard); 8] = [
+    let guards: [(&str, Guard); 7] = [
         ("/default", asked()),
         ("/password", asked().factors([FactorKind::Password])),
         ("/mail", asked().factors([FactorKind::EmailOtp, FactorKind::RecoveryCode])),
         ("/nothing", asked().factors([])),
-        ("/no-purpose", requires_step_up("No Purpose")),
         ("/other-purpose", requires_step_up("q")),
         ("/short", asked().within(Duration::from_secs(30))),
         ("/role-or-proof", any_of([requires_role(["admin"]), asked()])),
@@ -46,4 +46,26 @@ async fn a_proof_opens_what_it_is_good_for() {
         let status = call_service(&app, request).await.status();
         assert_eq!(status == StatusCode::OK, *opens, "{path} by {by:?}: {status}");
     }
+}
+
+const PAY: Purpose = Purpose::of("p");
+
+/// Nobody would pass, and nothing would say why. What else counts as a mistake is in the table of `iam_web::Rule`.
+#[test]
+fn a_guard_that_is_written_wrongly_stops_the_start() {
+    cases::stops("the guard of POST /pay is written wrongly:\n  iam-actix/tests/step_up.rs:", || {
+        GuardedRouter::new().post("/pay", requires_step_up("Pay Out"), ok)
+    });
+    cases::stops("`Has Space` can't be a role's name", || {
+        GuardedRouter::new().get("/reports", requires_role(["admin", "Has Space"]).hide(), ok)
+    });
+    cases::stops("the guard is written wrongly:\n  iam-actix/tests/step_up.rs:", || {
+        let start = async {
+            let guard = requires_step_up("pay").within(Duration::ZERO);
+            init_service(App::new().route("/pay", web::get().to(ok).wrap(guard))).await
+        };
+        actix_web::rt::System::new().block_on(start)
+    });
+    let right = GuardedRouter::new().post("/pay", requires_step_up(PAY).approving(["amount"]), ok);
+    assert!(right.inventory().to_string().contains("step-up for p "));
 }

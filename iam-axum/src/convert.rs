@@ -1,6 +1,7 @@
 //! Between axum's requests and responses and those of `iam-web`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,7 +10,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use iam_web::{BODY_TIMEOUT, BodyProblem, RequestContext, RequestView, WebRequest, WebResponse};
+use iam_web::{BODY_TIMEOUT, BodyProblem, Rejoined, RequestContext, RequestView, WebRequest, WebResponse};
 
 /// The request's context, as the layer put it there.
 #[derive(Clone, Debug)]
@@ -84,6 +85,16 @@ fn target(parts: &Parts) -> &str {
 /// Reads a body, within the limit and in time.
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, BodyProblem> {
     iam_web::read_body(body.into_data_stream(), tokio::time::sleep(BODY_TIMEOUT)).await
+}
+
+/// Looks for a form in a body of which nobody has said how long it is: the form, unless the body is larger than one, and the body as if it
+/// had not been read.
+pub(crate) async fn look_for_form(body: Body) -> Result<(Option<Bytes>, Body), BodyProblem> {
+    let mut body = body.into_data_stream();
+    match iam_web::read_start(Pin::new(&mut body), tokio::time::sleep(BODY_TIMEOUT)).await? {
+        (form, true) => Ok((Some(form.clone()), Body::from(form))),
+        (start, false) => Ok((None, Body::from_stream(Rejoined::new(start, body)))),
+    }
 }
 
 /// The whole request, for one of the family's own endpoints.

@@ -13,9 +13,10 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::id::ParentId;
+use iam_core::guard::ObjectParent;
 use iam_core::mfa::FactorKind;
-use iam_core::step_up::StepUp;
+use iam_core::parent::ParentKey;
+use iam_core::step_up::Purpose;
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -26,7 +27,9 @@ use crate::extract::Proof;
 type BoxError = Box<dyn StdError + Send + Sync>;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) type Resolver<S> = Arc<
-    dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ParentId>, BoxError>> + Send + Sync,
+    dyn for<'a> Fn(&'a mut Parts, &'a S) -> BoxFuture<'a, Result<Option<ObjectParent>, BoxError>>
+        + Send
+        + Sync,
 >;
 
 /// Lets only those pass who are signed in.
@@ -34,7 +37,9 @@ pub fn requires_login<S>() -> Guard<S> {
     Guard(Rule::login())
 }
 
-/// Lets only those pass who hold at least one of these roles.
+/// Lets only those pass who hold at least one of these roles. A name that no role can have stops the program when the guard is put on a
+/// route.
+#[track_caller]
 pub fn requires_role<I, S>(names: I) -> Guard<S>
 where
     I: IntoIterator,
@@ -44,22 +49,38 @@ where
 }
 
 /// Lets only those pass who have the same parent as the object of the request. `resolver` says which parent that is: an
-/// async function of extractors that gives `Result<Option<ParentId>, E>`. An object that does not exist has no parent, and
-/// is refused like somebody else's.
+/// async function of extractors that gives `Result<Option<ParentId>, E>`, or `Result<Option<ParentKey>, E>` where the host's objects have
+/// the parent's key. An object that does not exist has no parent, and is refused like somebody else's. Neither costs a query of this
+/// library's: who asks is known with id and key.
+///
+/// Where it is always the same parent, its key stands in place of the resolver:
+///
+/// ```
+/// use iam_axum::parent::ParentKey;
+/// use iam_axum::{GuardedRouter, requires_parent};
+/// # use axum::extract::Path;
+/// # async fn handler() {}
+///
+/// /// For addresses such as `/acme/reports`.
+/// async fn tenant(Path(key): Path<String>) -> Result<Option<ParentKey>, std::convert::Infallible> {
+///     Ok(ParentKey::parse(&key).ok())
+/// }
+///
+/// let router: GuardedRouter = GuardedRouter::new()
+///     .get("/{tenant}/reports", requires_parent(tenant), handler)
+///     .get("/operations", requires_parent("acme"), handler);
+/// ```
 ///
 /// The resolver may take `State` where the guard is an argument of a [`GuardedRouter`](crate::GuardedRouter). A layer can't see
 /// the router's state: there, give it its state with [`Guard::with_state`].
 ///
 /// It runs only for people who are signed in and have a parent, and only if its answer matters.
+#[track_caller]
 pub fn requires_parent<F, M, S>(resolver: F) -> Guard<S>
 where
     F: ParentResolver<M, S>,
-    M: 'static,
-    S: Sync,
 {
-    let resolver: Resolver<S> =
-        Arc::new(move |parts, state| Box::pin(resolver.clone().resolve(parts, state)));
-    Guard(Rule::parent(resolver))
+    resolver.into_guard()
 }
 
 /// Lets only those pass who have proved lately, for this purpose alone, who they are (RFC 9470): by an authenticator app within the last
@@ -67,8 +88,10 @@ where
 /// [`approving`](Guard::approving)). Signing in is no such proof, and a proof for one purpose opens no other.
 ///
 /// A page is sent to where the code is asked for, and back; a form that was stopped is shown and sent once after that. A program is told
-/// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; one
-/// that is none lets nobody pass.
+/// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; a name
+/// that is none stops the program when the guard is put on a route, and so does everything else in a guard that would refuse everybody
+/// without a word. Who wants to be told earlier gives a `const`
+/// ([`Purpose::of`](iam_core::step_up::Purpose::of)), which then does not compile.
 ///
 /// ```
 /// use std::time::Duration;
@@ -83,14 +106,15 @@ where
 ///     .route("/payroll", get(payroll).route_layer(see))
 ///     .route("/pay", post(pay).route_layer(pay_out));
 /// ```
-pub fn requires_step_up<S>(purpose: &str) -> Guard<S> {
+#[track_caller]
+pub fn requires_step_up<S>(purpose: impl TryInto<Purpose, Error: fmt::Display>) -> Guard<S> {
     Guard(Rule::step_up(purpose))
 }
 
 /// Lets those pass whom any of these guards does. Without any in the list nobody passes.
 ///
 /// A resolver is asked only if no other guard lets the request pass without. What one of the guards says by
-/// [`hide`](Guard::hide) or [`background`](Guard::background) goes for all.
+/// [`background`](Guard::background) goes for all; what [hides](Guard::hide) hides itself.
 pub fn any_of<S>(guards: impl IntoIterator<Item = Guard<S>>) -> Guard<S> {
     Guard(Rule::any_of(guards.into_iter().map(|guard| guard.0)))
 }
@@ -132,8 +156,8 @@ pub struct Public(());
 pub struct Guard<S = ()>(pub(crate) Rule<Resolver<S>>);
 
 impl<S> Guard<S> {
-    /// Lets those pass whom both let pass. What one of them says by [`hide`](Self::hide) or
-    /// [`background`](Self::background) goes for both.
+    /// Lets those pass whom both let pass. What one of them says by
+    /// [`background`](Self::background) goes for both; what [hides](Self::hide) hides itself.
     pub fn and(self, other: Self) -> Self {
         Self(self.0.and(other.0))
     }
@@ -144,32 +168,40 @@ impl<S> Guard<S> {
     }
 
     /// How old the proof of a [`requires_step_up`] may be, from a second to an hour. Default: five minutes. It goes for every step-up
-    /// of this guard, as do the three below; a guard without one stays as it is.
+    /// of this guard, as do the three below. Another age, and a guard without a step-up, stop the program when the guard is put on a route.
+    #[track_caller]
     pub fn within(self, age: Duration) -> Self {
-        Self(self.0.map_step_up(|asked| asked.within(age)))
+        Self(self.0.within(age))
     }
 
     /// Only by these factors, whatever the service's policy counts for step-up. It is the one way in which codes by e-mail, recovery
     /// codes and the password count.
+    #[track_caller]
     pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
-        let kinds: Vec<FactorKind> = kinds.into_iter().collect();
-        Self(self.0.map_step_up(|asked| asked.factors(kinds.iter().copied())))
+        Self(self.0.factors(kinds))
     }
 
     /// Each proof is good for one request. It is used up before the handler runs, and not given back whatever becomes of that.
+    #[track_caller]
     pub fn once(self) -> Self {
-        Self(self.0.map_step_up(StepUp::once))
+        Self(self.0.once())
     }
 
     /// The proof is good only for these values of the request's fields, which its sender is shown: those of an url-encoded form or of a
-    /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count.
+    /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count. A name
+    /// that no field has, one that is there twice, and none at all stop the program when the guard is put on a route.
+    #[track_caller]
     pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
-        let fields: Vec<Cow<'static, str>> = fields.into_iter().map(Into::into).collect();
-        Self(self.0.map_step_up(|asked| asked.approving(fields.iter().cloned())))
+        Self(self.0.approving(fields))
     }
 
     /// Answers 404 in place of 403, so that what is not theirs looks to people who are signed in like what is not there. Nobody
     /// signed in is still asked to sign in: else they never could.
+    ///
+    /// It goes for what was written so far, and for nothing that is added:
+    /// `requires_parent(document_parent).hide().and(requires_role(["editor"]))` says 404 for another tenant's document, whatever else is
+    /// missing, and 403 to a reader of the own one. For that the resolver is asked, too, where the role refuses already. With the `hide`
+    /// at the end it is 404 for both.
     pub fn hide(self) -> Self {
         Self(self.0.hide())
     }
@@ -200,6 +232,16 @@ impl<S> Guard<S> {
                         }
                     }
                 }
+                Progress::LookForForm => match convert::look_for_form(body).await {
+                    Ok((form, whole)) => {
+                        (evidence.larger, evidence.form) = (form.is_none(), form);
+                        body = whole;
+                    }
+                    Err(problem) => {
+                        let response = context.body_refused(&View::of(&parts), problem);
+                        return Err(Box::new(convert::response(response)));
+                    }
+                },
                 Progress::NeedForm => match convert::read_body(body).await {
                     Ok(form) => {
                         evidence.form = Some(form.clone());
@@ -219,7 +261,7 @@ impl<S> Guard<S> {
         question: usize,
         parts: &mut Parts,
         state: &S,
-    ) -> Result<Option<ParentId>, BoxError> {
+    ) -> Result<Option<ObjectParent>, BoxError> {
         match self.0.resolver(question) {
             Some(resolver) => resolver(parts, state).await,
             None => Err("the guard has no resolver".into()),
@@ -287,6 +329,7 @@ impl<S> Layer<S> for Guard {
     type Service = GuardService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
+        self.0.policy().must_be_right(None);
         GuardService { guard: Arc::new(self.clone()), inner }
     }
 }
@@ -325,29 +368,45 @@ where
     }
 }
 
-/// An async function of extractors that finds the parent of a request's object.
+/// An async function of extractors that finds the parent of a request's object; or the key of one parent, whatever the request is about.
 ///
 /// A value that the client sent wrongly (`/documents/zz`) counts as an object that does not exist.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't say which parent an object has",
-    label = "must be an async fn of up to four extractors that gives Result<Option<ParentId>, E>",
+    label = "must be an async fn of up to four extractors that gives Result<Option<ParentId>, E>, or with ParentKey; or one parent's key",
     note = "each argument must implement FromRequestParts, E must implement Into<Box<dyn Error + Send + Sync>>"
 )]
-pub trait ParentResolver<M, S>: Clone + Send + Sync + 'static {
-    /// Finds it.
-    fn resolve(
-        self,
-        parts: &mut Parts,
-        state: &S,
-    ) -> impl Future<Output = Result<Option<ParentId>, BoxError>> + Send;
+pub trait ParentResolver<M, S> {
+    /// The guard that asks it.
+    #[doc(hidden)]
+    #[track_caller]
+    fn into_guard(self) -> Guard<S>;
+}
+
+/// In place of a resolver's extractors: nothing is asked.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ByKey(());
+
+impl<S> ParentResolver<ByKey, S> for &str {
+    fn into_guard(self) -> Guard<S> {
+        Guard(Rule::parent_key(self))
+    }
+}
+
+impl<S> ParentResolver<ByKey, S> for ParentKey {
+    fn into_guard(self) -> Guard<S> {
+        Guard(Rule::parent_key(self.as_str()))
+    }
 }
 
 macro_rules! resolvers {
     ($(($($T:ident),*))*) => {$(
-        impl<F, Fut, S, E, $($T,)*> ParentResolver<($($T,)*), S> for F
+        impl<F, Fut, S, P, E, $($T,)*> ParentResolver<($($T,)*), S> for F
         where
             F: Fn($($T,)*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = Result<Option<ParentId>, E>> + Send,
+            Fut: Future<Output = Result<Option<P>, E>> + Send,
+            P: Into<ObjectParent>,
             E: Into<BoxError>,
             S: Sync,
             $($T: FromRequestParts<S> + Send,)*
@@ -358,12 +417,21 @@ macro_rules! resolvers {
                 clippy::allow_attributes,
                 reason = "the arguments have their types' names, and one form of the macro has none"
             )]
-            async fn resolve(self, parts: &mut Parts, state: &S) -> Result<Option<ParentId>, BoxError> {
-                $(let $T = match $T::from_request_parts(parts, state).await {
-                    Ok(value) => value,
-                    Err(rejection) => return extractor_refused(rejection.into_response().status().as_u16()),
-                };)*
-                self($($T,)*).await.map_err(Into::into)
+            fn into_guard(self) -> Guard<S> {
+                let resolver: Resolver<S> = Arc::new(move |parts, state| {
+                    let resolver = self.clone();
+                    Box::pin(async move {
+                        $(let $T = match $T::from_request_parts(parts, state).await {
+                            Ok(value) => value,
+                            Err(rejection) => {
+                                return extractor_refused(rejection.into_response().status().as_u16());
+                            }
+                        };)*
+                        let found = resolver($($T,)*).await;
+                        found.map(|parent| parent.map(Into::into)).map_err(Into::into)
+                    })
+                });
+                Guard(Rule::parent(resolver))
             }
         }
     )*};

@@ -131,6 +131,9 @@ where
         T: 'static,
     {
         let guard = guard.into_guard();
+        if let Some(guard) = &guard {
+            guard.0.policy().must_be_right(Some((method, path)));
+        }
         self.inventory.add(method, path, guard.as_ref().map(|guard| guard.0.policy()));
         let route = match guard {
             Some(guard) => guarded(filter, guard, handler),

@@ -4,6 +4,8 @@
 
 #[path = "../../tests/cases/twofold.rs"]
 mod twofold;
+#[path = "../../tests/cases/unsaid.rs"]
+mod unsaid;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
@@ -101,4 +103,39 @@ async fn what_no_guard_looks_at_may_be_packed() {
     let alice = test.signed_in("alice").await;
     let answer = send(&app(&test), &alice, "/inside/login", &["br"], TWOFOLD).await;
     assert_eq!(answer, (StatusCode::OK, "amount=9999&payee=eve".to_owned()));
+}
+
+#[tokio::test]
+async fn a_form_of_no_known_length_counts_like_another() {
+    let test = TestIam::new().await;
+    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]).once();
+    let app = Router::new()
+        .route("/login", post(handler).route_layer(requires_login()))
+        .route("/once", post(handler).route_layer(step_up()))
+        .route("/approving", post(handler).route_layer(step_up().approving(["amount"])))
+        .merge(iam_axum::auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()))
+        .layer(Extension(ConnectInfo(PEER)));
+    let answer = async |request: Request<Body>| {
+        let answer = app.clone().oneshot(request).await.unwrap();
+        let location = answer.headers().get("location").map(|to| to.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        let body = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        (status, location.unwrap_or_else(|| String::from_utf8(body.to_vec()).unwrap()))
+    };
+    let token = async |cookie: String| {
+        let request = Request::get("/api/v1/auth/csrf").header("cookie", cookie).body(Body::empty()).unwrap();
+        let (_, body) = answer(request).await;
+        body.split('"').nth(3).unwrap().to_owned()
+    };
+    unsaid::check(&test, token, async |sent| {
+        let request = sent
+            .headers
+            .iter()
+            .fold(Request::post(sent.path), |request, (name, value)| request.header(*name, value));
+        let pieces: Vec<_> = sent.body.as_bytes().chunks(1000).map(<[u8]>::to_vec).collect();
+        let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::convert::Infallible>));
+        answer(request.body(Body::from_stream(pieces)).unwrap()).await
+    })
+    .await;
 }

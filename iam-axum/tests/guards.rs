@@ -13,6 +13,7 @@ use axum::extract::{ConnectInfo, FromRef, Path, State};
 use axum::http;
 use axum::routing::get;
 use cases::{Answer, INVENTORY, Objects, Request};
+use iam_axum::parent::ParentKey;
 use iam_axum::{
     Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
@@ -24,6 +25,10 @@ type Found = Result<Option<ParentId>, Infallible>;
 
 async fn parent(State(objects): State<Objects>, Path(id): Path<u64>) -> Found {
     Ok(objects.parent_of(id))
+}
+
+async fn key(State(objects): State<Objects>, Path(id): Path<u64>) -> Result<Option<ParentKey>, Infallible> {
+    Ok(objects.key_of(id))
 }
 
 async fn first(State(objects): State<Objects>, Path((id, _)): Path<(u64, u64)>) -> Found {
@@ -51,17 +56,22 @@ fn guard(path: &str) -> Guard<Objects> {
         "/either/{id}" => any_of([requires_parent(parent), requires_role(["auditor"])]),
         "/platform/{id}" | "/proof/{id}" => requires_parent(parent).or_platform_admin(),
         "/hidden/{id}" => requires_parent(parent).hide(),
+        "/scoped/{id}" => requires_parent(parent).hide().and(requires_role(["admin"])),
+        "/keyed/{id}" => requires_parent(key),
+        "/named" => requires_parent("acme"),
         "/pair/{first}/{second}" => requires_parent(first).and(requires_parent(second)),
         "/one-of/{first}/{second}" => any_of([requires_parent(first), requires_parent(second)]),
         _ => any_of([]),
     }
 }
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 9] = [
     "/both/{id}",
     "/either/{id}",
     "/platform/{id}",
     "/hidden/{id}",
+    "/scoped/{id}",
+    "/named",
     "/pair/{first}/{second}",
     "/one-of/{first}/{second}",
     "/nobody",
@@ -73,6 +83,7 @@ fn routes() -> GuardedRouter<Objects> {
         .fold(GuardedRouter::new(), |router, path| router.get(path, guard(path), ok))
         .post("/both/{id}", requires_login().hide(), ok)
         .get("/proof/{id}", guard("/proof/{id}"), proof)
+        .get("/keyed/{id}", guard("/keyed/{id}"), proof)
         .get("/proofless", public(), needs_proof)
 }
 
@@ -111,6 +122,7 @@ async fn layers_guard_as_the_table_says() {
         .fold(Router::new(), |router, path| router.route(path, get(ok).route_layer(layer(path))))
         .route("/both/{id}", axum::routing::post(ok).route_layer(requires_login().hide()))
         .route("/proof/{id}", get(proof).route_layer(layer("/proof/{id}")))
+        .route("/keyed/{id}", get(proof).route_layer(layer("/keyed/{id}")))
         .route("/proofless", get(needs_proof))
         .with_state(objects.clone())
         .merge(auth_routes(test.web()))

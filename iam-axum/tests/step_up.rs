@@ -11,7 +11,8 @@ use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 use iam_axum::mfa::FactorKind;
-use iam_axum::{Guard, IamLayer, any_of, requires_role, requires_step_up};
+use iam_axum::step_up::Purpose;
+use iam_axum::{Guard, GuardedRouter, IamLayer, any_of, requires_role, requires_step_up};
 use iam_testkit::{PEER, TestIam};
 use tower::ServiceExt;
 
@@ -30,7 +31,6 @@ fn app(test: &TestIam) -> Router {
         .route("/password", guarded(asked().factors([FactorKind::Password])))
         .route("/mail", guarded(asked().factors([FactorKind::EmailOtp, FactorKind::RecoveryCode])))
         .route("/nothing", guarded(asked().factors([])))
-        .route("/no-purpose", guarded(requires_step_up("No Purpose")))
         .route("/other-purpose", guarded(requires_step_up("q")))
         .route("/short", guarded(asked().within(Duration::from_secs(30))))
         .route("/twice", guarded(asked()).route_layer(requires_step_up::<()>("p").once()))
@@ -50,4 +50,24 @@ async fn a_proof_opens_what_it_is_good_for() {
         let status = app.clone().oneshot(request).await.unwrap().status();
         assert_eq!(status == StatusCode::OK, *opens, "{path} by {by:?}: {status}");
     }
+}
+
+const PAY: Purpose = Purpose::of("p");
+
+/// Nobody would pass, and nothing would say why. What else counts as a mistake is in the table of `iam_web::Rule`.
+#[tokio::test]
+async fn a_guard_that_is_written_wrongly_stops_the_start() {
+    cases::stops("the guard of POST /pay is written wrongly:\n  iam-axum/tests/step_up.rs:", || {
+        GuardedRouter::<()>::new().post("/pay", requires_step_up("Pay Out"), ok)
+    });
+    cases::stops("`Has Space` can't be a role's name", || {
+        GuardedRouter::<()>::new().get("/reports", requires_role(["admin", "Has Space"]).hide(), ok)
+    });
+    cases::stops("the guard is written wrongly:\n  iam-axum/tests/step_up.rs:", || {
+        Router::<()>::new()
+            .route("/pay", guarded(requires_step_up("pay").within(Duration::ZERO)))
+            .with_state::<()>(())
+    });
+    let right = GuardedRouter::<()>::new().post("/pay", requires_step_up(PAY).approving(["amount"]), ok);
+    assert!(right.inventory().to_string().contains("step-up for p "));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::random::RandomnessUnavailable;
+use crate::role::RoleName;
 use crate::store::StoreError;
 
 /// Why something could not be done.
@@ -39,6 +40,9 @@ pub enum Error {
     /// What was named does not exist.
     #[error("no such {0}")]
     NotFound(&'static str),
+    /// A role that was named does not exist.
+    #[error("no such role: {0}")]
+    UnknownRole(RoleName),
     /// More work is waiting than can be done in time.
     #[error("too busy")]
     Busy {
@@ -129,7 +133,7 @@ impl Error {
             Self::Throttled { .. } | Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
             Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
             Self::Conflict(_) => Fault::Conflict,
-            Self::NotFound(_) => Fault::Absent,
+            Self::NotFound(_) | Self::UnknownRole(_) => Fault::Absent,
             Self::Busy { .. } => Fault::Overload,
             Self::Misconfigured(_) => Fault::Configuration,
             Self::Store(_) | Self::Randomness(_) => Fault::Backend,

@@ -124,6 +124,38 @@ impl Principal {
     }
 }
 
+/// Whose the object of a request is, as a host knows it: by the parent's id, or by its key. The guard's own read has both of whoever asks,
+/// so neither costs a further one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ObjectParent {
+    /// The parent with this id.
+    Id(ParentId),
+    /// The parent with this key, if there is one.
+    Key(ParentKey),
+}
+
+impl ObjectParent {
+    fn is_of(&self, principal: &Principal) -> bool {
+        principal.parent.as_ref().is_some_and(|(id, key)| match self {
+            Self::Id(this) => this == id,
+            Self::Key(this) => this == key,
+        })
+    }
+}
+
+impl From<ParentId> for ObjectParent {
+    fn from(id: ParentId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<ParentKey> for ObjectParent {
+    fn from(key: ParentKey) -> Self {
+        Self::Key(key)
+    }
+}
+
 /// What a guard asks for.
 ///
 /// Each [`SameParent`](Self::SameParent) in it is a question of its own, and so is each [`StepUp`](Self::StepUp). Each of both kinds is
@@ -138,6 +170,10 @@ pub enum Requirement {
     AnyRole(Vec<Cow<'static, str>>),
     /// To have the same parent as the object of the request.
     SameParent,
+    /// To have this parent, whatever the request is about.
+    Parent(ParentKey),
+    /// To meet this; and whoever does not must not learn that something is there: [`Decision::Hidden`].
+    Hidden(Box<Requirement>),
     /// To have proved lately, for this alone, who one is.
     StepUp(StepUp),
     /// To meet each of these. Without any in the list nobody passes: an empty list is a mistake, and no permission.
@@ -154,6 +190,8 @@ impl fmt::Display for Requirement {
             Self::AnyRole(names) if names.is_empty() => f.write_str("nobody"),
             Self::AnyRole(names) => write!(f, "role {}", names.join(" or ")),
             Self::SameParent => f.write_str("same parent"),
+            Self::Parent(key) => write!(f, "parent {key}"),
+            Self::Hidden(what) => write!(f, "{what}, hidden"),
             Self::StepUp(asked) => asked.fmt(f),
             Self::All(parts) | Self::AnyOf(parts) if parts.is_empty() => f.write_str("nobody"),
             Self::All(parts) => list(f, "all of", parts),
@@ -174,7 +212,7 @@ fn list(f: &mut fmt::Formatter<'_>, what: &str, parts: &[Requirement]) -> fmt::R
 /// What is known of a request so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    object_parents: Vec<(usize, Option<ParentId>)>,
+    object_parents: Vec<(usize, Option<ObjectParent>)>,
     approvals: Vec<(usize, Approval)>,
     unapproved: Vec<usize>,
     used: Vec<ChallengeId>,
@@ -191,9 +229,9 @@ impl Facts {
     }
 
     /// Answers [`Step::NeedObjectParent`]. An object that does not exist has no parent. A question's first answer stays.
-    pub fn answer(&mut self, question: usize, parent: Option<ParentId>) {
+    pub fn answer(&mut self, question: usize, parent: Option<impl Into<ObjectParent>>) {
         if self.object_parent(question).is_none() {
-            self.object_parents.push((question, parent));
+            self.object_parents.push((question, parent.map(Into::into)));
         }
     }
 
@@ -217,13 +255,13 @@ impl Facts {
     }
 
     /// The answer to a question: not asked yet, or the parent.
-    pub fn object_parent(&self, question: usize) -> Option<Option<ParentId>> {
-        self.object_parents.iter().find(|(asked, _)| *asked == question).map(|(_, parent)| *parent)
+    pub fn object_parent(&self, question: usize) -> Option<Option<&ObjectParent>> {
+        self.object_parents.iter().find(|(asked, _)| *asked == question).map(|(_, parent)| parent.as_ref())
     }
 
     /// The answers that there are, as they came, each with its question.
-    pub fn object_parents(&self) -> impl Iterator<Item = (usize, Option<ParentId>)> {
-        self.object_parents.iter().copied()
+    pub fn object_parents(&self) -> impl Iterator<Item = (usize, Option<&ObjectParent>)> {
+        self.object_parents.iter().map(|(question, parent)| (*question, parent.as_ref()))
     }
 
     /// What the request is about, for a question that was answered.
@@ -262,6 +300,8 @@ pub enum Decision {
     Unauthenticated,
     /// Somebody is, and may not.
     Forbidden,
+    /// Somebody is, and may not even know whether something is there.
+    Hidden,
     /// Somebody is, and may, once they have proved who they are for this step-up ([`Requirement::step_up`] says which).
     StepUp(usize),
 }
@@ -310,8 +350,19 @@ impl Outcome {
     }
 }
 
+/// What somebody who is refused may know of what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Knows {
+    /// Not even whether it is there: something that hides refuses.
+    Nothing,
+    /// Nothing was said about it: nothing in it hides.
+    Unsaid,
+    /// That it is there: something that hides lets them pass.
+    Existence,
+}
+
 /// The numbers of the next questions.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Next {
     parent: usize,
     step_up: usize,
@@ -330,6 +381,17 @@ impl Requirement {
         Self::All(parts)
     }
 
+    /// This, and whoever does not meet it must not learn that something is there. What it is put together with later does not hide by it:
+    /// of *all*, one part that hides and refuses decides, whatever else is missing; of *any*, so it does unless a part that hides lets
+    /// them pass.
+    #[must_use]
+    pub fn hide(self) -> Self {
+        match self {
+            Self::Hidden(_) => self,
+            open => Self::Hidden(Box::new(open)),
+        }
+    }
+
     /// This, or to administer the whole platform ([`PLATFORM_ADMIN`]).
     #[must_use]
     pub fn or_platform_admin(self) -> Self {
@@ -345,6 +407,7 @@ impl Requirement {
     pub fn step_ups(&self) -> Box<dyn Iterator<Item = &StepUp> + Send + '_> {
         match self {
             Self::StepUp(asked) => Box::new(std::iter::once(asked)),
+            Self::Hidden(what) => what.step_ups(),
             Self::All(parts) | Self::AnyOf(parts) => Box::new(parts.iter().flat_map(Self::step_ups)),
             _ => Box::new(std::iter::empty()),
         }
@@ -383,15 +446,85 @@ impl Requirement {
     /// Decides, or says what it needs to know. It asks only while the answer can change the decision: of *all* one refusal
     /// decides, of *any* one permission does, wherever in the list it stands. Nothing is asked on behalf of nobody.
     ///
-    /// A proof is asked for only when nothing else refuses; where there is another way to pass, it is not.
+    /// A proof is asked for only when nothing else refuses; where there is another way to pass, it is not. What is refused is asked about
+    /// once more where the answer says whether they may know that it is there.
     pub fn decide(&self, principal: Option<&Principal>, facts: &Facts) -> Step {
         let Some(principal) = principal else { return Step::Done(Decision::Unauthenticated) };
         match self.evaluate(principal, facts, &mut Next::default()) {
             Outcome::Allow => Step::Done(Decision::Allow),
             Outcome::Using(grants) => Step::NeedUse(grants),
             Outcome::StepUp(question) => Step::Done(Decision::StepUp(question)),
-            Outcome::Forbidden => Step::Done(Decision::Forbidden),
+            Outcome::Forbidden => self.refusal(principal, facts),
             Outcome::Open { ask, .. } => ask,
+        }
+    }
+
+    /// How it refuses; or the question on which that depends.
+    fn refusal(&self, principal: &Principal, facts: &Facts) -> Step {
+        if !self.hides() {
+            return Step::Done(Decision::Forbidden);
+        }
+        let open: Vec<usize> = (0..self.object_questions())
+            .filter(|question| facts.object_parent(*question).is_none())
+            .collect();
+        // As if the first of the open questions were answered in their favour, and the others not.
+        let knows_nothing = |in_favour: usize| {
+            let mut facts = facts.clone();
+            for (position, question) in open.iter().enumerate() {
+                facts.answer(*question, principal.parent().filter(|_| position < in_favour));
+            }
+            self.knowledge(principal, &facts, &mut Next::default()) == Knows::Nothing
+        };
+        let at_worst = knows_nothing(0);
+        // No answer in their favour takes away what they may know: if the best differs, one of the steps to it does.
+        let decisive = open.iter().zip(1..).find(|(_, answered)| knows_nothing(*answered) != at_worst);
+        match decisive {
+            Some((question, _)) => Step::NeedObjectParent(*question),
+            None if at_worst => Step::Done(Decision::Hidden),
+            None => Step::Done(Decision::Forbidden),
+        }
+    }
+
+    fn hides(&self) -> bool {
+        match self {
+            Self::Hidden(_) => true,
+            Self::All(parts) | Self::AnyOf(parts) => parts.iter().any(Self::hides),
+            _ => false,
+        }
+    }
+
+    /// How many questions about objects there are in it.
+    fn object_questions(&self) -> usize {
+        match self {
+            Self::SameParent => 1,
+            Self::Hidden(what) => what.object_questions(),
+            Self::All(parts) | Self::AnyOf(parts) => parts.iter().map(Self::object_questions).sum(),
+            _ => 0,
+        }
+    }
+
+    /// What they may know, as far as this part says, once every question about objects is answered.
+    fn knowledge(&self, principal: &Principal, facts: &Facts, next: &mut Next) -> Knows {
+        let before = *next;
+        let refuses = self.evaluate(principal, facts, next) == Outcome::Forbidden;
+        match self {
+            Self::Hidden(_) if refuses => Knows::Nothing,
+            Self::Hidden(_) => Knows::Existence,
+            Self::All(parts) | Self::AnyOf(parts) => {
+                let mut inside = before;
+                let known: Vec<Knows> =
+                    parts.iter().map(|part| part.knowledge(principal, facts, &mut inside)).collect();
+                let (any_nothing, any_existence) =
+                    (known.contains(&Knows::Nothing), known.contains(&Knows::Existence));
+                match self {
+                    Self::All(_) if any_nothing => Knows::Nothing,
+                    _ if any_existence => Knows::Existence,
+                    // Who passes by another part is not kept from anything here.
+                    _ if any_nothing && refuses => Knows::Nothing,
+                    _ => Knows::Unsaid,
+                }
+            }
+            _ => Knows::Unsaid,
         }
     }
 
@@ -405,9 +538,11 @@ impl Requirement {
                 match (principal.parent(), facts.object_parent(this)) {
                     (None, _) => false,
                     (Some(_), None) => return Outcome::open(Step::NeedObjectParent(this)),
-                    (Some(own), Some(of_object)) => of_object == Some(own),
+                    (Some(_), Some(of_object)) => of_object.is_some_and(|parent| parent.is_of(principal)),
                 }
             }
+            Self::Parent(key) => principal.parent.as_ref().is_some_and(|(_, own)| own == key),
+            Self::Hidden(what) => return what.evaluate(principal, facts, next),
             Self::StepUp(asked) => {
                 let this = next.step_up;
                 next.step_up += 1;
@@ -622,6 +757,69 @@ mod tests {
         );
     }
 
+    /// Who may not know that it is there is told nothing, whatever else is missing; who may know is told what is.
+    #[test]
+    fn what_hides_refuses_first_and_hides_nothing_else() {
+        let hidden = || Requirement::SameParent.hide();
+        let role = |name: &'static str| Requirement::AnyRole(vec![name.into()]);
+        let proof = || Requirement::StepUp(asked("p"));
+        let both = || hidden().and(role("editor"));
+        let (ask, missing) = (Step::NeedObjectParent(0), Step::Done(Decision::Hidden));
+        let (allow, refuse) = (Step::Done(Decision::Allow), Step::Done(Decision::Forbidden));
+        let [unknown, own, of_other] = [Facts::default(), facts(Some(1)), facts(Some(2))];
+        for (requirement, parent, roles, facts, step) in [
+            (both(), Some(1), "editor", &unknown, &ask),
+            (both(), Some(1), "editor", &own, &allow),
+            (both(), Some(1), "editor", &of_other, &missing),
+            // Asked though it can't pass any more: it depends on that how it is refused.
+            (both(), Some(1), "reader", &unknown, &ask),
+            (both(), Some(1), "reader", &own, &refuse),
+            (both(), Some(1), "reader", &of_other, &missing),
+            (role("editor").and(hidden()), Some(1), "reader", &of_other, &missing),
+            (both(), None, "editor", &unknown, &missing),
+            // What is written after all of it hides all of it, and then nothing more is asked.
+            (both().hide(), Some(1), "reader", &unknown, &missing),
+            (Requirement::SameParent.and(role("editor").hide()), Some(1), "reader", &unknown, &missing),
+            (Requirement::SameParent.and(role("editor").hide()), Some(1), "editor", &of_other, &refuse),
+            (both().or_platform_admin(), Some(1), "reader", &own, &refuse),
+            (both().or_platform_admin(), Some(1), "reader", &of_other, &missing),
+            (both().or_platform_admin(), Some(1), PLATFORM_ADMIN, &unknown, &allow),
+            // An auditor passes here without being of the parent, and is kept from nothing by it.
+            (Requirement::AnyOf(vec![hidden(), role("a")]).and(role("b")), Some(1), "a", &unknown, &refuse),
+            (Requirement::AnyOf(vec![hidden(), role("a")]).and(role("b")), Some(1), "c", &of_other, &missing),
+            (hidden().and(proof()), Some(1), "", &of_other, &missing),
+            (hidden().and(proof()), Some(1), "", &own, &Step::Done(Decision::StepUp(0))),
+            (Requirement::Parent(ParentKey::parse("acme").unwrap()), Some(2), "", &unknown, &allow),
+            (Requirement::Parent(ParentKey::parse("globex").unwrap()), Some(2), "", &unknown, &refuse),
+            (Requirement::Parent(ParentKey::parse("acme").unwrap()).hide(), None, "", &unknown, &missing),
+        ] {
+            let roles: Vec<&str> = Some(roles).filter(|role| !role.is_empty()).into_iter().collect();
+            let facts = facts.clone().step_up_by(&[FactorKind::Totp]);
+            let decided = requirement.decide(Some(&principal(parent, &roles)), &facts);
+            assert_eq!(decided, *step, "{requirement}, {roles:?} of {parent:?}, {facts:?}");
+        }
+        assert_eq!(both().to_string(), "all of (same parent, hidden; role editor)");
+        assert_eq!(both().hide().to_string(), "all of (same parent, hidden; role editor), hidden");
+        assert_eq!(hidden().hide(), hidden());
+        assert_eq!(hidden().decide(None, &Facts::default()), Step::Done(Decision::Unauthenticated));
+    }
+
+    #[test]
+    fn objects_name_their_parent_by_its_id_or_its_key() {
+        let key = |key: &str| Some(ParentKey::parse(key).unwrap());
+        for (own, answer, step) in [
+            (Some(1), key("acme"), Decision::Allow),
+            (Some(1), key("globex"), Decision::Forbidden),
+            (Some(1), None, Decision::Forbidden),
+            (None, key("acme"), Decision::Forbidden),
+        ] {
+            let mut facts = Facts::default();
+            facts.answer(0, answer.clone());
+            let decided = Requirement::SameParent.decide(Some(&principal(own, &[])), &facts);
+            assert_eq!(decided, Step::Done(step), "{own:?} {answer:?}");
+        }
+    }
+
     #[test]
     fn empty_lists_let_nobody_pass() {
         let everything = principal(Some(1), &["admin", PLATFORM_ADMIN]);
@@ -662,14 +860,20 @@ mod tests {
     }
 
     /// What a requirement comes to once all is known: a permission is worth more than a proof to be given, that more than a refusal; of
-    /// *all* the least counts, of *any* the most. `parents` answers each question in turn.
-    fn rank(
+    /// *all* the least counts, of *any* the most. `parents` answers each question in turn. With it comes whether they may know that something
+    /// is there, as far as that was said.
+    fn rank_and_knowledge(
         requirement: &Requirement,
         who: &Principal,
         parents: &mut std::slice::Iter<'_, Option<u8>>,
-    ) -> u8 {
+    ) -> (u8, Option<bool>) {
         let allowed = match requirement {
             Requirement::SignedIn => true,
+            Requirement::Parent(key) => who.parent_key() == Some(key.as_str()),
+            Requirement::Hidden(what) => {
+                let rank = rank_and_knowledge(what, who, parents).0;
+                return (rank, Some(rank > 0));
+            }
             Requirement::AnyRole(names) => names.iter().any(|name| who.has_role(name)),
             Requirement::SameParent => {
                 let object = parents.next().unwrap().map(|n| ParentId::from_bytes([n; 16]));
@@ -677,20 +881,34 @@ mod tests {
             }
             Requirement::StepUp(asked) => {
                 let is_met = who.grants.iter().any(|grant| grant.purpose == asked.purpose());
-                return match (is_met, asked.is_once()) {
+                let rank = match (is_met, asked.is_once()) {
                     (false, _) => 1,
                     (true, true) => 2,
                     (true, false) => 3,
                 };
+                return (rank, None);
             }
             Requirement::All(parts) => {
-                return parts.iter().map(|part| rank(part, who, parents)).min().unwrap_or(0);
+                let all: Vec<_> = parts.iter().map(|part| rank_and_knowledge(part, who, parents)).collect();
+                let rank = all.iter().map(|(rank, _)| *rank).min().unwrap_or(0);
+                return (rank, all.iter().filter_map(|(_, knows)| *knows).reduce(|one, other| one && other));
             }
             Requirement::AnyOf(parts) => {
-                return parts.iter().map(|part| rank(part, who, parents)).max().unwrap_or(0);
+                let all: Vec<_> = parts.iter().map(|part| rank_and_knowledge(part, who, parents)).collect();
+                let rank = all.iter().map(|(rank, _)| *rank).max().unwrap_or(0);
+                let knows = all.iter().filter_map(|(_, knows)| *knows).reduce(|one, other| one || other);
+                return (rank, knows.filter(|knows| *knows || rank == 0));
             }
         };
-        if allowed { 3 } else { 0 }
+        (if allowed { 3 } else { 0 }, None)
+    }
+
+    /// The same as one number: what is refused without a word is the least.
+    fn worth(requirement: &Requirement, who: &Principal, parents: &[Option<u8>]) -> u8 {
+        match rank_and_knowledge(requirement, who, &mut parents.iter()) {
+            (0, Some(false)) => 0,
+            (rank, _) => rank + 1,
+        }
     }
 
     fn asked(purpose: &str) -> StepUp {
@@ -716,6 +934,7 @@ mod tests {
             1 => proptest::sample::subsequence(vec!["a", "b", PLATFORM_ADMIN], 0..3)
                 .prop_map(|names| Requirement::AnyRole(names.into_iter().map(Into::into).collect())),
             3 => Just(Requirement::SameParent),
+            1 => Just(Requirement::Parent(ParentKey::parse("acme").unwrap())),
             2 => proptest::sample::select(vec!["p", "q"]).prop_map(|purpose| Requirement::StepUp(asked(purpose))),
             1 => proptest::sample::select(vec!["p", "q"]).prop_map(|purpose| Requirement::StepUp(asked(purpose).once())),
         ];
@@ -724,7 +943,8 @@ mod tests {
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Requirement::All),
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Requirement::AnyOf),
                 (inner.clone(), inner.clone()).prop_map(|(one, other)| one.and(other)),
-                inner.prop_map(Requirement::or_platform_admin),
+                inner.clone().prop_map(Requirement::or_platform_admin),
+                inner.prop_map(Requirement::hide),
             ]
         })
     }
@@ -732,6 +952,7 @@ mod tests {
     fn questions(requirement: &Requirement) -> usize {
         match requirement {
             Requirement::SameParent => 1,
+            Requirement::Hidden(what) => questions(what),
             Requirement::All(parts) | Requirement::AnyOf(parts) => parts.iter().map(questions).sum(),
             _ => 0,
         }
@@ -760,22 +981,23 @@ mod tests {
             }
             let mut used = false;
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
-            let truth = rank(&requirement, &who, &mut parents.iter());
+            let truth = worth(&requirement, &who, &parents);
             let mut facts = by_policy();
             loop {
                 match requirement.decide(Some(&who), &facts) {
                     Step::Done(decision) => {
-                        let rank = match decision {
-                            Decision::Allow if used => 2,
-                            Decision::Allow => 3,
+                        let worth = match decision {
+                            Decision::Allow if used => 3,
+                            Decision::Allow => 4,
                             Decision::StepUp(question) => {
                                 let unmet = requirement.step_up(question).unwrap().purpose();
                                 prop_assert!(who.grants.iter().all(|grant| grant.purpose != unmet));
-                                1
+                                2
                             }
+                            Decision::Forbidden => 1,
                             _ => 0,
                         };
-                        prop_assert_eq!(rank, truth);
+                        prop_assert_eq!(worth, truth);
                         break;
                     }
                     Step::NeedObjectParent(question) => {
@@ -787,10 +1009,10 @@ mod tests {
                             let open: Vec<_> = (0..questions(&requirement))
                                 .map(|n| if facts.object_parent(n).is_some() { parents[n] } else { answer })
                                 .collect();
-                            outcomes.push(rank(&requirement, &who, &mut open.iter()));
+                            outcomes.push(worth(&requirement, &who, &open));
                         }
                         // With a grant that is to be used up, the question can be which one.
-                        prop_assert!(outcomes[0] > outcomes[1] || outcomes == [2, 2], "it was decided already");
+                        prop_assert!(outcomes[0] > outcomes[1] || outcomes == [3, 3], "it was decided already");
                         facts.answer(question, parents[question].map(|n| ParentId::from_bytes([n; 16])));
                     }
                     Step::NeedUse(grants) => {

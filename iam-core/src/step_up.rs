@@ -46,27 +46,102 @@ impl Purpose {
     }
 
     /// Reads a purpose.
-    pub fn parse(name: &str) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.:-".contains(&b);
-        let well_formed =
-            name.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && name.bytes().all(plain);
-        if !well_formed || Self::TAKEN.contains(&name) {
+    pub const fn parse(name: &str) -> Option<Self> {
+        let name = name.as_bytes();
+        if name.len() > Self::MOST_BYTES || !is_well_formed(name) || is_any_of(name, &Self::TAKEN) {
             return None;
         }
-        let mut bytes = [0; Self::MOST_BYTES];
-        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        Some(Self { length: u8::try_from(name.len()).ok()?, bytes })
+        Some(Self::own(name))
+    }
+
+    /// A purpose of a service's own, for a `const`: there a name that is none does not compile.
+    ///
+    /// ```
+    /// # use iam_core::step_up::Purpose;
+    /// const PAYROLL: Purpose = Purpose::of("payroll");
+    /// assert_eq!(PAYROLL.as_str(), "payroll");
+    /// ```
+    /// ```compile_fail,E0080
+    /// # use iam_core::step_up::Purpose;
+    /// const PAYROLL: Purpose = Purpose::of("Pay Out");
+    /// # let _ = PAYROLL;
+    /// ```
+    ///
+    /// # Panics
+    /// For a name that is no purpose, or is reserved for this library. For one that is not known when the program is compiled there is
+    /// [`parse`](Self::parse), and `TryFrom`.
+    #[expect(clippy::panic, reason = "for constants: there it stops the compiler, and no program")]
+    pub const fn of(name: &'static str) -> Self {
+        match Self::parse(name) {
+            Some(purpose) if !purpose.is_reserved() => purpose,
+            _ => panic!(
+                "this is no purpose of a service: lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32, and not \
+                 with `iam:`"
+            ),
+        }
     }
 
     /// Whether it is one of this library's own, which no host's route may ask for.
-    pub fn is_reserved(&self) -> bool {
-        self.as_str().starts_with("iam:")
+    pub const fn is_reserved(&self) -> bool {
+        matches!(self.bytes.split_first_chunk(), Some((b"iam:", _)))
     }
 
     /// Its name.
     pub fn as_str(&self) -> &str {
         let name = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(name).unwrap_or_default()
+    }
+}
+
+/// Begins with a letter and has nothing but what a purpose may have.
+const fn is_well_formed(name: &[u8]) -> bool {
+    if !matches!(name.first(), Some(b'a'..=b'z')) {
+        return false;
+    }
+    let mut left = name;
+    while let Some((byte, rest)) = left.split_first() {
+        if !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b':' | b'-') {
+            return false;
+        }
+        left = rest;
+    }
+    true
+}
+
+/// What `contains` would say, which a constant can't ask.
+const fn is_any_of(name: &[u8], list: &[&str]) -> bool {
+    let mut left = list;
+    while let Some((known, rest)) = left.split_first() {
+        let (mut one, mut other) = (name, known.as_bytes());
+        while let (Some((a, more)), Some((b, others))) = (one.split_first(), other.split_first()) {
+            if *a != *b {
+                break;
+            }
+            (one, other) = (more, others);
+        }
+        if one.is_empty() && other.is_empty() {
+            return true;
+        }
+        left = rest;
+    }
+    false
+}
+
+/// That a text is no purpose of a service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no purpose: lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32, and not with `iam:`"
+)]
+pub struct InvalidPurpose(String);
+
+/// For what a host's routes ask for: the library's own purposes are none of theirs.
+impl TryFrom<&str> for Purpose {
+    type Error = InvalidPurpose;
+
+    fn try_from(name: &str) -> Result<Self, InvalidPurpose> {
+        Self::parse(name)
+            .filter(|purpose| !purpose.is_reserved())
+            .ok_or_else(|| InvalidPurpose(name.to_owned()))
     }
 }
 
@@ -236,10 +311,13 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// Of a request (method and target, as sent) with these fields. Amounts and names are found by trying, so the digest has a key.
+    /// Of a request (method and target, as sent) with these fields. Amounts and names are found by trying, so the digest has a key. In which
+    /// order the route names the fields is for whoever reads them, and changes nothing.
     pub(crate) fn new(key: &MacKey, method: &str, target: &str, fields: Vec<(String, String)>) -> Self {
         let mut parts: Vec<&[u8]> = vec![method.as_bytes(), target.as_bytes()];
-        for (name, value) in &fields {
+        let mut sorted: Vec<&(String, String)> = fields.iter().collect();
+        sorted.sort();
+        for (name, value) in sorted {
             parts.extend([name.as_bytes(), value.as_bytes()]);
         }
         Self { digest: key.tag(&parts), fields }
@@ -285,6 +363,13 @@ mod tests {
     #[test]
     fn our_own_purposes_are_known() {
         assert!(Purpose::ENROL.is_reserved());
+        for name in ["iam", "iamx", "i", "sign_i", "sign_in_x"] {
+            assert_eq!(Purpose::try_from(name).unwrap().as_str(), name);
+        }
+        for name in ["iam:enrol", "iam:", "Pay Out", "", "enrol"] {
+            let error = Purpose::try_from(name).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{name}` is no purpose")), "{error}");
+        }
         assert!(!Purpose::parse("iam").unwrap().is_reserved());
         assert!(!Purpose::parse("payroll").unwrap().is_reserved());
     }
@@ -299,11 +384,12 @@ mod tests {
         };
         let approved = of("POST", "/pay", &[("amount", "100"), ("payee", "bob")]);
         assert_eq!(approved, of("POST", "/pay", &[("amount", "100"), ("payee", "bob")]));
+        assert_eq!(approved.digest(), of("POST", "/pay", &[("payee", "bob"), ("amount", "100")]).digest());
         for other in [
             of("POST", "/pay", &[("amount", "1000"), ("payee", "bob")]),
             of("POST", "/pay", &[("amount", "100"), ("payee", "eve")]),
             of("POST", "/pay", &[("amount", "100p"), ("ayee", "bob")]),
-            of("POST", "/pay", &[("payee", "bob"), ("amount", "100")]),
+            of("POST", "/pay", &[("payee", "100"), ("amount", "bob")]),
             of("POST", "/pay?x", &[("amount", "100"), ("payee", "bob")]),
             of("PUT", "/pay", &[("amount", "100"), ("payee", "bob")]),
         ] {

@@ -91,4 +91,6 @@ mod store;
 mod trusted_devices;
 mod unit;
 
+/// The sqlx whose pool [`MySqlStore::from_pool`] takes. A host that names it by this path has the right version whatever it depends on besides.
+pub use sqlx;
 pub use store::MySqlStore;

@@ -34,4 +34,6 @@ mod trusted_devices;
 mod unit;
 mod writer;
 
+/// The sqlx whose pool [`SqliteStore::from_pool`] takes. A host that names it by this path has the right version whatever it depends on besides.
+pub use sqlx;
 pub use store::SqliteStore;

@@ -2,7 +2,7 @@
 //! the audit trail to look at.
 //!
 //! It goes under `[dev-dependencies]`. What is tested is the service itself, with its real guards and the real rules: only the
-//! store (SQLite, gone with the test), the cost of password hashes, the clock and the keys are the test's.
+//! store (SQLite, gone with the test, unless it is given another), the cost of password hashes, the clock and the keys are the test's.
 //!
 //! # With axum
 //!
@@ -149,6 +149,110 @@
 //! # }
 //! ```
 //!
+//! # Codes and approvals
+//!
+//! [`SignedInPerson::proves`] leaves behind what a right code for a purpose does, and [`SignedInPerson::approves`] what it does for a guard
+//! that binds it to the values of a request. A test that goes all of the way has an [`Authenticator`], and [`TestIam::mailed_code`]. On axum:
+//!
+//! ```
+//! use axum::body::{Body, to_bytes};
+//! use axum::extract::ConnectInfo;
+//! use axum::http::{Request, StatusCode};
+//! use axum::{Extension, Router};
+//! use iam_axum::{GuardedRouter, IamLayer, WebIam, requires_step_up};
+//! use iam_testkit::{PEER, TestIam};
+//! use serde_json::{Value, json};
+//! use tower::ServiceExt;
+//!
+//! fn my_app(web: WebIam) -> Router {
+//!     GuardedRouter::new()
+//!         .post("/transfers", requires_step_up("transfer").once().approving(["amount", "payee"]), async || "sent")
+//!         .auth_routes(&web)
+//!         .layer(IamLayer::new(web))
+//!         .into_router()
+//! }
+//!
+//! // #[tokio::test]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() { money_leaves_when_it_was_approved().await }
+//! async fn money_leaves_when_it_was_approved() {
+//!     let test = TestIam::new().await;
+//!     let app = my_app(test.web()).layer(Extension(ConnectInfo(PEER)));
+//!     let phone = test.authenticator("alice").await;
+//!     let alice = test.signed_in("alice").await;
+//!     let post = async |path: &str, body: Value| {
+//!         let request = Request::post(path).header("cookie", alice.cookie()).header("origin", alice.origin());
+//!         let request = request.header("content-type", "application/json").body(Body::from(body.to_string()));
+//!         let answer = app.clone().oneshot(request.unwrap()).await.unwrap();
+//!         let (status, body) = (answer.status(), to_bytes(answer.into_body(), 1 << 16).await.unwrap());
+//!         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+//!     };
+//!     let transfer = async || post("/transfers", json!({"amount": 100, "payee": "bob"})).await;
+//!
+//!     // In a line:
+//!     alice.approves("transfer", "POST", "/transfers", &[("amount", "100"), ("payee", "bob")]).await;
+//!     assert_eq!(transfer().await.0, StatusCode::OK);
+//!
+//!     // All of the way, as a program goes it:
+//!     let (status, asked) = transfer().await;
+//!     assert_eq!((status, &asked["code"]), (StatusCode::UNAUTHORIZED, &json!("step_up_required")));
+//!     let approval = &asked["approval"];
+//!     post("/api/v1/auth/step-up", json!({"purpose": "transfer", "approval": approval})).await;
+//!     let code = json!({"code": phone.code(), "purpose": "transfer", "approval": approval});
+//!     assert_eq!(post("/api/v1/auth/mfa/verify", code).await.0, StatusCode::OK);
+//!     assert_eq!(transfer().await.0, StatusCode::OK);
+//! }
+//! ```
+//!
+//! On actix-web:
+//!
+//! ```
+//! use actix_web::App;
+//! use actix_web::http::StatusCode;
+//! use actix_web::test::{TestRequest, call_service, init_service, read_body};
+//! use iam_actix::{GuardedRouter, IamLayer, requires_step_up};
+//! use iam_testkit::{PEER, TestIam};
+//! use serde_json::{Value, json};
+//!
+//! fn my_routes() -> GuardedRouter {
+//!     let guard = requires_step_up("transfer").once().approving(["amount", "payee"]);
+//!     GuardedRouter::new().post("/transfers", guard, async || "sent")
+//! }
+//!
+//! // #[actix_web::test]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() { money_leaves_when_it_was_approved().await }
+//! async fn money_leaves_when_it_was_approved() {
+//!     let test = TestIam::new().await;
+//!     let app = App::new().configure(my_routes().auth_routes(test.web()).into_config());
+//!     let app = init_service(app.wrap(IamLayer::new(test.web()))).await;
+//!     let phone = test.authenticator("alice").await;
+//!     let alice = test.signed_in("alice").await;
+//!     let post = async |path: &str, body: Value| {
+//!         let request = TestRequest::post().uri(path).peer_addr(PEER).set_json(body);
+//!         let request = request.insert_header(("cookie", alice.cookie())).insert_header(("origin", alice.origin()));
+//!         let answer = call_service(&app, request.to_request()).await;
+//!         (answer.status(), serde_json::from_slice(&read_body(answer).await).unwrap_or(Value::Null))
+//!     };
+//!     let transfer = async || post("/transfers", json!({"amount": 100, "payee": "bob"})).await;
+//!
+//!     alice.approves("transfer", "POST", "/transfers", &[("amount", "100"), ("payee", "bob")]).await;
+//!     assert_eq!(transfer().await.0, StatusCode::OK);
+//!
+//!     let (status, asked) = transfer().await;
+//!     assert_eq!((status, &asked["code"]), (StatusCode::UNAUTHORIZED, &json!("step_up_required")));
+//!     let approval = &asked["approval"];
+//!     post("/api/v1/auth/step-up", json!({"purpose": "transfer", "approval": approval})).await;
+//!     let code = json!({"code": phone.code(), "purpose": "transfer", "approval": approval});
+//!     assert_eq!(post("/api/v1/auth/mfa/verify", code).await.0, StatusCode::OK);
+//!     assert_eq!(transfer().await.0, StatusCode::OK);
+//! }
+//! ```
+//!
+//! # A database of the service's own
+//!
+//! [`TestIamBuilder::store`] takes the service's own pool, or whatever else is a store; its documentation shows how.
+//!
 //! # Other rules than the default ones
 //!
 //! [`TestIam::builder`] takes what the service's own start says, to the identity layer and to its HTTP surface:
@@ -184,9 +288,11 @@
     reason = "it is for tests: what does not work fails the test, and the crate's documentation says so"
 )]
 
+mod authenticator;
 mod people;
 mod test_iam;
 
+pub use authenticator::Authenticator;
 pub use iam_core::audit::{Outcome, Record};
 pub use iam_core::clock::{ManualClock, Timestamp};
 pub use iam_core::id::{AccountId, ParentId, SessionId};

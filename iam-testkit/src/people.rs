@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use iam_core::Error;
-use iam_core::account::{ExternalId, LoginIdentifier, Username};
+use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier, Username};
 use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
 use iam_core::id::{AccountId, SessionId};
 use iam_core::meta::Client;
@@ -31,6 +31,7 @@ pub struct Person {
     roles: Vec<String>,
     parent: Option<String>,
     external_id: Option<String>,
+    email: Option<String>,
 }
 
 impl Person {
@@ -42,6 +43,7 @@ impl Person {
             roles: Vec::new(),
             parent: None,
             external_id: None,
+            email: None,
         }
     }
 
@@ -70,6 +72,13 @@ impl Person {
     /// Awaiting this panics if it is somebody else's already.
     pub fn external_id(mut self, id: impl Into<String>) -> Self {
         self.external_id = Some(id.into());
+        self
+    }
+
+    /// With a verified address, to which the service sends codes and news: [`TestIam::mails`]. It is for a new account; one that is there
+    /// keeps what it has.
+    pub fn email(mut self, address: &str) -> Self {
+        self.email = Some(address.to_owned());
         self
     }
 
@@ -104,6 +113,10 @@ impl Person {
             let mut new = NewAccount::new(username.clone()).password(self.plain_password());
             new.parent = parent;
             new.external_id = external_id.clone();
+            if let Some(address) = &self.email {
+                let parsed = EmailAddress::parse(address);
+                new = new.verified_email(must(parsed, format_args!("`{address}` can't be an address")));
+            }
             match iam.create_account(new, &service).await {
                 // Another task of the test was faster.
                 Err(Error::Conflict(_)) => {}
@@ -153,7 +166,10 @@ impl Person {
                 "iam-testkit: {name} can't sign in: the account has another password (then give it with \
                  `.password(..)`), or it or its parent is not active"
             ),
-            done => must(done, format_args!("{name} can't sign in")),
+            done => {
+                let half = must(done, format_args!("{name} can't sign in"));
+                self.test.complete(half).await
+            }
         }
     }
 
@@ -199,6 +215,11 @@ impl SignIn {
     /// With the service's own key for them, as [`Person::external_id`].
     pub fn external_id(self, id: impl Into<String>) -> Self {
         Self { person: self.person.external_id(id) }
+    }
+
+    /// With a verified address, as [`Person::email`].
+    pub fn email(self, address: &str) -> Self {
+        Self { person: self.person.email(address) }
     }
 
     /// With another password than [`PASSWORD`], as [`Person::password`].
@@ -257,17 +278,45 @@ impl SignedInPerson {
     }
 
     /// Proves now, in the session of the [`cookie`](Self::cookie), who they are for a purpose, as with the code of an authenticator app: a
-    /// guard that asks for a step-up lets them pass, for as long as it says.
+    /// guard that asks for a step-up lets them pass, for as long as it says. Where it asks for the approval of what is sent, that is
+    /// [`approves`](Self::approves).
     pub async fn proves(&self, purpose: &str) {
         self.proves_by(purpose, FactorKind::Totp).await;
     }
 
     /// The same by another factor.
     pub async fn proves_by(&self, purpose: &str, kind: FactorKind) {
+        self.prove(purpose, kind, None).await;
+    }
+
+    /// Approves now what a request says, as after reading it, with the code of an authenticator app: a guard that asks for a step-up
+    /// [`approving`](iam_core::step_up::StepUp::approving) these fields lets this request pass, and no other. The target is path and query; the
+    /// fields are those that the guard names and no others, in any order, each with its value as the request has it.
+    pub async fn approves(&self, purpose: &str, method: &str, target: &str, fields: &[(&str, &str)]) {
+        self.approves_by(FactorKind::Totp, purpose, method, target, fields).await;
+    }
+
+    /// The same by another factor.
+    pub async fn approves_by(
+        &self,
+        kind: FactorKind,
+        purpose: &str,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) {
+        // A browser sends every line break as two characters, and either is approved as one.
+        let value = |value: &str| value.replace("\r\n", "\n");
+        let fields = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
+        let approval = self.person.test.iam().approval(method, target, fields);
+        self.prove(purpose, kind, Some(approval.digest())).await;
+    }
+
+    async fn prove(&self, purpose: &str, kind: FactorKind, approval: Option<[u8; 32]>) {
         let Some(parsed) = Purpose::parse(purpose) else {
             panic!("iam-testkit: `{purpose}` can't be a purpose: lower-case letters, digits and `_ . : -`")
         };
-        let proved = self.person.test.grant(self.account, self.session, parsed, kind).await;
+        let proved = self.person.test.grant(self.account, self.session, parsed, kind, approval).await;
         must(proved, format_args!("{} can't prove who they are", self.person.name));
     }
 

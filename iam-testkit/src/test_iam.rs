@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use iam_core::audit::Record;
@@ -24,6 +24,7 @@ use iam_store_sqlite::SqliteStore;
 use iam_store_testkit::faults::{Faults, FaultyStore};
 use iam_web::{WebIam, WebIamBuilder};
 
+use crate::authenticator::App;
 use crate::must;
 use crate::people::{Person, SignIn};
 
@@ -47,7 +48,8 @@ const PAGE: u32 = 1000;
 #[derive(Clone, Debug)]
 pub struct TestIam {
     web: WebIam,
-    store: SqliteStore,
+    store: Arc<dyn Store>,
+    apps: Arc<Mutex<Vec<App>>>,
     faults: Arc<Faults>,
     mail: MemorySender,
     clock: Arc<ManualClock>,
@@ -61,7 +63,7 @@ impl TestIam {
 
     /// Begins to set one up.
     pub fn builder() -> TestIamBuilder {
-        TestIamBuilder { iam: Vec::new(), web: Vec::new() }
+        TestIamBuilder { iam: Vec::new(), web: Vec::new(), store: None }
     }
 
     /// What the service's routes and layer take. A clone, which is cheap.
@@ -151,6 +153,20 @@ impl TestIam {
         &self.mail
     }
 
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn keep_app(&self, app: App) {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner).push(app);
+    }
+
+    /// The app that an account was given last.
+    pub(crate) fn app_of(&self, account: AccountId) -> Option<App> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.iter().rev().find(|app| app.account == account).cloned()
+    }
+
     /// What a right code for a purpose leaves behind.
     pub(crate) async fn grant(
         &self,
@@ -158,6 +174,7 @@ impl TestIam {
         session: SessionId,
         purpose: Purpose,
         kind: FactorKind,
+        approval: Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
         let Some(known) = self.store.account(account).await? else { return Ok(()) };
         let (now, number) = (self.now(), GRANTS.fetch_add(1, Ordering::Relaxed));
@@ -171,13 +188,13 @@ impl TestIam {
             kind,
             method: None,
             answer: None,
-            approval: None,
+            approval,
             tries: 0,
             sends: 0,
             created_at: now,
             expires_at: now.plus(Duration::from_mins(5)),
         };
-        let terms = GrantTerms { auth_version: known.auth_version, parent: known.parent, approval: None };
+        let terms = GrantTerms { auth_version: known.auth_version, parent: known.parent, approval };
         let mut unit = self.store.begin().await?;
         unit.challenges().issue(&challenge).await?;
         let _ = unit.challenges().consume(challenge.id, None, Some(&terms), now).await?;
@@ -192,9 +209,12 @@ impl TestIam {
 
 type Change<T> = Box<dyn FnOnce(T) -> T + Send>;
 
+type MakeStore = Box<dyn FnOnce(Arc<Faults>) -> (Arc<dyn Store>, FaultyStore) + Send>;
+
 /// Sets up a [`TestIam`].
 #[must_use]
 pub struct TestIamBuilder {
+    store: Option<MakeStore>,
     iam: Vec<Change<IamBuilder>>,
     web: Vec<Change<WebIamBuilder>>,
 }
@@ -214,15 +234,48 @@ impl TestIamBuilder {
         self
     }
 
+    /// On this store in place of one of the kit's: on the service's own pool, say, where its tables and those of accounts are in one
+    /// database. It is to be migrated already, and nobody else's: the clock of a test begins in January 2026.
+    ///
+    /// ```
+    /// use iam_store_sqlite::SqliteStore;
+    /// use iam_testkit::TestIam;
+    /// use sqlx::sqlite::SqlitePoolOptions;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // One connection: each further one to `:memory:` would be to another database.
+    /// let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+    /// // now the service's own migrations
+    /// let store = SqliteStore::from_pool(pool.clone());
+    /// store.migrate().await?;
+    /// let test = TestIam::builder().store(store).build().await;
+    /// let alice = test.signed_in("alice").await;
+    /// # let _ = alice;
+    /// # Ok(()) }
+    /// ```
+    pub fn store(mut self, store: impl Store + Clone) -> Self {
+        self.store = Some(Box::new(move |faults| {
+            let behind = FaultyStore::new(store.clone(), faults);
+            (Arc::new(store), behind)
+        }));
+        self
+    }
+
     /// The identity layer, with nobody in it.
-    pub async fn build(self) -> TestIam {
-        let store = must(SqliteStore::open_in_memory().await, "the store can't be opened");
-        must(store.migrate().await, "the store can't be migrated");
+    pub async fn build(mut self) -> TestIam {
+        if self.store.is_none() {
+            let store = must(SqliteStore::open_in_memory().await, "the store can't be opened");
+            must(store.migrate().await, "the store can't be migrated");
+            self = self.store(store);
+        }
+        let Some(make_store) = self.store else { panic!("iam-testkit: there is no store") };
         let keys = Keys::danger_known_for_tests();
         let clock = Arc::new(ManualClock::new(START));
         let cost = Argon2Params::danger_weak_for_tests();
         let faults = Arc::new(Faults::default());
-        let builder = Iam::builder(FaultyStore::new(store.clone(), Arc::clone(&faults)), keys)
+        let (store, behind_faults) = make_store(Arc::clone(&faults));
+        let builder = Iam::builder(behind_faults, keys)
             .argon2(cost)
             .hashing(HashingConfig { threads: 1, ..HashingConfig::for_params(&cost) })
             .clock(Arc::clone(&clock))
@@ -234,7 +287,7 @@ impl TestIamBuilder {
         let (iam, _worker) =
             must(builder.build_with_manual_worker().await, "the identity layer can't be built");
         let web = self.web.into_iter().fold(WebIam::builder(iam), |builder, change| change(builder));
-        TestIam { web: web.build(), store, faults, mail, clock }
+        TestIam { web: web.build(), store, apps: Arc::default(), faults, mail, clock }
     }
 }
 

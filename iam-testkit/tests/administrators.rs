@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::account::AccountStatus;
+use iam_core::account::{AccountStatus, Username};
 use iam_core::error::{Invalid, Problem};
-use iam_core::flow::{Actor, RequirementOf};
+use iam_core::flow::{Actor, Met, NewAccount, RequirementOf};
+use iam_core::guard::Requirement;
 use iam_core::id::AccountId;
 use iam_core::parent::ParentStatus;
 use iam_core::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RoleName};
@@ -107,4 +108,42 @@ async fn the_last_administrator_of_the_platform_stays() {
             "granted iam:platform-admin"
         ]
     );
+}
+
+/// With all of them, or not at all; and none that opens what is the library's own.
+#[tokio::test]
+async fn accounts_are_made_with_their_roles_or_not_at_all() {
+    let test = TestIam::new().await;
+    let (iam, service) = (test.iam(), Actor::service());
+    let new = |name: &str| NewAccount::new(Username::parse(name).unwrap());
+    for name in ["editor", "reader"] {
+        iam.ensure_role(&role(name), &service).await.unwrap();
+    }
+    let amy =
+        iam.create_account(new("amy").role("editor").role("reader").role("editor"), &service).await.unwrap();
+    assert_eq!(trail(&test).await, ["granted editor", "granted reader"]);
+    let events = test.events().await;
+    let granted: Vec<_> =
+        events.iter().filter(|event| event.event == "privilege_permissions_changed").collect();
+    assert!(granted.iter().all(|event| event.account == Some(amy)));
+    let auditors = Requirement::AnyRole(vec!["editor".into()]);
+    assert_eq!(iam.explain(amy, &auditors).await.unwrap().verdict, Met::Yes);
+
+    let records = test.events().await.len();
+    let refusal = iam.create_account(new("bob").role("editor").role("auditor"), &service).await.unwrap_err();
+    assert!(matches!(&refusal, Error::UnknownRole(name) if name.as_str() == "auditor"), "{refusal:?}");
+    assert_eq!(refusal.to_string(), "no such role: auditor");
+    for name in [PLATFORM_ADMIN, PARENT_ADMIN, "iam:auditor", "IAM:platform-admin"] {
+        let made = iam.create_account(new("bob").role("editor").role(name), &service).await;
+        assert!(is_reserved(&made), "{name}: {made:?}");
+    }
+    for name in ["", "Has Space"] {
+        let made = iam.create_account(new("bob").role(name), &service).await;
+        assert!(matches!(made, Err(Error::Invalid(Invalid { field: "role", .. }))), "{name}: {made:?}");
+    }
+    // The name is taken: no grant is left over.
+    let taken = iam.create_account(new("amy").role("editor"), &service).await;
+    assert!(matches!(taken, Err(Error::Conflict(_))), "{taken:?}");
+    assert_eq!(test.events().await.len(), records);
+    assert!(iam.account_by_username(&Username::parse("bob").unwrap()).await.unwrap().is_none());
 }

@@ -1,17 +1,23 @@
 //! The kit itself: what it makes, and how it says what it can't.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what goes wrong fails the test")]
+
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::account::{ExternalId, Username};
-use iam_core::flow::{Actor, Met, RequirementOf};
+use iam_core::account::{ExternalId, LoginIdentifier, Username};
+use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, Met, NewAccount, RequirementOf};
 use iam_core::guard::Requirement;
 use iam_core::id::AccountId;
-use iam_core::mfa::FactorKind;
+use iam_core::meta::Client;
+use iam_core::mfa::{FactorKind, MethodName};
+use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
 use iam_core::session::SessionPolicy;
 use iam_core::step_up::{Purpose, StepUp};
 use iam_core::store::Readiness;
+use iam_core::token::{Carrier, SessionToken};
+use iam_store_sqlite::SqliteStore;
 use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
 
 #[tokio::test]
@@ -279,4 +285,118 @@ async fn what_an_account_has_for_each_rule_is_as_of_now() {
     assert!(matches!(test.iam().explain(alice, &requirement).await, Err(Error::Store(_))));
     test.store_fails(false);
     assert_eq!(test.events().await.len(), logged, "asking leaves no trace");
+}
+
+async fn half_way(test: &TestIam, name: &str) -> (SessionToken, Claimant) {
+    let (identifier, password) =
+        (LoginIdentifier::parse(name).unwrap(), PlainPassword::new(PASSWORD).unwrap());
+    let login = Login {
+        identifier: &identifier,
+        password,
+        device: None,
+        trusted: None,
+        carrier: Carrier::Cookie,
+        replaces: None,
+        client: &Client::at(PEER.ip()),
+    };
+    let token = test.iam().login(login).await.unwrap().token;
+    let asked = test.iam().authenticate(&token, Activity::Active, &Client::at(PEER.ip())).await.unwrap();
+    let Authentication::PendingSecondFactor(pending) = asked else { panic!("{asked:?}") };
+    (token, Claimant::from(&pending))
+}
+
+#[tokio::test]
+async fn an_authenticator_shows_codes_by_the_clock_of_the_test() {
+    let test = TestIam::new().await;
+    let phone = test.authenticator("alice").await;
+    assert_eq!(test.account("alice").await, phone.account());
+    let verify = async |code: &str| {
+        let (token, claimant) = half_way(&test, "alice").await;
+        let client = Client::at(PEER.ip());
+        test.iam().challenge(&claimant, &token, FactorKind::Totp, &client).await.unwrap();
+        test.iam().verify_second_factor(&claimant, &token, FactorKind::Totp, code, &client).await.is_ok()
+    };
+    let before = test.now();
+    let code = phone.code();
+    assert!(!verify(&phone.wrong_code()).await);
+    assert!(verify(&code).await);
+    assert!(!verify(&code).await, "each code works once");
+    assert_eq!(test.now(), before);
+    assert!(verify(&phone.next_code()).await);
+    test.later(Duration::from_hours(1));
+    assert_ne!(phone.code(), code);
+    assert!(verify(&phone.code()).await);
+    assert!(!format!("{phone:?} {test:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn who_has_an_authenticator_is_signed_in_all_the_way() {
+    let test = TestIam::new().await;
+    let phone = test.authenticator("alice").await;
+    let before = test.now();
+    let alice = test.signed_in("alice").role("auditor").await;
+    assert_eq!(test.now(), before, "and the code of now is left to the test");
+    assert_eq!(test.logged("authn_login_success").await, 1);
+    for _ in 0..3 {
+        test.signed_in("alice").await;
+        alice.bearer().await;
+    }
+    assert!(test.now().since(before) <= Duration::from_mins(3), "as people wait for the next code");
+    // The latest of two apps is good, too.
+    let other = test.authenticator("alice").await;
+    assert_ne!(other.code(), phone.code());
+    test.signed_in("alice").await;
+    let active = test.events().await;
+    assert_eq!(active.iter().filter(|event| event.event == "authn_login_success").count(), 6);
+}
+
+#[tokio::test]
+async fn codes_come_by_mail() {
+    let test = TestIam::new().await;
+    let alice = test.signed_in("alice").email("alice@example.com").await;
+    let client = Client::at(PEER.ip());
+    let token = SessionToken::parse(alice.cookie().split_once('=').unwrap().1, Carrier::Cookie).unwrap();
+    let asked = test.iam().authenticate(&token, Activity::Active, &client).await.unwrap();
+    let Authentication::SignedIn(principal) = asked else { panic!("{asked:?}") };
+    let name = MethodName::parse("mail").unwrap();
+    let kind = FactorKind::EmailOtp;
+    let id = test.iam().enrol_factor(&token, &principal, kind, &name, None, &client).await.unwrap().id;
+    let code = test.mailed_code().await;
+    test.iam().confirm_factor(&token, &principal, id, &code, None, &client).await.unwrap();
+    assert_eq!(test.mails().await[0].to, "alice@example.com");
+}
+
+#[tokio::test]
+#[should_panic(expected = "no code was sent by e-mail")]
+async fn a_code_that_was_not_mailed_is_pointed_out() {
+    TestIam::new().await.mailed_code().await;
+}
+
+/// The service's own pool: its tables and those of accounts in one database, and in one transaction.
+#[tokio::test]
+async fn the_store_may_be_the_services_own() {
+    let pool =
+        sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    sqlx::query("CREATE TABLE customer (id TEXT PRIMARY KEY)").execute(&pool).await.unwrap();
+    let store = SqliteStore::from_pool(pool.clone());
+    store.migrate().await.unwrap();
+    let test = TestIam::builder().store(store).build().await;
+    let alice = test.signed_in("alice").role("auditor").await;
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT username FROM iam_user_account").fetch_all(&pool).await.unwrap();
+    assert_eq!(names, ["alice"]);
+    let new = NewAccount::new(Username::parse("bob").unwrap()).role("auditor");
+    let prepared = test.iam().prepare_account(new).await.unwrap();
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO customer (id) VALUES ('42')").execute(&mut *transaction).await.unwrap();
+    let mut within = SqliteStore::within(&mut transaction);
+    test.iam().create_account_in(&mut within, &prepared, &Actor::service()).await.unwrap();
+    drop(within);
+    transaction.rollback().await.unwrap();
+    assert_eq!(test.logged("user_created").await, 1, "neither");
+    // It fails like the kit's own.
+    test.store_fails(true);
+    assert!(test.iam().readiness().await.is_err());
+    test.store_fails(false);
+    assert_eq!(test.events().await.last().unwrap().account, Some(alice.account()));
 }

@@ -8,7 +8,6 @@ use iam_core::flow::{Activity, Actor, Authentication};
 use iam_core::meta::Client;
 use iam_core::password::PlainPassword;
 use iam_core::role::RoleName;
-use iam_core::step_up::StepUp;
 use iam_core::token::{Carrier, SessionToken};
 use iam_testkit::{PASSWORD, PEER, SignedInPerson, TestIam};
 use iam_web::{Evidence, Progress, RequestContext, Rule, SessionWatch, WebRequest};
@@ -108,6 +107,6 @@ async fn a_stream_is_over_when_no_guard_would_open_it_any_more() {
     assert!(!goes_on(&watch).await, "the proof is five minutes old");
 
     alice.proves("payroll").await;
-    let watch = opened(&test, &alice, &[Rule::step_up("payroll").map_step_up(StepUp::once)]).await;
+    let watch = opened(&test, &alice, &[Rule::step_up("payroll").once()]).await;
     assert!(!goes_on(&watch).await, "it was good for one request");
 }

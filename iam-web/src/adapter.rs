@@ -5,13 +5,13 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_channel::oneshot;
 use futures_core::Stream;
-use iam_core::id::ParentId;
+use iam_core::guard::ObjectParent;
 use tracing::Instrument;
 
 use crate::context::RequestContext;
@@ -60,6 +60,58 @@ where
     .await
 }
 
+/// The beginning of a body of which nobody has said how long it is, and whether that is all: what is read is more than [`MAX_FORM_BYTES`] if
+/// it is not. `timer` is as [`read_body`]'s. What follows is still in the body ([`Rejoined`]).
+pub async fn read_start<S, E>(mut body: Pin<&mut S>, timer: impl Future) -> Result<(Bytes, bool), BodyProblem>
+where
+    S: Stream<Item = Result<Bytes, E>>,
+{
+    let mut timer = pin!(timer);
+    let mut read = BytesMut::new();
+    poll_fn(|cx| {
+        while let Poll::Ready(piece) = body.as_mut().poll_next(cx) {
+            match piece {
+                Some(Ok(piece)) => read.extend_from_slice(&piece),
+                Some(Err(_)) => return Poll::Ready(Err(BodyProblem::Broken)),
+                None => return Poll::Ready(Ok((mem::take(&mut read).freeze(), true))),
+            }
+            if read.len() > MAX_FORM_BYTES {
+                return Poll::Ready(Ok((mem::take(&mut read).freeze(), false)));
+            }
+        }
+        timer.as_mut().poll(cx).map(|_| Err(BodyProblem::TooSlow))
+    })
+    .await
+}
+
+/// A body whose beginning was read, as if it had not been.
+#[derive(Debug)]
+pub struct Rejoined<S> {
+    start: Option<Bytes>,
+    rest: S,
+}
+
+impl<S> Rejoined<S> {
+    /// What was read, and what was not.
+    pub const fn new(start: Bytes, rest: S) -> Self {
+        Self { start: Some(start), rest }
+    }
+}
+
+impl<S, E> Stream for Rejoined<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    type Item = Result<Bytes, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.start.take() {
+            Some(start) => Poll::Ready(Some(Ok(start))),
+            None => Pin::new(&mut self.rest).poll_next(cx),
+        }
+    }
+}
+
 /// The answer where the adapter's layer is missing. Nothing can be decided there: that is the host's mistake, said in the log
 /// with its `remedy`, and not to the client. `route` is as [`RequestView::route`](crate::RequestView::route) has it.
 pub fn layer_missing(route: Option<&str>, remedy: &str) -> WebResponse {
@@ -79,7 +131,7 @@ pub fn guard_missing(route: Option<&str>) -> WebResponse {
 
 /// What it means for a guard that an extractor of its resolver refused the request with this status: a value that the client
 /// sent wrongly (`/documents/zz`) is an object that does not exist.
-pub fn extractor_refused(status: u16) -> Result<Option<ParentId>, Box<dyn StdError + Send + Sync>> {
+pub fn extractor_refused(status: u16) -> Result<Option<ObjectParent>, Box<dyn StdError + Send + Sync>> {
     if (400..500).contains(&status) {
         Ok(None)
     } else {
@@ -179,6 +231,34 @@ mod tests {
         let body = Pieces(pieces.iter().copied().collect(), ends);
         let timer = async move { if over { ready(()).await } else { pending().await } };
         pin!(read_body(body, timer)).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn the_beginning_of_a_body_is_read_within_the_same_bounds_and_nothing_is_lost() {
+        static LARGE: [u8; MAX_FORM_BYTES] = [b'x'; MAX_FORM_BYTES];
+        let start = |pieces: &[Result<&'static [u8], &'static str>], ends: bool, over: bool| {
+            let mut body = Pieces(pieces.iter().copied().collect(), ends);
+            let timer = async move { if over { ready(()).await } else { pending().await } };
+            let cx = &mut Context::from_waker(Waker::noop());
+            let read = pin!(read_start(Pin::new(&mut body), timer)).poll(cx);
+            let Poll::Ready(Ok((start, false))) = &read else { return (read, Vec::new()) };
+            // What was read, and what was not, one after the other.
+            let (mut all, mut whole) = (Vec::new(), Rejoined::new(start.clone(), body));
+            while let Poll::Ready(Some(Ok(piece))) = Pin::new(&mut whole).poll_next(cx) {
+                all.extend_from_slice(&piece);
+            }
+            (read, all)
+        };
+        let ok = |bytes: &[u8]| Poll::Ready(Ok((Bytes::copy_from_slice(bytes), true)));
+        assert_eq!(start(&[], true, false).0, ok(b""));
+        assert_eq!(start(&[Ok(b"ab"), Ok(b"c")], true, true).0, ok(b"abc"));
+        assert_eq!(start(&[Ok(&LARGE)], true, false).0, ok(&LARGE));
+        let (read, all) = start(&[Ok(&LARGE), Ok(b"yz"), Ok(b"!")], true, false);
+        assert_eq!(read, Poll::Ready(Ok((Bytes::from([&LARGE[..], b"yz"].concat()), false))));
+        assert_eq!(all, [&LARGE[..], b"yz!"].concat());
+        assert_eq!(start(&[Ok(b"ab")], false, false).0, Poll::Pending);
+        assert_eq!(start(&[Ok(b"ab")], false, true).0, Poll::Ready(Err(BodyProblem::TooSlow)));
+        assert_eq!(start(&[Ok(b"ab"), Err("gone")], false, false).0, Poll::Ready(Err(BodyProblem::Broken)));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use iam_core::flow::Activity;
-use iam_core::guard::{Decision, Facts, Principal, Requirement, Step};
+use iam_core::guard::{Decision, Facts, ObjectParent, Principal, Requirement, Step};
 use iam_core::id::ParentId;
 
 use crate::context::{Caller, RequestContext};
@@ -32,6 +32,8 @@ pub struct Evidence {
     pub facts: Facts,
     /// The body, once asked for.
     pub form: Option<Bytes>,
+    /// That the body was looked for, and is larger than [`MAX_FORM_BYTES`].
+    pub larger: bool,
 }
 
 /// How far a guard has come.
@@ -41,8 +43,11 @@ pub enum Progress {
     Allow(Box<Granted>),
     /// It needs the answer to this question in [`Evidence::facts`]: who answers it is [`Rule::resolver`](crate::Rule::resolver).
     NeedObjectParent(usize),
-    /// It needs [`Evidence::form`]. The body must be given to the handler all the same.
+    /// It needs [`Evidence::form`]. The body must be given to the handler all the same. One that is too large is refused.
     NeedForm,
+    /// It needs [`Evidence::form`], or [`Evidence::larger`]: nobody has said how long the body is ([`read_start`](crate::read_start)). All of
+    /// it must be given to the handler all the same.
+    LookForForm,
     /// This is the answer.
     Refuse(Box<WebResponse>),
 }
@@ -67,9 +72,14 @@ impl Granted {
     }
 
     /// The parent of the request's object: the first that the guard came to know. Nothing if it did not have to ask, as for
-    /// somebody whom a role lets pass anyway.
+    /// somebody whom a role lets pass anyway; and where the host knows it by its key, nothing but for whoever is of that parent.
     pub fn object_parent(&self) -> Option<ParentId> {
-        self.facts.object_parents().find_map(|(_, parent)| parent)
+        let own_key = self.principal.parent_key();
+        self.facts.object_parents().find_map(|(_, parent)| match parent? {
+            ObjectParent::Id(id) => Some(*id),
+            ObjectParent::Key(key) => self.principal.parent().filter(|_| own_key == Some(key.as_str())),
+            _ => None,
+        })
     }
 
     /// Everything that the guard asked, where there is more than one object.
@@ -89,10 +99,10 @@ impl RequestContext {
             return refuse(self.encoded_body(view));
         }
         match self.checked(view, policy, evidence).await {
-            Progress::NeedForm if csrf::is_upgrade(view) => {
+            Progress::NeedForm | Progress::LookForForm if csrf::is_upgrade(view) => {
                 refuse(self.refusal(view, Case::UnsupportedMediaType))
             }
-            Progress::NeedForm if is_encoded(view) => refuse(self.encoded_body(view)),
+            Progress::NeedForm | Progress::LookForForm if is_encoded(view) => refuse(self.encoded_body(view)),
             progress => progress,
         }
     }
@@ -129,6 +139,7 @@ impl RequestContext {
         mut facts: Facts,
     ) -> Progress {
         let (requirement, body) = (&policy.requirement, evidence.form.as_ref());
+        let form = FormSize::of(view, evidence);
         // What is wrong with a request that a proof is bound to; another way may be open all the same.
         let mut unapproved = None;
         loop {
@@ -157,11 +168,16 @@ impl RequestContext {
                         return refuse(self.refusal(view, Case::Internal));
                     };
                     let approval = facts.approval(question);
-                    let demand = Demand { view, caller, principal, asked, approval, body };
+                    let demand = Demand { view, caller, principal, asked, approval, body, form };
                     return self.step_up_required(&demand).await;
                 }
                 Step::Done(Decision::Unauthenticated) => {
                     return refuse(self.not_signed_in(view, caller).await);
+                }
+                // The same page as for what is missing: nothing on it tells the two apart.
+                Step::Done(Decision::Hidden) if unapproved.is_none() => {
+                    self.iam().note_denial(principal, requirement, &caller.client).await;
+                    return refuse(self.refusal(view, Case::NotFound));
                 }
                 // Whatever else a requirement may come to say is no allowance.
                 _ => {
@@ -169,15 +185,11 @@ impl RequestContext {
                         return Progress::Refuse(response);
                     }
                     self.iam().note_denial(principal, requirement, &caller.client).await;
-                    // The same page as for what is missing: nothing on it tells the two apart.
-                    return refuse(if policy.hidden {
-                        self.refusal(view, Case::NotFound)
-                    } else {
-                        self.forbidden(view, caller, requirement.missing(principal, &facts))
-                    });
+                    let missing = requirement.missing(principal, &facts);
+                    return refuse(self.forbidden(view, caller, missing));
                 }
             };
-            let resumed = match resumes(view, caller, requirement, body) {
+            let resumed = match resumes(view, caller, requirement, body, form) {
                 Ok(resumed) => resumed,
                 Err(instead) => return instead,
             };
@@ -245,7 +257,7 @@ impl RequestContext {
         }
         let passed = match (self.csrf_by_headers(view, caller), &evidence.form) {
             (Some(passed), _) => passed,
-            (None, None) if is_small_form(view) => return SameSite::AskForm,
+            (None, None) if FormSize::of(view, evidence) != FormSize::NoForm => return SameSite::AskForm,
             (None, None) => false,
             (None, Some(form)) => {
                 let form = Form::parse(&view.header("content-type"), form).ok();
@@ -313,13 +325,39 @@ pub(crate) fn refuse(response: WebResponse) -> Progress {
     Progress::Refuse(Box::new(response))
 }
 
-/// A form whose announced length is small enough to be looked at.
-pub(crate) fn is_small_form(view: &dyn RequestView) -> bool {
-    let length = match view.header("content-length")[..] {
-        [value] => std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
-        _ => None,
-    };
-    !csrf::is_upgrade(view)
-        && is_form(&view.header("content-type"))
-        && length.is_some_and(|length| length <= MAX_FORM_BYTES)
+/// What is known of a request's form before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FormSize {
+    /// As long as was announced, and small enough to be looked at.
+    Small,
+    /// Nobody has said how long: HTTP/1.1 with `Transfer-Encoding`, HTTP/2 without `Content-Length`.
+    Unsaid,
+    /// It is too large, or no form.
+    NoForm,
+}
+
+impl FormSize {
+    pub(crate) fn of(view: &dyn RequestView, evidence: &Evidence) -> Self {
+        if evidence.larger || csrf::is_upgrade(view) || !is_form(&view.header("content-type")) {
+            return Self::NoForm;
+        }
+        let lengths = view.header("content-length");
+        if lengths.is_empty() || !view.header("transfer-encoding").is_empty() {
+            return Self::Unsaid;
+        }
+        let length = match lengths[..] {
+            [value] => std::str::from_utf8(value).ok().and_then(|text| text.parse::<usize>().ok()),
+            _ => None,
+        };
+        if length.is_some_and(|length| length <= MAX_FORM_BYTES) { Self::Small } else { Self::NoForm }
+    }
+
+    /// What is needed to see the form, if it is one to be looked at.
+    pub(crate) fn needed(self) -> Option<Progress> {
+        match self {
+            Self::Small => Some(Progress::NeedForm),
+            Self::Unsaid => Some(Progress::LookForForm),
+            Self::NoForm => None,
+        }
+    }
 }

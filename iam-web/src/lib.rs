@@ -42,7 +42,10 @@ mod theme;
 mod watch;
 mod web;
 
-pub use adapter::{BODY_TIMEOUT, Closing, Task, extractor_refused, guard_missing, layer_missing, read_body};
+pub use adapter::{
+    BODY_TIMEOUT, Closing, Rejoined, Task, extractor_refused, guard_missing, layer_missing, read_body,
+    read_start,
+};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
 pub use endpoints::{Endpoint, path_matches};

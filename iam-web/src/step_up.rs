@@ -16,7 +16,7 @@ use crate::accept::wants_page;
 use crate::context::{Caller, RequestContext};
 use crate::csrf::is_safe;
 use crate::fields::BodyError;
-use crate::guard::{Progress, is_small_form, refuse};
+use crate::guard::{FormSize, Progress, refuse};
 use crate::interrupted::{Stopped, StoppedForm, approved_values, resumed_by};
 use crate::message::{RequestView, WebResponse};
 use crate::next::LocalTarget;
@@ -33,6 +33,8 @@ pub(crate) struct Demand<'a> {
     pub(crate) approval: Option<&'a Approval>,
     /// The body, if it was read.
     pub(crate) body: Option<&'a Bytes>,
+    /// Whether it is a form that could be read.
+    pub(crate) form: FormSize,
 }
 
 impl Demand<'_> {
@@ -53,15 +55,14 @@ pub(crate) fn resumes(
     caller: &Caller,
     requirement: &Requirement,
     body: Option<&Bytes>,
+    form: FormSize,
 ) -> Result<Option<InterruptedId>, Progress> {
-    let may_resume = !is_safe(view)
-        && caller.carrier == Carrier::Cookie
-        && is_small_form(view)
-        && requirement.step_ups().next().is_some();
-    match body {
-        _ if !may_resume => Ok(None),
-        None => Err(Progress::NeedForm),
-        Some(body) => Ok(resumed_by(view, body)),
+    let may_resume =
+        !is_safe(view) && caller.carrier == Carrier::Cookie && requirement.step_ups().next().is_some();
+    match (form.needed().filter(|_| may_resume), body) {
+        (None, _) => Ok(None),
+        (Some(needed), None) => Err(needed),
+        (Some(_), Some(body)) => Ok(resumed_by(view, body)),
     }
 }
 
@@ -117,16 +118,16 @@ impl RequestContext {
     /// The answer to somebody who has to prove first who they are. What they sent is kept where their browser can send it once more; what
     /// is approved is kept in any case, and named by its id.
     pub(crate) async fn step_up_required(&self, demand: &Demand<'_>) -> Progress {
-        let sends_form = demand.is_page() && !demand.is_safe() && is_small_form(demand.view);
-        if sends_form && demand.body.is_none() {
-            return Progress::NeedForm;
-        }
-        let answer = self.ask_for_step_up(demand, sends_form).await;
+        let needed = demand.form.needed().filter(|_| demand.is_page() && !demand.is_safe());
+        let answer = match needed {
+            Some(needed) if demand.body.is_none() => return needed,
+            sends_form => self.ask_for_step_up(demand, sends_form.is_some()).await,
+        };
         refuse(answer.unwrap_or_else(|error| self.failed(demand.view, &error)))
     }
 
     async fn ask_for_step_up(&self, demand: &Demand<'_>, sends_form: bool) -> Result<WebResponse, Error> {
-        let Demand { view, caller, principal, asked, approval, body } = *demand;
+        let Demand { view, caller, principal, asked, approval, body, .. } = *demand;
         let purpose = asked.purpose();
         let accepted = asked.accepted(&self.iam().factor_policy().step_up);
         let methods = self.iam().step_up_methods(principal, asked).await?;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use iam_core::parent::ParentKey;
 use iam_testkit::{ParentId, TestIam};
 
 const PEOPLE: [(&str, Option<&str>, &[&str]); 5] = [
@@ -31,6 +32,13 @@ impl Objects {
             2 => Some(self.parents[1]),
             _ => None,
         }
+    }
+
+    /// The same of a host whose objects have their parent's key.
+    pub(crate) fn key_of(&self, id: u64) -> Option<ParentKey> {
+        let parent = self.parent_of(id)?;
+        let position = self.parents.iter().position(|known| *known == parent)?;
+        ParentKey::parse(["acme", "globex"][position]).ok()
     }
 
     /// What the handler of `/proof/{id}` answers.
@@ -91,6 +99,9 @@ type Case = (&'static str, &'static str, &'static str, u16, usize, &'static str)
 /// | `/either/{id}` | same parent, or auditor |
 /// | `/platform/{id}` | same parent, or platform admin |
 /// | `/hidden/{id}` | same parent, hidden |
+/// | `/scoped/{id}` | same parent, hidden, and admin |
+/// | `/keyed/{id}` | same parent, by its key; the handler says what the proof holds |
+/// | `/named` | the parent acme |
 /// | `/pair/{first}/{second}` | same parent as the first, and as the second |
 /// | `/one-of/{first}/{second}` | same parent as the first, or as the second |
 /// | `/nobody` | any of nothing |
@@ -131,6 +142,28 @@ const CASES: &[Case] = &[
     ("bob", "GET", "/hidden/zz", 404, 0, "not_found"),
     ("max", "GET", "/hidden/1", 404, 0, "not_found"),
     ("pat", "GET", "/hidden/1", 404, 0, "not_found"),
+    ("nobody", "GET", "/scoped/1", 401, 0, ""),
+    ("amy", "GET", "/scoped/1", 200, 1, "ok"),
+    ("amy", "GET", "/scoped/2", 404, 1, "not_found"),
+    ("amy", "GET", "/scoped/3", 404, 1, "not_found"),
+    ("amy", "GET", "/scoped/zz", 404, 0, "not_found"),
+    // Who may know that it is there is told what is missing; who may not is not, though the role is missing as well.
+    ("bob", "GET", "/scoped/1", 403, 1, "forbidden"),
+    ("bob", "GET", "/scoped/2", 404, 1, "not_found"),
+    ("bob", "GET", "/scoped/3", 404, 1, "not_found"),
+    ("max", "GET", "/scoped/1", 404, 0, "not_found"),
+    ("gus", "GET", "/scoped/2", 200, 1, "ok"),
+    ("gus", "GET", "/scoped/1", 404, 1, "not_found"),
+    ("nobody", "GET", "/keyed/1", 401, 0, ""),
+    ("amy", "GET", "/keyed/1", 200, 1, "amy: acme"),
+    ("amy", "GET", "/keyed/2", 403, 1, "forbidden"),
+    ("amy", "GET", "/keyed/3", 403, 1, "forbidden"),
+    ("max", "GET", "/keyed/1", 403, 0, "forbidden"),
+    ("gus", "GET", "/keyed/2", 200, 1, "gus: globex"),
+    ("nobody", "GET", "/named", 401, 0, ""),
+    ("bob", "GET", "/named", 200, 0, "ok"),
+    ("gus", "GET", "/named", 403, 0, "forbidden"),
+    ("max", "GET", "/named", 403, 0, "forbidden"),
     ("amy", "GET", "/pair/1/1", 200, 2, "ok"),
     ("amy", "GET", "/pair/1/2", 403, 2, "forbidden"),
     // The first answer decides.
@@ -195,7 +228,7 @@ where
     for accept in ["text/html", "application/json"] {
         let hidden = ask("bob", "GET", "/hidden/2", accept).await;
         assert_eq!(hidden.status, 404);
-        for path in ["/hidden/3", "/hidden/zz"] {
+        for path in ["/hidden/3", "/hidden/zz", "/scoped/2", "/scoped/3", "/scoped/zz"] {
             assert_eq!(ask("bob", "GET", path, accept).await.comparable(), hidden.comparable(), "{path}");
         }
     }
@@ -220,12 +253,15 @@ GET /both/{id} all of (same parent; role admin)
 POST /both/{id} signed in, hidden
 GET /either/{id} any of (same parent; role auditor)
 GET /hidden/{id} same parent, hidden
+GET /keyed/{id} same parent
+GET /named parent acme
 GET /nobody nobody
 GET /one-of/{first}/{second} any of (same parent; same parent)
 GET /pair/{first}/{second} all of (same parent; same parent)
 GET /platform/{id} any of (same parent; role iam:platform-admin)
 GET /proof/{id} any of (same parent; role iam:platform-admin)
 GET /proofless public
+GET /scoped/{id} all of (same parent, hidden; role admin)
 GET /v1 signed in, background
 ANY /v1/* UNGUARDED: an old library
 GET /v1/x/new public

@@ -19,7 +19,6 @@ pub(crate) const CASES: &[(&str, Option<FactorKind>, bool)] = &[
     ("/mail", Some(RecoveryCode), true),
     ("/mail", Some(Password), false),
     ("/nothing", Some(Totp), false),
-    ("/no-purpose", Some(Totp), false),
     ("/other-purpose", Some(Totp), false),
     ("/short", Some(Totp), false),
     ("/twice", None, false),
@@ -37,4 +36,13 @@ pub(crate) async fn who(test: &TestIam, n: usize, by: Option<FactorKind>) -> Sig
     }
     test.later(Duration::from_secs(30));
     person
+}
+
+/// That a program that sets its routes up so does not start, and says why.
+#[expect(clippy::expect_used, reason = "what goes wrong fails the test")]
+pub(crate) fn stops<T>(with: &str, set_up: impl FnOnce() -> T) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(set_up())));
+    let panicked = outcome.expect_err("it starts");
+    let message = panicked.downcast_ref::<String>().expect("a text");
+    assert!(message.contains(with), "{message}");
 }

@@ -171,6 +171,33 @@ impl Browser {
         (head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
     }
 
+    /// Sends a form in chunks, of which nobody says how long they are together; gives the status and what is there of the answer.
+    pub async fn send_chunked(&self, path: &str, headers: &[(&str, &str)], form: &str) -> (u16, String) {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost:{}\r\ncookie: {}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+             content-type: application/x-www-form-urlencoded\r\n",
+            self.address.port(),
+            cookies.join("; ")
+        );
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        request.push_str("\r\n");
+        for chunk in form.as_bytes().chunks(1000) {
+            let chunk = std::str::from_utf8(chunk).unwrap();
+            request.extend([&format!("{:x}", chunk.len()), "\r\n", chunk, "\r\n"]);
+        }
+        request.push_str("0\r\n\r\n");
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        (head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
+    }
+
     /// Asks for a connection, by a `GET` with these headers and no others; gives the status and what is there of the answer. No proper
     /// client lets one see that much of it.
     pub async fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {

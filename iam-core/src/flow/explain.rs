@@ -46,7 +46,8 @@ pub struct RuleCheck {
     /// The rule, in words.
     pub rule: String,
     /// Its kind, for programs. It stays what it is: `account_active`, `parent_active` and `second_factor_required`, which are the
-    /// account's own; `signed_in`, `role`, `same_parent`, `step_up`, `all_of` and `any_of`, which are a requirement's.
+    /// account's own; `signed_in`, `role`, `same_parent`, `parent`, `step_up`, `all_of` and `any_of`, which are a requirement's. What hides
+    /// keeps its kind: the rule's words end with `, hidden`.
     pub code: &'static str,
     /// Whether it is met.
     pub met: Met,
@@ -221,6 +222,23 @@ impl Holdings {
                     }
                 };
                 ("same_parent", met, because)
+            }
+            Requirement::Parent(asked) => {
+                let (met, because) = match &self.parent {
+                    None => (Met::No, "it belongs to no parent".to_owned()),
+                    Some(parent) => {
+                        (yes_or_no(parent.key == *asked), format!("it belongs to {}", parent.key))
+                    }
+                };
+                ("parent", met, because)
+            }
+            Requirement::Hidden(what) => {
+                let place = rules.len();
+                let met = self.check(what, depth, next, rules);
+                if let Some(rule) = rules.get_mut(place) {
+                    rule.rule.push_str(", hidden");
+                }
+                return met;
             }
             Requirement::StepUp(asked) => {
                 let (met, because) = fresh_proof(asked, self.step_ups.get(*next));
@@ -422,6 +440,12 @@ mod tests {
             (any_role(&["a", "b"]), "FAIL     role a or b: it holds no role"),
             (any_role(&[]), "FAIL     nobody: without a role that is asked for nobody passes"),
             (Requirement::SameParent, "FAIL     same parent: it belongs to no parent"),
+            (Requirement::SameParent.hide(), "FAIL     same parent, hidden: it belongs to no parent"),
+            (any_role(&["a"]).and(any_role(&["b"])).hide(), "FAIL     all of, hidden: 2 of 2 fail"),
+            (
+                Requirement::Parent(ParentKey::parse("acme").unwrap()),
+                "FAIL     parent acme: it belongs to no parent",
+            ),
             (Requirement::AnyOf(vec![]), "FAIL     any of: without anything that is asked for nobody passes"),
             (
                 Requirement::StepUp(asked("p").factors([FactorKind::Totp, FactorKind::SmsOtp])),
@@ -569,6 +593,7 @@ mod tests {
             1 => Just(Requirement::SignedIn),
             2 => proptest::sample::subsequence(vec!["a", "b", PLATFORM_ADMIN], 0..3).prop_map(|names| any_role(&names)),
             2 => Just(Requirement::SameParent),
+            1 => Just(Requirement::Parent(ParentKey::parse("acme").unwrap())),
             3 => any_step_up().prop_map(Requirement::StepUp),
         ];
         leaf.prop_recursive(3, 12, 4, |inner| {
@@ -576,7 +601,8 @@ mod tests {
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Requirement::All),
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Requirement::AnyOf),
                 (inner.clone(), inner.clone()).prop_map(|(one, other)| one.and(other)),
-                inner.prop_map(Requirement::or_platform_admin),
+                inner.clone().prop_map(Requirement::or_platform_admin),
+                inner.prop_map(Requirement::hide),
             ]
         })
     }
@@ -618,7 +644,8 @@ mod tests {
                     for decision in [worst, any, best] {
                         prop_assert_ne!(decision, Decision::Allow);
                         // The guard asks for a proof that nobody can give; where each can be given, it refuses at once.
-                        prop_assert!(!can_all_be_proved || decision == Decision::Forbidden, "{decision:?}");
+                        let is_refused = matches!(decision, Decision::Forbidden | Decision::Hidden);
+                        prop_assert!(!can_all_be_proved || is_refused, "{decision:?}");
                     }
                 }
             }

@@ -4,9 +4,10 @@ use crate::account::{Account, EmailAddress, ExternalId, Username};
 use crate::audit::{Event, Subject};
 use crate::error::{Error, Invalid, Problem};
 use crate::flow::Actor;
+use crate::flow::administrators::is_hosts_own;
 use crate::flow::new_password::NewPassword;
 use crate::iam::Iam;
-use crate::id::{AccountId, ParentId};
+use crate::id::{AccountId, ParentId, RoleId};
 use crate::password::{PasswordHash, PlainPassword};
 use crate::role::{PLATFORM_ADMIN, RoleName};
 use crate::store::{Insert, Ports};
@@ -25,6 +26,8 @@ pub struct NewAccount {
     pub parent: Option<ParentId>,
     /// The host's own key for it.
     pub external_id: Option<ExternalId>,
+    /// The roles that it is made with.
+    pub roles: Vec<String>,
 }
 
 /// The password that an account begins with.
@@ -40,7 +43,7 @@ pub enum FirstPassword {
 impl NewAccount {
     /// An account with a name, and nothing else yet.
     pub fn new(username: Username) -> Self {
-        Self { username, password: None, email: None, parent: None, external_id: None }
+        Self { username, password: None, email: None, parent: None, external_id: None, roles: Vec::new() }
     }
 
     /// With a password.
@@ -84,6 +87,14 @@ impl NewAccount {
         self.external_id = Some(external_id);
         self
     }
+
+    /// With a role, besides those that were said before. It must be there already ([`Iam::ensure_role`]): an account is made with all of its
+    /// roles, or not at all. Roles that begin with `iam:` are given by [`Iam::grant_administrator`] alone.
+    #[must_use]
+    pub fn role(mut self, name: impl Into<String>) -> Self {
+        self.roles.push(name.into());
+        self
+    }
 }
 
 /// An account whose password was checked and hashed: nothing is left but to write it.
@@ -91,14 +102,16 @@ impl NewAccount {
 pub struct PreparedAccount {
     new: NewAccount,
     password: Option<NewPassword>,
+    roles: Vec<(RoleId, RoleName)>,
 }
 
 impl Iam {
     /// Makes an account.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a password that the policy refuses, or a hash that no scheme can verify; [`Error::Conflict`] when name,
-    /// verified address or external id is another account's.
+    /// [`Error::Invalid`] for a password that the policy refuses, a hash that no scheme can verify, and a role that is none or begins with
+    /// `iam:`; [`Error::UnknownRole`] for one that is not there; [`Error::Conflict`] when name, verified address or external id is another
+    /// account's.
     pub async fn create_account(&self, new: NewAccount, actor: &Actor) -> Result<AccountId, Error> {
         let prepared = self.prepare_account(new).await?;
         self.retried(|| async {
@@ -110,11 +123,12 @@ impl Iam {
         .await
     }
 
-    /// Checks a new account's password and hashes it, which takes a while: before any transaction is open.
+    /// Checks a new account's password and hashes it, which takes a while, and finds its roles: before any transaction is open.
     ///
     /// # Errors
-    /// [`Error::Invalid`] as [`create_account`](Self::create_account).
+    /// [`Error::Invalid`] and [`Error::UnknownRole`] as [`create_account`](Self::create_account).
     pub async fn prepare_account(&self, new: NewAccount) -> Result<PreparedAccount, Error> {
+        let roles = self.roles_named(&new.roles).await?;
         let password = match &new.password {
             None => None,
             Some(FirstPassword::Plain(password)) => {
@@ -129,7 +143,19 @@ impl Iam {
                 return Err(Invalid::new("password_hash", Problem::Malformed).into());
             }
         };
-        Ok(PreparedAccount { new, password })
+        Ok(PreparedAccount { new, password, roles })
+    }
+
+    async fn roles_named(&self, names: &[String]) -> Result<Vec<(RoleId, RoleName)>, Error> {
+        let mut roles: Vec<(RoleId, RoleName)> = Vec::new();
+        for name in names {
+            let name = RoleName::parse(name)?;
+            is_hosts_own(&name)?;
+            let role = self.inner.store.role_by_name(&name).await?;
+            let role = role.ok_or_else(|| Error::UnknownRole(name.clone()))?;
+            roles.push((role.id, name));
+        }
+        Ok(roles)
     }
 
     /// Makes an account, with its audit record, in a transaction that somebody else commits: the host's own, in which it makes a
@@ -153,7 +179,7 @@ impl Iam {
         prepared: &PreparedAccount,
         actor: &Actor,
     ) -> Result<AccountId, Error> {
-        let PreparedAccount { new, password } = prepared;
+        let PreparedAccount { new, password, roles } = prepared;
         let now = self.now();
         let id = AccountId::generate(now, self.randomness())?;
         let account = Account {
@@ -173,6 +199,9 @@ impl Iam {
         self.audit(unit, &event, subject.clone(), &actor.client).await?;
         if let Some(password) = password {
             password.audit(self, unit, subject, &actor.client).await?;
+        }
+        for (role, name) in roles {
+            self.grant_in(unit, id, *role, name.as_str(), actor).await?;
         }
         Ok(id)
     }

@@ -169,6 +169,7 @@ macro_rules! every_scenario {
             bodies_are_bounded
             what_is_approved_is_what_is_paid
             encoded_bodies_are_refused_by_name
+            the_token_of_a_form_in_chunks_counts
             broken_credentials_are_nobody
             methods_are_answered_exactly
             family_pages_have_their_headers_and_host_pages_their_own

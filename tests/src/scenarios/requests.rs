@@ -152,6 +152,29 @@ pub async fn encoded_bodies_are_refused_by_name(adapter: Adapter, backend: Backe
     }
 }
 
+/// CSRF-02: as a proxy sends a form on, or a client over HTTP/2: nobody says how long it is.
+pub async fn the_token_of_a_form_in_chunks_counts(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let token = amy.open("/").await.csrf_token();
+    let form = format!("title=x&csrf_token={token}");
+    // A host's route, and ours.
+    assert_eq!(amy.send_chunked("/reports", &[], &form).await.0, 201);
+    for (path, form, status) in [
+        ("/reports", "title=x".to_owned(), 403),
+        ("/reports", format!("{form}x"), 403),
+        ("/reports", format!("{form}&more={}", "x".repeat(16 * 1024)), 413),
+        ("/auth/logout", "csrf_token=x".to_owned(), 403),
+        ("/auth/logout", format!("{form}&more={}", "x".repeat(16 * 1024)), 413),
+    ] {
+        let (answered, body) = amy.send_chunked(path, &[], &form).await;
+        assert_eq!(answered, status, "{path}: {body}");
+    }
+    let (status, body) = amy.send_chunked("/auth/logout", &[("accept", "text/html")], &form).await;
+    assert_eq!(status, 303, "{body}");
+    assert_eq!(amy.get("/reports").await.status, 401, "signed out");
+}
+
 /// SES-09: never an error of ours, never a way in.
 pub async fn broken_credentials_are_nobody(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
