@@ -45,6 +45,7 @@ mod web;
 pub use adapter::{BODY_TIMEOUT, Closing, Task, extractor_refused, guard_missing, layer_missing, read_body};
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
+pub use cookies::{CookiePrefix, InvalidCookiePrefix};
 pub use endpoints::{Endpoint, path_matches};
 pub use guard::{Evidence, Granted, MAX_FORM_BYTES, Progress};
 pub use hsts::{Hsts, InvalidHsts};

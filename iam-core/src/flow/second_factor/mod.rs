@@ -582,6 +582,7 @@ impl Iam {
             token: new,
             device,
             trusted,
+            replaced: None,
         })
     }
 
