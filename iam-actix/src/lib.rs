@@ -128,7 +128,8 @@ pub use iam_core::{
 };
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{
-    ForwardHeader, Hsts, InvalidHsts, InvalidProxies, InvalidTheme, Theme, ThemeBuilder, TrustedProxies,
+    CookiePrefix, ForwardHeader, Hsts, InvalidCookiePrefix, InvalidHsts, InvalidProxies, InvalidTheme, Theme,
+    ThemeBuilder, TrustedProxies,
 };
 pub use iam_web::{loggable_path, settings};
 pub use layer::{IamLayer, IamService};

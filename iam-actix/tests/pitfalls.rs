@@ -15,8 +15,8 @@ use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Form, Path};
 use actix_web::{App, Error, HttpRequest, HttpResponse};
 use iam_actix::{
-    CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, SessionWatch, auth_routes,
-    requires_login, requires_parent, requires_role,
+    CookiePrefix, CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, SessionWatch,
+    auth_routes, requires_login, requires_parent, requires_role,
 };
 use iam_testkit::{PEER, TestIam};
 
@@ -83,6 +83,51 @@ fn with_cookie(path: &str, cookie: &str) -> TestRequest {
 
 async fn ok() -> &'static str {
     "ok"
+}
+
+/// As `docs/BROWSERS.md` says: what is in a scope keeps its guards, and the pages to sign in on are told the prefix.
+#[tokio::test]
+async fn an_application_below_a_prefix_signs_people_in_beside_it() {
+    let test =
+        TestIam::builder().web(|web| web.auth_path("/shop/auth").api_path("/shop/api/v1")).build().await;
+    let shop = web::resource("/reports").route(web::get().to(ok).wrap(requires_login()));
+    let app = App::new().configure(auth_routes(test.web())).service(web::scope("/shop").service(shop));
+    let app = init_service(app.wrap(IamLayer::new(test.web()))).await;
+    let refused = send!(&app, page("/shop/reports?a=b"));
+    assert_eq!(refused.status, StatusCode::SEE_OTHER);
+    assert_eq!(refused.header("location"), "/shop/auth/login?next=/shop/reports%3Fa%3Db");
+    assert_eq!(send!(&app, page("/shop/auth/login")).status, StatusCode::OK);
+    let led = send!(&app, page("/.well-known/change-password"));
+    assert_eq!((led.status, led.header("location")), (StatusCode::SEE_OTHER, "/shop/auth/account"));
+    assert_eq!(send!(&app, at(Method::GET, "/shop/api/v1/me")).status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_address_that_the_host_has_itself_is_the_hosts() {
+    let test = TestIam::builder().web(|web| web.change_password_url(false)).build().await;
+    let own = web::resource("/.well-known/change-password").to(ok);
+    let app = App::new().configure(auth_routes(test.web())).service(own);
+    let app = init_service(app.wrap(IamLayer::new(test.web()))).await;
+    assert_eq!(send!(&app, page("/.well-known/change-password")).status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn cookies_have_the_names_that_a_host_gives_them() {
+    let prefix = CookiePrefix::parse("shop_").unwrap();
+    let test = TestIam::builder().web(|web| web.cookie_prefix(prefix).clear_pages(false)).build().await;
+    let guarded = web::resource("/guarded").route(web::get().to(ok).wrap(requires_login()));
+    let app = App::new().configure(auth_routes(test.web())).service(guarded);
+    let app = init_service(app.wrap(IamLayer::new(test.web()))).await;
+    let amy = test.signed_in("amy").await;
+    let cookie = amy.cookie();
+    assert!(cookie.starts_with("shop_session="), "{cookie}");
+    assert_eq!(send!(&app, with_cookie("/guarded", &cookie)).status, StatusCode::OK);
+    let other = cookie.replace("shop_", "iam_");
+    assert_eq!(send!(&app, with_cookie("/guarded", &other)).status, StatusCode::UNAUTHORIZED);
+    let out = with_cookie("/api/v1/auth/logout", &cookie).method(Method::POST);
+    let out = send!(&app, out.insert_header(("sec-fetch-site", "same-origin")));
+    assert_eq!((out.status, out.headers("clear-site-data").len()), (StatusCode::NO_CONTENT, 0));
+    assert!(out.header("set-cookie").starts_with("shop_session=;"), "{}", out.header("set-cookie"));
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, http};
 use iam_axum::{
-    CsrfToken, CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, Refusal, RequestId, SecretKey,
-    SessionWatch, auth_routes, requires_login, requires_parent,
+    CookiePrefix, CsrfToken, CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, Refusal,
+    RequestId, SecretKey, SessionWatch, auth_routes, requires_login, requires_parent,
 };
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{PEER, TestIam};
@@ -49,6 +49,60 @@ async fn a_method_added_after_the_guard_is_not_guarded() {
     assert_eq!(send(&app, Request::post("/after")).await.0, StatusCode::OK, "as the documentation warns");
     assert_eq!(send(&app, Request::post("/before")).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(send(&app, Request::put("/before")).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// As `docs/BROWSERS.md` says: what is nested keeps its guards, and the pages to sign in on are told the prefix.
+#[tokio::test]
+async fn an_application_below_a_prefix_signs_people_in_beside_it() {
+    let test =
+        TestIam::builder().web(|web| web.auth_path("/shop/auth").api_path("/shop/api/v1")).build().await;
+    let shop = Router::new().route("/reports", get(ok).route_layer(requires_login()));
+    let app =
+        Router::new().nest("/shop", shop).merge(auth_routes(test.web())).layer(IamLayer::new(test.web()));
+    let (status, location) = send(&app, page("/shop/reports?a=b")).await;
+    assert_eq!(
+        (status, location.as_str()),
+        (StatusCode::SEE_OTHER, "/shop/auth/login?next=/shop/reports%3Fa%3Db")
+    );
+    assert_eq!(send(&app, page("/shop/auth/login")).await.0, StatusCode::OK);
+    let (status, location) = send(&app, page("/.well-known/change-password")).await;
+    assert_eq!((status, location.as_str()), (StatusCode::SEE_OTHER, "/shop/auth/account"));
+    assert_eq!(send(&app, Request::get("/shop/api/v1/me")).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_address_that_the_host_has_itself_is_the_hosts() {
+    let test = TestIam::builder().web(|web| web.change_password_url(false)).build().await;
+    let app = Router::new()
+        .route("/.well-known/change-password", get(ok))
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()));
+    assert_eq!(send(&app, page("/.well-known/change-password")).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn cookies_have_the_names_that_a_host_gives_them() {
+    let prefix = CookiePrefix::parse("shop_").unwrap();
+    let test = TestIam::builder().web(|web| web.cookie_prefix(prefix).clear_pages(false)).build().await;
+    let app = Router::new()
+        .route("/guarded", get(ok).route_layer(requires_login()))
+        .merge(auth_routes(test.web()))
+        .layer(IamLayer::new(test.web()));
+    let amy = test.signed_in("amy").await;
+    let cookie = amy.cookie();
+    assert!(cookie.starts_with("shop_session="), "{cookie}");
+    assert_eq!(send(&app, Request::get("/guarded").header("cookie", &cookie)).await.0, StatusCode::OK);
+    let other = cookie.replace("shop_", "iam_");
+    assert_eq!(
+        send(&app, Request::get("/guarded").header("cookie", other)).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let out =
+        Request::post("/api/v1/auth/logout").header("cookie", cookie).header("sec-fetch-site", "same-origin");
+    let out = app.oneshot(out.extension(ConnectInfo(PEER)).body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!((out.status(), out.headers().get("clear-site-data")), (StatusCode::NO_CONTENT, None));
+    let cleared = out.headers().get("set-cookie").unwrap().to_str().unwrap();
+    assert!(cleared.starts_with("shop_session=;"), "{cleared}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::{Invalid, Problem};
 use crate::id::{AccountId, ParentId};
 use crate::text::is_seen;
+use crate::typed;
 
 /// The longest user name or e-mail address, in bytes (RFC 5321 allows 254 for an address).
 pub const MAX_IDENTIFIER_BYTES: usize = 254;
@@ -125,7 +126,8 @@ impl Username {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         check_identifier("username", text)?;
         let malformed = Invalid::new("username", Problem::Malformed);
-        let canonical = stable(text, |text| UsernameCaseMapped::enforce(text).ok().map(Cow::into_owned));
+        let text = with_final_sigma(text);
+        let canonical = stable(&text, |text| UsernameCaseMapped::enforce(text).ok().map(Cow::into_owned));
         let canonical = canonical.ok_or_else(|| malformed.clone())?;
         if canonical.contains('@') {
             return Err(malformed);
@@ -246,6 +248,12 @@ impl fmt::Debug for EmailAddress {
     }
 }
 
+/// A capital sigma at the end of a word is a final one in small letters, as `toLowerCase` of Unicode has it (RFC 8265, 3.3.2): the library
+/// maps each letter alone. A small sigma stays what it is, so a name with another one at its end is another name.
+fn with_final_sigma(text: &str) -> Cow<'_, str> {
+    if text.contains('\u{3a3}') { text.to_lowercase().into() } else { text.into() }
+}
+
 /// A dot-atom of RFC 5322 that PRECIS allows as a name: no invisible, bidi control, unassigned or compatibility characters. It is
 /// asked about all of it, as what it allows of a joiner depends on the neighbours.
 fn is_local_part(local: &str) -> bool {
@@ -305,13 +313,18 @@ pub enum LoginIdentifier {
 }
 
 impl LoginIdentifier {
-    /// Reads the field `username` of a sign-in. Spaces around it are an accident of typing and fall away.
+    /// Reads the field `username` of a sign-in. White space and what is not seen around it are an accident of typing or pasting, and fall
+    /// away ([`typed::name`]).
     ///
     /// # Errors
-    /// Only for what no name can be: nothing, too much, or control characters.
+    /// Only for what no name can be: nothing, too much, or controls and marks of direction, wherever they stand.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        let text = text.trim_matches(' ');
-        check_identifier("username", text)?;
+        const FIELD: &str = "username";
+        let text = typed::name(text);
+        check_identifier(FIELD, text)?;
+        if text.chars().any(typed::is_never_in_a_name) {
+            return Err(Invalid::new(FIELD, Problem::Malformed));
+        }
         if let Ok(username) = Username::parse(text) {
             return Ok(Self::Username(username));
         }
@@ -363,6 +376,17 @@ mod tests {
         // NFD and NFC of the same name.
         assert_eq!(username("rene\u{301}"), username("ren\u{e9}"));
         assert_ne!(username("stra\u{df}e"), username("strasse"));
+    }
+
+    #[test]
+    fn a_capital_sigma_at_the_end_is_a_final_one() {
+        for same in ["γιώργος", "Γιώργος", "ΓΙΏΡΓΟΣ"] {
+            assert_eq!(username(same).as_deref(), Some("γιώργος"), "{same}");
+        }
+        assert_eq!(username("ΣΊΣΥΦΟΣ").as_deref(), Some("σίσυφος"));
+        assert_eq!(username("γιώργοσ").as_deref(), Some("γιώργοσ"), "spelt otherwise, it is another name");
+        assert_eq!(username("Σ").as_deref(), Some("σ"));
+        assert_eq!(email("ΓΙΏΡΓΟΣ@example.com").as_deref(), Some("γιώργος@example.com"));
     }
 
     #[test]
@@ -441,15 +465,43 @@ mod tests {
 
     #[test]
     fn an_identifier_is_counted_in_one_form() {
-        for variant in ["Bob", "BOB", " bob ", "ｂｏｂ"] {
+        for variant in [
+            "Bob",
+            "BOB",
+            " bob ",
+            "ｂｏｂ",
+            "\u{3000}bob",
+            "bob\u{a0}",
+            "\u{200b}bob\u{feff}",
+            " bob\u{2060} ",
+        ] {
             assert_eq!(LoginIdentifier::parse(variant).unwrap().canonical(), "bob", "{variant}");
         }
         assert!(matches!(LoginIdentifier::parse("b@example.com").unwrap(), LoginIdentifier::Email(_)));
         assert!(matches!(LoginIdentifier::parse("not a name").unwrap(), LoginIdentifier::Unknown(_)));
         let unseen = LoginIdentifier::parse("b@ex\u{200b}ample.com").unwrap();
         assert!(matches!(unseen, LoginIdentifier::Unknown(_)), "another spelling signs nobody in");
-        assert_eq!(LoginIdentifier::parse("admin\0x").unwrap_err().problem, Problem::Malformed);
-        assert_eq!(LoginIdentifier::parse("  ").unwrap_err().problem, Problem::Required);
+        let pasted = LoginIdentifier::parse("\u{a0}b@example.com\u{200b}").unwrap();
+        assert_eq!(pasted, LoginIdentifier::parse("b@example.com").unwrap());
+        for wrong in [
+            "admin\0x",
+            "bob\n",
+            "\tbob",
+            "\u{200e}bob",
+            "bob\u{202e}",
+            "b\u{2066}ob",
+            "\u{61c}",
+            "b\u{202c}@example.com",
+        ] {
+            assert_eq!(LoginIdentifier::parse(wrong).unwrap_err().problem, Problem::Malformed, "{wrong:?}");
+        }
+        for nothing in ["  ", "", "\u{3000}\u{200b}", "\u{feff}"] {
+            assert_eq!(
+                LoginIdentifier::parse(nothing).unwrap_err().problem,
+                Problem::Required,
+                "{nothing:?}"
+            );
+        }
         assert_eq!(format!("{:?}", LoginIdentifier::parse("my secret").unwrap()), "Unknown(..)");
     }
 

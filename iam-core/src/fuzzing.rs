@@ -10,7 +10,27 @@ use crate::password::{
     Argon2id, HashMemory, PasswordHash, PasswordScheme, Verdict, argon2id, bcrypt, pepper,
 };
 use crate::role::RoleName;
-use crate::text::is_seen;
+use crate::text::{is_ignorable, is_seen};
+use crate::typed;
+
+/// What people type and paste.
+pub fn typed(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let code = typed::code(text);
+    assert_eq!(typed::code(&code).as_str(), code.as_str(), "a fixed point");
+    assert!(code.len() <= text.len(), "{text:?}");
+    assert!(!code.chars().any(|c| c.is_whitespace() || matches!(c, '-' | '\u{2212}')), "{text:?}");
+    assert!(code.chars().all(|c| is_seen(c) || c.is_control() || !is_ignorable(c)), "{text:?}");
+    // Nothing comes into it, and no letter or sign is lost on the way.
+    let counts = |text: &str| text.chars().filter(|c| c.is_alphabetic() && !is_ignorable(*c)).count();
+    assert_eq!(counts(&code), counts(text), "{text:?}");
+    let name = typed::name(text);
+    assert_eq!(typed::name(name), name, "a fixed point");
+    assert!(text.contains(name));
+    let without = text.replacen(name, "", 1);
+    assert!(name.is_empty() || without.chars().all(|c| c.is_whitespace() || !is_seen(c)), "{text:?}");
+    assert!(!name.starts_with(' ') && !name.ends_with(' '), "{text:?}");
+}
 
 /// Everything that names somebody or something.
 pub fn identifiers(data: &[u8]) {
@@ -129,6 +149,11 @@ mod tests {
     #[test]
     fn identifiers() {
         replay("identifiers", super::identifiers);
+    }
+
+    #[test]
+    fn typed() {
+        replay("typed", super::typed);
     }
 
     #[test]

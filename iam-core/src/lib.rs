@@ -48,6 +48,7 @@ pub mod store;
 pub mod text;
 pub mod token;
 pub mod trusted_device;
+pub mod typed;
 mod worker;
 
 pub use error::Error;

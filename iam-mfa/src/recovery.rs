@@ -1,5 +1,6 @@
 use iam_core::mfa::{Code, Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
 use iam_core::random::{Randomness, RandomnessUnavailable};
+use iam_core::typed;
 use zeroize::Zeroizing;
 
 /// Crockford's base32: no I, L, O or U.
@@ -40,12 +41,16 @@ impl RecoveryCodes {
         Self
     }
 
-    /// The one form of a code that is digested, or nothing when the text is no code: upper case, without hyphens and spaces, `O` read
-    /// as zero, `I` and `L` as one.
+    /// The one form of a code that is digested, or nothing when the text is no code: upper case, as [`typed::code`] reads what is typed,
+    /// `O` read as zero, `I` and `L` as one. The number of its line in a list (`1. `) is left out, where it can't belong to the code.
     pub fn canonical(text: &str) -> Option<Code> {
+        Self::of_one(text).or_else(|| Self::of_one(behind_number(text)?))
+    }
+
+    fn of_one(text: &str) -> Option<Code> {
         // With its full room from the start: a string that grows leaves copies behind.
         let mut code = Zeroizing::new(String::with_capacity(LENGTH));
-        for typed in text.chars().filter(|c| !matches!(c, '-' | ' ')) {
+        for typed in typed::code(text).chars() {
             let character = match typed.to_ascii_uppercase() {
                 'O' => '0',
                 'I' | 'L' => '1',
@@ -74,6 +79,18 @@ impl RecoveryCodes {
     }
 }
 
+/// What stands behind the number of a line: one or two digits, then a sign that is in no code, or white space. Where that is a code, the
+/// whole was too long for one.
+fn behind_number(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let end = text.find(|c: char| {
+        typed::code(c.encode_utf8(&mut [0; 4])).bytes().any(|byte| !byte.is_ascii_digit())
+            || c.is_whitespace()
+    })?;
+    let (number, rest) = text.split_at_checked(end)?;
+    (1..=2).contains(&typed::code(number).len()).then(|| rest.trim_start_matches(['.', ')', ':']))
+}
+
 impl Factor for RecoveryCodes {
     fn kind(&self) -> FactorKind {
         FactorKind::RecoveryCode
@@ -84,6 +101,10 @@ impl Factor for RecoveryCodes {
             .map(|_| Code::draw(ALPHABET, LENGTH, random))
             .collect::<Result<_, _>>()
             .map(Enrolment::Codes)
+    }
+
+    fn read(&self, typed: &str) -> Option<Code> {
+        Self::canonical(typed)
     }
 
     /// Nothing to send and nothing to keep: the list is there already.
@@ -143,6 +164,15 @@ mod tests {
                 "O123VW-6789AB-CDEFGH-IKMNPo",
                 "o123vw6789abcdefghlkmnpO",
                 "0123VW--6789AB-CDEFGH- LKMNP0",
+                "0123VW–6789AB–CDEFGH–1KMNP0",
+                "0123VW\t6789AB\tCDEFGH\t1KMNP0",
+                "0123VW\u{2011}6789AB\u{a0}CDEFGH\u{200b}1KMNP０",
+                "1. 0123VW-6789AB-CDEFGH-1KMNP0",
+                " 10.\t0123VW-6789AB-CDEFGH-1KMNP0\n",
+                "3) 0123vw-6789ab-cdefgh-1kmnp0",
+                "٣. 0123VW-6789AB-CDEFGH-1KMNP0",
+                "7 0123VW-6789AB-CDEFGH-1KMNP0",
+                "0: 0123VW6789ABCDEFGH1KMNP0",
             ] {
                 assert_eq!(RecoveryCodes::new().finish(&stored(digest), typed), expected, "{typed:?}");
             }
@@ -151,9 +181,13 @@ mod tests {
                 "0123VW-6789AB-CDEFGH-1KMNP",
                 "0123VW-6789AB-CDEFGH-1KMNP00",
                 "0123VW-6789AB-CDEFGH-1KMNPU",
-                "0123VW-6789AB-CDEFGH-1KMNP０",
                 "0123VW_6789AB_CDEFGH_1KMNP0",
-                "0123VW\t6789AB\tCDEFGH\t1KMNP0",
+                "100. 0123VW-6789AB-CDEFGH-1KMNP0",
+                "1.",
+                "1. 2. 0123VW-6789AB-CDEFGH-1KMNP0",
+                "12 3VW67-89ABCD-EFGH1K-MNP0",
+                "1x 0123VW-6789AB-CDEFGH-1KMNP0",
+                "70123VW-6789AB-CDEFGH-1KMNP0",
                 "ſ123VW6789ABCDEFGH1KMNP0",
             ] {
                 assert_eq!(

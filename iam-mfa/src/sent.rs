@@ -56,6 +56,11 @@ impl Factor for SentCode {
         Ok(Enrolment::Address)
     }
 
+    /// Eight digits, whichever way they are typed or pasted.
+    fn read(&self, typed: &str) -> Option<Code> {
+        digits(typed, DIGITS)
+    }
+
     fn start(&self, digest: &Digest<'_>, random: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
         let code = Code::draw(b"0123456789", DIGITS, random)?;
         let answer = digest.of(code.expose());
@@ -69,6 +74,13 @@ impl Factor for SentCode {
             _ => Verdict::Rejected,
         }
     }
+}
+
+/// A code of so many digits, as it was typed or pasted.
+pub(crate) fn digits(typed: &str, count: usize) -> Option<Code> {
+    let code = iam_core::typed::code(typed);
+    let is_code = code.len() == count && code.bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then(|| Code::new(code.as_str()))
 }
 
 #[cfg(test)]
@@ -109,6 +121,25 @@ mod tests {
             }
             assert_eq!(factor.finish(&stored(digest), code), Verdict::Rejected, "nothing was kept");
         });
+    }
+
+    #[test]
+    fn a_code_is_read_as_it_is_pasted() {
+        let read = |typed: &str| SentCode::email().read(typed).map(|code| code.expose().to_owned());
+        for typed in [
+            "12345678",
+            "1234 5678",
+            " 1234\u{a0}5678\n",
+            "1234-5678",
+            "１２３４５６７８",
+            "१२३४ ५६७८",
+            "\u{200e}12 34 56 78\u{200f}",
+        ] {
+            assert_eq!(read(typed).as_deref(), Some("12345678"), "{typed:?}");
+        }
+        for none in ["", "1234567", "123456789", "1234567a", "+12345678", "1234.5678", "123456"] {
+            assert_eq!(read(none), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 use std::fmt::Write as _;
 
 use iam_core::clock::Timestamp;
-use iam_core::mfa::{Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
+use iam_core::mfa::{Code, Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
 use iam_core::random::{Randomness, RandomnessUnavailable};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret};
 use zeroize::Zeroizing;
+
+use crate::sent::digits;
 
 /// As long as the hash, which RFC 4226 (R6) recommends.
 const SECRET_BYTES: usize = 20;
@@ -78,6 +80,11 @@ impl Factor for Totp {
         let typed = Zeroizing::new(Secret::from(secret.as_slice()).to_base32());
         let uri = uri(label, &typed);
         Ok(Enrolment::Secret { secret, typed, uri })
+    }
+
+    /// Six digits, whichever way they are typed or pasted.
+    fn read(&self, typed: &str) -> Option<Code> {
+        digits(typed, DIGITS.into())
     }
 
     /// Nothing to send and nothing to keep: the device knows what to show.
@@ -276,6 +283,29 @@ mod tests {
             "287083",
         ] {
             assert_eq!(finish(&Totp::new(), RFC, None, now, wrong), Verdict::Rejected, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_is_read_as_it_is_pasted() {
+        let read = |typed: &str| Totp::new().read(typed).map(|code| code.expose().to_owned());
+        for typed in [
+            "287082",
+            "287 082",
+            "287\u{a0}082",
+            "287-082",
+            "287–082",
+            "２８７０８２",
+            "٢٨٧٠٨٢",
+            "\t287082\r\n",
+            "\u{2066}287082\u{2069}",
+        ] {
+            assert_eq!(read(typed).as_deref(), Some("287082"), "{typed:?}");
+        }
+        for none in
+            ["", " ", "28708", "2870822", "28708x", "+287082", "2870.2", "287082\0", "0x4616a", "²87082"]
+        {
+            assert_eq!(read(none), None, "{none:?}");
         }
     }
 

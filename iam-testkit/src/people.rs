@@ -9,7 +9,6 @@ use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
 use iam_core::id::{AccountId, SessionId};
 use iam_core::meta::Client;
 use iam_core::mfa::FactorKind;
-use iam_core::origin::BaseUrl;
 use iam_core::password::PlainPassword;
 use iam_core::role::{AdministratorScope, RoleName};
 use iam_core::step_up::Purpose;
@@ -237,9 +236,8 @@ impl IntoFuture for SignIn {
             let person = self.person;
             person.ensure().await;
             let signed_in = person.sign_in(Carrier::Cookie).await;
-            let base = person.test.iam().base_url();
-            // As the HTTP surface names it.
-            let name = if base.is_none_or(BaseUrl::is_https) { "__Host-iam_session" } else { "iam_session" };
+            let web = person.test.web();
+            let name = web.session_cookie_name();
             SignedInPerson {
                 account: signed_in.account,
                 session: signed_in.session,

@@ -2,10 +2,24 @@
 
 use crate::message::RequestView;
 
-/// Whether a request asks for a page: its `Accept` names `text/html`. Everything else, `*/*` too, is a program.
+/// Whether a request asks for a page: its `Accept` names `text/html`. Everything else, `*/*` too, is a program; and so is what a script asks
+/// for, whatever it accepts, as it puts what it gets into a page that is there already.
 pub(crate) fn wants_page(view: &dyn RequestView) -> bool {
+    if is_of_a_script(view) {
+        return false;
+    }
     let accept = view.header("accept");
     accept.iter().flat_map(|line| line.split(|b| *b == b',')).any(names_html)
+}
+
+/// Whether a script sends the request: browsers say `empty` of what belongs to no element of a page (Fetch Metadata), and HTMX says so itself.
+fn is_of_a_script(view: &dyn RequestView) -> bool {
+    view.header("sec-fetch-dest").contains(&b"empty".as_slice()) || is_of_htmx(view)
+}
+
+/// Whether HTMX sends the request. A part of a page that it asks for must not become a page to sign in on.
+pub(crate) fn is_of_htmx(view: &dyn RequestView) -> bool {
+    view.header("hx-request").contains(&b"true".as_slice())
 }
 
 fn names_html(range: &[u8]) -> bool {
@@ -44,5 +58,19 @@ mod tests {
         ] {
             assert!(!page(values), "{values:?}");
         }
+    }
+
+    #[test]
+    fn what_a_script_asks_for_is_no_page() {
+        let page = |name: &str, value: &str| {
+            let headers = [("accept", "text/html"), (name, value)];
+            let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect();
+            wants_page(&WebRequest { headers, ..WebRequest::default() })
+        };
+        assert!(!page("sec-fetch-dest", "empty") && !page("hx-request", "true"));
+        for dest in ["document", "iframe", "frame", ""] {
+            assert!(page("sec-fetch-dest", dest), "{dest}");
+        }
+        assert!(page("hx-request", "false") && page("sec-fetch-mode", "navigate"));
     }
 }

@@ -248,7 +248,16 @@ impl RequestContext {
     fn session_token(&self, view: &dyn RequestView) -> (Option<SessionToken>, Carrier) {
         match view.header("authorization")[..] {
             [] => {
-                let cookie = self.inner().cookies.read(view, CookieKind::Session);
+                let cookies = &self.inner().cookies;
+                let cookie = cookies.read(view, CookieKind::Session);
+                if cookie.is_none() && cookies.is_ambiguous(view, CookieKind::Session) {
+                    let (name, request_id) = (cookies.name(CookieKind::Session), self.request_id(view));
+                    tracing::debug!(
+                        request_id,
+                        name,
+                        "this cookie comes with two values: nobody is signed in"
+                    );
+                }
                 (cookie.and_then(|text| SessionToken::parse(&text, Carrier::Cookie)), Carrier::Cookie)
             }
             [credentials] => (bearer_token(credentials), Carrier::Bearer),

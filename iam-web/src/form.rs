@@ -25,9 +25,7 @@ impl Form {
             let name = decode_part(sides.next().unwrap_or_default())?;
             let value = decode_part(sides.next().unwrap_or_default())?;
             if fields.iter().any(|(known, _)| *known == *name) {
-                let field = name.chars().take(64).collect();
-                let detail = "is there more than once".to_owned();
-                return Err(BodyError::Fields(vec![FieldError { field, code: "duplicate", detail }]));
+                return Err(duplicate(&name));
             }
             if fields.len() == MAX_FIELDS {
                 return Err(BodyError::Malformed("too many fields"));
@@ -69,9 +67,35 @@ impl fmt::Debug for Form {
     }
 }
 
-/// Reads the query of a request's target.
-pub(crate) fn parse_query(query: &str) -> Result<Form, BodyError> {
-    Form::decode(query.as_bytes())
+/// Reads what a page knows of the query of its address. Whatever else stands there is somebody else's (a campaign's, a mail program's) and
+/// is passed by, whether it can be read or not. What is known and stands twice is refused: which value counts can't be told. A `next` that
+/// can't be read is as none.
+pub(crate) fn parse_query(query: &str, known: &[&str]) -> Result<Form, BodyError> {
+    let (mut fields, mut seen) = (Vec::new(), Vec::new());
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Ok(name) = decode_part(name.as_bytes()) else { continue };
+        let Some(name) = known.iter().find(|known| **known == *name) else { continue };
+        if seen.contains(name) {
+            return Err(duplicate(name));
+        }
+        seen.push(*name);
+        match decode_part(value.as_bytes()) {
+            Ok(value) => fields.push(((*name).to_owned(), value)),
+            Err(_) if *name == "next" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Form(fields))
+}
+
+fn duplicate(name: &str) -> BodyError {
+    let field = name.chars().take(64).collect();
+    BodyError::Fields(vec![FieldError {
+        field,
+        code: "duplicate",
+        detail: "is there more than once".to_owned(),
+    }])
 }
 
 fn decode_part(part: &[u8]) -> Result<Zeroizing<String>, BodyError> {
@@ -111,7 +135,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_a_query_a_page_reads_what_it_knows() {
+        let query = |text: &str| parse_query(text, &["next", "done"]);
+        let read = query("utm_source=a&utm_source=b&fbclid=%FF&%FF=1&&=&next=%2Freports&x").unwrap();
+        assert_eq!((read.get("next"), read.get("done"), read.get("x")), (Some("/reports"), None, None));
+        assert_eq!(query("done&next=%FF").unwrap().get("next"), None);
+        assert_eq!(query("done").unwrap().get("done"), Some(""));
+        let many = (0..100).map(|n| format!("f{n}=&")).collect::<Vec<_>>().concat();
+        assert_eq!(query(&format!("{many}next=/a+b")).unwrap().get("next"), Some("/a b"));
+        for twice in ["next=/a&next=/a", "next=%FF&next=/a", "next=/a&n%65xt=/b"] {
+            assert!(matches!(query(twice), Err(BodyError::Fields(_))), "{twice}");
+        }
+        assert!(matches!(query("done=%FF"), Err(BodyError::Malformed(_))));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn no_query_does_harm(query in ".{0,100}") {
+            let _ = parse_query(&query, &["next"]);
+        }
+
         #[test]
         fn no_body_does_harm(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
             let _ = parse(&body);

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies, client_address};
 use crate::context::bearer_token;
-use crate::cookies::{CookieConfig, CookieKind};
+use crate::cookies::{CookieConfig, CookieKind, CookiePrefix};
 use crate::fields::BodyError;
 use crate::form::{Form, parse_query};
 use crate::interrupted::{StoppedForm, approved_values, resumed_by, resuming, split_token};
@@ -30,16 +30,24 @@ pub fn cookies(data: &[u8]) {
     let lines: Vec<&[u8]> = data.split(|b| *b == b'\n').collect();
     let fits = lines.iter().map(|line| line.len()).sum::<usize>() <= 8 * 1024;
     for secure in [false, true] {
-        let config = CookieConfig { secure };
+        let config = CookieConfig::new(secure, &CookiePrefix::default());
         for kind in KINDS {
             let value = config.read(&request("cookie", &lines), kind);
-            // The same, read another way.
-            let named = |pair: &&[u8]| {
-                let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
-                pair.contains(&b'=') && name.trim_ascii_start() == config.name(kind).as_bytes()
-            };
-            let count = lines.iter().flat_map(|line| line.split(|b| *b == b';')).filter(named).count();
-            assert!(value.is_none() || count == 1);
+            // The same, read another way: all that there are have one value.
+            let pairs = lines.iter().flat_map(|line| line.split(|b| *b == b';'));
+            let mut values: Vec<&[u8]> = pairs
+                .filter_map(|pair| {
+                    let at = pair.iter().position(|b| *b == b'=')?;
+                    let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
+                    (name.trim_ascii_start() == config.name(kind).as_bytes()).then(|| value.trim_ascii_end())
+                })
+                .collect();
+            values.sort_unstable();
+            values.dedup();
+            assert!(value.is_none() || values.len() == 1);
+            if fits {
+                assert_eq!(values.len() > 1, config.is_ambiguous(&request("cookie", &lines), kind));
+            }
             let Some(value) = value else { continue };
             assert!((1..=512).contains(&value.len()));
             assert!(value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{value:?}");
@@ -51,8 +59,10 @@ pub fn cookies(data: &[u8]) {
                 let lines: Vec<&[u8]> = lines.iter().copied().chain([more]).collect();
                 config.read(&request("cookie", &lines), kind)
             };
-            assert_eq!(beside(set.as_bytes()), None, "sent twice");
+            let other = format!("{}=x{value}", config.name(kind));
+            assert_eq!(beside(other.as_bytes()), None, "sent with two values");
             if fits {
+                assert_eq!(beside(set.as_bytes()).as_ref(), Some(&value), "sent twice");
                 assert_eq!(beside(b"neighbour=1; IAM_SESSION=2").as_ref(), Some(&value));
             }
             for carrier in [Carrier::Cookie, Carrier::Bearer] {
@@ -76,10 +86,13 @@ pub fn cookies(data: &[u8]) {
 pub fn next(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Some(target) = LocalTarget::parse(text) else { return };
-    assert_eq!(target.as_str(), text, "nothing is repaired");
+    assert_eq!(target.as_str().len() == text.len(), text.is_ascii(), "what is no ASCII is encoded");
+    assert!(!text.is_ascii() || target.as_str() == text, "nothing else is repaired");
+    let text = target.as_str();
+    assert_eq!(LocalTarget::parse(text).as_ref(), Some(&target), "a fixed point");
     assert!(text.bytes().all(|b| b.is_ascii_graphic()), "fit for a header");
     // As a query carries it.
-    let carried = parse_query(&format!("next={}", percent_encode(text))).ok();
+    let carried = parse_query(&format!("next={}", percent_encode(text)), &["next"]).ok();
     assert_eq!(carried.as_ref().and_then(|query| query.get("next")), Some(text));
     // Here for every browser, and once more for a server that decodes the path and sends the browser there.
     let mut path = text.split(['?', '#']).next().unwrap_or_default().to_owned();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use iam_core::flow::Activity;
 use iam_core::guard::{Decision, Facts, ObjectParent, Principal, Requirement, Step};
 use iam_core::id::ParentId;
+use url::{Position, Url};
 
 use crate::context::{Caller, RequestContext};
 use crate::csrf;
@@ -17,6 +18,7 @@ use crate::fields::is_encoded;
 use crate::form::{Form, is_form};
 use crate::interrupted::split_token;
 use crate::message::{RequestView, WebResponse};
+use crate::next::LocalTarget;
 use crate::problem::Case;
 use crate::respond::percent_encode;
 use crate::rule::Policy;
@@ -284,7 +286,8 @@ impl RequestContext {
         if csrf::is_safe(view) && crate::accept::wants_page(view) {
             return self.own(view, WebResponse::redirect(303, &self.verify_url(Some(view.target()))));
         }
-        self.refusal(view, Case::SecondFactorRequired)
+        let answer = self.refusal(view, Case::SecondFactorRequired);
+        self.led_by_htmx(view, answer, |next| self.verify_url(next))
     }
 
     pub(crate) fn unauthenticated(&self, view: &dyn RequestView) -> WebResponse {
@@ -293,7 +296,28 @@ impl RequestContext {
             return self.own(view, WebResponse::redirect(303, &self.login_url(Some(view.target()))));
         }
         let case = if safe { Case::Unauthenticated } else { Case::UnauthenticatedUnsafe };
-        self.refusal(view, case)
+        self.led_by_htmx(view, self.refusal(view, case), |next| self.login_url(next))
+    }
+
+    /// HTMX leaves a page alone when it is refused a part of it, and goes where this header says (with any status but 3xx): to the page that
+    /// asks for what is missing, and from there back to the page that the person was on, not to the part of it.
+    fn led_by_htmx(
+        &self,
+        view: &dyn RequestView,
+        answer: WebResponse,
+        page: impl FnOnce(Option<&str>) -> String,
+    ) -> WebResponse {
+        if !crate::accept::is_of_htmx(view) {
+            return answer;
+        }
+        let current = match view.header("hx-current-url")[..] {
+            [url] => std::str::from_utf8(url).ok().and_then(|url| Url::parse(url).ok()),
+            _ => None,
+        };
+        let origin = |url: &Url| url.origin().ascii_serialization();
+        let current = current.filter(|url| self.inner().allowed_origins.contains(&origin(url)));
+        let next = current.map(|url| url[Position::BeforePath..].to_owned());
+        answer.header("hx-redirect", page(next.as_deref()))
     }
 
     /// The login page's address, with the place to come back to.
@@ -308,8 +332,8 @@ impl RequestContext {
 
     pub(crate) fn url_with_next(&self, page: &str, next: Option<&str>) -> String {
         let login = format!("{}/{page}", self.inner().auth_path);
-        match next.filter(|next| *next != "/" && crate::next::LocalTarget::parse(next).is_some()) {
-            Some(next) => format!("{login}?next={}", percent_encode(next)),
+        match next.and_then(LocalTarget::parse).filter(|next| next.as_str() != "/") {
+            Some(next) => format!("{login}?next={}", percent_encode(next.as_str())),
             None => login,
         }
     }

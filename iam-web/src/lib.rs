@@ -48,6 +48,7 @@ pub use adapter::{
 };
 pub use address::{ForwardHeader, InvalidProxies, TrustedProxies};
 pub use context::RequestContext;
+pub use cookies::{CookiePrefix, InvalidCookiePrefix};
 pub use endpoints::{Endpoint, path_matches};
 pub use guard::{Evidence, Granted, MAX_FORM_BYTES, Progress};
 pub use hsts::{Hsts, InvalidHsts};

@@ -1,8 +1,9 @@
 //! Where to go after signing in: a path on this site, and nothing that a browser could take for another one.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
+/// What is longer is dropped, so that a header and a page's address have room for it.
 const MAX_BYTES: usize = 2048;
 
 /// A path of this site, with query and fragment.
@@ -10,13 +11,20 @@ const MAX_BYTES: usize = 2048;
 pub(crate) struct LocalTarget(String);
 
 impl LocalTarget {
-    /// Takes a target, or not; nothing is repaired.
+    /// Takes a target, or not. Letters that are no ASCII are written as a browser sends them, percent-encoded; nothing else is repaired.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_BYTES || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+        if text.len() > MAX_BYTES
+            || !text.chars().all(|c| (c.is_ascii_graphic() && c != '\\') || !c.is_ascii())
+        {
+            return None;
+        }
+        // No control is left, so it is what is no ASCII alone.
+        let text = utf8_percent_encode(text, CONTROLS).to_string();
+        if text.len() > MAX_BYTES {
             return None;
         }
         let path = text.split(['?', '#']).next().unwrap_or_default();
-        (is_local(path) && stays_here(text)).then(|| Self(text.to_owned()))
+        (is_local(path) && stays_here(&text)).then_some(Self(text))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -83,8 +91,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_ascii_is_encoded() {
+        for (raw, encoded) in [
+            ("/café", "/caf%C3%A9"),
+            ("/報告?名=値#節", "/%E5%A0%B1%E5%91%8A?%E5%90%8D=%E5%80%A4#%E7%AF%80"),
+            ("/caf%C3%A9/é", "/caf%C3%A9/%C3%A9"),
+            ("/\u{2028}", "/%E2%80%A8"),
+            ("/\u{feff}/e", "/%EF%BB%BF/e"),
+        ] {
+            assert_eq!(LocalTarget::parse(raw).map(|target| target.0).as_deref(), Some(encoded), "{raw}");
+            assert_eq!(LocalTarget::parse(encoded).map(|target| target.0).as_deref(), Some(encoded), "{raw}");
+        }
+    }
+
+    #[test]
     fn everything_else() {
         let long = format!("/{}", "a".repeat(2048));
+        let long_when_encoded = format!("/{}", "é".repeat(400));
         for hostile in [
             "",
             " ",
@@ -159,11 +182,16 @@ mod tests {
             "/a/..%2fe/..%2f%2fe",
             "/a/..%2f%2fe",
             "/a/%252e%252e//e",
-            "/é",
-            "/\u{2028}",
             "／／e",
-            "/\u{feff}/e",
+            "é",
+            "/\u{85}",
+            "/\u{9f}/e",
+            "//é",
+            "/é\\e",
+            "/é e",
+            "/..//é",
             long.as_str(),
+            long_when_encoded.as_str(),
         ] {
             assert_eq!(LocalTarget::parse(hostile), None, "{hostile:?}");
         }
@@ -171,7 +199,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_passes_stays_here(text in "[/\\\\a%025cfFe.:@?#\t ]{0,24}") {
+        fn what_passes_stays_here(text in "[/\\\\a%025cfFe.:@?#\t é／]{0,24}") {
             if let Some(target) = LocalTarget::parse(&text) {
                 let url = Url::parse("https://app.example/login").unwrap().join(target.as_str()).unwrap();
                 proptest::prop_assert_eq!(url.origin().ascii_serialization(), "https://app.example");

@@ -194,8 +194,10 @@ impl RequestContext {
                 WebResponse::new(500)
             }
         };
+        // A form may end where a handler sends it on to: browsers look at each step of the way.
+        let targets: String = self.inner().form_targets.iter().flat_map(|target| [" ", target]).collect();
         let policy = format!(
-            "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; form-action 'self'; \
+            "default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self' data:; form-action 'self'{targets}; \
              base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
         );
         self.own(view, response.header("content-security-policy", policy))

@@ -10,7 +10,7 @@ use iam_core::origin::{BaseUrl, InvalidOrigin, Origin};
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;
-use crate::cookies::CookieConfig;
+use crate::cookies::{CookieConfig, CookieKind, CookiePrefix};
 use crate::hsts::Hsts;
 use crate::pages::Pages;
 use crate::theme::Theme;
@@ -29,6 +29,13 @@ pub(crate) struct Inner {
     pub(crate) cookies: CookieConfig,
     pub(crate) proxies: ProxyConfig,
     pub(crate) allowed_origins: Vec<String>,
+    /// The origins, besides our own, where a form of our pages may end: those that are allowed, and those of providers that people sign in
+    /// at, once there are any.
+    pub(crate) form_targets: Vec<String>,
+    /// `Clear-Site-Data`, when somebody signs out.
+    pub(crate) clears_pages: bool,
+    /// `/.well-known/change-password` is ours.
+    pub(crate) change_password_url: bool,
     /// `Strict-Transport-Security`, where it is to be sent.
     pub(crate) hsts: Option<String>,
     pub(crate) auth_path: String,
@@ -46,6 +53,9 @@ impl WebIam {
             proxies: ProxyConfig::default(),
             theme: Theme::default(),
             hsts: None,
+            cookie_prefix: CookiePrefix::default(),
+            clears_pages: true,
+            change_password_url: true,
             auth_path: "/auth".to_owned(),
             api_path: "/api/v1".to_owned(),
             iam,
@@ -55,6 +65,11 @@ impl WebIam {
     /// The identity layer itself.
     pub fn iam(&self) -> &Iam {
         &self.inner.iam
+    }
+
+    /// The name of the cookie that holds the session's token.
+    pub fn session_cookie_name(&self) -> &str {
+        self.inner.cookies.name(CookieKind::Session)
     }
 
     /// What belongs to one request. `peer` is the address that the connection comes from; or, for the log, what the host has
@@ -98,6 +113,9 @@ pub struct WebIamBuilder {
     proxies: ProxyConfig,
     theme: Theme,
     hsts: Option<Hsts>,
+    cookie_prefix: CookiePrefix,
+    clears_pages: bool,
+    change_password_url: bool,
     auth_path: String,
     api_path: String,
 }
@@ -131,6 +149,29 @@ impl WebIamBuilder {
         self
     }
 
+    /// What the names of the cookies begin with, instead of `iam_`: two services on one host, whatever their ports, share their cookies, and
+    /// sign each other's people out, unless each has names of its own. Where browsers come by HTTPS, `__Host-` stands before it. Under
+    /// other names the cookies that browsers have count for nothing: people sign in again, and their devices are not known any more.
+    pub fn cookie_prefix(mut self, prefix: CookiePrefix) -> Self {
+        self.cookie_prefix = prefix;
+        self
+    }
+
+    /// Whether `Clear-Site-Data: "cache"` goes with the answer that signs somebody out, or signs in somebody else in their place: so that
+    /// the back button does not show their pages. It is so by default. The browser forgets the host's cached files with them, and nothing
+    /// else: no cookie, no storage.
+    pub fn clear_pages(mut self, clear: bool) -> Self {
+        self.clears_pages = clear;
+        self
+    }
+
+    /// Whether `/.well-known/change-password` leads to the own account, as password managers look for it (W3C "A Well-Known URL for Changing
+    /// Passwords"). It is so by default; without it the address is the host's.
+    pub fn change_password_url(mut self, ours: bool) -> Self {
+        self.change_password_url = ours;
+        self
+    }
+
     /// The proxies whose word on the client's address is taken, and the one header in which they give it.
     pub fn trusted_proxies(mut self, trusted: TrustedProxies, header: ForwardHeader) -> Self {
         self.proxies = ProxyConfig { trusted, header, ..ProxyConfig::default() };
@@ -156,8 +197,11 @@ impl WebIamBuilder {
                 csrf_key: self.iam.derive_key("csrf"),
                 iam: self.iam,
                 pages: self.theme.pages,
-                cookies: CookieConfig { secure: self.secure },
+                cookies: CookieConfig::new(self.secure, &self.cookie_prefix),
                 proxies: self.proxies,
+                form_targets: form_targets(&self.allowed_origins),
+                clears_pages: self.clears_pages,
+                change_password_url: self.change_password_url,
                 allowed_origins: self.allowed_origins,
                 hsts: self.hsts.filter(|_| self.secure).map(|hsts| hsts.to_string()),
                 auth_path: self.auth_path,
@@ -165,4 +209,15 @@ impl WebIamBuilder {
             }),
         }
     }
+}
+
+/// Origins as a content security policy names them: it has no form for an IPv6 address, and browsers warn of what they can't read.
+fn form_targets(origins: &[String]) -> Vec<String> {
+    let mut targets: Vec<String> = Vec::new();
+    for origin in origins.iter().filter(|origin| !origin.contains('[')) {
+        if !targets.contains(origin) {
+            targets.push(origin.clone());
+        }
+    }
+    targets
 }

@@ -254,14 +254,14 @@ impl<'a> Life<'a> {
         let begun = self.post(&mut browser, FACTORS, body, 201).await;
         let code = self.mailed(0).await;
         let confirm = format!("{FACTORS}/{}/confirm", begun["id"].as_str().unwrap());
-        self.post(&mut browser, &confirm, json!({"code": "0000000x"}), 401).await;
+        self.post(&mut browser, &confirm, json!({"code": "0000000x"}), 422).await;
         self.post(&mut browser, &confirm, json!({"code": code}), 200).await;
 
         // An app.
         let begun = self.post(&mut browser, FACTORS, json!({"kind": "totp", "name": "phone"}), 201).await;
         let app = self.app(begun["secret"].as_str().unwrap());
         let confirm = format!("{FACTORS}/{}/confirm", begun["id"].as_str().unwrap());
-        self.post(&mut browser, &confirm, json!({"code": "00000x"}), 401).await;
+        self.post(&mut browser, &confirm, json!({"code": "00000x"}), 422).await;
         let code = self.typed(&app, -1);
         self.post(&mut browser, &confirm, json!({"code": code}), 200).await;
 
@@ -337,7 +337,7 @@ impl<'a> Life<'a> {
         let mut browser = self.sign_in(PASSWORD, "mfa_required").await;
         self.post(&mut browser, CHALLENGE, json!({"method": "email_otp"}), 200).await;
         let code = self.mailed(1).await;
-        self.post(&mut browser, VERIFY, json!({"code": "0000000x", "method": "email_otp"}), 401).await;
+        self.post(&mut browser, VERIFY, json!({"code": "0000000x", "method": "email_otp"}), 422).await;
         self.post(&mut browser, VERIFY, json!({"code": code, "method": "email_otp"}), 200).await;
         self.post(&mut browser, VERIFY, json!({"code": code, "method": "email_otp"}), 401).await;
 

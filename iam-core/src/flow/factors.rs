@@ -14,7 +14,9 @@ use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
 use crate::flow::own_account::of;
-use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place, with_kind};
+use crate::flow::second_factor::{
+    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, with_kind,
+};
 use crate::flow::{Actor, Renewed};
 use crate::guard::Principal;
 use crate::iam::Iam;
@@ -224,7 +226,8 @@ impl Iam {
     /// are void then, and this device gets a new one. `device` is the note that it has.
     ///
     /// # Errors
-    /// [`Error::SecondFactor`] when the code is wrong, or it is too late.
+    /// [`Error::SecondFactor`] when the code is wrong, or it is too late; [`Error::Invalid`] for `code`, when it can't be one: that is no
+    /// try.
     pub async fn confirm_factor(
         &self,
         token: &SessionToken,
@@ -239,6 +242,8 @@ impl Iam {
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
         let method = found.ok_or(Error::NotFound("factor"))?;
         let factor = self.factor(method.kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let response = read_code(factor, response)?;
+        let response = response.expose();
         // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
         let is_there = |other: &Method| other.kind == method.kind && is_confirmed(other);
         if method.kind.channel().is_some() && methods.iter().any(is_there) {

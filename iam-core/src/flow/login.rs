@@ -64,6 +64,8 @@ pub struct SignedIn {
     pub device: Option<DeviceToken>,
     /// To be kept by this browser, which is trusted from now on for as long as the policy says.
     pub trusted: Option<TrustedDeviceToken>,
+    /// Whose session it took the place of, if the browser had one: what it keeps of theirs is not for this person.
+    pub replaced: Option<AccountId>,
 }
 
 impl Iam {
@@ -212,6 +214,7 @@ impl Iam {
             token,
             device,
             trusted: None,
+            replaced: replaced.map(|(_, account)| account),
         })
     }
 

@@ -166,10 +166,17 @@ pub trait Factor: Send + Sync + fmt::Debug + 'static {
     /// Begins to set it up for an account.
     fn enrol(&self, label: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable>;
 
+    /// What somebody typed, as [`finish`](Self::finish) gets it: [`typed::code`](crate::typed::code) of it, if a factor has no form of its
+    /// own for its codes. Nothing, where it can't be a code of this kind, whatever is stored: that is said at once, and is no try.
+    fn read(&self, typed: &str) -> Option<Code> {
+        let code = crate::typed::code(typed);
+        (!code.is_empty()).then(|| Code::new(code.as_str()))
+    }
+
     /// Begins a challenge.
     fn start(&self, digest: &Digest<'_>, random: &dyn Randomness) -> Result<Start, RandomnessUnavailable>;
 
-    /// Compares.
+    /// Compares. `response` is what [`read`](Self::read) made of what was typed.
     fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict;
 
     /// The latest time step of which it would accept a code at this time. None for a factor without time steps.

@@ -16,13 +16,12 @@ use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 
-use super::query_of;
 use super::sign_in::add_device_token;
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding};
 use crate::fields::FieldError;
-use crate::form::{Form, parse_query};
+use crate::form::Form;
 use crate::json::StrictObject;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
@@ -45,9 +44,9 @@ impl RequestContext {
 
     pub(super) async fn show_account(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(principal) = caller.principal() else { return self.not_signed_in(request, caller).await };
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["done"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         let notice = match query.get("done") {
             Some("password") => Some("account.password.done"),
@@ -121,7 +120,7 @@ impl RequestContext {
             Ok(true) if session == principal.session() => {
                 self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
                 let location = format!("{}/login?signed_out=1", self.inner().auth_path);
-                self.own(request, WebResponse::redirect(303, &location))
+                self.clears_pages(self.own(request, WebResponse::redirect(303, &location)))
             }
             Ok(ended) => self.to_account(request, if ended { "session" } else { "gone" }),
             Err(error) => self.not_fresh_or(request, &error),
@@ -141,9 +140,9 @@ impl RequestContext {
 
     pub(super) async fn show_reauthenticate(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["next"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         self.reauthenticate_page(request, caller, principal, 200, query.get("next"), &Said::default())
     }
@@ -453,10 +452,12 @@ impl RequestContext {
         let Some(session) = id else { return self.problem(request, Case::NotFound, &[]) };
         match self.iam().end_own_session(principal, session, &caller.client).await {
             Ok(true) => {
+                let response = self.own(request, WebResponse::new(204));
                 if session == principal.session() && caller.carrier == Carrier::Cookie {
                     self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
+                    return self.clears_pages(response);
                 }
-                self.own(request, WebResponse::new(204))
+                response
             }
             Ok(false) => self.problem(request, Case::NotFound, &[]),
             Err(error) => self.api_failed(request, &error),

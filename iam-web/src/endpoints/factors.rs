@@ -7,15 +7,14 @@ use iam_core::flow::{Enrolled, FactorSummary, Renewed};
 use iam_core::guard::Principal;
 use iam_core::id::MethodId;
 use iam_core::mfa::{Code, FactorKind, MethodName};
+use iam_core::typed;
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 
 use super::account::{Said, minute};
-use super::query_of;
-use super::second_factor::{asked_json, rejected};
+use super::second_factor::{asked_json, malformed, rejected};
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
-use crate::form::parse_query;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
@@ -53,9 +52,9 @@ impl RequestContext {
     /// Asks for a name, or an address. Whoever has to prove first who they are does so before they type anything.
     pub(super) async fn show_new_factor(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["kind", "next"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         let Some(kind) = query.get("kind").and_then(FactorKind::parse) else {
             return self.refusal(request, Case::NotFound);
@@ -138,18 +137,15 @@ impl RequestContext {
                     None => self.to_account(request, "factor_added"),
                 }
             }
-            Err(error @ Error::SecondFactor(SecondFactorRefusal::Rejected { .. })) => {
+            Err(error) if is_about_code(&error) => {
                 // The secret is shown once: who has not scanned it begins again.
                 let confirming = Confirming { id, kind, secret: None, destination: None, next };
-                let text = self.inner().pages.text(rejected(Some(kind)));
-                self.confirm_page(
-                    request,
-                    caller,
-                    principal,
-                    &confirming,
-                    Case::of(&error).status(),
-                    Some(text),
-                )
+                let key = match &error {
+                    Error::Invalid(invalid) => malformed(Some(kind), invalid),
+                    _ => rejected(Some(kind)),
+                };
+                let (status, text) = (Case::of(&error).status(), self.inner().pages.text(key));
+                self.confirm_page(request, caller, principal, &confirming, status, Some(text))
             }
             Err(Error::SecondFactor(_) | Error::NotFound(_) | Error::Conflict(_)) => {
                 self.to_account(request, "factor_late")
@@ -536,11 +532,20 @@ impl NewFactor {
         } else {
             MethodName::parse(name)
         };
-        let email = (!email.trim().is_empty()).then(|| EmailAddress::parse(email.trim())).transpose();
+        let email =
+            (!email.trim().is_empty()).then(|| EmailAddress::parse(typed::name(email.trim()))).transpose();
         match (name, email) {
             (Ok(name), Ok(email)) => Ok(Self { kind, name, email }),
             (name, email) => Err([name.err(), email.err()].into_iter().flatten().collect()),
         }
+    }
+}
+
+/// Whether another code may do.
+fn is_about_code(error: &Error) -> bool {
+    match error {
+        Error::Invalid(invalid) => invalid.field == "code",
+        error => matches!(error, Error::SecondFactor(SecondFactorRefusal::Rejected { .. })),
     }
 }
 

@@ -15,12 +15,16 @@ use zeroize::Zeroizing;
 
 use crate::context::RequestContext;
 use crate::fields::is_encoded;
+use crate::form::{Form, parse_query};
 use crate::message::{WebRequest, WebResponse};
 use crate::problem::Case;
 use crate::web::WebIam;
 
 /// The part of an address behind which the token of a set-up link stands.
 const SETUP: &str = "setup";
+
+/// A W3C "Well-Known URL for Changing Passwords".
+const CHANGE_PASSWORD: &str = "/.well-known/change-password";
 
 /// The parts of this family's addresses behind which a secret stands.
 pub(crate) const SECRET_BEHIND: &[&str] = &[SETUP];
@@ -97,6 +101,8 @@ pub enum Endpoint {
     ForgetDevices,
     /// Trusting no browser any more, by JSON.
     ApiTrustedDevices,
+    /// Where password managers look for the page on which to change a password.
+    ChangePassword,
 }
 
 impl WebIam {
@@ -104,7 +110,8 @@ impl WebIam {
     /// A part `{id}` stands for any one part, as [`path_matches`] reads it, and `{token}` for one that is a secret.
     pub fn auth_endpoints(&self) -> Vec<(String, Endpoint)> {
         let (auth, api) = (&self.inner.auth_path, &self.inner.api_path);
-        vec![
+        let change_password = (CHANGE_PASSWORD.to_owned(), Endpoint::ChangePassword);
+        let mut endpoints = vec![
             (format!("{auth}/login"), Endpoint::LoginPage),
             (format!("{auth}/logout"), Endpoint::LogoutPage),
             (format!("{api}/auth/login"), Endpoint::ApiLogin),
@@ -139,7 +146,9 @@ impl WebIam {
             (format!("{api}/account/recovery-codes"), Endpoint::ApiRecoveryCodes),
             (format!("{auth}/account/trusted-devices/forget"), Endpoint::ForgetDevices),
             (format!("{api}/account/trusted-devices"), Endpoint::ApiTrustedDevices),
-        ]
+        ];
+        endpoints.extend(self.inner.change_password_url.then_some(change_password));
+        endpoints
     }
 }
 
@@ -194,7 +203,12 @@ impl Endpoint {
             | Self::ApiConfirmFactor
             | Self::ApiRecoveryCodes
             | Self::ForgetDevices => &["POST"],
-            Self::ApiCsrf | Self::ApiMe | Self::AccountPage | Self::ResumePage | Self::EnrolPage => &["GET"],
+            Self::ApiCsrf
+            | Self::ApiMe
+            | Self::AccountPage
+            | Self::ResumePage
+            | Self::EnrolPage
+            | Self::ChangePassword => &["GET"],
             Self::ApiSessions => &["GET", "DELETE"],
             Self::ApiSession | Self::ApiTrustedDevices => &["DELETE"],
             Self::ApiFactor => &["PATCH", "DELETE"],
@@ -221,6 +235,10 @@ impl RequestContext {
             Err(answer) => return *answer,
         };
         match (endpoint, method) {
+            // Whoever is not signed in is asked there.
+            (Endpoint::ChangePassword, _) => {
+                self.own(request, WebResponse::redirect(303, &self.account_path()))
+            }
             (Endpoint::LoginPage, "GET") => self.show_login(request, caller),
             (Endpoint::LoginPage, _) => self.submit_login(request, caller).await,
             (Endpoint::LogoutPage, _) => self.submit_logout(request, caller).await,
@@ -267,8 +285,12 @@ impl RequestContext {
     }
 }
 
-fn query_of(target: &str) -> &str {
-    target.split_once('?').map_or("", |(_, query)| query)
+impl RequestContext {
+    /// What a page knows of the query of its address ([`parse_query`]).
+    fn query(&self, request: &WebRequest, known: &[&str]) -> Result<Form, Box<WebResponse>> {
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        parse_query(query, known).map_err(|error| Box::new(self.bad_body(request, error)))
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use iam_core::Error;
-use iam_core::error::SecondFactorRefusal;
+use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
 use iam_core::flow::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
 use iam_core::id::InterruptedId;
 use iam_core::mfa::FactorKind;
@@ -12,12 +12,11 @@ use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::json;
 
-use super::query_of;
 use super::step_up::{For, Unknown};
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::fields::{BodyError, FieldError};
-use crate::form::{Form, parse_query};
+use crate::form::Form;
 use crate::interrupted::Stopped;
 use crate::json::StrictObject;
 use crate::message::{WebRequest, WebResponse};
@@ -99,9 +98,9 @@ impl RequestContext {
     }
 
     pub(super) async fn show_verify(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["next", "method", "purpose", "methods", "resume"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         let asked = match self.asked_for(caller, &query).await {
             Ok(asked) => asked,
@@ -214,6 +213,7 @@ impl RequestContext {
             Error::Credentials | Error::SecondFactor(SecondFactorRefusal::Rejected { .. }) => {
                 rejected(page.method)
             }
+            Error::Invalid(invalid) if invalid.field == "code" => malformed(page.method, invalid),
             Error::SecondFactor(SecondFactorRefusal::Spent) if is_sent => "verify.spent.sent",
             Error::SecondFactor(SecondFactorRefusal::Spent) => "verify.spent.shown",
             Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
@@ -231,8 +231,12 @@ impl RequestContext {
             error => return self.failed(request, error),
         };
         let text = pages.text_with(key, &[("wait", &wait_text)]);
-        let wrong_code =
-            matches!(error, Error::Credentials | Error::SecondFactor(SecondFactorRefusal::Rejected { .. }));
+        let wrong_code = matches!(
+            error,
+            Error::Credentials
+                | Error::Invalid(_)
+                | Error::SecondFactor(SecondFactorRefusal::Rejected { .. })
+        );
         let page = VerifyPage {
             closed: match key {
                 "verify.spent.shown" => Closed::Method,
@@ -562,6 +566,17 @@ pub(super) const fn rejected(kind: Option<FactorKind>) -> &'static str {
         Some(FactorKind::Password) => "verify.rejected.password",
         Some(FactorKind::Totp) | None => "verify.rejected.totp",
         Some(_) => "verify.rejected.sent",
+    }
+}
+
+/// What to say of what can't be a code, and was none of the tries.
+pub(super) fn malformed(kind: Option<FactorKind>, invalid: &Invalid) -> &'static str {
+    match kind {
+        _ if invalid.problem == Problem::Required => "verify.field.code.required",
+        Some(FactorKind::RecoveryCode) => "verify.malformed.recovery_code",
+        Some(FactorKind::Invitation) => "verify.malformed.invitation",
+        Some(FactorKind::Totp) | None => "verify.malformed.totp",
+        Some(_) => "verify.malformed.sent",
     }
 }
 

@@ -8,6 +8,7 @@ use iam_core::error::Invalid;
 use iam_core::flow::Actor;
 use iam_core::password::PlainPassword;
 use iam_core::token::OneTimeToken;
+use iam_core::typed;
 use minijinja::context;
 
 use super::account::field_text;
@@ -36,7 +37,7 @@ impl RequestContext {
         if !self.form_is_ours(request, caller, &form).await {
             return secret(self.refusal(request, Case::Csrf));
         }
-        let typed = form.get("username").unwrap_or_default().trim_matches(' ');
+        let typed = typed::name(form.get("username").unwrap_or_default());
         let password = PlainPassword::new(form.get("password").unwrap_or_default())
             .map_err(|invalid| invalid.of_field("new_password"));
         let (username, password) = match (Username::parse(typed), password) {

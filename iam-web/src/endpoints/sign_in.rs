@@ -15,12 +15,12 @@ use iam_core::trusted_device::TrustedDeviceToken;
 use minijinja::context;
 use serde_json::{Map, Value, json};
 
-use super::{path_matches, query_of};
+use super::path_matches;
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
-use crate::form::{Form, parse_query};
+use crate::form::Form;
 use crate::json::StrictObject;
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
@@ -31,9 +31,9 @@ impl RequestContext {
     // -- pages --
 
     pub(super) fn show_login(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["next", "signed_out", "set_up"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         let notice = if query.get("signed_out").is_some() {
             Some("login.signed_out")
@@ -51,7 +51,8 @@ impl RequestContext {
         };
         let username = form.get("username").unwrap_or_default();
         let page = LoginPage { next: form.get("next"), username, ..LoginPage::default() };
-        if !self.form_is_ours(request, caller, &form).await {
+        let signed_in_elsewhere = self.is_of_before(request, caller, &form);
+        if !signed_in_elsewhere && !self.form_is_ours(request, caller, &form).await {
             let page = LoginPage { error: Some("login.form_expired".into()), ..page };
             return self.login_page(request, caller, 403, &page);
         }
@@ -62,18 +63,72 @@ impl RequestContext {
                 return self.login_page(request, caller, 422, &LoginPage { invalid: &invalid, ..page });
             }
         };
+        if signed_in_elsewhere {
+            match self.led_on(request, caller, &credentials, page.next).await {
+                Ok(Some(response)) => return response,
+                Ok(None) => {}
+                Err(error) => return self.login_failed(request, caller, &page, &error),
+            }
+        }
         match self.sign_in(request, caller, credentials, None).await {
-            Ok((signed_in, _)) => match signed_in.state {
-                SessionState::Active => {
-                    let next = page.next.and_then(LocalTarget::parse);
-                    let next = next.as_ref().map_or("/", LocalTarget::as_str);
-                    self.own(request, WebResponse::redirect(303, next))
-                }
-                // Whatever else a sign-in may lack is asked for there.
-                _ => self.begin_second_factor(request, caller, &signed_in, page.next).await,
-            },
+            Ok((signed_in, _)) => {
+                let response = match signed_in.state {
+                    SessionState::Active => {
+                        self.own(request, WebResponse::redirect(303, &local_or_home(page.next)))
+                    }
+                    // Whatever else a sign-in may lack is asked for there.
+                    _ => self.begin_second_factor(request, caller, &signed_in, page.next).await,
+                };
+                if took_over(&signed_in) { self.clears_pages(response) } else { response }
+            }
             Err(error) => self.login_failed(request, caller, &page, &error),
         }
+    }
+
+    /// Whether a login form was given out before this browser was signed in (in another tab, or by a first click), and is sent by a page of
+    /// ours all the same. Its token went with the visitor; that the browser itself says where it comes from is what signing in by JSON
+    /// asks for, too.
+    fn is_of_before(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
+        let has_token =
+            form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
+        !has_token
+            && caller.has_session()
+            && caller.carrier == Carrier::Cookie
+            && self.site(request) == Site::Same
+    }
+
+    /// Who is signed in as the person that the form names, and gives their password, goes on with the session that they have: what is open
+    /// in other tabs goes on working, and no second factor is asked for once more. Nothing, if it names somebody else.
+    async fn led_on(
+        &self,
+        request: &WebRequest,
+        caller: &Caller,
+        credentials: &Credentials,
+        next: Option<&str>,
+    ) -> Result<Option<WebResponse>, Error> {
+        let Some(claimant) = caller.claimant() else { return Ok(None) };
+        let Credentials { identifier, password } = credentials;
+        if !self.iam().is_signed_in_as(&claimant, identifier, password, &caller.client).await? {
+            return Ok(None);
+        }
+        let location = if claimant.is_signing_in() { self.verify_url(next) } else { local_or_home(next) };
+        Ok(Some(self.own(request, WebResponse::redirect(303, &location))))
+    }
+
+    /// The browser is to show nobody the pages that it keeps: neither from its cache nor by its back button, which `no-store` alone does not
+    /// keep them out of. Nothing else is cleared: cookies and storage are also the host's, and those of its neighbours.
+    pub(super) fn clears_pages(&self, response: WebResponse) -> WebResponse {
+        if self.inner().clears_pages && response.status < 400 {
+            response.header("clear-site-data", "\"cache\"")
+        } else {
+            response
+        }
+    }
+
+    /// The same, for who signs this browser out. A page of another site can't have it cleared.
+    fn clears_own_pages(&self, request: &WebRequest, caller: &Caller, response: WebResponse) -> WebResponse {
+        let is_own = caller.token.is_some() || self.site(request) == Site::Same;
+        if is_own && caller.carrier == Carrier::Cookie { self.clears_pages(response) } else { response }
     }
 
     fn login_failed(
@@ -120,6 +175,7 @@ impl RequestContext {
             Message::Key(key) => pages.text(key),
             Message::Text(text) => text.clone(),
         });
+        let error = error.or_else(|| self.two_cookies(request, caller));
         let fields: BTreeMap<&str, String> =
             page.invalid.iter().map(|invalid| (invalid.field, pages.text(&field_text(invalid)))).collect();
         let values = context! {
@@ -138,6 +194,15 @@ impl RequestContext {
         if status == 401 { response.header("www-authenticate", "Bearer") } else { response }
     }
 
+    /// Why somebody who signs in again and again is not signed in: said to them, as nothing here can mend it.
+    fn two_cookies(&self, request: &WebRequest, caller: &Caller) -> Option<String> {
+        let cookies = &self.inner().cookies;
+        let ambiguous =
+            caller.carrier == Carrier::Cookie && cookies.is_ambiguous(request, CookieKind::Session);
+        let name = [("name", cookies.name(CookieKind::Session))];
+        ambiguous.then(|| self.inner().pages.text_with("login.two_cookies", &name))
+    }
+
     pub(super) async fn submit_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let form = match Form::parse(&request.header_values("content-type"), &request.body) {
             Ok(form) => form,
@@ -152,7 +217,8 @@ impl RequestContext {
         match self.sign_out(request, caller).await {
             Ok(()) => {
                 let location = format!("{}/login?signed_out=1", self.inner().auth_path);
-                self.own(request, WebResponse::redirect(303, &location))
+                let response = self.own(request, WebResponse::redirect(303, &location));
+                self.clears_own_pages(request, caller, response)
             }
             Err(error) => self.failed(request, &error),
         }
@@ -204,7 +270,8 @@ impl RequestContext {
             Ok((signed_in, csrf_token)) => match self.signed_in_json(&signed_in, &caller.client).await {
                 Ok(mut answer) => {
                     answer.insert("csrf_token".to_owned(), csrf_token.into());
-                    self.json(request, 200, &answer.into())
+                    let response = self.json(request, 200, &answer.into());
+                    if took_over(&signed_in) { self.clears_pages(response) } else { response }
                 }
                 Err(error) => self.api_failed(request, &error),
             },
@@ -244,7 +311,7 @@ impl RequestContext {
             return self.problem(request, Case::Csrf, &[]);
         }
         match self.sign_out(request, caller).await {
-            Ok(()) => self.own(request, WebResponse::new(204)),
+            Ok(()) => self.clears_own_pages(request, caller, self.own(request, WebResponse::new(204))),
             Err(error) => self.api_failed(request, &error),
         }
     }
@@ -446,6 +513,17 @@ impl RequestContext {
 /// counts.
 fn brings_no_cookie(request: &WebRequest, caller: &Caller) -> bool {
     caller.carrier == Carrier::Bearer || request.header_values("cookie").is_empty()
+}
+
+/// Whether a sign-in took the place of somebody else's.
+fn took_over(signed_in: &SignedIn) -> bool {
+    signed_in.replaced.is_some_and(|account| account != signed_in.account)
+}
+
+/// Where somebody wanted to go, as far as that is here.
+fn local_or_home(next: Option<&str>) -> String {
+    let next = next.and_then(LocalTarget::parse);
+    next.as_ref().map_or("/", LocalTarget::as_str).to_owned()
 }
 
 /// The login page's contents.

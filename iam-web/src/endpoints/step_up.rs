@@ -12,11 +12,10 @@ use iam_core::step_up::Purpose;
 use minijinja::{Value, context};
 
 use super::account::{Said, minute};
-use super::query_of;
 use super::second_factor::asked_json;
 use crate::context::{Caller, RequestContext};
 use crate::fields::FieldError;
-use crate::form::{Form, parse_query};
+use crate::form::Form;
 use crate::interrupted::{Stopped, resuming, shown};
 use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
@@ -147,9 +146,9 @@ impl RequestContext {
     /// Which factors may be set up, for somebody who must, or who needs one for what they asked for.
     pub(super) async fn show_enrol(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(principal) = caller.enroller() else { return self.not_signed_in(request, caller).await };
-        let query = match parse_query(query_of(&request.target)) {
+        let query = match self.query(request, &["next", "methods"]) {
             Ok(query) => query,
-            Err(error) => return self.bad_body(request, error),
+            Err(response) => return *response,
         };
         let next = query.get("next").and_then(LocalTarget::parse);
         let next = next.as_ref().map(LocalTarget::as_str);

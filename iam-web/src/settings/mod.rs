@@ -18,6 +18,7 @@
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
 //! | `SMTP_ROOT_CERTIFICATES` | `iam_mfa::SmtpBuilder::root_certificates` with what the file holds |
 //! | `IAM_HSTS` | [`WebIamBuilder::hsts`] |
+//! | `IAM_COOKIE_PREFIX` | [`WebIamBuilder::cookie_prefix`] |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
 //! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
 //! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
@@ -110,6 +111,7 @@ use iam_core::store::Store;
 use iam_core::{Error, Iam, IamBuilder};
 
 use crate::address::{ForwardHeader, TrustedProxies};
+use crate::cookies::CookiePrefix;
 use crate::hsts::Hsts;
 use crate::web::{WebIam, WebIamBuilder};
 
@@ -134,6 +136,8 @@ pub struct IamSettings {
     pub trusted_devices: Option<Duration>,
     /// `IAM_HSTS`: for how long browsers are to come by HTTPS only, such as `730d`; without it, nothing is said of it.
     pub hsts: Option<Hsts>,
+    /// `IAM_COOKIE_PREFIX`: what the names of the cookies begin with, such as `shop_`; `iam_` without it.
+    pub cookie_prefix: CookiePrefix,
     /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
     pub audit_retention: Duration,
     /// `SMTP_URL` and `SMTP_FROM`: the server that takes mails, for a sender such as `iam_mfa::Smtp`.
@@ -287,6 +291,7 @@ impl IamSettings {
     pub fn web(&self, iam: Iam) -> WebIamBuilder {
         let (trusted, header) = self.proxies.clone();
         let builder = WebIam::builder(iam).trusted_proxies(trusted, header);
+        let builder = builder.cookie_prefix(self.cookie_prefix.clone());
         // They were looked at when they were read, beside the base URL that the identity layer has.
         let builder = self.allowed_origins.iter().fold(builder, WebIamBuilder::allow);
         match self.hsts {

@@ -17,6 +17,7 @@ use url::{Host, Url};
 
 use super::{Database, DatabaseUrl, DemoUser, IamSettings, MailServer, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
+use crate::cookies::CookiePrefix;
 use crate::hsts::Hsts;
 
 pub(super) struct Reader<'a> {
@@ -41,6 +42,7 @@ impl Reader<'_> {
         let proxies = self.proxies(mode);
         let trusted_devices = self.trusted_devices();
         let hsts = self.hsts();
+        let cookie_prefix = self.cookie_prefix();
         let audit_retention = self.audit_retention();
         let mail = self.mail();
         let administrator = self.administrator();
@@ -60,6 +62,7 @@ impl Reader<'_> {
             sessions: sessions?,
             trusted_devices: trusted_devices?,
             hsts: hsts?,
+            cookie_prefix: cookie_prefix?,
             audit_retention: audit_retention?,
             mail: mail?,
             proxies: proxies?,
@@ -267,6 +270,12 @@ impl Reader<'_> {
         const NAME: &str = "IAM_HSTS";
         let Some(text) = self.get(NAME) else { return Some(None) };
         self.valid(NAME, Hsts::parse(&text)).map(Some)
+    }
+
+    fn cookie_prefix(&mut self) -> Option<CookiePrefix> {
+        const NAME: &str = "IAM_COOKIE_PREFIX";
+        let Some(text) = self.get(NAME) else { return Some(CookiePrefix::default()) };
+        self.valid(NAME, CookiePrefix::parse(&text))
     }
 
     fn audit_retention(&mut self) -> Option<Duration> {

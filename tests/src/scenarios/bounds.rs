@@ -204,7 +204,7 @@ pub async fn many_people_behind_one_address_sign_in_by_mail(adapter: Adapter, ba
     let mut next = half_way(&world, &name(SENDS_OF_A_NETWORK)).await;
     assert_eq!(asks_for_mail(&mut next).await, 429);
     // A wrong code gives nothing back. The right one, sent eight times at once, gives back one place.
-    let wrong = if code == "000000" { "111111" } else { "000000" };
+    let wrong = if code == "00000000" { "11111111" } else { "00000000" };
     assert_eq!(answers(&mut asked, wrong).await, 401);
     assert_eq!(asks_for_mail(&mut next).await, 429);
     let mut clicks = JoinSet::new();

@@ -455,6 +455,8 @@ pub async fn the_next_page_is_always_ours(adapter: Adapter, backend: Backend) {
         "/\r\nSet-Cookie: a=b",
         "evil.example",
         "",
+        "//évil.example",
+        &format!("/{}", "a".repeat(2048)),
     ] {
         let mut amy = world.browser();
         let token = amy.open("/auth/login").await.csrf_token();

@@ -7,7 +7,9 @@ mod guards;
 mod known_devices;
 mod limits;
 mod login;
+mod pages;
 mod passwords;
+mod pasted;
 mod processes;
 mod races;
 mod requests;
@@ -24,7 +26,9 @@ pub use guards::*;
 pub use known_devices::*;
 pub use limits::*;
 pub use login::*;
+pub use pages::*;
 pub use passwords::*;
+pub use pasted::*;
 pub use processes::*;
 pub use races::*;
 pub use requests::*;
@@ -173,6 +177,18 @@ macro_rules! every_scenario {
             broken_credentials_are_nobody
             methods_are_answered_exactly
             family_pages_have_their_headers_and_host_pages_their_own
+            // what people type and paste
+            a_pasted_code_is_the_code
+            what_can_not_be_a_code_is_no_try
+            a_pasted_name_signs_in
+            // pages of ours
+            signing_out_clears_the_pages_and_nothing_else
+            a_second_tab_is_led_on
+            what_a_page_does_not_know_in_its_address_is_ignored
+            a_next_page_in_any_script_is_found
+            a_session_cookie_that_comes_twice_is_told
+            what_scripts_ask_for_gets_no_login_page
+            password_managers_find_where_to_change_it
             // restored backups
             a_restored_backup_revives_nothing
             // processes

@@ -47,7 +47,6 @@ pub async fn json_is_strict_and_names_the_field(adapter: Adapter, backend: Backe
     let twice = [("username", "amy"), ("username", "bob"), ("password", "x")];
     assert_eq!(client.submit("/auth/login", &twice).await.status, 422);
     assert_eq!(client.open("/auth/login?next=/a&next=/b").await.status, 422);
-    assert_eq!(client.open("/auth/login?next=%ff").await.status, 400);
 }
 
 /// DOS-02, PW-02.
@@ -190,7 +189,6 @@ pub async fn broken_credentials_are_nobody(adapter: Adapter, backend: Backend) {
         "iam_session=x",
         "iam_session=\"x\"",
         &long,
-        &format!("iam_session={real}; iam_session={real}"),
         &format!("iam_session={real}; iam_session=x"),
         &format!("IAM_SESSION={real}"),
         &format!("__Host-iam_session={real}"),

@@ -156,7 +156,7 @@ pub async fn a_trusted_browser_is_not_asked_again(adapter: Adapter, backend: Bac
         forged.cookies.insert("iam_trusted".to_owned(), text.clone());
         assert_eq!(comes(&forged, "amy", PASSWORD).await, "mfa_required", "{text}");
     }
-    let twice = world.browser().with_header("cookie", &format!("iam_trusted={value}; iam_trusted={value}"));
+    let twice = world.browser().with_header("cookie", &format!("iam_trusted={value}; iam_trusted={value}x"));
     assert_eq!(comes(&twice, "amy", PASSWORD).await, "mfa_required", "which of two counts can't be told");
 
     // LG-01: a wrong password is a wrong password.

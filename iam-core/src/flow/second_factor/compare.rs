@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::iam::Iam;
 use crate::id::{AccountId, MethodId};
 use crate::mfa::{
-    ChallengePurpose, Digest, Enrolment, Factor, FactorKind, Label, Method, NewChallenge, Start, Stored,
-    Verdict,
+    ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, Label, Method, NewChallenge, Start,
+    Stored, Verdict,
 };
 use crate::random::{Randomness, RandomnessUnavailable};
 use crate::step_up::Purpose;
@@ -42,7 +42,7 @@ impl Iam {
     ) -> Result<Compared, Error> {
         let kind = known.factor.kind();
         if kind == FactorKind::Invitation {
-            let Some(token) = OneTimeToken::parse(response.trim()) else { return Ok(Compared::Wrong) };
+            let Some(token) = OneTimeToken::parse(response) else { return Ok(Compared::Wrong) };
             let hash = token.hash_for(account);
             let used = unit.one_time_tokens().consume(&hash, TokenPurpose::Invitation, self.now()).await?;
             return Ok(if used { Compared::Right(Right::Claim) } else { Compared::Wrong });
@@ -118,6 +118,15 @@ impl Factor for Claim {
 
     fn enrol(&self, _: &Label<'_>, _: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
         Ok(Enrolment::Codes(Vec::new()))
+    }
+
+    /// An invitation is a token, in which hyphens count: it is trimmed as names are. A password is taken as it is.
+    fn read(&self, typed: &str) -> Option<Code> {
+        if self.0 == FactorKind::Password {
+            return Some(Code::new(typed));
+        }
+        let token = crate::typed::name(typed.trim());
+        OneTimeToken::parse(token).map(|_| Code::new(token))
     }
 
     fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::account::{Account, AuthVersion, Username};
 use crate::audit::{Event, Subject};
 use crate::clock::Timestamp;
-use crate::error::{Error, SecondFactorRefusal};
+use crate::error::{Error, Invalid, Problem, SecondFactorRefusal};
 use crate::flow::SignedIn;
 use crate::flow::factors::strongest;
 use crate::guard::Principal;
@@ -390,7 +390,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::SecondFactor`] for everything that is not right; [`Error::Credentials`] and [`Error::Throttled`] where the answer is a
-    /// password.
+    /// password; [`Error::Invalid`] for what can't be a code of this kind, which is no try.
     pub async fn verify_second_factor(
         &self,
         claimant: &Claimant,
@@ -405,8 +405,10 @@ impl Iam {
         if !claimant.admits(kind) || !(needs_none || methods.iter().any(is_confirmed)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
+        // Before anything is counted.
+        let response = read_code(factor, response)?;
         let account = self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
-        let known = Known { factor, methods };
+        let (known, response) = (Known { factor, methods }, response.expose());
         let done = if kind == FactorKind::Password {
             self.verify_password(claimant, token, &known, response, client).await
         } else {
@@ -580,6 +582,7 @@ impl Iam {
             token: new,
             device,
             trusted,
+            replaced: None,
         })
     }
 
@@ -644,6 +647,14 @@ impl Iam {
             undelivered: false,
         }
     }
+}
+
+/// What somebody typed, as the factor compares it.
+pub(super) fn read_code(factor: &dyn Factor, typed: &str) -> Result<Code, Invalid> {
+    factor.read(typed).ok_or_else(|| {
+        let is_empty = crate::typed::code(typed).is_empty();
+        Invalid::new("code", if is_empty { Problem::Required } else { Problem::Malformed })
+    })
 }
 
 /// Each kind once.

@@ -253,6 +253,17 @@ fn hsts_is_said_only_where_it_is_set() {
 }
 
 #[test]
+fn cookies_have_names_of_their_own_where_that_is_set() {
+    assert_eq!(production_with(&[]).unwrap().cookie_prefix, CookiePrefix::default());
+    let prefix = production_with(&[("IAM_COOKIE_PREFIX", "shop_")]).unwrap().cookie_prefix;
+    assert_eq!(prefix, CookiePrefix::parse("shop_").unwrap());
+    for wrong in ["a b", "__Host-shop_", "a;b", "é"] {
+        let error = production_with(&[("IAM_COOKIE_PREFIX", wrong)]).unwrap_err();
+        assert!(error.problems().iter().any(|problem| problem.starts_with("IAM_COOKIE_PREFIX:")), "{error}");
+    }
+}
+
+#[test]
 fn a_pepper_may_be_there_and_is_another_key() {
     assert!(read(&production()).unwrap().pepper.is_none());
     let good = production_with(&[("IAM_PASSWORD_PEPPER", PEPPER)]).unwrap();
