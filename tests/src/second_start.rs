@@ -1,0 +1,44 @@
+//! What a start leaves behind that serves nobody.
+
+use std::time::Duration;
+
+use crate::{Backend, Program};
+
+/// A second start where a service runs already fails, and that is all: the first one's set-up link is as good as before, and neither that
+/// start nor a command is in the audit trail as the start of a service.
+pub async fn a_start_that_serves_nobody_leaves_nothing(path: &'static str) {
+    let program = Program::new(path, Backend::Sqlite, ["amy".to_owned()].into_iter()).await;
+    let running = program.start();
+    let link = loop {
+        let said = running.said();
+        let token = said.split_once("/auth/setup/").and_then(|(_, rest)| Some(rest.split_once('\n')?.0.to_owned()));
+        match token {
+            Some(token) => break format!("/auth/setup/{token}"),
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let raw = program.database.raw();
+    let starts = "SELECT count(*) FROM iam_auth_log WHERE event = 'sys_startup'";
+    let before = raw.count("SELECT count(*) FROM iam_auth_log").await;
+    assert_eq!(raw.count(starts).await, 1);
+
+    let (said, code) = program.start_at(running.address);
+    assert!(code != Some(0) && said.contains("IAM_LISTEN"), "{said}");
+    assert_eq!(raw.count("SELECT count(*) FROM iam_auth_log").await, before);
+    assert_eq!(running.browser().get(&link).await.status, 200, "the link is as good as before");
+
+    for words in [
+        &["--routes"][..],
+        &["explain", "amy", "GET", "/reports"],
+        &["require-factor", "role", "auditor", "7d"],
+        &["lift-factor", "role", "auditor"],
+        &["reset-factors", "amy"],
+        &["rotate-keys"],
+        &["create-admin"],
+    ] {
+        let (_, said, code) = program.run(words);
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        assert_eq!(raw.count(starts).await, 1, "{words:?}");
+    }
+    assert_eq!(running.browser().get(&link).await.status, 404, "but create-admin makes another one");
+}
