@@ -101,8 +101,3 @@ async fn a_clock_that_stands_still_ends_no_waiting() {
     sleep(Duration::from_hours(1)).await;
     assert_eq!(begun.elapsed().as_secs(), 3600);
 }
-
-#[tokio::test(start_paused = true)]
-async fn zz_adhoc_fails_without() {
-    iam_store_sqlite::SqliteStore::open_in_memory().await.unwrap().migrate().await.unwrap();
-}

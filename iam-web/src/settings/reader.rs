@@ -196,6 +196,14 @@ impl Reader {
             return Some(Database::MySql(DatabaseUrl::new(text)));
         }
         match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+            // Each connection would have one of its own, and a file of that name is not what was meant.
+            Some(path) if path == ":memory:" || path.starts_with("file:") => {
+                self.problem(
+                    "IAM_DATABASE_URL",
+                    "must name a file: a database in memory would be lost with the process; sqlite:///tmp/iam.db, say, will do to try it",
+                );
+                None
+            }
             Some(path) if !path.is_empty() && !path.contains(['?', '#']) => {
                 Some(Database::Sqlite(path.into()))
             }
