@@ -129,7 +129,9 @@ impl Clock for SystemClock {
 #[cfg(any(test, feature = "danger-weak-for-tests"))]
 #[derive(Debug)]
 #[must_use = "the clock may jump again when it is dropped"]
-pub struct RealWork(#[expect(dead_code, reason = "dropped, it ends what waits for it")] std::sync::mpsc::Sender<()>);
+pub struct RealWork(
+    #[expect(dead_code, reason = "dropped, it ends what waits for it")] std::sync::mpsc::Sender<()>,
+);
 
 #[cfg(any(test, feature = "danger-weak-for-tests"))]
 impl RealWork {

@@ -46,7 +46,11 @@ pub async fn nobody_who_reads_the_log_is_waited_for(path: &'static str) {
     for leaves in [true, false] {
         let (reader, writer) = std::io::pipe().unwrap();
         let mut command = program.command();
-        command.env("RUST_LOG", "trace").stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+        command
+            .env("RUST_LOG", "trace")
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer);
         let mut process = Killed(command.spawn().unwrap());
         // Its ends of the pipe.
         drop(command);

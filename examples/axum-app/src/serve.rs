@@ -245,8 +245,7 @@ mod tests {
         let (client, server) = tokio::io::duplex(4096);
         let stream = Impatient::new(server);
         let answer = async |_| Ok::<_, Infallible>(hyper::Response::new(String::new()));
-        let connection =
-            bounded(&stream, IDLE).serve_connection(TokioIo::new(stream), service_fn(answer));
+        let connection = bounded(&stream, IDLE).serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::spawn(connection);
         client
     }

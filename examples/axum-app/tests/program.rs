@@ -123,3 +123,8 @@ async fn a_start_that_serves_nobody_leaves_nothing() {
 async fn idle_connections_end_when_they_should() {
     pressure::idle_connections_end_when_they_should(PROGRAM).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_read_as_they_are_meant() {
+    second_start::settings_are_read_as_they_are_meant(PROGRAM).await;
+}

@@ -255,9 +255,9 @@ pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<
                 smtp = smtp.root_certificates(pem);
             }
             let smtp = smtp.build();
-            builder.sender(
-                smtp.map_err(|error| format!("SMTP_URL, SMTP_FROM, SMTP_HELLO, SMTP_ROOT_CERTIFICATES: {error}"))?,
-            )
+            builder.sender(smtp.map_err(|error| {
+                format!("SMTP_URL, SMTP_FROM, SMTP_HELLO, SMTP_ROOT_CERTIFICATES: {error}")
+            })?)
         }
         None if settings.mode == Mode::Development => builder.sender(Console::new(Channel::Email)),
         None => {

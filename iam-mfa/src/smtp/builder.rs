@@ -250,9 +250,8 @@ mod tests {
 
     #[test]
     fn the_name_for_ehlo_is_a_full_one() {
-        let build = |hello: &str| {
-            Smtp::from_url("smtps://mail.example").from("a@x.example").hello(hello).build()
-        };
+        let build =
+            |hello: &str| Smtp::from_url("smtps://mail.example").from("a@x.example").hello(hello).build();
         for (hello, said) in [
             ("app.acme.example", "app.acme.example"),
             ("APP.acme.example", "app.acme.example"),
@@ -262,9 +261,18 @@ mod tests {
         ] {
             assert_eq!(build(hello).unwrap().server.hello.to_string(), said);
         }
-        for hello in
-            ["", "c0ffee", "localhost", "x.", ".x", "a..b", "a_b.example", "-a.example", "a b.example", "x.y\r\nMAIL"]
-        {
+        for hello in [
+            "",
+            "c0ffee",
+            "localhost",
+            "x.",
+            ".x",
+            "a..b",
+            "a_b.example",
+            "-a.example",
+            "a b.example",
+            "x.y\r\nMAIL",
+        ] {
             let problem = build(hello).unwrap_err();
             assert!(problem.problems()[0].contains("EHLO"), "{hello}: {problem}");
         }

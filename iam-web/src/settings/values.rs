@@ -55,6 +55,9 @@ const OTHERS: [&str; 8] = [
     "IAM_WRITE_SCHEMA",
 ];
 
+/// What the names of settings begin with that nobody else has.
+const OURS: &str = "IAM_";
+
 /// How far a name may be from a setting's to be taken for a slip of the pen, where others have names that begin like it.
 const SLIP: usize = 2;
 
@@ -77,7 +80,8 @@ impl Values {
     }
 
     pub(super) fn problems(&self) -> Vec<String> {
-        let wrong = |(name, value): (&&str, &Result<_, String>)| Some(format!("{name}: {}", value.as_ref().err()?));
+        let wrong =
+            |(name, value): (&&str, &Result<_, String>)| Some(format!("{name}: {}", value.as_ref().err()?));
         self.0.iter().filter_map(wrong).collect()
     }
 }
@@ -87,7 +91,9 @@ fn cleaned(kind: Kind, value: OsString) -> Result<Option<String>, String> {
     let value = value.into_string().map_err(|_| "is not UTF-8".to_owned())?;
     let text = match kind {
         Kind::Text => value.trim_matches(is_around).to_owned(),
-        Kind::List => value.split(',').map(|entry| entry.trim_matches(is_around)).collect::<Vec<_>>().join(","),
+        Kind::List => {
+            value.split(',').map(|entry| entry.trim_matches(is_around)).collect::<Vec<_>>().join(",")
+        }
         Kind::Secret => value.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']).to_owned(),
     };
     if let Some(control) = text.chars().find(|c| c.is_control()) {
@@ -110,16 +116,18 @@ pub(super) fn unknown(names: impl IntoIterator<Item = OsString>) -> Vec<String> 
 
 fn unknown_name(name: &OsStr) -> Option<String> {
     let name = name.to_string_lossy();
-    let is_ours = name.starts_with("IAM_");
+    let is_ours = name.starts_with(OURS);
     let is_known = SETTINGS.iter().any(|(known, _)| *known == name)
         || OTHERS.iter().any(|other| name == *other || other.ends_with('_') && name.starts_with(other));
-    if is_known || !["IAM_", "MFA_", "SMTP_"].iter().any(|prefix| name.starts_with(prefix)) {
+    if is_known || ![OURS, "MFA_", "SMTP_"].iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
     let near = SETTINGS.iter().map(|(known, _)| (strsim::damerau_levenshtein(known, &name), *known)).min()?;
     let shown = name.escape_debug();
     match near {
-        (distance, known) if distance <= SLIP || is_ours && distance <= known.len() / 2 => {
+        (distance, known)
+            if distance <= SLIP || is_ours && distance <= known.len().saturating_sub(OURS.len()) / 2 =>
+        {
             Some(format!("{shown} is set, and nothing reads it: is {known} meant?"))
         }
         _ if is_ours => Some(format!("{shown} is set, and nothing reads it")),

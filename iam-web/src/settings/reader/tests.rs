@@ -67,10 +67,14 @@ fn what_stands_around_a_value_changes_nothing() {
         ("SMTP_ROOT_CERTIFICATES", "/etc/my ca.pem"),
     ];
     let shown = |settings: &IamSettings| {
-        let password = settings.administrator.as_ref().map(|(_, password)| String::from_utf8_lossy(password.expose()).into_owned());
+        let password = settings
+            .administrator
+            .as_ref()
+            .map(|(_, password)| String::from_utf8_lossy(password.expose()).into_owned());
         let keys = settings.keys().unwrap();
         let secret = (keys.secret.expose_base64().to_string(), keys.ring.expose().to_string());
-        let mail = settings.mail.clone().map(|mail| (mail.url, mail.from, mail.hello, mail.root_certificates));
+        let mail =
+            settings.mail.clone().map(|mail| (mail.url, mail.from, mail.hello, mail.root_certificates));
         (format!("{settings:?}"), settings.idle_connection, password, secret, mail)
     };
     let expected = shown(&read(&plain).unwrap());
@@ -87,7 +91,9 @@ fn what_stands_around_a_value_changes_nothing() {
             assert_eq!(shown(&settings), expected, "{name}={form:?}");
         }
     }
-    let spaced = plain.map(|(name, value)| (name, if value.starts_with("a long") { " a long pass phrase " } else { value }));
+    let spaced = plain.map(|(name, value)| {
+        (name, if value.starts_with("a long") { " a long pass phrase " } else { value })
+    });
     let password = shown(&read(&spaced).unwrap()).2;
     assert_eq!(password.as_deref(), Some(" a long pass phrase "), "who types spaces means them");
 }
