@@ -1,7 +1,7 @@
 //! A service's test whose tokio clock stands still: what waits for the store or a hash is not told that its time is over, and what waits
 //! for a time is at once.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what goes wrong fails the test")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong fails the test")]
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Service {
 async fn mailed_code(test: &TestIam) -> String {
     let mails = test.mails().await;
     let code = mails.iter().rev().find_map(|mail| match &mail.content {
-        Content::Code { code, .. } => Some(code.to_string()),
+        Content::Code { code, .. } => Some(code.clone()),
         _ => None,
     });
     code.unwrap()
@@ -63,7 +63,7 @@ async fn a_clock_that_stands_still_ends_no_waiting() {
     let test = timeout(PATIENCE, TestIam::new()).await.expect("no time has passed");
     let app = Router::new()
         .route("/reports", get(async || "reports").route_layer(requires_role(["auditor"])))
-        .merge(auth_routes(&test.web()))
+        .merge(auth_routes(test.web()))
         .layer(IamLayer::new(test.web()))
         .layer(Extension(ConnectInfo(PEER)));
     let service = Service(app);

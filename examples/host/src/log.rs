@@ -116,8 +116,6 @@ impl Drop for Log {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what goes wrong fails the test")]
-
     use super::*;
 
     /// A disk with room for some bytes, until there is more.
