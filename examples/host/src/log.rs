@@ -139,17 +139,19 @@ mod tests {
         let mut lines = Lines { queue, lost: Arc::default() };
         let lost = Arc::clone(&lines.lost);
         let mut disk = Disk(Vec::new(), 8);
-        for line in ["one\n", "two\n", "three\n", "four\n"] {
-            // The fourth finds no room in the queue, the third none on the disk.
+        for line in ["one\n", "two\n", "three\n"] {
+            // The third finds no room on the disk.
             lines.write_all(line.as_bytes()).unwrap();
         }
-        let (queue, next) = sync_channel(3);
+        let (queue, next) = sync_channel(2);
         write_down(&drained(lines, said), &lost, &mut disk);
-        assert_eq!((disk.0.as_slice(), lost.load(Ordering::Relaxed)), (b"one\ntwo\n".as_slice(), 2));
+        assert_eq!((disk.0.as_slice(), lost.load(Ordering::Relaxed)), (b"one\ntwo\n".as_slice(), 1));
         disk.1 = 1000;
         let mut lines = Lines { queue, lost: Arc::clone(&lost) };
         lines.write_all(b"five\n").unwrap();
         lines.write_all(b"six\n").unwrap();
+        // And this none in the queue.
+        lines.write_all(b"seven\n").unwrap();
         write_down(&drained(lines, next), &lost, &mut disk);
         let text = String::from_utf8(disk.0).unwrap();
         assert_eq!(text, "one\ntwo\n\n2 lines of the log were lost here\nfive\nsix\n");
