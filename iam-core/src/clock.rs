@@ -124,6 +124,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// Work that other threads do in real time, for tests: as long as this lives, a tokio clock that stands still (`start_paused`) does not
+/// jump to the next timer because nothing else seems to happen, and so ends no waiting for a connection or a hash.
+#[cfg(any(test, feature = "danger-weak-for-tests"))]
+#[derive(Debug)]
+#[must_use = "the clock may jump again when it is dropped"]
+pub struct RealWork(
+    #[expect(dead_code, reason = "dropped, it ends what waits for it")] std::sync::mpsc::Sender<()>,
+);
+
+#[cfg(any(test, feature = "danger-weak-for-tests"))]
+impl RealWork {
+    /// Begins it on the runtime that runs this; nothing, on one whose clock can't stand still.
+    pub fn begin() -> Self {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        let (end, ended) = std::sync::mpsc::channel();
+        if let Ok(runtime) = Handle::try_current()
+            && runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
+        {
+            // What tokio counts as work, and waits for.
+            drop(runtime.spawn_blocking(move || ended.recv()));
+        }
+        Self(end)
+    }
+}
+
 /// A clock that moves only when told to, for tests.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);

@@ -480,6 +480,9 @@ impl IamBuilder {
     /// Checks the set-up against the store, starts the hashing threads, notes the start in the audit log, and spawns the
     /// [`Worker`] on the tokio runtime that it is called on.
     ///
+    /// A service binds its listener before: a second start that fails because the address is in use then writes nothing, and makes no
+    /// link of the first one void ([`Iam::issue_setup_token`]). A command that serves nobody has [`build_for_command`](Self::build_for_command).
+    ///
     /// # Errors
     /// [`Error::Misconfigured`] names what is wrong by the call of this builder, or by the setting of a key: what is out of bounds or
     /// protects nothing, a store that was not migrated, a key that is not the one that sealed what the store holds, no tokio runtime. [`Error::Store`] when the store can't be reached.
@@ -494,6 +497,15 @@ impl IamBuilder {
 
     /// The same, but the caller runs the worker: in a task of its own choice, or in one process of several only.
     pub async fn build_with_manual_worker(self) -> Result<(Iam, Worker), Error> {
+        let iam = self.build_for_command().await?;
+        iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
+        let worker = Worker::of(&iam);
+        Ok((iam, worker))
+    }
+
+    /// The same for a program that serves nobody, such as a command: there is no worker, and no start in the audit trail. At its end it
+    /// calls [`Iam::close`].
+    pub async fn build_for_command(self) -> Result<Iam, Error> {
         self.check()?;
         match self.store.readiness().await? {
             // Messages and clocks are no matters of the store's.
@@ -560,9 +572,7 @@ impl IamBuilder {
         iam.note_time().await?;
         iam.retried(|| iam.check_keys(self.pepper.as_ref())).await?;
         iam.look_for_unknown_keys().await?;
-        iam.record(&Event::Started, Subject::default(), &Client::default()).await?;
-        let worker = Worker::of(&iam);
-        Ok((iam, worker))
+        Ok(iam)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Timestamp, micros};
+use crate::clock::{TOLERATED_LEAD, Timestamp, micros};
 use crate::keys::MacKey;
 
 /// What is counted: a keyed hash of purpose and subject, so that the table tells nobody's address or name.
@@ -47,6 +47,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
+    /// The latest end of a block that counts: a later one was made before the clock was put back, and who waited for it would wait for as
+    /// long as that. Another process may have made it whose clock is ahead.
+    pub fn latest_block(&self, now: Timestamp) -> Timestamp {
+        latest(now, self.max_delay)
+    }
+
     /// How long the try after the `count`th has to wait.
     pub fn delay_after(&self, count: u32) -> Duration {
         match count.checked_sub(self.free) {
@@ -93,6 +99,17 @@ pub struct Window {
     pub limit: u32,
     /// In what time.
     pub length: Duration,
+}
+
+impl Window {
+    /// The latest end that counts, as [`Throttle::latest_block`].
+    pub fn latest_end(&self, now: Timestamp) -> Timestamp {
+        latest(now, self.length)
+    }
+}
+
+fn latest(now: Timestamp, longest: Duration) -> Timestamp {
+    Timestamp::from_micros(now.as_micros().saturating_add(bounded_micros(longest))).plus(TOLERATED_LEAD)
 }
 
 /// A slot that was reserved.

@@ -65,6 +65,17 @@ async fn a_code_arrives() {
     assert!(mails[0].is_ascii());
 }
 
+/// Some servers take nothing from a machine whose name is a bare one, as in a container.
+#[tokio::test]
+async fn it_is_called_by_the_senders_domain_or_as_it_is_told() {
+    let server = Server::start().await;
+    smtp(&server).build().unwrap().send("Acme", &code()).await.unwrap();
+    assert_eq!(server.commands()[0], "EHLO acme.example");
+    let server = Server::start().await;
+    smtp(&server).hello("app.acme.example").build().unwrap().send("Acme", &code()).await.unwrap();
+    assert_eq!(server.commands()[0], "EHLO app.acme.example");
+}
+
 #[tokio::test]
 async fn words_beyond_ascii_and_a_hosts_own() {
     let server = Server::start().await;

@@ -132,9 +132,10 @@ impl<L: Link> Limits for Work<L> {
         }
         let find = || {
             optional(sqlx::query!(
-                "SELECT expires_at FROM iam_rate_limit WHERE `key` = ? AND expires_at > ? AND count >= ?",
+                "SELECT expires_at FROM iam_rate_limit WHERE `key` = ? AND expires_at > ? AND expires_at <= ? AND count >= ?",
                 &key.as_bytes()[..],
                 now.as_micros(),
+                rule.latest_end(now).as_micros(),
                 i64::from(rule.limit)
             ))
         };
@@ -184,7 +185,7 @@ impl<L: Link> Work<L> {
     ) -> Result<bool, StoreError> {
         let delays = Delays::of(rule);
         let free = i64::from(rule.free);
-        let now = now.as_micros();
+        let (now, latest) = (now.as_micros(), rule.latest_block(now).as_micros());
         let count = || {
             execute(sqlx::query!(
                 "UPDATE iam_rate_limit SET
@@ -199,7 +200,7 @@ impl<L: Link> Work<L> {
                         ELSE ? + ?
                     END,
                     expires_at = GREATEST(?, blocked_until) + ?
-                 WHERE `key` = ? AND blocked_until <= ?",
+                 WHERE `key` = ? AND (blocked_until <= ? OR blocked_until > ?)",
                 now,
                 now,
                 now,
@@ -218,7 +219,8 @@ impl<L: Link> Work<L> {
                 now,
                 bounded_micros(rule.forget_after),
                 &key.as_bytes()[..],
-                now
+                now,
+                latest
             ))
         };
         Ok(self.0.write(count).await? == 1)
@@ -227,7 +229,8 @@ impl<L: Link> Work<L> {
     /// Counts one in a window if the key is there and the window is not full. A window is over at its `expires_at`,
     /// and nothing else ever blocks it.
     async fn count_one(&mut self, key: &LimitKey, rule: &Window, now: Timestamp) -> Result<bool, StoreError> {
-        let (now, length) = (now.as_micros(), bounded_micros(rule.length));
+        let (now, length, latest) =
+            (now.as_micros(), bounded_micros(rule.length), rule.latest_end(now).as_micros());
         let count = || {
             execute(sqlx::query!(
                 "UPDATE iam_rate_limit SET
@@ -235,18 +238,20 @@ impl<L: Link> Work<L> {
                     since = CASE WHEN expires_at <= ? THEN GREATEST(?, since + 1) ELSE since END,
                     number = CASE WHEN expires_at <= ? THEN 1 ELSE number + 1 END,
                     last_at = ?,
-                    expires_at = CASE WHEN expires_at <= ? THEN ? ELSE expires_at END
-                 WHERE `key` = ? AND (expires_at <= ? OR count < ?)",
+                    expires_at = CASE WHEN expires_at <= ? OR expires_at > ? THEN ? ELSE expires_at END
+                 WHERE `key` = ? AND (expires_at <= ? OR count < ? OR expires_at > ?)",
                 now,
                 now,
                 now,
                 now,
                 now,
                 now,
+                latest,
                 now.saturating_add(length),
                 &key.as_bytes()[..],
                 now,
-                i64::from(rule.limit)
+                i64::from(rule.limit),
+                latest
             ))
         };
         Ok(self.0.write(count).await? == 1)

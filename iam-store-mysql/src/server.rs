@@ -10,7 +10,7 @@ use crate::error::{failed, is_denied, refused};
 /// What a session of this store's own pool is set to. Statements that wait for a lock give up before the store does.
 pub(crate) const SESSION: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
     SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
-        innodb_lock_wait_timeout = 2, lock_wait_timeout = 2, autocommit = 1";
+        sql_safe_updates = 0, innodb_lock_wait_timeout = 2, lock_wait_timeout = 2, autocommit = 1";
 
 /// The oldest servers that this store is tested with.
 const OLDEST_MYSQL: (u32, u32) = (8, 4);
@@ -92,6 +92,7 @@ struct Settings {
     global_mode: String,
     charsets: [String; 2],
     autocommit: i64,
+    safe_updates: i64,
     isolation: String,
 }
 
@@ -107,6 +108,11 @@ pub(crate) async fn check_settings(connections: &Connections) -> Result<(), Stor
     }
     if settings.autocommit != 1 {
         return Err(refused("a connection of the pool must have autocommit on"));
+    }
+    if settings.safe_updates != 0 {
+        return Err(refused(
+            "a connection of the pool must not be kept from statements that look through a table: `SET SESSION sql_safe_updates = 0`",
+        ));
     }
     if settings.isolation == "READ-UNCOMMITTED" {
         return Err(refused(
@@ -209,7 +215,7 @@ fn explain(sql: &'static str) -> Statement<()> {
 fn settings() -> Statement<Settings> {
     const SQL: &str =
         "SELECT VERSION(), @@SESSION.sql_mode, @@GLOBAL.sql_mode, @@SESSION.character_set_connection,
-        @@SESSION.character_set_results, @@SESSION.autocommit";
+        @@SESSION.character_set_results, @@SESSION.autocommit, @@SESSION.sql_safe_updates";
     // Its name differs between the servers.
     const ISOLATION: &str =
         "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')";
@@ -223,6 +229,7 @@ fn settings() -> Statement<Settings> {
                 global_mode: row.try_get(2)?,
                 charsets: [row.try_get(3)?, row.try_get(4)?],
                 autocommit: row.try_get(5)?,
+                safe_updates: row.try_get(6)?,
                 isolation: isolation.try_get(1)?,
             })
         })

@@ -107,7 +107,7 @@ impl MySqlStore {
     /// Uses a pool of the host's, whose database then holds the family's tables beside the host's own.
     ///
     /// How many connections it has and how they reach the server are the pool's settings. Its sessions must have a
-    /// strict `sql_mode`, `utf8mb4` and autocommit, which is looked at when the store is first used; give them READ
+    /// strict `sql_mode`, `utf8mb4`, autocommit and no `sql_safe_updates`, which is looked at when the store is first used; give them READ
     /// COMMITTED (`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED` in `after_connect`): the store is right
     /// under REPEATABLE READ too, but waits more. Set `innodb_lock_wait_timeout` to 2 seconds likewise.
     ///

@@ -10,7 +10,7 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
-/// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets.
+/// Grants if no block stands. ?1 key, ?2 now, ?3 to ?6 the delays (see [`Delays`]), ?7 time that forgets, ?8 the latest block.
 ///
 /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting that begins
 /// anew never has the `since` of the one before, even if the clock was set back. A free try leaves no block at all (0).
@@ -42,7 +42,7 @@ const RESERVE: &str = "
         blocked_until = excluded.blocked_until,
         expires_before = excluded.expires_before,
         expires_at = excluded.expires_at
-    WHERE iam_rate_limit.blocked_until <= ?2
+    WHERE iam_rate_limit.blocked_until <= ?2 OR iam_rate_limit.blocked_until > ?8
     RETURNING count, since, number";
 
 /// ?1 key, ?2 the slot's counting, ?3 free tries, ?4 the slot's number.
@@ -53,7 +53,7 @@ const GIVE_BACK: &str = "
         expires_at = CASE WHEN number = ?4 THEN expires_before ELSE expires_at END
     WHERE key = ?1 AND since = ?2";
 
-/// ?1 key, ?2 now, ?3 limit, ?4 length. A window is over at its `expires_at`, and nothing else ever blocks it.
+/// ?1 key, ?2 now, ?3 limit, ?4 length, ?5 the latest end. A window is over at its `expires_at`, and nothing else ever blocks it.
 const RESERVE_IN_WINDOW: &str = "
     INSERT INTO iam_rate_limit (key, count, since, number, last_at, blocked_until, expires_before, expires_at)
     VALUES (?1, 1, ?2, 1, ?2, 0, ?2, ?2 + ?4)
@@ -62,8 +62,8 @@ const RESERVE_IN_WINDOW: &str = "
         since = CASE WHEN ?2 >= expires_at THEN max(?2, since + 1) ELSE since END,
         number = CASE WHEN ?2 >= expires_at THEN 1 ELSE number + 1 END,
         last_at = ?2,
-        expires_at = CASE WHEN ?2 >= expires_at THEN ?2 + ?4 ELSE expires_at END
-    WHERE ?2 >= expires_at OR count < ?3
+        expires_at = CASE WHEN ?2 >= expires_at OR expires_at > ?5 THEN ?2 + ?4 ELSE expires_at END
+    WHERE ?2 >= expires_at OR count < ?3 OR expires_at > ?5
     RETURNING count, since, number";
 
 /// The row stays, since it knows the last `since`; with another one no slot of the old counting is given back.
@@ -87,6 +87,7 @@ impl<C: Link> Limits for Work<C> {
             .bind(delays.doublings)
             .bind(delays.longest)
             .bind(bounded_micros(rule.forget_after))
+            .bind(rule.latest_block(now).as_micros())
             .fetch_optional(self.connection())
             .await
             .map_err(failed)?;
@@ -153,10 +154,11 @@ impl<C: Link> Limits for Work<C> {
             return Ok(Some(now.plus(rule.length)));
         }
         let until: Option<i64> = sqlx::query_scalar(
-            "SELECT expires_at FROM iam_rate_limit WHERE key = ? AND expires_at > ? AND count >= ?",
+            "SELECT expires_at FROM iam_rate_limit WHERE key = ? AND expires_at > ? AND expires_at <= ? AND count >= ?",
         )
         .bind(&key.as_bytes()[..])
         .bind(now.as_micros())
+        .bind(rule.latest_end(now).as_micros())
         .bind(i64::from(rule.limit))
         .fetch_optional(self.connection())
         .await
@@ -195,6 +197,7 @@ impl<C: Link> Work<C> {
             .bind(now.as_micros())
             .bind(i64::from(rule.limit))
             .bind(bounded_micros(rule.length))
+            .bind(rule.latest_end(now).as_micros())
             .fetch_optional(self.connection())
             .await
             .map_err(failed)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use iam_core::audit::{Entry, Record};
-use iam_core::clock::Timestamp;
+use iam_core::clock::{RealWork, Timestamp};
 use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
 use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
@@ -120,11 +120,13 @@ impl Faults {
         }
     }
 
-    fn check(&self) -> Result<(), StoreError> {
-        fail_if(&self.down)
+    /// What the store does from here on, it does in real time.
+    fn check(&self) -> Result<RealWork, StoreError> {
+        fail_if(&self.down)?;
+        Ok(RealWork::begin())
     }
 
-    fn read(&self) -> Result<(), StoreError> {
+    fn read(&self) -> Result<RealWork, StoreError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         self.check()
     }
@@ -156,6 +158,7 @@ struct FaultyUnit {
     inner: Box<dyn UnitOfWork>,
     faults: Arc<Faults>,
     _open: Open,
+    _real: RealWork,
 }
 
 /// Counts an open unit until it is gone, whichever way.
@@ -170,25 +173,26 @@ impl Drop for Open {
 #[async_trait]
 impl Store for FaultyStore {
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
-        self.faults.check()?;
+        let real = self.faults.check()?;
         let inner = self.inner.begin().await?;
         self.faults.units.fetch_add(1, Ordering::SeqCst);
         self.faults.open_units.fetch_add(1, Ordering::SeqCst);
         let faults = Arc::clone(&self.faults);
-        Ok(Box::new(FaultyUnit { inner, _open: Open(Arc::clone(&faults)), faults }))
+        Ok(Box::new(FaultyUnit { inner, _open: Open(Arc::clone(&faults)), _real: real, faults }))
     }
 
     async fn readiness(&self) -> Result<Readiness, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.readiness().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        let _real = RealWork::begin();
         self.inner.close().await
     }
 
     async fn database_time(&self) -> Result<Timestamp, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.faults.pass(Point::DatabaseTime).await;
         let told = *self.faults.database_time.lock().unwrap_or_else(PoisonError::into_inner);
         match told {
@@ -202,7 +206,7 @@ impl Store for FaultyStore {
         token: &TokenHash,
         granted_after: Timestamp,
     ) -> Result<Option<SessionRecord>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         let found = self.inner.session(token, granted_after).await;
         self.faults.sessions_found_out.fetch_add(1, Ordering::SeqCst);
         found
@@ -214,7 +218,7 @@ impl Store for FaultyStore {
         now: Timestamp,
         unless: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         fail_if(&self.faults.touch)?;
         self.faults.pass(Point::Touch).await;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
@@ -222,17 +226,17 @@ impl Store for FaultyStore {
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.sessions_of(account).await
     }
 
     async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.methods_of(account).await
     }
 
     async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.recovery_codes_left(account).await
     }
 
@@ -241,7 +245,7 @@ impl Store for FaultyStore {
         session: SessionId,
         purpose: ChallengePurpose,
     ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.open_challenges(session, purpose).await
     }
 
@@ -251,7 +255,7 @@ impl Store for FaultyStore {
         purpose: Option<Purpose>,
         now: Timestamp,
     ) -> Result<Option<Challenge>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.asked_last(session, purpose, now).await
     }
 
@@ -261,7 +265,7 @@ impl Store for FaultyStore {
         session: SessionId,
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.interrupted(id, session, now).await
     }
 
@@ -272,17 +276,17 @@ impl Store for FaultyStore {
         auth_version: AuthVersion,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.is_trusted_device(token, account, auth_version, now).await
     }
 
     async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.factors_proved(session).await
     }
 
     async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.oldest_due_message(now).await
     }
 
@@ -292,7 +296,7 @@ impl Store for FaultyStore {
         before: Option<[u8; 16]>,
         most: u32,
     ) -> Result<Vec<SealedRow>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         let rows = self.inner.sealed_rows(column, before, most).await;
         self.faults.pass(Point::SealedRead).await;
         rows
@@ -303,7 +307,7 @@ impl Store for FaultyStore {
         before: Timestamp,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.sessions_unseen_since(before, most).await
     }
 
@@ -311,48 +315,48 @@ impl Store for FaultyStore {
         &self,
         identifier: &LoginIdentifier,
     ) -> Result<Option<LoginCandidate>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.faults.pass(Point::Candidate).await;
         self.inner.login_candidate(identifier).await
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.account(id).await
     }
 
     async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.account_by_external_id(id).await
     }
 
     async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.account_by_username(username).await
     }
 
     async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         self.inner.audit_entries(before, most).await
     }
 
     async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.parent(id).await
     }
 
     async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.parent_by_key(key).await
     }
 
     async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.roles_of(account).await
     }
 
     async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.role_by_name(name).await
     }
 }
@@ -411,7 +415,7 @@ impl Ports for FaultyUnit {
 #[async_trait]
 impl UnitOfWork for FaultyUnit {
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        self.faults.check()?;
+        let _real = self.faults.check()?;
         let lose_one = |left: usize| left.checked_sub(1);
         if self.faults.conflicts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose_one).is_ok() {
             return Err(StoreError::new(StoreErrorKind::Conflict, "as the test asked"));

@@ -348,6 +348,10 @@ macro_rules! conformance {
                 a_counting_that_begins_anew_has_another_since
                 a_clock_that_is_set_back_repeats_no_since
                 a_free_try_does_not_block_who_asked_the_clock_earlier
+                no_block_of_the_future_is_longer_than_its_rule
+                a_block_of_a_clock_that_is_ahead_counts
+                no_window_of_the_future_is_longer_than_its_rule
+                a_window_of_a_clock_that_is_ahead_counts
                 give_back_lowers_the_count_by_one_and_never_below_zero
                 give_back_ends_the_block_below_the_free_tries
                 give_back_ends_the_block_of_the_last_try

@@ -179,6 +179,52 @@ pub async fn a_clock_that_is_set_back_repeats_no_since(store: &dyn Store) {
     assert_ne!(anew.since, before.since);
 }
 
+/// Of a throttle, after its free tries at another time; and whether the next one, now, has to wait, and until when.
+async fn after_free_tries_at(store: &dyn Store, at: Timestamp) -> Reservation {
+    for _ in 0..RULE.free {
+        granted(store, at).await;
+    }
+    reserve(store, NOW).await
+}
+
+pub async fn no_block_of_the_future_is_longer_than_its_rule(store: &dyn Store) {
+    let future = NOW.plus(Duration::from_hours(24));
+    // Nothing is forgotten: the next delay is that of the fourth try.
+    assert_eq!(slot(after_free_tries_at(store, future).await).count, 4);
+    assert_eq!(reserve(store, NOW).await, Reservation::Refused(after(20)));
+    assert_eq!(slot(reserve(store, after(20)).await).count, 5);
+}
+
+pub async fn a_block_of_a_clock_that_is_ahead_counts(store: &dyn Store) {
+    let ahead = NOW.plus(TOLERATED_LEAD);
+    assert_eq!(after_free_tries_at(store, ahead).await, Reservation::Refused(ahead.plus(RULE.first_delay)));
+}
+
+pub async fn no_window_of_the_future_is_longer_than_its_rule(store: &dyn Store) {
+    let future = NOW.plus(Duration::from_hours(24));
+    for _ in 0..WINDOW.limit {
+        assert!(is_granted(reserve_in_window(store, future).await));
+    }
+    assert_eq!(full_until(store, WINDOW.limit, NOW).await, None);
+    assert_eq!(slot(reserve_in_window(store, NOW).await).count, 4, "nothing is forgotten");
+    assert_eq!(reserve_in_window(store, NOW).await, Reservation::Refused(after(60)));
+    assert_eq!(full_until(store, WINDOW.limit, NOW).await, Some(after(60)));
+    assert_eq!(slot(reserve_in_window(store, after(60)).await).count, 1);
+    count_in_window(store, future).await;
+    count_in_window(store, future).await;
+    count_in_window(store, after(61)).await;
+    assert_eq!(full_until(store, 1, after(61)).await, Some(after(121)));
+}
+
+pub async fn a_window_of_a_clock_that_is_ahead_counts(store: &dyn Store) {
+    let ahead = NOW.plus(TOLERATED_LEAD);
+    for _ in 0..WINDOW.limit {
+        assert!(is_granted(reserve_in_window(store, ahead).await));
+    }
+    assert_eq!(reserve_in_window(store, NOW).await, Reservation::Refused(ahead.plus(WINDOW.length)));
+    assert_eq!(full_until(store, WINDOW.limit, NOW).await, Some(ahead.plus(WINDOW.length)));
+}
+
 pub async fn a_free_try_does_not_block_who_asked_the_clock_earlier(store: &dyn Store) {
     assert_eq!(granted(store, after(1)).await.count, 1);
     assert_eq!(granted(store, NOW).await.count, 2);

@@ -330,6 +330,11 @@ mod customising {}
 
 /// Likewise.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/RUNNING.md")]
+mod running {}
+
+/// Likewise.
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/STEP_UP.md")]
 mod step_up {}
 

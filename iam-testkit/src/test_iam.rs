@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use iam_core::audit::Record;
-use iam_core::clock::{Clock, ManualClock, Timestamp};
+use iam_core::clock::{Clock, ManualClock, RealWork, Timestamp};
 use iam_core::flow::Actor;
 use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
 use iam_core::keys::Keys;
@@ -131,6 +131,7 @@ impl TestIam {
     /// Refusals of one kind to one caller within ten minutes are one record that counts them: see [`logged`](Self::logged).
     pub async fn events(&self) -> Vec<Record> {
         must(self.iam().flush_refusals().await, "the refusals can't be written to the audit trail");
+        let _real = RealWork::begin();
         let (mut records, mut before) = (Vec::new(), None);
         loop {
             let page = must(self.store.audit_entries(before, PAGE).await, "the audit trail can't be read");
@@ -176,6 +177,7 @@ impl TestIam {
         kind: FactorKind,
         approval: Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
+        let _real = RealWork::begin();
         let Some(known) = self.store.account(account).await? else { return Ok(()) };
         let (now, number) = (self.now(), GRANTS.fetch_add(1, Ordering::Relaxed));
         let mut id = *session.as_bytes();
@@ -264,6 +266,7 @@ impl TestIamBuilder {
 
     /// The identity layer, with nobody in it.
     pub async fn build(mut self) -> TestIam {
+        let _real = RealWork::begin();
         if self.store.is_none() {
             let store = must(SqliteStore::open_in_memory().await, "the store can't be opened");
             must(store.migrate().await, "the store can't be migrated");

@@ -366,6 +366,28 @@ async fn a_wait_of_the_future_is_no_longer_than_its_rule() {
     assert!(try_to_sign_in(&iam, "carol", PASSWORD, None).await.is_ok());
 }
 
+/// Nor is it until somebody notices, or where nobody can: a process that is not sure of its clock brings nothing back.
+#[tokio::test]
+async fn a_wait_of_the_future_is_no_longer_than_its_rule_before_anything_is_brought_back() {
+    let machine = Machine::new().await;
+    let clock = Arc::new(ManualClock::new(START));
+    let iam = machine.start_with(Arc::clone(&clock)).await.0;
+    for name in ["carol", "dave"] {
+        join(&iam, name).await;
+    }
+    let wrong = async |name: &str| try_to_sign_in(&iam, name, "wrong pony charger", None).await;
+    // Carol's own limit, and that of her address.
+    while !matches!(wrong("carol").await, Err(Error::Throttled { .. })) {}
+    let mut names = 0;
+    while !matches!(wrong(&format!("nobody{names}")).await, Err(Error::Throttled { .. })) {
+        names += 1;
+    }
+    clock.set(START.minus(24 * HOUR));
+    for name in ["carol", "dave"] {
+        assert!(try_to_sign_in(&iam, name, PASSWORD, None).await.is_ok(), "{name} does not wait for a day");
+    }
+}
+
 #[tokio::test]
 async fn a_step_forward_is_believed_if_the_database_agrees() {
     for (database_agrees, is_alive) in [(true, false), (false, true)] {

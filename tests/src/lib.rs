@@ -4,7 +4,7 @@
 //! served on a random port, with a clock that the scenario moves. `tests/matrix.rs` runs every scenario on every pair; a new
 //! adapter or store is one line in [`Adapter`] or [`Backend`].
 //!
-//! [`storm`], [`delivery`], [`canary`], [`pressure`], [`disk`], [`log`] and [`explain`] do the same to the example programs, as processes of their own that can be killed; their tests are
+//! [`storm`], [`delivery`], [`canary`], [`pressure`], [`disk`], [`log`], [`second_start`] and [`explain`] do the same to the example programs, as processes of their own that can be killed; their tests are
 //! with the examples, which is where cargo says where a program lies.
 
 #![expect(
@@ -30,6 +30,7 @@ pub mod pressure;
 mod program;
 mod proxy;
 pub mod scenarios;
+pub mod second_start;
 pub mod storm;
 #[path = "../cases/twofold.rs"]
 mod twofold;

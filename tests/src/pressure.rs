@@ -81,6 +81,9 @@ async fn dribble(address: SocketAddr, beginning: String, byte: u8) -> String {
 /// DOS-03: five hundred clients that never finish a head or a body are in nobody's way, and are let go.
 pub async fn slow_clients_hold_nobody_up(path: &'static str) {
     let (_program, mut running) = started(path).await;
+    let mut idle = TcpStream::connect(running.address).await.unwrap();
+    assert_eq!(next_status(&mut idle).await, Some(200));
+    let idle_since = Instant::now();
     let mut slow = JoinSet::new();
     for _ in 0..SLOW {
         let head = "GET /auth/login HTTP/1.1\r\nhost: x\r\nx-slow: ".to_owned();
@@ -101,8 +104,35 @@ pub async fn slow_clients_hold_nobody_up(path: &'static str) {
         }
     };
     timeout(AT_ALL, all).await.expect("slow clients are let go");
+    // A balancer's connection, which was idle all the while.
+    assert!(idle_since.elapsed() > KEPT && idle_since.elapsed() < AT_ALL);
+    assert_eq!(next_status(&mut idle).await, Some(200));
     everybody_gets_in(&running).await;
     assert!(running.is_alive());
+}
+
+/// Sends a request on an open connection. Nothing, when it is hung up on.
+async fn next_status(stream: &mut TcpStream) -> Option<u16> {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.ok()?;
+    let mut answer = [0; 1024];
+    let read = timeout(AT_ALL, stream.read(&mut answer)).await.expect("an answer, or an end").ok()?;
+    String::from_utf8_lossy(&answer[..read]).get(9..12)?.parse().ok()
+}
+
+/// Idle connections last as long as it is set.
+pub async fn idle_connections_end_when_they_should(path: &'static str) {
+    let program = Program::new(path, Backend::Sqlite, std::iter::empty()).await;
+    let program = program.with("IAM_IDLE_CONNECTION", "2s");
+    let running = program.start();
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(next_status(&mut stream).await, Some(200));
+    }
+    let begun = Instant::now();
+    let end = timeout(AT_ALL, stream.read(&mut [0])).await.expect("an end");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    // Those of heads and of what is not read are longer.
+    assert!(begun.elapsed() > Duration::from_secs(1) && begun.elapsed() < KEPT, "{:?}", begun.elapsed());
 }
 
 /// DOS-02: on every address of the family, by everybody, and never an error of ours.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{Backend, Browser, Database, PASSWORD};
 
 /// How long it may take to start: migrations, and a hash for each of its people, on a machine that does other things too.
-const STARTS_WITHIN: Duration = Duration::from_mins(2);
+pub(crate) const STARTS_WITHIN: Duration = Duration::from_mins(2);
 
 /// Where an example application lives: its database, the folder with its keys, and the people that it makes.
 #[derive(Debug)]
@@ -66,13 +66,19 @@ impl Program {
     }
 
     /// The program, with the settings of development and nothing from outside.
-    fn command(&self) -> Command {
-        let mut command = if self.is_shielded {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", self.path]);
-            shell
-        } else {
-            Command::new(self.path)
+    pub(crate) fn command(&self) -> Command {
+        self.command_by(self.is_shielded.then_some("trap '' XFSZ; exec \"$0\" \"$@\""))
+    }
+
+    /// The same, started by a line of a shell, which calls it `$0`.
+    pub(crate) fn command_by(&self, line: Option<&str>) -> Command {
+        let mut command = match line {
+            Some(line) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", line, self.path]);
+                shell
+            }
+            None => Command::new(self.path),
         };
         for (name, _) in env::vars_os() {
             let name_text = name.to_string_lossy();
@@ -125,6 +131,12 @@ impl Program {
         let done = self.command().args(words).stdin(Stdio::null()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(done.stdout), text(done.stderr), done.status.code())
+    }
+
+    /// Starts it where something listens already: what it says on its error output, and its exit code.
+    pub fn start_at(&self, taken: SocketAddr) -> (String, Option<i32>) {
+        let done = self.command().env("IAM_LISTEN", taken.to_string()).stdin(Stdio::null()).output().unwrap();
+        (String::from_utf8(done.stderr).unwrap(), done.status.code())
     }
 
     /// The addresses of the family that it serves, each with its method.

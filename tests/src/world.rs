@@ -27,6 +27,9 @@ use crate::{Backend, Browser, Database, Faults};
 /// Everybody's password.
 pub const PASSWORD: &str = "correct horse battery";
 
+/// For how long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(75);
+
 /// The adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adapter {
@@ -322,13 +325,13 @@ impl World {
 async fn serve_axum(listener: TcpListener, iam: &Iam) {
     let documents = axum_app::Documents::of_the_example(iam).await.unwrap();
     let app = axum_app::router(iam.into(), documents);
-    tokio::spawn(async move { axum_app::serve(listener, app, std::future::pending()).await.unwrap() });
+    tokio::spawn(async move { axum_app::serve(listener, app, IDLE, std::future::pending()).await.unwrap() });
 }
 
 async fn serve_actix(listener: TcpListener, iam: &Iam) {
     let documents = actix_app::Documents::of_the_example(iam).await.unwrap();
     let (listener, web) = (listener.into_std().unwrap(), iam.into());
     tokio::spawn(async move {
-        actix_app::serve(listener, web, documents, std::future::pending()).await.unwrap();
+        actix_app::serve(listener, web, documents, IDLE, std::future::pending()).await.unwrap();
     });
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     example_host::run(
         |web, _| actix_app::inventory(&web),
-        |host| actix_app::serve(host.listener, host.web, host.documents, host.stop),
+        |host| actix_app::serve(host.listener, host.web, host.documents, host.idle, host.stop),
     )
     .await
 }

@@ -1,6 +1,6 @@
 //! The program itself, as a process of its own: killed, and pressed hard.
 
-use iam_tests::{Backend, canary, delivery, disk, explain, log, pressure, storm};
+use iam_tests::{Backend, canary, delivery, disk, explain, log, pressure, second_start, storm};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_actix-app");
 
@@ -102,4 +102,29 @@ async fn an_old_file_put_back_revives_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_link_shows_in_the_log() {
     log::no_link_shows_in_the_log(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_who_reads_the_log_is_waited_for() {
+    log::nobody_who_reads_the_log_is_waited_for(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_can_not_be_written_ends_no_request() {
+    log::a_log_that_can_not_be_written_ends_no_request(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_serves_nobody_leaves_nothing() {
+    second_start::a_start_that_serves_nobody_leaves_nothing(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_end_when_they_should() {
+    pressure::idle_connections_end_when_they_should(PROGRAM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_are_read_as_they_are_meant() {
+    second_start::settings_are_read_as_they_are_meant(PROGRAM).await;
 }

@@ -13,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+const IDLE: Duration = Duration::from_secs(75);
+
 async fn connect(address: SocketAddr, begin: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(begin.as_bytes()).await.unwrap();
@@ -45,7 +47,7 @@ async fn each_serves_until_it_is_told_to_stop_and_finishes_what_is_under_way() {
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         let serving =
-            actix_app::serve(listener.into_std().unwrap(), (&iam).into(), documents.clone(), stopped);
+            actix_app::serve(listener.into_std().unwrap(), (&iam).into(), documents.clone(), IDLE, stopped);
         servers.push((address, stop, tokio::spawn(serving)));
     }
     for (address, _, _) in &servers {

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 async fn main() -> ExitCode {
     example_host::run(axum_app::inventory, |host| async move {
         let app = axum_app::router(host.web, host.documents);
-        axum_app::serve(TcpListener::from_std(host.listener)?, app, host.stop).await
+        axum_app::serve(TcpListener::from_std(host.listener)?, app, host.idle, host.stop).await
     })
     .await
 }

@@ -5,6 +5,7 @@ mod commands;
 mod documents;
 mod explain;
 mod keys;
+mod log;
 pub mod pages;
 mod start;
 

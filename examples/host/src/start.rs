@@ -1,13 +1,13 @@
 //! From the environment to a listener and what to serve on it.
 
-#![expect(clippy::print_stderr, reason = "why it does not start must be seen")]
-
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use iam_core::Iam;
 use iam_core::flow::Actor;
@@ -19,10 +19,9 @@ use iam_store_sqlite::SqliteStore;
 use iam_web::settings::{Database, IamSettings, Mode};
 use iam_web::{Inventory, WebIam};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 use crate::commands::Command;
-use crate::{Documents, explain};
+use crate::{Documents, explain, log};
 
 /// What ends when the service is told to stop.
 pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -31,6 +30,8 @@ pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Host {
     /// Where it listens; does not block.
     pub listener: std::net::TcpListener,
+    /// For how long a connection may have no request.
+    pub idle: Duration,
     /// The identity layer with its HTTP surface.
     pub web: WebIam,
     /// The host's own data.
@@ -59,14 +60,14 @@ where
         && !error.not_found()
     {
         // Without the line itself: it may hold a secret.
-        eprintln!(".env: can't be read; put values with spaces into double quotes");
+        say(".env: can't be read; put values with spaces into double quotes");
         return ExitCode::FAILURE;
     }
     if let Some(print) = asked_for_routes() {
         return match print_routes(inventory, print).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error}");
+                say(&error.to_string());
                 ExitCode::FAILURE
             }
         };
@@ -74,13 +75,15 @@ where
     if let Some(words) = explain::asked() {
         return explain::run(&words, inventory).await;
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).init();
-    match start(serve).await {
+    let started = async {
+        let _log = log::start()?;
+        start(serve).await
+    };
+    match started.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // To whoever started it, whatever the log's filter says.
-            eprintln!("{}", explained(error.as_ref()));
+            say(&explained(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -115,19 +118,40 @@ where
 {
     let settings = IamSettings::from_env()?;
     let command = Command::of_arguments()?;
-    // A command that ends at once must not take messages along.
-    let iam = open(&settings, if command.is_some() { Work::No } else { Work::Yes }).await?;
-    let done = work(&settings, command, &iam, serve).await;
+    // Before anything is written: a start that fails because another one serves already must not void the link which that has shown.
+    let listener = match command {
+        None => Some(listen(settings.listen).await?),
+        Some(_) => None,
+    };
+    let iam = open(&settings, if listener.is_some() { Work::Yes } else { Work::No }).await?;
+    let done = match (command, listener) {
+        (Some(command), _) => obey(&settings, command, &iam).await,
+        (None, Some(listener)) => work(&settings, listener, &iam, serve).await,
+        (None, None) => Ok(()),
+    };
     // Whatever came of it: SQLite's file holds everything only when the last connection was closed.
     let closed = iam.close().await;
     done?;
     Ok(closed?)
 }
 
-/// What the program was started for.
+async fn listen(address: SocketAddr) -> Result<std::net::TcpListener, Box<dyn Error>> {
+    let listener = TcpListener::bind(address).await;
+    Ok(listener.map_err(|error| format!("IAM_LISTEN: {address}: {error}"))?.into_std()?)
+}
+
+async fn obey(settings: &IamSettings, command: Command, iam: &Iam) -> Result<(), Box<dyn Error>> {
+    settings.bootstrap(iam).await?;
+    // Another command makes no link: that would make the one void which the service has shown.
+    if matches!(command, Command::CreateAdmin) {
+        offer_setup(iam, &settings.web(iam.clone()).build(), true).await?;
+    }
+    command.run(iam).await
+}
+
 async fn work<F, S>(
     settings: &IamSettings,
-    command: Option<Command>,
+    listener: std::net::TcpListener,
     iam: &Iam,
     serve: F,
 ) -> Result<(), Box<dyn Error>>
@@ -137,22 +161,15 @@ where
 {
     settings.bootstrap(iam).await?;
     let web = settings.web(iam.clone()).build();
-    let asked = matches!(command, Some(Command::CreateAdmin));
-    // Another command makes no link: that would make the one void which the service has shown.
-    if asked || (command.is_none() && settings.mode == Mode::Development) {
-        offer_setup(iam, &web, asked).await?;
-    }
-    if let Some(command) = command {
-        return command.run(iam).await;
+    if settings.mode == Mode::Development {
+        offer_setup(iam, &web, false).await?;
     }
     let documents = Documents::of_the_example(iam).await?;
 
     let stop = stop_signal();
-    let listener = TcpListener::bind(settings.listen).await;
-    let listener =
-        listener.map_err(|error| format!("IAM_LISTEN: {}: {error}", settings.listen))?.into_std()?;
     tracing::info!("listening on {}, open {}", listener.local_addr()?, settings.base_url);
-    let served = serve(Host { listener, web, documents, stop }).await;
+    let idle = settings.idle_connection;
+    let served = serve(Host { listener, idle, web, documents, stop }).await;
     iam.stopped().await?;
     Ok(served?)
 }
@@ -161,13 +178,18 @@ where
 async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn Error>> {
     match iam.issue_setup_token(&Actor::service()).await? {
         Some(token) => {
-            eprintln!("There is no administrator yet. This link makes one; it works once, for a day:");
-            eprintln!("  {}", web.setup_link(&token).as_str());
+            say("There is no administrator yet. This link makes one; it works once, for a day:");
+            say(&format!("  {}", web.setup_link(&token).as_str()));
         }
-        None if asked => eprintln!("There is an administrator already."),
+        None if asked => say("There is an administrator already."),
         None => {}
     }
     Ok(())
+}
+
+/// To whoever started it, if anybody listens: what `eprintln!` can't write, it panics of.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// An error with its causes: here they are told to whoever runs the service, not to a client.
@@ -190,7 +212,7 @@ fn unusable(error: &StoreError) -> String {
     format!("IAM_DATABASE_URL: {}", explained(error))
 }
 
-/// Whether the worker runs.
+/// Whether it serves: then the worker runs, and the audit trail says that the service was started.
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
     Yes,
@@ -223,6 +245,9 @@ pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<
     let builder = match &settings.mail {
         Some(mail) => {
             let mut smtp = Smtp::from_url(&mail.url).from(&mail.from);
+            if let Some(name) = &mail.hello {
+                smtp = smtp.hello(name);
+            }
             if let Some(file) = &mail.root_certificates {
                 let pem = std::fs::read(file);
                 let pem =
@@ -230,9 +255,9 @@ pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<
                 smtp = smtp.root_certificates(pem);
             }
             let smtp = smtp.build();
-            builder.sender(
-                smtp.map_err(|error| format!("SMTP_URL, SMTP_FROM, SMTP_ROOT_CERTIFICATES: {error}"))?,
-            )
+            builder.sender(smtp.map_err(|error| {
+                format!("SMTP_URL, SMTP_FROM, SMTP_HELLO, SMTP_ROOT_CERTIFICATES: {error}")
+            })?)
         }
         None if settings.mode == Mode::Development => builder.sender(Console::new(Channel::Email)),
         None => {
@@ -244,7 +269,7 @@ pub(crate) async fn open(settings: &IamSettings, work: Work) -> Result<Iam, Box<
     };
     Ok(match work {
         Work::Yes => builder.build().await?,
-        Work::No => builder.build_with_manual_worker().await?.0,
+        Work::No => builder.build_for_command().await?,
     })
 }
 

@@ -17,7 +17,8 @@ const LIFETIME: Duration = Duration::from_hours(24);
 
 impl Iam {
     /// A token for the link that makes the first platform administrator; none when there is one. An earlier one is void from then
-    /// on. Whoever has it becomes the administrator: show it to whoever runs the service, and nobody else.
+    /// on: so a service calls this once it has its listener, and not when it is about to find out that another one runs. Whoever has it
+    /// becomes the administrator: show it to whoever runs the service, and nobody else.
     pub async fn issue_setup_token(&self, actor: &Actor) -> Result<Option<OneTimeToken>, Error> {
         let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
         self.retried(|| async {

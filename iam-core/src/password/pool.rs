@@ -142,6 +142,8 @@ impl HashingThreads {
         password: PlainPassword,
         stored: Option<PasswordHash>,
     ) -> Result<Checked, Error> {
+        #[cfg(any(test, feature = "danger-weak-for-tests"))]
+        let _real = crate::clock::RealWork::begin();
         let (reply, answer) = oneshot::channel();
         self.submit(Task::Check { password, stored, reply })?;
         answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())
@@ -154,6 +156,8 @@ impl HashingThreads {
 
     /// Makes a hash at today's cost.
     pub(crate) async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, Error> {
+        #[cfg(any(test, feature = "danger-weak-for-tests"))]
+        let _real = crate::clock::RealWork::begin();
         let (reply, answer) = oneshot::channel();
         self.submit(Task::Hash { password, reply })?;
         Ok(answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())??)

@@ -12,7 +12,8 @@ use crate::limit::{LimitKey, Reservation, Slot, Throttle, Window};
 pub trait Limits: Send {
     /// Reserves one slot of a throttle.
     ///
-    /// If `now` is before the block's end: refused, and nothing changes. Else, when `now` is at or after the time at which the
+    /// If `now` is before the block's end, and that is no later than [`Throttle::latest_block`]: refused, and nothing changes. Else (a block
+    /// of before the clock was put back keeps nobody waiting, and its count stays), when `now` is at or after the time at which the
     /// key is forgotten, the counting begins anew, with a `since` that no counting of this key had before. Then count and number
     /// rise by one, the key is blocked until `now` plus [`Throttle::delay_after`] the new count (a delay of zero leaves no block
     /// at all, so that who asked the clock a moment earlier and came later is not refused), and it is forgotten
@@ -31,8 +32,9 @@ pub trait Limits: Send {
     /// when the count is now below [`Throttle::free`].
     async fn give_back(&mut self, key: &LimitKey, slot: &Slot, rule: &Throttle) -> Result<(), StoreError>;
 
-    /// Reserves one slot of a window, which begins with its first and is over after its length. It MUST be decided in one
-    /// statement.
+    /// Reserves one slot of a window, which begins with its first and is over after its length. One that ends after
+    /// [`Window::latest_end`] (the clock was put back) is not full, whatever its count, which goes on; it then ends its length after `now`.
+    /// It MUST be decided in one statement.
     async fn reserve_in_window(
         &mut self,
         key: &LimitKey,
@@ -43,7 +45,7 @@ pub trait Limits: Send {
     /// Gives one slot of a window back, if it is still the same window.
     async fn give_back_in_window(&mut self, key: &LimitKey, slot: &Slot) -> Result<(), StoreError>;
 
-    /// Counts one in a window, whatever its limit. None is ever lost.
+    /// Counts one in a window, whatever its limit, and else like [`reserve_in_window`](Self::reserve_in_window). None is ever lost.
     async fn count_in_window(
         &mut self,
         key: &LimitKey,
@@ -51,7 +53,7 @@ pub trait Limits: Send {
         now: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Whether a window is full: until when.
+    /// Whether a window is full: until when. One that ends after [`Window::latest_end`] is not.
     async fn full_until(
         &mut self,
         key: &LimitKey,

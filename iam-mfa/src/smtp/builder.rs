@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use url::Host;
 use zeroize::Zeroizing;
 
 use super::Smtp;
@@ -19,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SmtpBuilder {
     url: Option<Zeroizing<String>>,
     from: Option<String>,
+    hello: Option<String>,
     roots: Vec<Vec<u8>>,
     texts: Vec<(String, String)>,
     timeout: Option<Duration>,
@@ -34,6 +37,14 @@ impl SmtpBuilder {
     /// Whom mails come from: `no-reply@acme.example` or `Acme <no-reply@acme.example>`.
     pub fn from(mut self, from: impl Into<String>) -> Self {
         self.from = Some(from.into());
+        self
+    }
+
+    /// The name that this machine gives itself to the server (EHLO, RFC 5321, 4.1.1.1): a full one, such as `app.acme.example`, or an
+    /// address. If it is not set, the domain that mails come from; the machine's own name is a bare one in most containers, from which
+    /// some servers take nothing.
+    pub fn hello(mut self, name: impl Into<String>) -> Self {
+        self.hello = Some(name.into());
         self
     }
 
@@ -83,13 +94,15 @@ impl SmtpBuilder {
             }
         };
         let from = self.sender(&mut problems);
+        let hello = self.hello_name(from.as_ref(), &mut problems);
         let roots = self.certificates(&mut problems);
         let texts = Texts::with(self.texts, &mut problems);
         let timeout = self.timeout.unwrap_or(TIMEOUT);
         if timeout.is_zero() || timeout > TIMEOUT {
             problems.push("a message must have some time, and ten seconds at most".to_owned());
         }
-        let server = location.and_then(|location| server(location, roots, &mut problems));
+        let known = location.zip(hello);
+        let server = known.and_then(|(location, hello)| server(location, hello, roots, &mut problems));
         match (server, from) {
             (Some(server), Some(from)) if problems.is_empty() => {
                 Ok(Smtp { server, from, texts, timeout, idle: Mutex::default() })
@@ -111,6 +124,26 @@ impl SmtpBuilder {
         parsed
     }
 
+    fn hello_name(&self, from: Option<&Mailbox>, problems: &mut Vec<String>) -> Option<ClientId> {
+        let Some(hello) = &self.hello else {
+            // As its own check let it pass.
+            return from.map(|from| ClientId::Domain(from.email.domain().to_owned()));
+        };
+        let name = match Host::parse(hello) {
+            Ok(Host::Domain(name)) if is_full_name(&name) => Some(ClientId::Domain(name)),
+            Ok(Host::Ipv4(address)) => Some(ClientId::Ipv4(address)),
+            Ok(Host::Ipv6(address)) => Some(ClientId::Ipv6(address)),
+            _ => None,
+        };
+        if name.is_none() {
+            problems.push(
+                "the name for EHLO must be a full one, such as app.acme.example, or an address such as 192.0.2.1 or [2001:db8::1]"
+                    .to_owned(),
+            );
+        }
+        name
+    }
+
     fn certificates(&self, problems: &mut Vec<String>) -> Vec<Certificate> {
         let mut certificates = Vec::new();
         for pem in &self.roots {
@@ -125,14 +158,30 @@ impl SmtpBuilder {
     }
 }
 
-fn server(location: Location, roots: Vec<Certificate>, problems: &mut Vec<String>) -> Option<Server> {
+/// RFC 5321, 4.1.2, and RFC 1035, 2.3.4.
+fn is_full_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.contains('.') && name.split('.').all(is_label)
+}
+
+fn server(
+    location: Location,
+    hello: ClientId,
+    roots: Vec<Certificate>,
+    problems: &mut Vec<String>,
+) -> Option<Server> {
     let mut tls =
         TlsParameters::builder(location.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
     for root in roots {
         tls = tls.add_root_certificate(root);
     }
     match tls.build_rustls() {
-        Ok(tls) => Some(Server { location, tls }),
+        Ok(tls) => Some(Server { location, hello, tls }),
         Err(error) => {
             problems.push(format!("TLS can't be set up: {error}"));
             None
@@ -196,6 +245,36 @@ mod tests {
         );
         for from in ["", "amy", "amy@", "Amy <amy@x", "jürgen@x.example", "a@x.example, b@x.example"] {
             assert!(Smtp::from_url("smtps://mail.example").from(from).build().is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn the_name_for_ehlo_is_a_full_one() {
+        let build =
+            |hello: &str| Smtp::from_url("smtps://mail.example").from("a@x.example").hello(hello).build();
+        for (hello, said) in [
+            ("app.acme.example", "app.acme.example"),
+            ("APP.acme.example", "app.acme.example"),
+            ("app.münchen.example", "app.xn--mnchen-3ya.example"),
+            ("192.0.2.1", "[192.0.2.1]"),
+            ("[2001:db8::1]", "[IPv6:2001:db8::1]"),
+        ] {
+            assert_eq!(build(hello).unwrap().server.hello.to_string(), said);
+        }
+        for hello in [
+            "",
+            "c0ffee",
+            "localhost",
+            "x.",
+            ".x",
+            "a..b",
+            "a_b.example",
+            "-a.example",
+            "a b.example",
+            "x.y\r\nMAIL",
+        ] {
+            let problem = build(hello).unwrap_err();
+            assert!(problem.problems()[0].contains("EHLO"), "{hello}: {problem}");
         }
     }
 

@@ -102,6 +102,8 @@ fn credentials(url: &Url) -> Result<Option<Credentials>, &'static str> {
 /// A server, and how to get to it.
 pub(super) struct Server {
     pub(super) location: Location,
+    /// What it is told that we are called.
+    pub(super) hello: ClientId,
     pub(super) tls: TlsParameters,
 }
 
@@ -109,23 +111,23 @@ impl Server {
     /// A connection that is encrypted and signed in.
     pub(super) async fn connect(&self, stage: &mut Stage) -> Result<AsyncSmtpConnection, SendError> {
         let Location { encryption, host, port, credentials } = &self.location;
-        let (host, hello) = ((host.as_str(), *port), ClientId::default());
+        let (host, hello) = ((host.as_str(), *port), &self.hello);
         *stage = Stage::Connection;
         // No time-out but that of the whole message, which encloses this.
         let mut connection = if *encryption == Encryption::Implicit {
-            AsyncSmtpConnection::connect_tokio1(host, None, &hello, Some(self.tls.clone()), None).await
+            AsyncSmtpConnection::connect_tokio1(host, None, hello, Some(self.tls.clone()), None).await
         } else {
             let stream = TcpStream::connect(host).await;
             let stream = stream.map_err(|error| SendError::NotNow(format!("{stage}: {error}")))?;
             // A message and its end are two packets; the second must not wait until the first was received.
             let _ = stream.set_nodelay(true);
             let stream = Box::new(ByLine { stream, encrypted: false });
-            AsyncSmtpConnection::connect_with_transport(stream, &hello).await
+            AsyncSmtpConnection::connect_with_transport(stream, hello).await
         }
         .map_err(|error| stage.verdict(&error))?;
         if *encryption == Encryption::StartTls {
             *stage = Stage::Encryption;
-            connection.starttls(self.tls.clone(), &hello).await.map_err(|error| stage.verdict(&error))?;
+            connection.starttls(self.tls.clone(), hello).await.map_err(|error| stage.verdict(&error))?;
         }
         if let Some(credentials) = credentials {
             *stage = Stage::SignIn;

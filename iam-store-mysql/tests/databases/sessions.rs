@@ -17,6 +17,7 @@ async fn a_session_that_would_cut_off_values_is_refused() {
             ("SET SESSION sql_mode = 'STRICT_ALL_TABLES,ANSI_QUOTES'", "ANSI_QUOTES"),
             ("SET SESSION autocommit = 0", "autocommit"),
             ("SET NAMES latin1", "utf8mb4"),
+            ("SET SESSION sql_safe_updates = 1", "sql_safe_updates"),
             ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", "READ COMMITTED"),
         ] {
             let store = MySqlStore::from_pool(database.pool(1, session).await);

@@ -1,5 +1,11 @@
 //! Settings from the environment, for services that are set up that way. A library's user may as well call the builders.
 //!
+//! # What is read
+//!
+//! White space and invisible characters around a value (the line break at the end of a file, a byte order mark) are no part of it,
+//! nor around an entry of a list; of a password only line breaks behind it are not. A control character in a value, and a value that is not
+//! UTF-8, is refused by the setting's name. An empty value counts as none.
+//!
 //! # The same by hand
 //!
 //! | setting | call |
@@ -16,7 +22,9 @@
 //! | `IAM_TRUSTED_DEVICES` | [`IamBuilder::factor_policy`] with `FactorPolicy::trusted_devices` |
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
+//! | `SMTP_HELLO` | `iam_mfa::SmtpBuilder::hello` |
 //! | `SMTP_ROOT_CERTIFICATES` | `iam_mfa::SmtpBuilder::root_certificates` with what the file holds |
+//! | `IAM_IDLE_CONNECTION` | none: it is for the service's own server |
 //! | `IAM_HSTS` | [`WebIamBuilder::hsts`] |
 //! | `IAM_COOKIE_PREFIX` | [`WebIamBuilder::cookie_prefix`] |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
@@ -91,7 +99,9 @@
 
 mod development_keys;
 mod reader;
+mod values;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -140,6 +150,9 @@ pub struct IamSettings {
     pub cookie_prefix: CookiePrefix,
     /// `IAM_AUDIT_RETENTION`: how long the audit trail is kept, such as `400d`.
     pub audit_retention: Duration,
+    /// `IAM_IDLE_CONNECTION`: for how long a server of the service's own keeps a connection without a request, such as `75s`. Longer
+    /// than the balancer before it does, which would else send a request into a connection that is being closed.
+    pub idle_connection: Duration,
     /// `SMTP_URL` and `SMTP_FROM`: the server that takes mails, for a sender such as `iam_mfa::Smtp`.
     pub mail: Option<MailServer>,
     proxies: (TrustedProxies, ForwardHeader),
@@ -198,6 +211,8 @@ pub struct MailServer {
     pub url: String,
     /// `SMTP_FROM`.
     pub from: String,
+    /// `SMTP_HELLO`: the name that this machine gives itself there.
+    pub hello: Option<String>,
     /// `SMTP_ROOT_CERTIFICATES`: a file of certificates (PEM) to trust beside the public ones.
     pub root_certificates: Option<PathBuf>,
 }
@@ -238,14 +253,21 @@ impl fmt::Display for InvalidSettings {
 impl std::error::Error for InvalidSettings {}
 
 impl IamSettings {
-    /// Reads the process's environment.
+    /// Reads the process's environment. Names in it that begin with `IAM_` and that nothing reads, and slips of the pen in the others,
+    /// are warned of by [`builder`](Self::builder).
     pub fn from_env() -> Result<Self, InvalidSettings> {
-        Self::from_lookup(|name| std::env::var(name).ok())
+        let mut settings = Self::read(&|name| std::env::var_os(name))?;
+        settings.warnings.extend(values::unknown(std::env::vars_os().map(|(name, _)| name)));
+        Ok(settings)
     }
 
     /// Reads settings from elsewhere. An empty value counts as none.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
-        let mut reader = reader::Reader { lookup: &lookup, problems: Vec::new(), warnings: Vec::new() };
+        Self::read(&|name| lookup(name).map(OsString::from))
+    }
+
+    fn read(lookup: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, InvalidSettings> {
+        let mut reader = reader::Reader::new(values::Values::read(lookup));
         let settings = reader.settings();
         match settings {
             Some(settings) if reader.problems.is_empty() => Ok(settings),

@@ -15,18 +15,23 @@ use iam_core::seal::KeyRing;
 use iam_core::session::SessionPolicy;
 use url::{Host, Url};
 
+use super::values::Values;
 use super::{Database, DatabaseUrl, DemoUser, IamSettings, MailServer, Mode};
 use crate::address::{ForwardHeader, TrustedProxies};
 use crate::cookies::CookiePrefix;
 use crate::hsts::Hsts;
 
-pub(super) struct Reader<'a> {
-    pub(super) lookup: &'a dyn Fn(&str) -> Option<String>,
+pub(super) struct Reader {
+    values: Values,
     pub(super) problems: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-impl Reader<'_> {
+impl Reader {
+    pub(super) fn new(values: Values) -> Self {
+        Self { problems: values.problems(), warnings: Vec::new(), values }
+    }
+
     pub(super) fn settings(&mut self) -> Option<IamSettings> {
         let mode = self.mode();
         let listen =
@@ -44,6 +49,7 @@ impl Reader<'_> {
         let hsts = self.hsts();
         let cookie_prefix = self.cookie_prefix();
         let audit_retention = self.audit_retention();
+        let idle_connection = self.idle_connection();
         let mail = self.mail();
         let administrator = self.administrator();
         let demo_users = self.demo_users(mode);
@@ -64,6 +70,7 @@ impl Reader<'_> {
             hsts: hsts?,
             cookie_prefix: cookie_prefix?,
             audit_retention: audit_retention?,
+            idle_connection: idle_connection?,
             mail: mail?,
             proxies: proxies?,
             keys,
@@ -148,13 +155,15 @@ impl Reader<'_> {
     /// Both or none. What the URL and the certificates say is their sender's to judge.
     fn mail(&mut self) -> Option<Option<MailServer>> {
         let root_certificates = self.get("SMTP_ROOT_CERTIFICATES").map(PathBuf::from);
+        let hello = self.get("SMTP_HELLO");
         match (self.get("SMTP_URL"), self.get("SMTP_FROM")) {
-            (None, None) if root_certificates.is_some() => {
-                self.problem("SMTP_ROOT_CERTIFICATES", "is set, and SMTP_URL is not");
+            (None, None) if root_certificates.is_some() || hello.is_some() => {
+                let name = if hello.is_some() { "SMTP_HELLO" } else { "SMTP_ROOT_CERTIFICATES" };
+                self.problem(name, "is set, and SMTP_URL is not");
                 None
             }
             (None, None) => Some(None),
-            (Some(url), Some(from)) => Some(Some(MailServer { url, from, root_certificates })),
+            (Some(url), Some(from)) => Some(Some(MailServer { url, from, hello, root_certificates })),
             (Some(_), None) => {
                 self.problem("SMTP_FROM", "is missing: the address that mails come from");
                 None
@@ -190,6 +199,14 @@ impl Reader<'_> {
             return Some(Database::MySql(DatabaseUrl::new(text)));
         }
         match text.strip_prefix("sqlite://").or_else(|| text.strip_prefix("sqlite:")) {
+            // Each connection would have one of its own, and a file of that name is not what was meant.
+            Some(path) if path == ":memory:" || path.starts_with("file:") => {
+                self.problem(
+                    "IAM_DATABASE_URL",
+                    "must name a file: a database in memory would be lost with the process; sqlite:///tmp/iam.db, say, will do to try it",
+                );
+                None
+            }
             Some(path) if !path.is_empty() && !path.contains(['?', '#']) => {
                 Some(Database::Sqlite(path.into()))
             }
@@ -255,7 +272,7 @@ impl Reader<'_> {
 
     fn trusted_devices(&mut self) -> Option<Option<Duration>> {
         const NAME: &str = "IAM_TRUSTED_DEVICES";
-        if self.get(NAME).is_none_or(|text| text.trim() == "none") {
+        if self.get(NAME).is_none_or(|text| text == "none") {
             return Some(None);
         }
         let duration = |text: &str| humantime::parse_duration(text).ok();
@@ -288,6 +305,16 @@ impl Reader<'_> {
         Some(retention)
     }
 
+    fn idle_connection(&mut self) -> Option<Duration> {
+        const NAME: &str = "IAM_IDLE_CONNECTION";
+        let duration = |text: &str| humantime::parse_duration(text).ok();
+        let idle = self.parsed(NAME, "75s", "a duration such as 75s", duration)?;
+        if idle < Duration::from_secs(1) || idle > Duration::from_hours(1) {
+            self.problem(NAME, "must be between 1s and 1h");
+        }
+        Some(idle)
+    }
+
     fn proxies(&mut self, mode: Mode) -> Option<(TrustedProxies, ForwardHeader)> {
         const NAME: &str = "IAM_TRUSTED_PROXIES";
         let trusted = self.get(NAME);
@@ -300,7 +327,7 @@ impl Reader<'_> {
             );
             return None;
         }
-        let trusted = trusted.filter(|text| text.trim() != "none").unwrap_or_default();
+        let trusted = trusted.filter(|text| text != "none").unwrap_or_default();
         let trusted = match TrustedProxies::parse(&trusted) {
             Ok(trusted) => Some(trusted),
             Err(error) => {
@@ -373,7 +400,7 @@ impl Reader<'_> {
     }
 
     fn get(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+        self.values.get(name)
     }
 
     fn parsed<T>(
@@ -384,7 +411,7 @@ impl Reader<'_> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Option<T> {
         let value = self.get(name);
-        let parsed = parse(value.as_deref().unwrap_or(default).trim());
+        let parsed = parse(value.as_deref().unwrap_or(default));
         if parsed.is_none() {
             self.problem(name, &format!("must be {wanted}"));
         }
@@ -399,7 +426,11 @@ impl Reader<'_> {
         self.warnings.push(format!("{name} {text}"));
     }
 
+    /// One that can't be read was named already: it is neither missing nor wrong.
     fn problem(&mut self, name: &str, text: &str) {
+        if self.values.is_unreadable(name) {
+            return;
+        }
         self.problems.push(format!("{name}: {text}"));
     }
 }

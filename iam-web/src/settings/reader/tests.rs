@@ -38,6 +38,77 @@ fn nothing_set_is_development_on_this_machine() {
     assert_eq!(read(&[("IAM_LISTEN", "[::1]:81")]).unwrap().base_url.origin(), "http://localhost:81");
 }
 
+/// As from a file, a here document or a list of several lines: every setting is what it would be without.
+#[test]
+fn what_stands_around_a_value_changes_nothing() {
+    let key = "1:q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM3Kf0mZ0=,0:hX7cV1nB5mL9kJ3gF6dS0aP4oI8uY2tReWqZzMwNbQs=";
+    let plain = [
+        ("IAM_ENV", "production"),
+        ("IAM_LISTEN", "127.0.0.1:81"),
+        ("IAM_BASE_URL", "https://app.example.com"),
+        ("IAM_ALLOWED_ORIGINS", "https://a.example,https://b.example"),
+        ("IAM_DATABASE_URL", "sqlite://a.db"),
+        ("IAM_SECRET_KEY", KEY),
+        ("MFA_ENCRYPTION_KEY", SEAL),
+        ("IAM_PASSWORD_PEPPER", key),
+        ("IAM_SESSION_TIMEOUT", "20m"),
+        ("IAM_SESSION_ABSOLUTE_TIMEOUT", "10h"),
+        ("IAM_TRUSTED_DEVICES", "none"),
+        ("IAM_HSTS", "730d"),
+        ("IAM_AUDIT_RETENTION", "30d"),
+        ("IAM_IDLE_CONNECTION", "65s"),
+        ("IAM_TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7"),
+        ("IAM_CLIENT_IP_HEADER", "forwarded"),
+        ("IAM_ADMIN_USERNAME", "root"),
+        ("IAM_ADMIN_PASSWORD", "a long pass phrase"),
+        ("SMTP_URL", "smtps://amy:s3cret@mail.example"),
+        ("SMTP_FROM", "Acme <a@x.example>"),
+        ("SMTP_HELLO", "app.example.com"),
+        ("SMTP_ROOT_CERTIFICATES", "/etc/my ca.pem"),
+    ];
+    let shown = |settings: &IamSettings| {
+        let password = settings
+            .administrator
+            .as_ref()
+            .map(|(_, password)| String::from_utf8_lossy(password.expose()).into_owned());
+        let keys = settings.keys().unwrap();
+        let secret = (keys.secret.expose_base64().to_string(), keys.ring.expose().to_string());
+        let mail =
+            settings.mail.clone().map(|mail| (mail.url, mail.from, mail.hello, mail.root_certificates));
+        (format!("{settings:?}"), settings.idle_connection, password, secret, mail)
+    };
+    let expected = shown(&read(&plain).unwrap());
+    assert_eq!(expected.1, Duration::from_secs(65));
+    assert_eq!(expected.2.as_deref(), Some("a long pass phrase"));
+    for (name, value) in plain {
+        let mut forms = vec![format!("{value}\n"), format!("\u{feff}{value}\r\n")];
+        if name != "IAM_ADMIN_PASSWORD" {
+            forms.push(format!("\n\t {} \u{200b}\n", value.replace(',', " ,\n  ")));
+        }
+        for form in forms {
+            let pairs = plain.map(|(other, same)| (other, if other == name { form.as_str() } else { same }));
+            let settings = read(&pairs).unwrap_or_else(|error| panic!("{name}={form:?}: {error}"));
+            assert_eq!(shown(&settings), expected, "{name}={form:?}");
+        }
+    }
+    let spaced = plain.map(|(name, value)| {
+        (name, if value.starts_with("a long") { " a long pass phrase " } else { value })
+    });
+    let password = shown(&read(&spaced).unwrap()).2;
+    assert_eq!(password.as_deref(), Some(" a long pass phrase "), "who types spaces means them");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_utf8_is_refused_by_name_and_is_not_missing() {
+    let bytes = std::os::unix::ffi::OsStringExt::from_vec(b"https://\xff.example".to_vec());
+    let error = IamSettings::read(&|name| match name {
+        "IAM_BASE_URL" => Some(std::ffi::OsString::clone(&bytes)),
+        _ => production().iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()),
+    });
+    assert_eq!(error.unwrap_err().problems(), ["IAM_BASE_URL: is not UTF-8"]);
+}
+
 #[test]
 fn production_names_everything_that_is_missing() {
     let error = read(&[("IAM_ENV", "production")]).unwrap_err().to_string();
@@ -83,6 +154,14 @@ const INSECURE: &[(&str, &str, &str)] = &[
     ("IAM_BASE_URL", "", "is missing"),
     ("IAM_DATABASE_URL", "", "is missing"),
     ("IAM_DATABASE_URL", "postgres://x", "must be sqlite://"),
+    ("IAM_DATABASE_URL", "sqlite::memory:", "a database in memory"),
+    ("IAM_DATABASE_URL", "sqlite://:memory:", "a database in memory"),
+    ("IAM_DATABASE_URL", "sqlite://a\nb.db", "a control character"),
+    ("IAM_SECRET_KEY", "3Kf0mZ0q2m8c1xw7VJt5\nrY9dLh4sQpTnUaEbGiCjOkM=", "a control character"),
+    ("IAM_IDLE_CONNECTION", "0s", "between 1s and 1h"),
+    ("IAM_IDLE_CONNECTION", "2h", "between 1s and 1h"),
+    ("IAM_IDLE_CONNECTION", "75", "a duration such as 75s"),
+    ("SMTP_HELLO", "app.example.com", "SMTP_URL is not"),
     ("IAM_SECRET_KEY", "", "is missing"),
     ("IAM_SECRET_KEY", "c2hvcnQ=", "32 are needed"),
     ("IAM_SECRET_KEY", "no base64!", "not base64"),
