@@ -78,7 +78,8 @@ pub async fn an_answer_is_kept_for_its_own_claim_and_once(store: &dyn Store) {
     let first = claim(1, 1, 10);
     assert!(!try_answer(store, &first, 9, 11).await, "nobody claimed it");
     assert!(try_claim(store, &first, NONE_STALE).await);
-    for other in [claim(1, 2, 10), claim(2, 1, 10), claim(1, 1, 11), Claim { old_token: token(2), ..first.clone() }]
+    for other in
+        [claim(1, 2, 10), claim(2, 1, 10), claim(1, 1, 11), Claim { old_token: token(2), ..first.clone() }]
     {
         assert!(!try_answer(store, &other, 9, 12).await && !give_back(store, &other).await);
     }
@@ -128,8 +129,7 @@ pub async fn purge_removes_answers_sooner_than_claims(store: &dyn Store) {
     }
     let purge = async |answered: u64, claimed: u64, most: u32| {
         let mut unit = store.begin().await.unwrap();
-        let gone =
-            unit.repeatable_answers().purge(after(answered), after(claimed), most).await.unwrap();
+        let gone = unit.repeatable_answers().purge(after(answered), after(claimed), most).await.unwrap();
         unit.commit().await.unwrap();
         gone
     };
@@ -146,19 +146,4 @@ pub async fn of_any_number_one_claims_a_request(stores: &Handles) {
         });
         assert_eq!(done.await.into_iter().filter(|claimed| *claimed).count(), 1, "{round}");
     }
-}
-
-pub async fn the_first_use_of_a_renewed_token_is_told_once(stores: &Handles) {
-    let store = stores[0].as_ref();
-    super::sessions::renewed_once(store).await;
-    let done = race(stores, |store, _| async move {
-        retried(|| async {
-            let mut unit = store.begin().await?;
-            let first = unit.sessions().use_token(session_id(1), &token(2), None).await?;
-            unit.commit().await?;
-            Ok(first)
-        })
-        .await
-    });
-    assert_eq!(done.await.into_iter().filter(|first| *first).count(), 1);
 }
