@@ -71,7 +71,7 @@ impl RequestContext {
         caller: &Caller,
         work: impl Future<Output = WebResponse> + Send,
     ) -> WebResponse {
-        let form = self.token_of_form(request, caller);
+        let form = token_of_form(request);
         let Some(repeatable) = self.repeatable(request, caller, form.as_deref()) else { return work.await };
         match self.iam().begin_repeatable(&repeatable, caller.claimant().as_ref()).await {
             Ok(Begun::First(first)) => {
@@ -90,19 +90,6 @@ impl RequestContext {
         }
     }
 
-    /// The token of the form, or of the page, that a request comes from, if it belongs to this caller's session.
-    fn token_of_form(&self, request: &WebRequest, caller: &Caller) -> Option<String> {
-        let token = if is_form(&request.header_values("content-type")) {
-            let form = Form::parse(&request.header_values("content-type"), &request.body).ok()?;
-            form.get("csrf_token")?.to_owned()
-        } else {
-            let [token] = request.header("x-csrf-token")[..] else { return None };
-            std::str::from_utf8(token).ok()?.to_owned()
-        };
-        let session = caller.token.as_ref()?.hash();
-        csrf::verify(&self.inner().csrf_key, Binding::Session(&session), &token).then_some(token)
-    }
-
     /// The request, if it may come twice: it holds something that nobody knows who knows the session's token alone, and comes from us.
     fn repeatable<'r>(
         &self,
@@ -110,6 +97,12 @@ impl RequestContext {
         caller: &'r Caller,
         form: Option<&'r str>,
     ) -> Option<Repeatable<'r>> {
+        let token = caller.token.as_ref()?;
+        let is_of_session =
+            |form| csrf::verify(&self.inner().csrf_key, Binding::Session(&token.hash()), form);
+        if form.is_some_and(|form| !is_of_session(form)) {
+            return None;
+        }
         let is_ours = match (caller.carrier, form) {
             (Carrier::Bearer, _) => true,
             (Carrier::Cookie, Some(_)) => self.site(request) != Site::Foreign,
@@ -119,7 +112,7 @@ impl RequestContext {
             return None;
         }
         Some(Repeatable {
-            token: caller.token.as_ref()?,
+            token,
             method: &request.method,
             target: &request.target,
             form: form.unwrap_or_default(),
@@ -168,6 +161,21 @@ impl Kept {
             response.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         let kept = Self { status: response.status, headers, cookies, body };
         serde_json::to_vec(&kept).ok().map(Zeroizing::new)
+    }
+}
+
+/// The token of the form, or of the page, that a request says it comes from. What can't be read is no token of anybody's.
+fn token_of_form(request: &WebRequest) -> Option<String> {
+    let content_type = request.header_values("content-type");
+    if is_form(&content_type) {
+        let form = Form::parse(&content_type, &request.body).ok();
+        return Some(form.and_then(|form| form.get("csrf_token").map(str::to_owned)).unwrap_or_default());
+    }
+    let token = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    match request.header("x-csrf-token")[..] {
+        [] => None,
+        [value] => Some(token(value)),
+        _ => Some(String::new()),
     }
 }
 

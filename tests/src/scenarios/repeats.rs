@@ -186,6 +186,7 @@ pub async fn an_answer_that_was_lost_is_given_again(adapter: Adapter, backend: B
     for (n, (place, by_bearer)) in PLACES.into_iter().enumerate() {
         let what = format!("{place:?}, bearer: {by_bearer}");
         let (old, request) = prepare(&world, place, by_bearer, &format!("person{n}")).await;
+        world.execute("DELETE FROM iam_repeatable_answer").await;
         let (first, _) = request.by(&old).await;
         world.later(9);
         let (second, new) = request.by(&old).await;
@@ -294,7 +295,7 @@ pub async fn what_is_not_the_same_request_is_nobodys(adapter: Adapter, backend: 
         (old, request, new, other)
     };
     for place in [ProofPage, PasswordPage, ProofJson] {
-        let changes: [(&str, &dyn Fn(&mut Request, &str)); 5] = [
+        let changes: [(&str, &dyn Fn(&mut Request, &str)); 6] = [
             ("another field", &|request, _| {
                 request.body.push_str(if request.body.starts_with('{') { " " } else { "&x=y" })
             }),
@@ -309,14 +310,18 @@ pub async fn what_is_not_the_same_request_is_nobodys(adapter: Adapter, backend: 
                     _ => "/api/v1/account/password".to_owned(),
                 };
             }),
+            ("a made-up form", &|request, _| {
+                request.headers.push(("x-csrf-token", "A".repeat(64)));
+                request.body = request.body.replacen("csrf_token=", "csrf_token=%41", 1);
+            }),
             ("another form", &|request, other| {
-                let other: String = other.bytes().map(|b| format!("%{b:02X}")).collect();
+                let encoded: String = other.bytes().map(|b| format!("%{b:02X}")).collect();
                 match request.body.split_once("csrf_token=") {
                     Some((_, rest)) => {
                         let rest = rest.split_once('&').unwrap().1.to_owned();
-                        request.body = format!("csrf_token={other}&{rest}");
+                        request.body = format!("csrf_token={encoded}&{rest}");
                     }
-                    None => request.headers.push(("x-csrf-token", other)),
+                    None => request.headers.push(("x-csrf-token", other.to_owned())),
                 }
             }),
         ];
@@ -447,6 +452,7 @@ pub async fn what_failed_is_no_repeat(adapter: Adapter, backend: Backend) {
     assert_eq!(send_json(&mut gus, "POST", PROOF, &wrong).await.status, 429);
 
     // An answer that nobody asks for again is removed by upkeep.
+    world.later(3600);
     let (old, request) = prepare(&world, ProofPage, false, "mia").await;
     assert_eq!(request.by(&old).await.0.status, 303);
     world.later(9);
