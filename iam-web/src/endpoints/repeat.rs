@@ -122,6 +122,9 @@ impl RequestContext {
 
     /// The answer to a request that came first, if the session goes on under another token with it; and that token.
     fn to_repeat(&self, caller: &Caller, response: &WebResponse) -> Option<(TokenHash, Zeroizing<Vec<u8>>)> {
+        if response.status >= 400 {
+            return None;
+        }
         let old = caller.token.as_ref()?.hash();
         let renewed = self.renewed_to().filter(|token| *token != old)?;
         Some((renewed, Kept::of(response, self.cookies_so_far())?))
