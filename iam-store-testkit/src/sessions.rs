@@ -196,7 +196,7 @@ pub async fn a_renewed_token_is_unused_until_its_first_use(store: &dyn Store) {
     assert!(renew_by(store, 2, &renewal(2)).await && !is_used(2).await, "the same");
     assert!(!use_token(1, None).await, "the token of old");
     let seen = find(store, 2).await.unwrap().last_seen_at;
-    let later = seen.plus(Duration::from_secs(60));
+    let later = seen.plus(Duration::from_mins(1));
     assert!(use_token(2, Some(later)).await && is_used(2).await);
     assert!(!use_token(2, Some(later.plus(MICROSECOND))).await, "once");
     assert_eq!(find(store, 2).await.unwrap().last_seen_at, later);

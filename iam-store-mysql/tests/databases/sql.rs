@@ -114,7 +114,7 @@ fn with_values(sql: &str) -> String {
             "LIMIT" => "10",
             "id" if filled.contains("iam_auth_log") => "400",
             "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
-            "key" | "token_hash" | "hash" | "digest" | "coalesce_key" => {
+            "key" | "token_hash" | "old_token" | "hash" | "digest" | "coalesce_key" => {
                 "x'0000000000000000000000000000000000000000000000000000000000000007'"
             }
             "username" | "name" => "x'757365722d37'",

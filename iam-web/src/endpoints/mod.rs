@@ -224,7 +224,7 @@ impl RequestContext {
             Ok(caller) => caller,
             Err(answer) => return *answer,
         };
-        let answer = self.answer(endpoint, method, request, caller);
+        let answer = Box::pin(self.answer(endpoint, method, request, caller));
         if endpoint.renews(method) { self.once(request, caller, answer).await } else { answer.await }
     }
 
