@@ -262,6 +262,6 @@ mod tests {
         assert_eq!(found, 10, "places that renew");
         // By hand a session's cookie is set where it is made and where it is renewed, and nowhere else.
         let set = |source: &&str| source.matches("set(CookieKind::Session").count();
-        assert_eq!(SOURCES.iter().map(|source| set(&source)).sum::<usize>(), 2);
+        assert_eq!(SOURCES.iter().map(set).sum::<usize>(), 2);
     }
 }

@@ -35,6 +35,17 @@ use Place::{
     RemoveJson, RemovePage,
 };
 
+/// A change to a request, which may need the token of another form of the same session.
+type Change = fn(&mut Request, &str);
+
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
+}
+
+fn text_of(object: &Value, name: &str) -> String {
+    object[name].as_str().unwrap().to_owned()
+}
+
 /// Every place, and whether a bearer token does it there.
 const PLACES: [(Place, bool); 14] = [
     (PasswordPage, false),
@@ -64,7 +75,6 @@ struct Request {
 
 impl Request {
     fn form(browser: &Browser, path: &str, fields: &[(&str, &str)]) -> Self {
-        let encode = |text: &str| -> String { text.bytes().map(|b| format!("%{b:02X}")).collect() };
         let body: Vec<_> = fields.iter().map(|(n, v)| format!("{n}={}", encode(v))).collect();
         let form = "application/x-www-form-urlencoded".to_owned();
         let headers =
@@ -113,7 +123,7 @@ async fn prepare(world: &World, place: Place, by_bearer: bool, name: &str) -> (B
         let begun = browser.post_json(FACTORS, &json!({"kind": "totp", "name": "phone"})).await;
         assert_eq!(begun.status, 201, "{}", begun.body);
         app = Some(App::from_base32(begun.json()["secret"].as_str().unwrap()));
-        id = begun.json()["id"].as_str().unwrap().to_owned();
+        id = text_of(&begun.json(), "id");
     }
     let confirming = app.as_ref().map(|app| app.code(world, 0)).unwrap_or_default();
     let csrf = browser.get("/api/v1/auth/csrf").await.json()["csrf_token"].as_str().unwrap().to_owned();
@@ -253,11 +263,8 @@ pub async fn of_equal_requests_at_once_one_is_carried_out(adapter: Adapter, back
             "{what}: {events:?}"
         );
     }
-    assert_eq!(
-        world.count("SELECT max(tries) FROM iam_mfa_challenge").await,
-        1,
-        "no code was looked at twice"
-    );
+    let twice = world.count("SELECT count(*) FROM iam_mfa_challenge WHERE tries > 1").await;
+    assert_eq!(twice, 0, "no code was looked at twice");
 }
 
 /// Who clicks twice while the first is being looked at waits for it.
@@ -295,27 +302,27 @@ pub async fn what_is_not_the_same_request_is_nobodys(adapter: Adapter, backend: 
         (old, request, new, other)
     };
     for place in [ProofPage, PasswordPage, ProofJson] {
-        let changes: [(&str, &dyn Fn(&mut Request, &str)); 6] = [
-            ("another field", &|request, _| {
-                request.body.push_str(if request.body.starts_with('{') { " " } else { "&x=y" })
+        let changes: [(&str, Change); 6] = [
+            ("another field", |request, _| {
+                request.body.push_str(if request.body.starts_with('{') { " " } else { "&x=y" });
             }),
-            ("another password", &|request, _| {
-                request.body = request.body.replace("%20", "+").replace(" horse", "  horse")
+            ("another password", |request, _| {
+                request.body = request.body.replace("%20", "+").replace(" horse", "  horse");
             }),
-            ("another path", &|request, _| request.path.push('?')),
-            ("another page", &|request, _| {
+            ("another path", |request, _| request.path.push('?')),
+            ("another page", |request, _| {
                 request.path = match request.path.as_str() {
                     "/auth/reauthenticate" => "/auth/account/password".to_owned(),
                     "/auth/account/password" => "/auth/reauthenticate".to_owned(),
                     _ => "/api/v1/account/password".to_owned(),
                 };
             }),
-            ("a made-up form", &|request, _| {
+            ("a made-up form", |request, _| {
                 request.headers.push(("x-csrf-token", "A".repeat(64)));
                 request.body = request.body.replacen("csrf_token=", "csrf_token=%41", 1);
             }),
-            ("another form", &|request, other| {
-                let encoded: String = other.bytes().map(|b| format!("%{b:02X}")).collect();
+            ("another form", |request, other| {
+                let encoded = encode(other);
                 match request.body.split_once("csrf_token=") {
                     Some((_, rest)) => {
                         let rest = rest.split_once('&').unwrap().1.to_owned();
