@@ -67,6 +67,18 @@ CREATE TABLE `iam_rate_limit` (
   CONSTRAINT `iam_rate_limit_count` CHECK ((`count` >= 0))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_repeatable_answer` (
+  `session_id` binary(16) NOT NULL,
+  `old_token` binary(32) NOT NULL,
+  `request` binary(32) NOT NULL,
+  `token_hash` binary(32) DEFAULT NULL,
+  `answer` blob,
+  `at` datetime(6) NOT NULL,
+  PRIMARY KEY (`session_id`),
+  UNIQUE KEY `iam_repeatable_answer_token` (`old_token`),
+  KEY `iam_repeatable_answer_at` (`at`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_role` (
   `id` binary(16) NOT NULL,
   `name` varbinary(64) NOT NULL,
@@ -139,6 +151,7 @@ CREATE TABLE `iam_auth_session` (
   `live_account_id` binary(16) GENERATED ALWAYS AS ((case when (`ended_at` is null) then `account_id` end)) STORED,
   `secret_ended_at` datetime(6) GENERATED ALWAYS AS ((case when (`token_hash` is not null) then `ended_at` end)) STORED,
   `factors` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `token_used` tinyint(1) NOT NULL DEFAULT '1',
   PRIMARY KEY (`id`),
   UNIQUE KEY `iam_auth_session_token` (`token_hash`),
   KEY `iam_auth_session_account` (`account_id`),

@@ -69,6 +69,8 @@ pub(crate) struct Inner {
     pub(crate) code_key: MacKey,
     pub(crate) identifier_key: MacKey,
     pub(crate) approval_key: MacKey,
+    pub(crate) repeat_key: MacKey,
+    pub(crate) repeat_seal_key: MacKey,
 }
 
 /// One task writes refusals down at a time, for all that wait.
@@ -542,6 +544,8 @@ impl IamBuilder {
             code_key: secret.derive("code"),
             identifier_key: secret.derive("identifier"),
             approval_key: secret.derive("approval"),
+            repeat_key: secret.derive("repeat"),
+            repeat_seal_key: secret.derive("repeat seal"),
             store: self.store,
             clock: self.clock,
             random: self.random,

@@ -39,6 +39,7 @@ pub mod parent;
 pub mod password;
 pub mod policy;
 pub mod random;
+pub mod repeat;
 pub mod role;
 pub mod seal;
 pub mod session;

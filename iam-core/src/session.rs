@@ -287,6 +287,8 @@ pub struct SessionRecord {
     pub factors: Option<Vec<FactorKind>>,
     /// What was proved in the session for a purpose, lately, and was not used up.
     pub grants: Vec<Grant>,
+    /// Whether a request has come with the token that the session has now. What made the session is not asked: this is about renewals.
+    pub token_used: bool,
 }
 
 /// A role that an account was granted, as a session sees it.
@@ -540,6 +542,7 @@ mod tests {
             roles: vec![],
             factors: None,
             grants: vec![],
+            token_used: true,
         }
     }
 

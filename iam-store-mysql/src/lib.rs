@@ -81,6 +81,7 @@ mod options;
 mod outbox;
 mod parents;
 mod probe;
+mod repeatable;
 mod roles;
 mod rows;
 mod sealed;

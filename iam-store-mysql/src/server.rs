@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 65] = [
+const PRIVILEGES: [&str; 69] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -63,6 +63,10 @@ const PRIVILEGES: [&str; 65] = [
     "EXPLAIN INSERT INTO iam_interrupted_request (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_interrupted_request SET id = id WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_interrupted_request WHERE 1 = 0",
+    "EXPLAIN SELECT at FROM iam_repeatable_answer",
+    "EXPLAIN INSERT INTO iam_repeatable_answer (session_id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_repeatable_answer SET at = at WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_repeatable_answer WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_trusted_device",
     "EXPLAIN INSERT INTO iam_trusted_device (id) VALUES (NULL)",
     "EXPLAIN DELETE FROM iam_trusted_device WHERE 1 = 0",
@@ -158,6 +162,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_mfa_challenge' AND column_name IN
                     ('id', 'account_id', 'session_id', 'method_id', 'answer', 'parent_id', 'approval'))
                 OR (table_name = 'iam_interrupted_request' AND column_name IN ('id', 'account_id', 'session_id'))
+                OR (table_name = 'iam_repeatable_answer' AND column_name IN ('session_id', 'old_token', 'request', 'token_hash'))
                 OR (table_name = 'iam_trusted_device' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('id', 'account_id', 'challenge_id', 'sealed'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')

@@ -39,6 +39,7 @@ struct SessionRow {
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
     factors: Option<String>,
+    token_used: Option<bool>,
     account_id: Option<Vec<u8>>,
     username: Option<Vec<u8>>,
     external_id: Option<Vec<u8>>,
@@ -79,7 +80,7 @@ pub(crate) async fn by_token(
             r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
                 s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.amr AS "amr?", s.login_time AS "login_time?",
                 s.authenticated_at AS "authenticated_at?", s.second_factor_at AS "second_factor_at?", s.last_seen_at AS "last_seen_at?",
-                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.account_id AS "account_id?",
+                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.token_used AS "token_used?: bool", s.account_id AS "account_id?",
                 a.username AS "username?", a.external_id AS "external_id?", a.status AS "account_status?",
                 a.auth_version AS "account_auth_version?", a.created_at AS "account_created_at?", a.parent_id AS "parent_id?",
                 p.`key` AS "parent_key?", p.status AS "parent_status?",
@@ -200,6 +201,7 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         roles: Vec::new(),
         factors: row.factors.as_deref().map(FactorKind::parse_list),
         grants: Vec::new(),
+        token_used: needed(row.token_used, column("token_used"))?,
     })
 }
 
@@ -348,7 +350,8 @@ impl<L: Link> Sessions for Work<L> {
             execute(sqlx::query!(
                 "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
                     authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
-                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors)
+                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors),
+                    token_used = IF(?, FALSE, token_used)
                  WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
                 &renewal.token.as_bytes()[..],
                 renewal.state.as_str(),
@@ -358,6 +361,7 @@ impl<L: Link> Sessions for Work<L> {
                 renewal.second_factor_at.map(utc),
                 utc(renewal.at),
                 renewal.factors.as_deref().map(FactorKind::list),
+                renewal.token != *old,
                 &id.as_bytes()[..],
                 &old.as_bytes()[..],
                 renewal.from_state.as_str(),
@@ -365,6 +369,25 @@ impl<L: Link> Sessions for Work<L> {
             ))
         };
         Ok(self.0.write(renew).await? == 1)
+    }
+
+    async fn use_token(
+        &mut self,
+        id: SessionId,
+        token: &TokenHash,
+        seen_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let note = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session FORCE INDEX (PRIMARY)
+                 SET token_used = TRUE, last_seen_at = GREATEST(last_seen_at, COALESCE(?, last_seen_at))
+                 WHERE id = ? AND token_hash = ? AND NOT token_used AND ended_at IS NULL",
+                seen_at.map(utc),
+                &id.as_bytes()[..],
+                &token.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(note).await? == 1)
     }
 
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {

@@ -14,6 +14,7 @@ use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
+use iam_core::repeat::KeptRequest;
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use iam_core::step_up::Purpose;
@@ -29,8 +30,8 @@ use crate::connection::{Connections, STATEMENT};
 use crate::doubt::Doubts;
 use crate::unit::Work;
 use crate::{
-    accounts, audit, factors, interrupted, migrate, options, outbox, parents, roles, sealed, seen_time,
-    server, sessions, trusted_devices,
+    accounts, audit, factors, interrupted, migrate, options, outbox, parents, repeatable, roles, sealed,
+    seen_time, server, sessions, trusted_devices,
 };
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
@@ -260,6 +261,10 @@ impl Store for MySqlStore {
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError> {
         interrupted::by_id(&self.connections, id, session, now).await
+    }
+
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+        repeatable::by_old_token(&self.connections, old_token).await
     }
 
     async fn is_trusted_device(

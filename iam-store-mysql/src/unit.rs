@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, SealedValues, SeenTime, Sessions, StoreError, TrustedDevices,
-    UnitOfWork,
+    Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, StoreError,
+    TrustedDevices, UnitOfWork,
 };
 
 use crate::connection::{Link, Open};
@@ -46,6 +46,10 @@ impl<L: Link> Ports for Work<L> {
     }
 
     fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
+        self
+    }
+
+    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers {
         self
     }
 

@@ -24,6 +24,7 @@ mod limits;
 mod one_time;
 mod outbox;
 mod parents;
+mod repeatable;
 mod roles;
 mod rows;
 mod sealed;

@@ -26,7 +26,7 @@ use crate::unit::{Link, Work};
 ///
 /// And one for each role beside each grant: there are few of both.
 pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
-        s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
+        s.ended_at, s.end_reason, s.factors, s.token_used, s.account_id, a.username, a.external_id, a.status AS account_status,
         a.auth_version AS account_auth_version, a.created_at AS account_created_at,
         a.parent_id, p.key AS parent_key, p.status AS parent_status,
         p.factor_required_at AS parent_factor_required_at, p.factor_grace AS parent_factor_grace,
@@ -130,6 +130,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         roles: Vec::new(),
         factors: columns.maybe_text("factors")?.map(|text| FactorKind::parse_list(&text)),
         grants: Vec::new(),
+        token_used: columns.number("token_used")? != 0,
     })
 }
 
@@ -264,7 +265,8 @@ impl<C: Link> Sessions for Work<C> {
         let done = sqlx::query(
             "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
                 authenticated_at = coalesce(?, authenticated_at), second_factor_at = coalesce(?, second_factor_at),
-                last_seen_at = max(last_seen_at, ?), factors = coalesce(?, factors)
+                last_seen_at = max(last_seen_at, ?), factors = coalesce(?, factors),
+                token_used = CASE WHEN ? THEN 0 ELSE token_used END
              WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
         )
         .bind(&renewal.token.as_bytes()[..])
@@ -275,10 +277,30 @@ impl<C: Link> Sessions for Work<C> {
         .bind(renewal.second_factor_at.map(Timestamp::as_micros))
         .bind(renewal.at.as_micros())
         .bind(renewal.factors.as_deref().map(FactorKind::list))
+        .bind(renewal.token != *old)
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
         .bind(renewal.from_state.as_str())
         .bind(renewal.from_version.as_i64())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn use_token(
+        &mut self,
+        id: SessionId,
+        token: &TokenHash,
+        seen_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET token_used = 1, last_seen_at = max(last_seen_at, coalesce(?, last_seen_at))
+             WHERE id = ? AND token_hash = ? AND token_used = 0 AND ended_at IS NULL",
+        )
+        .bind(seen_at.map(Timestamp::as_micros))
+        .bind(&id.as_bytes()[..])
+        .bind(&token.as_bytes()[..])
         .execute(self.connection())
         .await
         .map_err(failed)?;

@@ -14,6 +14,7 @@ use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
+use iam_core::repeat::KeptRequest;
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use iam_core::step_up::Purpose;
@@ -30,8 +31,8 @@ use crate::file::{OpenFile, Pools};
 use crate::unit::Work;
 use crate::writer::Writer;
 use crate::{
-    accounts, audit, factors, file, interrupted, outbox, parents, roles, sealed, seen_time, sessions,
-    trusted_devices,
+    accounts, audit, factors, file, interrupted, outbox, parents, repeatable, roles, sealed, seen_time,
+    sessions, trusted_devices,
 };
 
 /// What was applied is kept apart from a host's own migrations; what a newer program applied is left as it is.
@@ -233,6 +234,10 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError> {
         interrupted::by_id(&self.read, id, session, now).await
+    }
+
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+        repeatable::by_old_token(&self.read, old_token).await
     }
 
     async fn is_trusted_device(

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use iam_core::clock::Timestamp;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, Roles, SealedValues, SeenTime, Sessions, StoreError, TrustedDevices,
-    UnitOfWork,
+    Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, StoreError,
+    TrustedDevices, UnitOfWork,
 };
 use sqlx::SqliteConnection;
 
@@ -79,6 +79,10 @@ impl<C: Link> Ports for Work<C> {
     }
 
     fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
+        self
+    }
+
+    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers {
         self
     }
 

@@ -12,6 +12,7 @@ use iam_core::interrupted::Interrupted;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
+use iam_core::repeat::KeptRequest;
 use iam_core::role::{Role, RoleName};
 use iam_core::session::{
     EndReason, NewSession, Renewal, RoleOfAccount, SessionRecord, SessionState, SessionSummary,
@@ -19,8 +20,9 @@ use iam_core::session::{
 use iam_core::step_up::Purpose;
 use iam_core::store::{
     Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
-    Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, Roles, SealedColumn, SealedRow,
-    SealedValues, SeenTime, Sessions, Store, StoreError, StoreErrorKind, TrustedDevices, UnitOfWork,
+    Methods, OneTimeTokens, Outbox, Parents, Ports, Readiness, RecoveryCodes, RepeatableAnswers, Roles,
+    SealedColumn, SealedRow, SealedValues, SeenTime, Sessions, Store, StoreError, StoreErrorKind,
+    TrustedDevices, UnitOfWork,
 };
 use iam_core::token::TokenHash;
 use tokio::sync::oneshot;
@@ -269,6 +271,11 @@ impl Store for FaultyStore {
         self.inner.interrupted(id, session, now).await
     }
 
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+        self.faults.read()?;
+        self.inner.repeatable(old_token).await
+    }
+
     async fn is_trusted_device(
         &self,
         token: &TokenHash,
@@ -389,6 +396,9 @@ impl Ports for FaultyUnit {
     fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
         self.inner.interrupted_requests()
     }
+    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers {
+        self.inner.repeatable_answers()
+    }
     fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
         self.inner.trusted_devices()
     }
@@ -451,6 +461,18 @@ impl Sessions for FaultyUnit {
         let renewed = self.inner.sessions().renew(id, old, renewal).await?;
         self.faults.pass(Point::Renewed).await;
         Ok(renewed)
+    }
+
+    async fn use_token(
+        &mut self,
+        id: SessionId,
+        token: &TokenHash,
+        seen_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        fail_if(&self.faults.touch)?;
+        self.faults.pass(Point::Touch).await;
+        self.faults.touches.fetch_add(1, Ordering::SeqCst);
+        self.inner.sessions().use_token(id, token, seen_at).await
     }
 
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {

@@ -46,6 +46,7 @@ pub mod limits;
 pub mod one_time;
 pub mod outbox;
 pub mod parents;
+pub mod repeatable;
 pub mod roles;
 pub mod sealed;
 pub mod seen_time;
@@ -311,6 +312,7 @@ macro_rules! conformance {
                 replacing_a_token_kills_the_old_one
                 a_renewal_notes_what_was_proved_and_asks_for_the_version
                 a_renewal_asks_for_the_state
+                a_renewed_token_is_unused_until_its_first_use
                 hold_asks_for_the_token_and_a_session_that_has_not_ended
                 an_ended_session_gets_no_new_token
                 a_session_ends_once
@@ -330,6 +332,7 @@ macro_rules! conformance {
             races: [
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
+                the_first_use_of_a_renewed_token_is_told_once
                 of_any_number_at_once_the_newest_are_kept
                 of_those_that_become_active_at_once_the_newest_are_kept
                 one_at_a_time_holds_a_session
@@ -461,6 +464,20 @@ macro_rules! conformance {
             ]
             races: [
                 of_any_number_one_resumes_a_request
+            ]
+        }
+        $crate::port! { $alone, $twice, repeatable,
+            duties: [
+                a_request_is_claimed_once_until_that_is_stale
+                another_request_takes_the_place_of_the_one_before
+                an_answer_is_kept_for_its_own_claim_and_once
+                a_claim_that_is_given_back_can_be_made_again
+                a_claim_of_the_future_is_stale
+                forget_leaves_nothing_of_a_session
+                purge_removes_answers_sooner_than_claims
+            ]
+            races: [
+                of_any_number_one_claims_a_request
             ]
         }
         $crate::port! { $alone, $twice, trusted_devices,

@@ -180,6 +180,52 @@ pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dy
     assert_eq!((listed[0].login_at, listed[0].authenticated_at), (NOW, after(70)));
 }
 
+pub async fn a_renewed_token_is_unused_until_its_first_use(store: &dyn Store) {
+    add_session(store).await;
+    let is_used = async |n| find(store, n).await.unwrap().token_used;
+    let use_token = async |n: u8, seen_at| {
+        let mut unit = store.begin().await.unwrap();
+        let first = unit.sessions().use_token(session_id(1), &token(n), seen_at).await.unwrap();
+        unit.commit().await.unwrap();
+        first
+    };
+    assert!(is_used(1).await, "nobody asks how a session was made");
+    assert!(!use_token(1, None).await);
+    assert!(renew_by(store, 1, &renewal(1)).await && is_used(1).await, "the token is the one that it was");
+    assert!(replace(store, 1, 2).await && !is_used(2).await);
+    assert!(renew_by(store, 2, &renewal(2)).await && !is_used(2).await, "the same");
+    assert!(!use_token(1, None).await, "the token of old");
+    let seen = find(store, 2).await.unwrap().last_seen_at;
+    let later = seen.plus(Duration::from_mins(1));
+    assert!(use_token(2, Some(later)).await && is_used(2).await);
+    assert!(!use_token(2, Some(later.plus(MICROSECOND))).await, "once");
+    assert_eq!(find(store, 2).await.unwrap().last_seen_at, later);
+    // What was noted later stays.
+    assert!(replace(store, 2, 3).await && use_token(3, Some(seen)).await);
+    assert_eq!(find(store, 3).await.unwrap().last_seen_at, later);
+    assert!(replace(store, 3, 4).await && use_token(4, None).await && replace(store, 4, 5).await);
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.sessions().end(session_id(1), EndReason::Logout, after(99)).await.unwrap());
+    unit.commit().await.unwrap();
+    assert!(!use_token(5, None).await, "it has ended");
+}
+
+pub async fn the_first_use_of_a_renewed_token_is_told_once(stores: &Handles) {
+    let store = stores[0].as_ref();
+    add_session(store).await;
+    assert!(replace(store, 1, 2).await);
+    let done = race(stores, |store, _| async move {
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            let first = unit.sessions().use_token(session_id(1), &token(2), None).await?;
+            unit.commit().await?;
+            Ok(first)
+        })
+        .await
+    });
+    assert_eq!(done.await.into_iter().filter(|first| *first).count(), 1);
+}
+
 pub async fn a_renewal_asks_for_the_state(store: &dyn Store) {
     add_account(store).await;
     let pending = SessionState::PendingSecondFactor;

@@ -11,7 +11,7 @@ use iam_core::flow::{Activity, Authentication, Claimant};
 use iam_core::guard::{Facts, Principal, Requirement};
 use iam_core::id::{ChallengeId, InterruptedId};
 use iam_core::meta::Client;
-use iam_core::token::{Carrier, SessionToken};
+use iam_core::token::{Carrier, SessionToken, TokenHash};
 use iam_core::{Error, Iam};
 
 use crate::address::client_address;
@@ -37,6 +37,8 @@ pub struct RequestContext {
     /// What the guards wanted that let it pass, with what they were told.
     passed: Mutex<Vec<(Arc<Requirement>, Facts)>>,
     cookies: Mutex<Vec<String>>,
+    /// The token that the caller's session goes on with, if this request renewed it.
+    renewed: Mutex<Option<TokenHash>>,
     /// The answer, if it can't be told who asks: whatever a handler makes of that, nothing else is sent.
     unknown: Mutex<Option<WebResponse>>,
 }
@@ -130,6 +132,7 @@ impl RequestContext {
             used: Mutex::default(),
             passed: Mutex::default(),
             cookies: Mutex::default(),
+            renewed: Mutex::default(),
             unknown: Mutex::default(),
         }
     }
@@ -371,6 +374,21 @@ impl RequestContext {
 
     pub(crate) fn add_cookie(&self, cookie: String) {
         self.cookies.lock().unwrap_or_else(PoisonError::into_inner).push(cookie);
+    }
+
+    /// The `Set-Cookie` lines that there are so far.
+    pub(crate) fn cookies_so_far(&self) -> Vec<String> {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The caller's session goes on with this token.
+    pub(crate) fn note_renewed(&self, token: &SessionToken) {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.hash());
+    }
+
+    /// The token that the caller's session goes on with, if this request renewed it.
+    pub(crate) fn renewed_to(&self) -> Option<TokenHash> {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The `Set-Cookie` lines of this request's answer. They are given once.

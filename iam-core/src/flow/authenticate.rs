@@ -8,7 +8,7 @@ use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
 use crate::meta::Client;
-use crate::session::{EndReason, Pending, Standing};
+use crate::session::{EndReason, Pending, SessionRecord, Standing};
 use crate::step_up::{MOST_WITHIN, Purpose};
 use crate::token::{SessionToken, TokenHash};
 
@@ -36,6 +36,16 @@ pub enum Authentication {
     Anonymous,
 }
 
+/// The use of a session by a request.
+struct Use {
+    session: SessionId,
+    token: TokenHash,
+    /// No request has come with the token before.
+    is_first: bool,
+    /// When the session's use was noted last.
+    since: Timestamp,
+}
+
 /// What the trail has in place of a route that the framework does not tell.
 const UNKNOWN_ROUTE: &str = "(route unknown)";
 
@@ -52,14 +62,12 @@ impl Iam {
         let Some(record) = self.inner.store.session(&token.hash(), now.minus(MOST_WITHIN)).await? else {
             return Ok(Authentication::Anonymous);
         };
-        let (session, account, last_seen_at) = (record.id, record.account, record.last_seen_at);
-        let policy = &self.inner.session_policy;
-        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
-        match record.standing(policy, factors, pending, now) {
+        let (session, account) = (record.id, record.account);
+        let used =
+            Use { session, token: token.hash(), is_first: !record.token_used, since: record.last_seen_at };
+        match self.standing(record, now) {
             Standing::Active { principal, touch, factor_due } => {
-                if touch && activity == Activity::Active {
-                    self.note_use(session, last_seen_at, now).await;
-                }
+                self.note_use(&used, touch && activity == Activity::Active, now).await;
                 Ok(if factor_due {
                     Authentication::FactorDue(principal)
                 } else {
@@ -92,14 +100,11 @@ impl Iam {
         let Some(record) = self.inner.store.session(token, now.minus(MOST_WITHIN)).await? else {
             return Ok(None);
         };
-        let (session, last_seen_at) = (record.id, record.last_seen_at);
-        let policy = &self.inner.session_policy;
-        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
-        match record.standing(policy, factors, pending, now) {
+        let (is_first, since) = (!record.token_used, record.last_seen_at);
+        let used = Use { session: record.id, token: *token, is_first, since };
+        match self.standing(record, now) {
             Standing::Active { principal, touch, factor_due: false } => {
-                if touch && activity == Activity::Active {
-                    self.note_use(session, last_seen_at, now).await;
-                }
+                self.note_use(&used, touch && activity == Activity::Active, now).await;
                 Ok(Some(principal))
             }
             _ => Ok(None),
@@ -127,11 +132,37 @@ impl Iam {
             .await;
     }
 
-    /// A use that is not noted only shortens the session: reported, not refused.
-    async fn note_use(&self, session: SessionId, unless_after: Timestamp, now: Timestamp) {
-        if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
+    /// What a session is worth now, by this layer's policies.
+    pub(super) fn standing(&self, record: SessionRecord, now: Timestamp) -> Standing {
+        let pending = self.inner.factor_limits.pending_lifetime;
+        record.standing(&self.inner.session_policy, &self.inner.factor_policy, pending, now)
+    }
+
+    /// A use that is not noted only shortens the session: reported, not refused. The first one of a token is always written down, before
+    /// anything is answered: from then on nobody gets that token by a repeated request.
+    async fn note_use(&self, used: &Use, touch: bool, now: Timestamp) {
+        let noted = if used.is_first {
+            self.note_first_use(used, touch.then_some(now)).await
+        } else if touch {
+            self.inner.store.touch_session(used.session, now, used.since).await.map(drop).map_err(Error::from)
+        } else {
+            return;
+        };
+        if let Err(error) = noted {
             tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
         }
+    }
+
+    async fn note_first_use(&self, used: &Use, seen_at: Option<Timestamp>) -> Result<(), Error> {
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if unit.sessions().use_token(used.session, &used.token, seen_at).await? {
+                unit.repeatable_answers().forget(used.session).await?;
+                unit.commit().await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// It is over already, whether or not that is written down: a failure is reported, nothing more.

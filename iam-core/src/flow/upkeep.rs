@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::audit::{Event, Subject};
 use crate::error::Error;
 use crate::flow::delivery::EXPIRED_AT_ONCE;
+use crate::flow::repeat::{CLAIMED_FOR, REPEATABLE_FOR};
 use crate::iam::Iam;
 use crate::meta::Client;
 use crate::session::EndReason;
@@ -49,7 +50,8 @@ pub struct Upkeep {
     pub challenges_purged: u64,
     /// Methods that nobody confirmed.
     pub methods_purged: u64,
-    /// Requests that a guard stopped and nobody went on with in time, and browsers that are trusted no longer.
+    /// Requests that a guard stopped and nobody went on with in time, answers that nobody asked for again, and browsers that are trusted
+    /// no longer.
     pub leftovers_purged: u64,
     /// Messages that were not delivered in time.
     pub messages_expired: u64,
@@ -75,7 +77,9 @@ impl Upkeep {
             Chore::Links => &mut self.links_purged,
             Chore::UnconfirmedMethods => &mut self.methods_purged,
             Chore::UnansweredChallenges | Chore::Challenges => &mut self.challenges_purged,
-            Chore::InterruptedRequests | Chore::TrustedDevices => &mut self.leftovers_purged,
+            Chore::InterruptedRequests | Chore::RepeatableAnswers | Chore::TrustedDevices => {
+                &mut self.leftovers_purged
+            }
             Chore::LateMessages => &mut self.messages_expired,
             Chore::Messages => &mut self.messages_purged,
         }
@@ -95,12 +99,13 @@ enum Chore {
     UnansweredChallenges,
     Challenges,
     InterruptedRequests,
+    RepeatableAnswers,
     TrustedDevices,
     LateMessages,
     Messages,
 }
 
-const CHORES: [Chore; 13] = [
+const CHORES: [Chore; 14] = [
     Chore::IdleSessions,
     Chore::Tokens,
     Chore::EndedSessions,
@@ -111,6 +116,7 @@ const CHORES: [Chore; 13] = [
     Chore::UnansweredChallenges,
     Chore::Challenges,
     Chore::InterruptedRequests,
+    Chore::RepeatableAnswers,
     Chore::TrustedDevices,
     Chore::LateMessages,
     Chore::Messages,
@@ -206,6 +212,10 @@ impl Iam {
             }
             Chore::Challenges => unit.challenges().purge(kept_since, most).await?,
             Chore::InterruptedRequests => unit.interrupted_requests().purge(now, most).await?,
+            Chore::RepeatableAnswers => {
+                let (answered, claimed) = (now.minus(REPEATABLE_FOR), now.minus(CLAIMED_FOR));
+                unit.repeatable_answers().purge(answered, claimed, most).await?
+            }
             Chore::TrustedDevices => unit.trusted_devices().purge(now, most).await?,
             Chore::Messages => unit.outbox().purge(now.minus(MESSAGES), most).await?,
         };

@@ -24,6 +24,7 @@ mod limits;
 mod one_time;
 mod outbox;
 mod parents;
+mod repeatable;
 mod roles;
 mod sealed;
 mod seen_time;
@@ -45,6 +46,7 @@ pub use limits::Limits;
 pub use one_time::OneTimeTokens;
 pub use outbox::Outbox;
 pub use parents::Parents;
+pub use repeatable::RepeatableAnswers;
 pub use roles::{Holders, Roles};
 pub use sealed::{SealedColumn, SealedRow, SealedValues};
 pub use seen_time::SeenTime;
@@ -59,6 +61,7 @@ use crate::interrupted::Interrupted;
 use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
+use crate::repeat::KeptRequest;
 use crate::role::{Role, RoleName};
 use crate::session::{RoleOfAccount, SessionRecord, SessionSummary};
 use crate::step_up::Purpose;
@@ -137,6 +140,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         session: SessionId,
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError>;
+
+    /// What is kept of a request that may come twice, by the token that it came with, whatever its age.
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError>;
 
     /// Whether a browser is trusted: the token is one that was given to it for this account under this version, and its time is not
     /// over; nor is it of the future.
@@ -224,6 +230,8 @@ pub trait Ports: Send {
     fn challenges(&mut self) -> &mut dyn Challenges;
     /// Requests that a guard stopped.
     fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests;
+    /// Requests that may come twice.
+    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers;
     /// Browsers that are trusted.
     fn trusted_devices(&mut self) -> &mut dyn TrustedDevices;
     /// Messages to be sent.

@@ -20,9 +20,18 @@ pub trait Sessions: Send {
 
     /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and is in the state
     /// and was made under the version that the renewal names. The old token MUST be dead with it. Of the times of proof only those
-    /// that the renewal has are written; its own time is kept as that of the session's last use if it is later. Says whether it did;
-    /// at most one caller is ever told so for the same old token.
+    /// that the renewal has are written; its own time is kept as that of the session's last use if it is later. A token that is another
+    /// one than `old` counts as not used yet. Says whether it did; at most one caller is ever told so for the same old token.
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
+
+    /// Notes that a session's token is used for the first time, if the session has this token and has not ended; and the session's use
+    /// at `seen_at`, if that is given and later than what was noted. Says whether it did; at most one caller is ever told so of a token.
+    async fn use_token(
+        &mut self,
+        id: SessionId,
+        token: &TokenHash,
+        seen_at: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 
     /// Ends a session that has not ended. Says whether it did; at most one caller is ever told so.
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError>;

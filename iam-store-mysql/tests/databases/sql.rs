@@ -52,6 +52,10 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), 'x',
             TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n + 10, '2026-01-01') FROM m;
+    INSERT INTO iam_repeatable_answer (session_id, old_token, request, at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 64, '0')), UNHEX(LPAD(HEX(n), 64, '0')),
+            TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_trusted_device (id, account_id, token_hash, auth_version, created_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(n), 64, '0')), 1,
@@ -67,7 +71,8 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
     ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_one_time_token, iam_rate_limit,
-        iam_mfa_method, iam_recovery_code, iam_mfa_challenge, iam_outbox, iam_interrupted_request, iam_trusted_device";
+        iam_mfa_method, iam_recovery_code, iam_mfa_challenge, iam_outbox, iam_interrupted_request, iam_repeatable_answer,
+        iam_trusted_device";
 
 /// Tables of a few rows, read as a whole at the start of a program.
 const SMALL: [&str; 4] = ["iam_clock", "iam_key_canary", "iam_schema", "iam_schema_migrations"];
@@ -109,7 +114,7 @@ fn with_values(sql: &str) -> String {
             "LIMIT" => "10",
             "id" if filled.contains("iam_auth_log") => "400",
             "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
-            "key" | "token_hash" | "hash" | "digest" | "coalesce_key" => {
+            "key" | "token_hash" | "old_token" | "hash" | "digest" | "coalesce_key" => {
                 "x'0000000000000000000000000000000000000000000000000000000000000007'"
             }
             "username" | "name" => "x'757365722d37'",

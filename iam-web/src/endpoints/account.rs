@@ -531,6 +531,7 @@ impl RequestContext {
         device: Option<&DeviceToken>,
     ) -> WebResponse {
         if caller.carrier == Carrier::Bearer {
+            self.note_renewed(token);
             let mut answer = Map::new();
             answer.insert("status".to_owned(), "authenticated".into());
             answer.insert("session_token".to_owned(), token.expose().as_str().into());
@@ -557,6 +558,7 @@ impl RequestContext {
     /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
     pub(super) fn keep(&self, token: &SessionToken) -> Result<String, Error> {
         let inner = self.inner();
+        self.note_renewed(token);
         self.add_cookie(inner.cookies.set(CookieKind::Session, &token.expose(), None));
         let binding = token.hash();
         Ok(csrf::issue(&inner.csrf_key, Binding::Session(&binding), self.iam().randomness())?)

@@ -2,6 +2,7 @@
 
 mod account;
 mod factors;
+mod repeat;
 mod second_factor;
 mod setup;
 mod sign_in;
@@ -13,7 +14,7 @@ use iam_core::origin::BaseUrl;
 use iam_core::token::OneTimeToken;
 use zeroize::Zeroizing;
 
-use crate::context::RequestContext;
+use crate::context::{Caller, RequestContext};
 use crate::fields::is_encoded;
 use crate::form::{Form, parse_query};
 use crate::message::{WebRequest, WebResponse};
@@ -109,47 +110,50 @@ impl WebIam {
     /// Every address with its endpoint. An adapter mounts each exactly, for every method; the endpoint itself says which it takes.
     /// A part `{id}` stands for any one part, as [`path_matches`] reads it, and `{token}` for one that is a secret.
     pub fn auth_endpoints(&self) -> Vec<(String, Endpoint)> {
-        let (auth, api) = (&self.inner.auth_path, &self.inner.api_path);
+        let mut endpoints = endpoints(&self.inner.auth_path, &self.inner.api_path);
         let change_password = (CHANGE_PASSWORD.to_owned(), Endpoint::ChangePassword);
-        let mut endpoints = vec![
-            (format!("{auth}/login"), Endpoint::LoginPage),
-            (format!("{auth}/logout"), Endpoint::LogoutPage),
-            (format!("{api}/auth/login"), Endpoint::ApiLogin),
-            (format!("{api}/auth/logout"), Endpoint::ApiLogout),
-            (format!("{api}/auth/csrf"), Endpoint::ApiCsrf),
-            (format!("{api}/me"), Endpoint::ApiMe),
-            (format!("{auth}/account"), Endpoint::AccountPage),
-            (format!("{auth}/account/password"), Endpoint::AccountPassword),
-            (format!("{auth}/account/sessions/end"), Endpoint::AccountEndSession),
-            (format!("{auth}/account/sessions/end-others"), Endpoint::AccountEndSessions),
-            (format!("{auth}/reauthenticate"), Endpoint::ReauthenticatePage),
-            (format!("{auth}/{SETUP}/{{token}}"), Endpoint::SetupPage),
-            (format!("{api}/auth/reauthenticate"), Endpoint::ApiReauthenticate),
-            (format!("{api}/account/password"), Endpoint::ApiPassword),
-            (format!("{api}/account/sessions"), Endpoint::ApiSessions),
-            (format!("{api}/account/sessions/{{id}}"), Endpoint::ApiSession),
-            (format!("{auth}/mfa/verify"), Endpoint::VerifyPage),
-            (format!("{auth}/mfa/resend"), Endpoint::ResendPage),
-            (format!("{auth}/account/factors/new"), Endpoint::NewFactorPage),
-            (format!("{auth}/account/factors/confirm"), Endpoint::ConfirmFactor),
-            (format!("{auth}/account/factors/rename"), Endpoint::RenameFactor),
-            (format!("{auth}/account/factors/remove"), Endpoint::RemoveFactor),
-            (format!("{auth}/account/recovery-codes"), Endpoint::RecoveryCodes),
-            (format!("{auth}/mfa/resume/{{id}}"), Endpoint::ResumePage),
-            (format!("{auth}/mfa/enrol"), Endpoint::EnrolPage),
-            (format!("{api}/auth/step-up"), Endpoint::ApiStepUp),
-            (format!("{api}/auth/mfa/challenge"), Endpoint::ApiChallenge),
-            (format!("{api}/auth/mfa/verify"), Endpoint::ApiVerify),
-            (format!("{api}/account/factors"), Endpoint::ApiFactors),
-            (format!("{api}/account/factors/{{id}}"), Endpoint::ApiFactor),
-            (format!("{api}/account/factors/{{id}}/confirm"), Endpoint::ApiConfirmFactor),
-            (format!("{api}/account/recovery-codes"), Endpoint::ApiRecoveryCodes),
-            (format!("{auth}/account/trusted-devices/forget"), Endpoint::ForgetDevices),
-            (format!("{api}/account/trusted-devices"), Endpoint::ApiTrustedDevices),
-        ];
         endpoints.extend(self.inner.change_password_url.then_some(change_password));
         endpoints
     }
+}
+
+fn endpoints(auth: &str, api: &str) -> Vec<(String, Endpoint)> {
+    vec![
+        (format!("{auth}/login"), Endpoint::LoginPage),
+        (format!("{auth}/logout"), Endpoint::LogoutPage),
+        (format!("{api}/auth/login"), Endpoint::ApiLogin),
+        (format!("{api}/auth/logout"), Endpoint::ApiLogout),
+        (format!("{api}/auth/csrf"), Endpoint::ApiCsrf),
+        (format!("{api}/me"), Endpoint::ApiMe),
+        (format!("{auth}/account"), Endpoint::AccountPage),
+        (format!("{auth}/account/password"), Endpoint::AccountPassword),
+        (format!("{auth}/account/sessions/end"), Endpoint::AccountEndSession),
+        (format!("{auth}/account/sessions/end-others"), Endpoint::AccountEndSessions),
+        (format!("{auth}/reauthenticate"), Endpoint::ReauthenticatePage),
+        (format!("{auth}/{SETUP}/{{token}}"), Endpoint::SetupPage),
+        (format!("{api}/auth/reauthenticate"), Endpoint::ApiReauthenticate),
+        (format!("{api}/account/password"), Endpoint::ApiPassword),
+        (format!("{api}/account/sessions"), Endpoint::ApiSessions),
+        (format!("{api}/account/sessions/{{id}}"), Endpoint::ApiSession),
+        (format!("{auth}/mfa/verify"), Endpoint::VerifyPage),
+        (format!("{auth}/mfa/resend"), Endpoint::ResendPage),
+        (format!("{auth}/account/factors/new"), Endpoint::NewFactorPage),
+        (format!("{auth}/account/factors/confirm"), Endpoint::ConfirmFactor),
+        (format!("{auth}/account/factors/rename"), Endpoint::RenameFactor),
+        (format!("{auth}/account/factors/remove"), Endpoint::RemoveFactor),
+        (format!("{auth}/account/recovery-codes"), Endpoint::RecoveryCodes),
+        (format!("{auth}/mfa/resume/{{id}}"), Endpoint::ResumePage),
+        (format!("{auth}/mfa/enrol"), Endpoint::EnrolPage),
+        (format!("{api}/auth/step-up"), Endpoint::ApiStepUp),
+        (format!("{api}/auth/mfa/challenge"), Endpoint::ApiChallenge),
+        (format!("{api}/auth/mfa/verify"), Endpoint::ApiVerify),
+        (format!("{api}/account/factors"), Endpoint::ApiFactors),
+        (format!("{api}/account/factors/{{id}}"), Endpoint::ApiFactor),
+        (format!("{api}/account/factors/{{id}}/confirm"), Endpoint::ApiConfirmFactor),
+        (format!("{api}/account/recovery-codes"), Endpoint::ApiRecoveryCodes),
+        (format!("{auth}/account/trusted-devices/forget"), Endpoint::ForgetDevices),
+        (format!("{api}/account/trusted-devices"), Endpoint::ApiTrustedDevices),
+    ]
 }
 
 impl WebIam {
@@ -234,6 +238,17 @@ impl RequestContext {
             Ok(caller) => caller,
             Err(answer) => return *answer,
         };
+        let answer = Box::pin(self.answer(endpoint, method, request, caller));
+        if endpoint.renews(method) { self.once(request, caller, answer).await } else { answer.await }
+    }
+
+    async fn answer(
+        &self,
+        endpoint: Endpoint,
+        method: &str,
+        request: &WebRequest,
+        caller: &Caller,
+    ) -> WebResponse {
         match (endpoint, method) {
             // Whoever is not signed in is asked there.
             (Endpoint::ChangePassword, _) => {

@@ -460,6 +460,7 @@ impl RequestContext {
             Err(error) => return self.api_failed(request, &error),
         };
         if caller.carrier == Carrier::Bearer {
+            self.note_renewed(&signed_in.token);
             return self.json(request, 200, &self.with_token(answer, &signed_in).into());
         }
         // For a purpose of its own the session's token stays as it is.

@@ -12,6 +12,7 @@ mod passwords;
 mod pasted;
 mod processes;
 mod races;
+mod repeats;
 mod requests;
 mod restored;
 mod sessions;
@@ -31,6 +32,7 @@ pub use passwords::*;
 pub use pasted::*;
 pub use processes::*;
 pub use races::*;
+pub use repeats::*;
 pub use requests::*;
 pub use restored::*;
 pub use sessions::*;
@@ -89,6 +91,14 @@ macro_rules! every_scenario {
             a_change_of_ones_own_keeps_the_device_known
             programs_are_known_by_a_note_of_their_own
             a_note_ends_with_a_change_made_elsewhere
+            // requests that come twice
+            an_answer_that_was_lost_is_given_again
+            of_equal_requests_at_once_one_is_carried_out
+            a_second_click_waits_for_the_first
+            what_is_not_the_same_request_is_nobodys
+            a_stolen_token_of_old_is_worth_nothing
+            what_failed_is_no_repeat
+            only_the_first_use_of_a_new_token_is_written
             // second factors
             an_app_is_added_and_asked_for
             pages_ask_for_the_second_step
