@@ -9,6 +9,7 @@ use iam_core::audit::{Entry, Record};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
 use iam_core::interrupted::Interrupted;
+use iam_core::long_sessions::Replacement;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -213,12 +214,28 @@ impl Store for FaultyStore {
         id: SessionId,
         now: Timestamp,
         unless: Timestamp,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         self.faults.check()?;
         fail_if(&self.faults.touch)?;
         self.faults.pass(Point::Touch).await;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
-        self.inner.touch_session(id, now, unless).await
+        self.inner.touch_session(id, now, unless, lapsed_at).await
+    }
+
+    async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
+        self.faults.check()?;
+        self.inner.replace_token(id, replacement).await
+    }
+
+    async fn note_token_used(
+        &self,
+        id: SessionId,
+        token: &TokenHash,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.faults.check()?;
+        self.inner.note_token_used(id, token, now).await
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -301,10 +318,11 @@ impl Store for FaultyStore {
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
+        long: bool,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
         self.faults.check()?;
-        self.inner.sessions_unseen_since(before, most).await
+        self.inner.sessions_unseen_since(before, long, most).await
     }
 
     async fn login_candidate(

@@ -7,7 +7,9 @@ use crate::flow::own_account::of;
 use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
+use crate::long_sessions::{Replacement, UNDER_WAY};
 use crate::meta::Client;
+use crate::outbox::Notice;
 use crate::session::{EndReason, Pending, Standing};
 use crate::step_up::{MOST_WITHIN, Purpose};
 use crate::token::{SessionToken, TokenHash};
@@ -53,18 +55,24 @@ impl Iam {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, last_seen_at) = (record.id, record.account, record.last_seen_at);
-        let policy = &self.inner.session_policy;
-        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
-        match record.standing(policy, factors, pending, now) {
-            Standing::Active { principal, touch, factor_due } => {
+        let shown = token.hash();
+        match record.standing(&self.session_rules(), &shown, now) {
+            Standing::Active { principal, touch, lapses, factor_due, first_use } => {
                 if touch && activity == Activity::Active {
-                    self.note_use(session, last_seen_at, now).await;
+                    self.note_use(session, last_seen_at, lapses, now).await;
+                }
+                if first_use {
+                    self.note_first_use(session, &shown, now).await;
                 }
                 Ok(if factor_due {
-                    Authentication::FactorDue(principal)
+                    Authentication::FactorDue(*principal)
                 } else {
-                    Authentication::SignedIn(principal)
+                    Authentication::SignedIn(*principal)
                 })
+            }
+            Standing::Replaced(since) => {
+                self.refuse_copy(session, account, since, client).await;
+                Ok(Authentication::Anonymous)
             }
             Standing::Pending(pending) => Ok(Authentication::PendingSecondFactor(pending)),
             Standing::RanOut(reason) => {
@@ -93,14 +101,12 @@ impl Iam {
             return Ok(None);
         };
         let (session, last_seen_at) = (record.id, record.last_seen_at);
-        let policy = &self.inner.session_policy;
-        let (factors, pending) = (&self.inner.factor_policy, self.inner.factor_limits.pending_lifetime);
-        match record.standing(policy, factors, pending, now) {
-            Standing::Active { principal, touch, factor_due: false } => {
+        match record.standing(&self.session_rules(), token, now) {
+            Standing::Active { principal, touch, lapses, factor_due: false, .. } => {
                 if touch && activity == Activity::Active {
-                    self.note_use(session, last_seen_at, now).await;
+                    self.note_use(session, last_seen_at, lapses, now).await;
                 }
-                Ok(Some(principal))
+                Ok(Some(*principal))
             }
             _ => Ok(None),
         }
@@ -128,10 +134,81 @@ impl Iam {
     }
 
     /// A use that is not noted only shortens the session: reported, not refused.
-    async fn note_use(&self, session: SessionId, unless_after: Timestamp, now: Timestamp) {
-        if let Err(error) = self.inner.store.touch_session(session, now, unless_after).await {
+    async fn note_use(
+        &self,
+        session: SessionId,
+        unless_after: Timestamp,
+        lapses: Option<Timestamp>,
+        now: Timestamp,
+    ) {
+        if let Err(error) = self.inner.store.touch_session(session, now, unless_after, lapses).await {
             tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
         }
+    }
+
+    /// Until that is noted, the token before it counts as well: reported, not refused.
+    async fn note_first_use(&self, session: SessionId, token: &TokenHash, now: Timestamp) {
+        if let Err(error) = self.inner.store.note_token_used(session, token, now).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a new token's use was not noted");
+        }
+    }
+
+    /// The next token of a long session, once a day, for the answer to the request that showed this one; nothing, while it is not time, or
+    /// if another request was first. The one that was shown counts until the next one is first used, so an answer may be lost.
+    pub async fn replace_daily_token(
+        &self,
+        principal: &Principal,
+        token: &SessionToken,
+    ) -> Result<Option<SessionToken>, Error> {
+        if !principal.token_due {
+            return Ok(None);
+        }
+        let new = SessionToken::generate(token.carrier(), self.randomness())?;
+        let replacement = Replacement::now(token.hash(), new.hash(), self.now());
+        let replaced = self.inner.store.replace_token(principal.session(), &replacement).await?;
+        Ok(replaced.then_some(new))
+    }
+
+    /// A token that was replaced, and whose successor is in use: somebody has a copy of one of them, and which is the owner's can't be told.
+    /// What may have been under way is refused, and nothing more.
+    async fn refuse_copy(&self, session: SessionId, account: AccountId, since: Timestamp, client: &Client) {
+        if since.is_within(UNDER_WAY, self.now()) {
+            return;
+        }
+        if let Err(error) = self.end_for_copy(session, account, client).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a copied session was not ended");
+        }
+    }
+
+    async fn end_for_copy(
+        &self,
+        session: SessionId,
+        account: AccountId,
+        client: &Client,
+    ) -> Result<(), Error> {
+        // That the session ends does not hang on whether somebody can be told.
+        let owner = self.inner.store.account(account).await.ok().flatten();
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if let Some(owner) = &owner {
+                // Held in the order of all others; whether it is still what it was is no matter here.
+                let _ = unit.accounts().hold(account, owner.auth_version).await?;
+            }
+            if unit.sessions().end(session, EndReason::TokenReused, self.now()).await? {
+                if let Some(owner) = &owner {
+                    self.notify(unit.as_mut(), owner, Notice::SessionCopied, client).await?;
+                }
+                // Whoever it was: the owner, or who has the copy.
+                let subject = Subject { account: Some(account), ..Subject::default() };
+                let event = Event::SessionEnded(session, EndReason::TokenReused);
+                self.audit(unit.as_mut(), &event, subject, client).await?;
+                unit.commit().await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(())
     }
 
     /// It is over already, whether or not that is written down: a failure is reported, nothing more.
