@@ -133,6 +133,11 @@ impl Principal {
         self.token_before.as_ref()
     }
 
+    /// Whether it is time to replace the session's token ([`Iam::replace_daily_token`](crate::Iam::replace_daily_token)).
+    pub fn is_token_due(&self) -> bool {
+        self.token_due
+    }
+
     /// Whether a proof of that time still counts in this session: a long one outlives what was proved in it.
     pub(crate) fn still_proves(&self, proved_at: Timestamp) -> bool {
         self.lapsed_at.is_none_or(|lapsed_at| proved_at > lapsed_at)
