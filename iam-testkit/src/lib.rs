@@ -213,6 +213,11 @@ mod customising {}
 
 /// Likewise.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/MOBILE.md")]
+mod mobile {}
+
+/// Likewise.
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/STEP_UP.md")]
 mod step_up {}
 
