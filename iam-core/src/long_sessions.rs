@@ -131,6 +131,7 @@ impl LongSessions {
 
 /// The times of a session that its end, and the worth of its proofs, hang on.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "as the records have them")]
 pub(crate) struct Moments {
     pub(crate) login_at: Timestamp,
     pub(crate) authenticated_at: Timestamp,

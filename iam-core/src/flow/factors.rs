@@ -13,7 +13,7 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
-use crate::flow::own_account::of;
+use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{Asked, Claimant, Destination, is_confirmed, secret_place, with_kind};
 use crate::flow::{Actor, Renewed};
 use crate::guard::Principal;
@@ -233,7 +233,7 @@ impl Iam {
         device: Option<&DeviceToken>,
         client: &Client,
     ) -> Result<Renewed, Error> {
-        self.must_not_have_lapsed(principal)?;
+        must_not_have_lapsed(principal)?;
         let account = principal.account;
         let methods = self.inner.store.methods_of(account).await?;
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
@@ -349,7 +349,7 @@ impl Iam {
         name: &MethodName,
         client: &Client,
     ) -> Result<bool, Error> {
-        self.must_not_have_lapsed(principal)?;
+        must_not_have_lapsed(principal)?;
         let methods = self.inner.store.methods_of(principal.account).await?;
         let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
         let renamed = self

@@ -28,7 +28,9 @@ impl Iam {
         let long = self.inner.long_sessions.as_ref();
         let long = long.filter(|long| long.allows(principal.roles(), principal.parent_key_of_account()));
         sessions.retain(|session| session.counts(&self.inner.session_policy, long, now));
-        sessions.iter_mut().for_each(|session| session.long &= long.is_some());
+        for session in &mut sessions {
+            session.long &= long.is_some();
+        }
         Ok(sessions)
     }
 
@@ -192,15 +194,6 @@ impl Iam {
         principal.still_proves(proved_at) && proved_at.is_within(FRESH_FOR, self.now())
     }
 
-    /// What an ordinary session does without a fresh proof is none of a long one's that has outlived its proofs.
-    pub(super) fn must_not_have_lapsed(&self, principal: &Principal) -> Result<(), Error> {
-        if principal.still_proves(principal.authenticated_at()) {
-            Ok(())
-        } else {
-            Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
-        }
-    }
-
     pub(super) fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
         if self.is_fresh(principal) {
             Ok(())
@@ -233,6 +226,15 @@ impl Iam {
             at: self.now(),
         };
         Ok((token, renewal))
+    }
+}
+
+/// What an ordinary session does without a fresh proof is none of a long one's that has outlived its proofs.
+pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
+    if principal.still_proves(principal.authenticated_at()) {
+        Ok(())
+    } else {
+        Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
     }
 }
 
