@@ -319,6 +319,7 @@ impl Wrong {
             device: None,
             trusted: None,
             carrier: iam_core::token::Carrier::Cookie,
+            stay_signed_in: false,
             replaces: None,
             client: &client,
         };

@@ -109,6 +109,7 @@ async fn round(iam: &Iam, from: From) -> f64 {
                     device: None,
                     trusted: None,
                     carrier: Carrier::Cookie,
+                    stay_signed_in: false,
                     replaces: None,
                     client: &from.client(n),
                 };

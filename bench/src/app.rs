@@ -67,6 +67,7 @@ pub async fn session_cookie(iam: &Iam, name: &str) -> String {
         device: None,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &Client::at(PEER.ip()),
     };

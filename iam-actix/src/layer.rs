@@ -105,6 +105,9 @@ fn close(context: &RequestContext, status: StatusCode, headers: &mut HeaderMap) 
     match context.close(status.as_u16(), |name| headers.contains_key(name)) {
         Closing::Append(more) => {
             for (name, value) in more {
+                if Closing::replaces(name) {
+                    headers.remove(name);
+                }
                 append(headers, name, value);
             }
             None

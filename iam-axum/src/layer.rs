@@ -70,6 +70,9 @@ where
             match context.close(response.status().as_u16(), |name| response.headers().contains_key(name)) {
                 Closing::Append(headers) => {
                     for (name, value) in headers {
+                        if Closing::replaces(name) {
+                            response.headers_mut().remove(name);
+                        }
                         append(response.headers_mut(), name, value);
                     }
                 }

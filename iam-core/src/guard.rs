@@ -12,6 +12,7 @@ use crate::mfa::{Assurance, FactorKind};
 use crate::parent::ParentKey;
 use crate::role::{PLATFORM_ADMIN, RoleName};
 use crate::step_up::{Approval, Grant, Purpose, StepUp};
+use crate::token::TokenHash;
 
 /// Somebody who is signed in, as of this request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct Principal {
     pub(crate) factor_due_at: Option<Timestamp>,
     pub(crate) grants: Vec<Grant>,
     pub(crate) as_of: Timestamp,
+    pub(crate) lapsed_at: Option<Timestamp>,
+    pub(crate) stays_until: Option<Timestamp>,
+    pub(crate) token_before: Option<TokenHash>,
+    pub(crate) token_due: bool,
 }
 
 impl Principal {
@@ -57,6 +62,10 @@ impl Principal {
     /// Its parent's key.
     pub fn parent_key(&self) -> Option<&str> {
         self.parent.as_ref().map(|(_, key)| key.as_str())
+    }
+
+    pub(crate) fn parent_key_of_account(&self) -> Option<&ParentKey> {
+        self.parent.as_ref().map(|(_, key)| key)
     }
 
     /// The roles that it holds now.
@@ -111,6 +120,27 @@ impl Principal {
         self.grants
             .iter()
             .any(|grant| grant.approval == approval && grant.is_of(purpose, kinds, within, self.as_of))
+    }
+
+    /// When the session ends at the latest, if it is a long one ([`LongSessions`](crate::long_sessions::LongSessions)).
+    pub fn stays_until(&self) -> Option<Timestamp> {
+        self.stays_until
+    }
+
+    /// The token that a day replaced by the session's own. It opens nothing once that was used; what was bound to it, such as an open form,
+    /// may still be taken.
+    pub fn token_before(&self) -> Option<&TokenHash> {
+        self.token_before.as_ref()
+    }
+
+    /// Whether it is time to replace the session's token ([`Iam::replace_daily_token`](crate::Iam::replace_daily_token)).
+    pub fn is_token_due(&self) -> bool {
+        self.token_due
+    }
+
+    /// Whether a proof of that time still counts in this session: a long one outlives what was proved in it.
+    pub(crate) fn still_proves(&self, proved_at: Timestamp) -> bool {
+        self.lapsed_at.is_none_or(|lapsed_at| proved_at > lapsed_at)
     }
 
     /// How sure one may be that it is them.
@@ -677,6 +707,10 @@ mod tests {
             factor_due_at: None,
             grants: vec![],
             as_of: Timestamp::from_micros(0),
+            lapsed_at: None,
+            stays_until: None,
+            token_before: None,
+            token_due: false,
         }
     }
 

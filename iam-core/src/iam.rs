@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::flow::{AT_ONCE, Hashing, SEND_TIMEOUT};
 use crate::keys::{Keys, MacKey};
 use crate::limit::LoginLimits;
+use crate::long_sessions::LongSessions;
 use crate::meta::Client;
 use crate::mfa::{Factor, FactorLimits};
 use crate::origin::BaseUrl;
@@ -24,7 +25,7 @@ use crate::password::{
 use crate::policy::FactorPolicy;
 use crate::random::{OsRandomness, Randomness};
 use crate::seal::{KeyRing, Place};
-use crate::session::SessionPolicy;
+use crate::session::{Rules, SessionPolicy};
 use crate::steady_clock::{WARN_FROM, WRONG_FROM};
 use crate::store::{Ports, Readiness, Store, StoreError, StoreErrorKind, UnitOfWork};
 use crate::worker::Worker;
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) password_policy: PasswordPolicy,
     pub(crate) breached_passwords: Option<Box<dyn BreachedPasswords>>,
     pub(crate) session_policy: SessionPolicy,
+    pub(crate) long_sessions: Option<LongSessions>,
     pub(crate) login_limits: LoginLimits,
     pub(crate) factor_limits: FactorLimits,
     pub(crate) factor_policy: FactorPolicy,
@@ -103,6 +105,7 @@ impl Iam {
             password_policy: PasswordPolicy::default(),
             breached_passwords: None,
             session_policy: SessionPolicy::default(),
+            long_sessions: None,
             login_limits: LoginLimits::default(),
             factor_limits: FactorLimits::default(),
             factor_policy: FactorPolicy::default(),
@@ -143,6 +146,20 @@ impl Iam {
     /// The rules of session time-outs.
     pub fn session_policy(&self) -> SessionPolicy {
         self.inner.session_policy
+    }
+
+    /// For whom sessions may outlive those, if for anybody.
+    pub fn long_sessions(&self) -> Option<&LongSessions> {
+        self.inner.long_sessions.as_ref()
+    }
+
+    pub(crate) fn session_rules(&self) -> Rules<'_> {
+        Rules {
+            sessions: &self.inner.session_policy,
+            long: self.inner.long_sessions.as_ref(),
+            factors: &self.inner.factor_policy,
+            pending_lifetime: self.inner.factor_limits.pending_lifetime,
+        }
     }
 
     /// The limits on second factors.
@@ -341,6 +358,7 @@ pub struct IamBuilder {
     password_policy: PasswordPolicy,
     breached_passwords: Option<Box<dyn BreachedPasswords>>,
     session_policy: SessionPolicy,
+    long_sessions: Option<LongSessions>,
     login_limits: LoginLimits,
     factor_limits: FactorLimits,
     factor_policy: FactorPolicy,
@@ -427,6 +445,13 @@ impl IamBuilder {
     /// How long sessions live.
     pub fn sessions(mut self, policy: SessionPolicy) -> Self {
         self.session_policy = policy;
+        self
+    }
+
+    /// For whom sessions may outlive those limits where that is asked for: by `"token": true`, and by a ticked 'stay signed in', which is
+    /// then on the sign-in page. Default: for nobody.
+    pub fn long_sessions(mut self, policy: LongSessions) -> Self {
+        self.long_sessions = Some(policy);
         self
     }
 
@@ -553,6 +578,7 @@ impl IamBuilder {
             password_policy: self.password_policy.service(&self.service),
             breached_passwords: self.breached_passwords,
             session_policy: self.session_policy,
+            long_sessions: self.long_sessions,
             login_limits: self.login_limits,
             factor_limits: self.factor_limits,
             factor_policy: self.factor_policy,

@@ -31,6 +31,7 @@ pub mod id;
 pub mod interrupted;
 pub mod keys;
 pub mod limit;
+pub mod long_sessions;
 pub mod meta;
 pub mod mfa;
 pub mod origin;

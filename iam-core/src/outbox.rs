@@ -108,11 +108,13 @@ pub enum Notice {
     PasswordAfterFailures,
     /// A session was ended because the password was wrong in it too often.
     SessionEndedByFailures,
+    /// A session was ended because somebody else has a copy of its token.
+    SessionCopied,
 }
 
 impl Notice {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PasswordChanged,
         Self::FactorAdded,
         Self::FactorRemoved,
@@ -123,6 +125,7 @@ impl Notice {
         Self::SecondFactorLocked,
         Self::PasswordAfterFailures,
         Self::SessionEndedByFailures,
+        Self::SessionCopied,
     ];
 
     /// The key of its texts.
@@ -138,6 +141,7 @@ impl Notice {
             Self::SecondFactorLocked => "second_factor_locked",
             Self::PasswordAfterFailures => "password_after_failures",
             Self::SessionEndedByFailures => "session_ended_by_failures",
+            Self::SessionCopied => "session_copied",
         }
     }
 }

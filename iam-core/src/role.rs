@@ -61,6 +61,11 @@ impl AdministratorScope {
     }
 }
 
+/// Whether a name is one of this library's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.get(..RESERVED_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(RESERVED_PREFIX))
+}
+
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,7 +128,7 @@ impl RoleName {
 
     /// Whether the name means something to this library.
     pub fn is_reserved(&self) -> bool {
-        self.0.get(..RESERVED_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(RESERVED_PREFIX))
+        is_reserved(&self.0)
     }
 }
 

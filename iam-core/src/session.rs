@@ -6,6 +6,7 @@ use crate::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use crate::clock::Timestamp;
 use crate::guard::Principal;
 use crate::id::{AccountId, ParentId, SessionId};
+use crate::long_sessions::{LongSessions, Moments, Shown, Tokens};
 use crate::meta::Client;
 use crate::mfa::FactorKind;
 use crate::parent::{ParentKey, ParentStatus};
@@ -21,6 +22,15 @@ pub(crate) const TRUSTED_DEVICE_AMR: &str = "trusted_device";
 /// browser had stood in for is to be proved.
 pub(crate) fn amr_without_trust(amr: &str) -> String {
     amr.split(' ').filter(|value| *value != TRUSTED_DEVICE_AMR).collect::<Vec<_>>().join(" ")
+}
+
+/// The `amr` of a session whose factors count no more: what is left is how it began.
+fn amr_without_factors(amr: &str) -> String {
+    let is_factor = |value: &str| {
+        let kinds = FactorKind::ALL.into_iter().filter(|kind| *kind != FactorKind::Password);
+        value == TRUSTED_DEVICE_AMR || kinds.into_iter().any(|kind| kind.amr().contains(&value))
+    };
+    amr.split(' ').filter(|value| !is_factor(value)).collect::<Vec<_>>().join(" ")
 }
 
 /// How far a sign-in has come.
@@ -72,6 +82,8 @@ pub enum EndReason {
     SecondFactorLocked,
     /// Too many wrong passwords were given in it.
     WrongPasswords,
+    /// A token was shown that its owner had replaced: somebody has a copy.
+    TokenReused,
     /// It came back with a backup.
     Restored,
     /// The service's clock was put back: when it should have run out can't be told.
@@ -94,6 +106,7 @@ impl EndReason {
             Self::FactorsChanged => "factors_changed",
             Self::SecondFactorLocked => "second_factor_locked",
             Self::WrongPasswords => "wrong_passwords",
+            Self::TokenReused => "token_reused",
             Self::Restored => "restored",
             Self::ClockPutBack => "clock_put_back",
             Self::Other => "other",
@@ -104,7 +117,7 @@ impl EndReason {
     pub fn parse(name: &str) -> Self {
         use EndReason::{
             ClockPutBack, Evicted, Expired, FactorsChanged, Idle, Logout, PasswordChanged, Replaced,
-            Restored, Revoked, SecondFactorLocked, WrongPasswords,
+            Restored, Revoked, SecondFactorLocked, TokenReused, WrongPasswords,
         };
         [
             Logout,
@@ -117,6 +130,7 @@ impl EndReason {
             FactorsChanged,
             SecondFactorLocked,
             WrongPasswords,
+            TokenReused,
             Restored,
             ClockPutBack,
         ]
@@ -183,6 +197,8 @@ pub struct NewSession {
     pub amr: String,
     /// When.
     pub login_at: Timestamp,
+    /// Whether it was asked for as a long one ([`LongSessions`]).
+    pub long: bool,
     /// From where.
     pub client: Client,
 }
@@ -208,6 +224,8 @@ pub struct Renewal {
     pub second_factor_at: Option<Timestamp>,
     /// The factors that were proved in the session by now; without it, those are not written anew.
     pub factors: Option<Vec<FactorKind>>,
+    /// Up to when what was proved before counts no more, in a long session; without it, that is not written anew.
+    pub lapsed_at: Option<Timestamp>,
     /// When. It is noted as the session's use.
     pub at: Timestamp,
 }
@@ -225,24 +243,25 @@ pub struct SessionSummary {
     pub second_factor_at: Option<Timestamp>,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
+    /// Up to when what was proved in it counts no more, where that was noted.
+    pub lapsed_at: Option<Timestamp>,
+    /// Whether it was asked for as a long one; of those that [`Iam::own_sessions`](crate::Iam::own_sessions) gives, whether it is one.
+    pub long: bool,
     /// From where it was made: the address, and what the browser called itself.
     pub client: Client,
 }
 
 impl SessionSummary {
-    /// Whether it still counts, though nobody may have ended it yet.
-    pub(crate) fn counts(&self, policy: &SessionPolicy, now: Timestamp) -> bool {
-        now < age_counts_from(self.authenticated_at, self.second_factor_at).plus(policy.absolute)
-            && now < policy.idle_deadline(self.login_at, self.last_seen_at)
-            && !lies_ahead(
-                [
-                    Some(self.login_at),
-                    Some(self.authenticated_at),
-                    self.second_factor_at,
-                    Some(self.last_seen_at),
-                ],
-                now,
-            )
+    /// Whether it still counts, though nobody may have ended it yet. `long`: what its owner may have.
+    pub(crate) fn counts(&self, policy: &SessionPolicy, long: Option<&LongSessions>, now: Timestamp) -> bool {
+        let moments = Moments {
+            login_at: self.login_at,
+            authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
+            last_seen_at: self.last_seen_at,
+            lapsed_at: self.lapsed_at,
+        };
+        moments.over(policy, long.filter(|_| self.long), now).is_none() && !lies_ahead(&moments, now)
     }
 }
 
@@ -265,6 +284,12 @@ pub struct SessionRecord {
     pub second_factor_at: Option<Timestamp>,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
+    /// Whether it was asked for as a long one.
+    pub long: bool,
+    /// Up to when what was proved in it counts no more, where that was noted.
+    pub lapsed_at: Option<Timestamp>,
+    /// Its tokens.
+    pub tokens: Tokens,
     /// When and why it ended.
     pub ended: Option<(Timestamp, EndReason)>,
     /// Its account.
@@ -287,8 +312,6 @@ pub struct SessionRecord {
     pub factors: Option<Vec<FactorKind>>,
     /// What was proved in the session for a purpose, lately, and was not used up.
     pub grants: Vec<Grant>,
-    /// Whether a request has come with the token that the session has now. What made the session is not asked: this is about renewals.
-    pub token_used: bool,
 }
 
 /// A role that an account was granted, as a session sees it.
@@ -328,6 +351,8 @@ pub struct Pending {
     pub(crate) amr: String,
     /// When it is over.
     pub(crate) until: Timestamp,
+    /// When the session ends that it is to become, if that is a long one.
+    pub(crate) stays_until: Option<Timestamp>,
 }
 
 impl Pending {
@@ -342,63 +367,70 @@ impl Pending {
     }
 }
 
-/// Whoever proves again all that they had proved begins anew (NIST SP 800-63B-4, 5.2); the password alone makes no session of two
-/// factors live longer.
-fn age_counts_from(authenticated_at: Timestamp, second_factor_at: Option<Timestamp>) -> Timestamp {
-    second_factor_at.map_or(authenticated_at, |at| at.min(authenticated_at))
+/// Whether a session was made, proved or used in the future: the clock was put back since, and what had run out must not begin anew.
+fn lies_ahead(moments: &Moments, now: Timestamp) -> bool {
+    let times = [
+        Some(moments.login_at),
+        Some(moments.authenticated_at),
+        moments.second_factor_at,
+        Some(moments.last_seen_at),
+    ];
+    times.into_iter().flatten().any(|at| at.is_ahead_of(now))
 }
 
-/// Whether a session was made, proved or used in the future: the clock was put back since, and what had run out must not begin anew.
-fn lies_ahead(times: [Option<Timestamp>; 4], now: Timestamp) -> bool {
-    times.into_iter().flatten().any(|at| at.is_ahead_of(now))
+/// The rules by which a session is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) sessions: &'a SessionPolicy,
+    pub(crate) long: Option<&'a LongSessions>,
+    pub(crate) factors: &'a FactorPolicy,
+    pub(crate) pending_lifetime: Duration,
 }
 
 /// What a session is worth at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Standing {
-    /// Signed in. `touch`: its use should be written down now. `factor_due`: a second factor is required, was not proved in this
-    /// session, and the time to set one up is over.
-    Active { principal: Principal, touch: bool, factor_due: bool },
+    /// Signed in. `touch`: its use should be written down now, and with it that what was proved up to `lapses` counts no more.
+    /// `factor_due`: a second factor is required, was not proved in this session, and the time to set one up is over. `first_use`: the
+    /// token has replaced another one, which is dead once that is written down.
+    Active {
+        principal: Box<Principal>,
+        touch: bool,
+        lapses: Option<Timestamp>,
+        factor_due: bool,
+        first_use: bool,
+    },
     /// The second factor is still due.
     Pending(Pending),
     /// It has just run out; nobody has written that down yet.
     RanOut(EndReason),
     /// It had ended before.
     Ended,
+    /// The token is dead: its owner uses the next one, since this time.
+    Replaced(Timestamp),
     /// Its account, the account's credentials or its parent changed, or it is of the future: it counts for nothing, though it may never
     /// be marked.
     Void,
 }
 
 impl SessionRecord {
-    /// The one place that says whether a session counts.
-    pub(crate) fn standing(
-        self,
-        policy: &SessionPolicy,
-        factors: &FactorPolicy,
-        pending_lifetime: Duration,
-        now: Timestamp,
-    ) -> Standing {
+    /// The one place that says whether a session counts. `shown` is the token that it was found by.
+    pub(crate) fn standing(mut self, rules: &Rules<'_>, shown: &TokenHash, now: Timestamp) -> Standing {
         if self.ended.is_some() {
             return Standing::Ended;
         }
-        let times = [
-            Some(self.login_at),
-            Some(self.authenticated_at),
-            self.second_factor_at,
-            Some(self.last_seen_at),
-        ];
-        if lies_ahead(times, now) {
+        let moments = self.moments();
+        if lies_ahead(&moments, now) {
             return Standing::Void;
         }
-        if self.state == SessionState::PendingSecondFactor && now >= self.login_at.plus(pending_lifetime) {
+        let long = rules.long.filter(|long| self.long && self.may_be_long(long, now));
+        if self.state == SessionState::PendingSecondFactor
+            && now >= self.login_at.plus(rules.pending_lifetime)
+        {
             return Standing::RanOut(EndReason::Expired);
         }
-        if now >= age_counts_from(self.authenticated_at, self.second_factor_at).plus(policy.absolute) {
-            return Standing::RanOut(EndReason::Expired);
-        }
-        if now >= policy.idle_deadline(self.login_at, self.last_seen_at) {
-            return Standing::RanOut(EndReason::Idle);
+        if let Some(reason) = moments.over(rules.sessions, long, now) {
+            return Standing::RanOut(reason);
         }
         let parent_active = self.parent.as_ref().is_none_or(|parent| parent.status == ParentStatus::Active);
         if self.account_status != AccountStatus::Active
@@ -407,6 +439,7 @@ impl SessionRecord {
         {
             return Standing::Void;
         }
+        let stays_until = long.map(|long| self.login_at.plus(long.absolute()));
         match self.state {
             SessionState::Active => {}
             SessionState::PendingSecondFactor => {
@@ -417,13 +450,64 @@ impl SessionRecord {
                     session: self.id,
                     auth_version: self.auth_version,
                     amr: self.amr,
-                    until: self.login_at.plus(pending_lifetime),
+                    until: self.login_at.plus(rules.pending_lifetime),
+                    stays_until,
                 });
             }
         }
-        let due = !self.was_touched() || now >= self.last_seen_at.plus(policy.touch_interval());
-        let touch = due && now > self.last_seen_at;
-        let factor_due_at = self.factor_due_at(factors, now).filter(|_| !self.has_required_factor(factors));
+        let (first_use, due) = match self.tokens.shown(shown, now) {
+            Shown::Good { first, due } => (first, due),
+            Shown::Dead(since) => return Standing::Replaced(since),
+        };
+        let touch_due = !self.was_touched() || now >= self.last_seen_at.plus(rules.sessions.touch_interval());
+        let lapsed_at = long.map(|_| moments.proofs_lapsed_at(rules.sessions, now));
+        self.forget_proofs_up_to(lapsed_at);
+        let principal = self.principal(rules, now, lapsed_at, stays_until, due && long.is_some());
+        Standing::Active {
+            touch: touch_due && now > moments.last_seen_at,
+            lapses: long.and_then(|_| moments.lapses(rules.sessions, now)),
+            factor_due: principal.factor_due_at.is_some_and(|due_at| now >= due_at),
+            first_use,
+            principal: Box::new(principal),
+        }
+    }
+
+    fn moments(&self) -> Moments {
+        Moments {
+            login_at: self.login_at,
+            authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
+            last_seen_at: self.last_seen_at,
+            lapsed_at: self.lapsed_at,
+        }
+    }
+
+    fn may_be_long(&self, long: &LongSessions, now: Timestamp) -> bool {
+        let roles = self.roles.iter().filter(|role| role.counts(now)).map(|role| role.name.as_str());
+        long.allows(roles, self.parent.as_ref().map(|parent| &parent.key))
+    }
+
+    /// Takes out what was proved so long ago that an ordinary session would be over, but for the password: that has its time with it.
+    fn forget_proofs_up_to(&mut self, lapsed_at: Option<Timestamp>) {
+        let Some(lapsed_at) = lapsed_at else { return };
+        self.grants.retain(|grant| grant.proved_at > lapsed_at);
+        if self.second_factor_at.unwrap_or(self.authenticated_at) <= lapsed_at {
+            self.second_factor_at = None;
+            self.factors = Some(Vec::new());
+            self.amr = amr_without_factors(&self.amr);
+        }
+    }
+
+    fn principal(
+        self,
+        rules: &Rules<'_>,
+        now: Timestamp,
+        lapsed_at: Option<Timestamp>,
+        stays_until: Option<Timestamp>,
+        token_due: bool,
+    ) -> Principal {
+        let factor_due_at =
+            self.factor_due_at(rules.factors, now).filter(|_| !self.has_required_factor(rules.factors));
         let parent_id = self.parent.as_ref().map(|parent| parent.id);
         // Somebody else's grant, one from before a change of what decides, or one of the future counts for nothing.
         let is_own = |grant: &Grant| {
@@ -434,7 +518,7 @@ impl SessionRecord {
         };
         let grants = self.grants.into_iter().filter(is_own).collect();
         let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
-        let principal = Principal {
+        Principal {
             account: self.account,
             username: self.username,
             external_id: self.external_id,
@@ -450,8 +534,11 @@ impl SessionRecord {
             factor_due_at,
             grants,
             as_of: now,
-        };
-        Standing::Active { principal, touch, factor_due: factor_due_at.is_some_and(|due_at| now >= due_at) }
+            lapsed_at,
+            stays_until,
+            token_before: self.tokens.before,
+            token_due,
+        }
     }
 
     /// When the account must have a second factor at the latest, if it must at all.
@@ -521,6 +608,19 @@ mod tests {
 
     const PENDING: Duration = Duration::from_mins(10);
 
+    const TOKEN: TokenHash = TokenHash::from_bytes([9; 32]);
+
+    fn judged(
+        record: SessionRecord,
+        factors: &FactorPolicy,
+        long: Option<&LongSessions>,
+        now: Timestamp,
+    ) -> Standing {
+        let sessions = &SessionPolicy::default();
+        let rules = Rules { sessions, long, factors, pending_lifetime: PENDING };
+        record.standing(&rules, &TOKEN, now)
+    }
+
     fn record() -> SessionRecord {
         SessionRecord {
             id: SessionId::from_bytes([1; 16]),
@@ -531,6 +631,9 @@ mod tests {
             authenticated_at: LOGIN,
             second_factor_at: None,
             last_seen_at: LOGIN,
+            long: false,
+            lapsed_at: None,
+            tokens: Tokens { current: Some(TOKEN), before: None, made_at: LOGIN, used_at: None },
             ended: None,
             account: AccountId::from_bytes([2; 16]),
             username: Username::parse("alice").unwrap(),
@@ -542,12 +645,11 @@ mod tests {
             roles: vec![],
             factors: None,
             grants: vec![],
-            token_used: true,
         }
     }
 
     fn standing(record: SessionRecord, now: Timestamp) -> Standing {
-        record.standing(&SessionPolicy::default(), &FactorPolicy::default(), PENDING, now)
+        judged(record, &FactorPolicy::default(), None, now)
     }
 
     fn role(expires_at: Option<Timestamp>, factor_required: Option<FactorRequirement>) -> RoleOfAccount {
@@ -616,10 +718,14 @@ mod tests {
             authenticated_at: LOGIN,
             second_factor_at: None,
             last_seen_at: at,
+            lapsed_at: None,
+            long: false,
             client: Client::default(),
         };
         let policy = SessionPolicy::default();
-        assert!(summary(tolerated).counts(&policy, LOGIN) && !summary(ahead).counts(&policy, LOGIN));
+        assert!(
+            summary(tolerated).counts(&policy, None, LOGIN) && !summary(ahead).counts(&policy, None, LOGIN)
+        );
     }
 
     #[test]
@@ -704,14 +810,14 @@ mod tests {
             let trusted_devices = trusting.then_some(Duration::from_hours(1));
             let policy = FactorPolicy { trusted_devices, ..FactorPolicy::default() };
             let by_device = SessionRecord { amr: amr.into(), ..with() };
-            let standing = by_device.standing(&SessionPolicy::default(), &policy, PENDING, after(60));
+            let standing = judged(by_device, &policy, None, after(60));
             let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
             assert_eq!(factor_due, due, "{amr}, {trusting}");
         }
         let of_everybody = FactorPolicy { required_of_everybody: true, ..FactorPolicy::default() };
         for (factors, due) in [(None, true), (Some(vec![]), true), (Some(vec![FactorKind::Totp]), false)] {
             let record = SessionRecord { factors, ..record() };
-            let standing = record.standing(&SessionPolicy::default(), &of_everybody, PENDING, LOGIN);
+            let standing = judged(record, &of_everybody, None, LOGIN);
             let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
             assert_eq!(factor_due, due, "of everybody, at once");
         }
@@ -722,7 +828,7 @@ mod tests {
         );
         let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..FactorPolicy::default() };
         let by_mail = SessionRecord { factors: Some(email), ..with() };
-        let standing = by_mail.standing(&SessionPolicy::default(), &strict, PENDING, after(60));
+        let standing = judged(by_mail, &strict, None, after(60));
         assert!(matches!(standing, Standing::Active { factor_due: true, .. }), "not by what does not count");
         let of_parent = ParentOfAccount {
             id: ParentId::from_bytes([3; 16]),
@@ -756,6 +862,62 @@ mod tests {
         assert_eq!(left(Grant { account: AccountId::from_bytes([3; 16]), ..grant.clone() }), 0);
         assert_eq!(left(Grant { parent: Some(ParentId::from_bytes([3; 16])), ..grant.clone() }), 0);
         assert_eq!(left(Grant { auth_version: AuthVersion::from_i64(2), ..grant }), 0);
+    }
+
+    #[test]
+    fn beyond_the_ordinary_limits_a_long_session_has_proved_nothing_lately() {
+        let long = LongSessions::new(LongSessions::MOST_IDLE, LongSessions::MOST_ABSOLUTE).for_role("admin");
+        let role = role(None, Some(FactorRequirement { since: LOGIN, grace: Duration::ZERO }));
+        let by_app = || SessionRecord {
+            long: true,
+            amr: "pwd otp mfa".into(),
+            second_factor_at: Some(LOGIN),
+            factors: Some(vec![FactorKind::Totp]),
+            roles: vec![role.clone()],
+            ..record()
+        };
+        let at = |record: SessionRecord, secs| {
+            let standing = judged(record, &FactorPolicy::default(), Some(&long), after(secs));
+            let Standing::Active { principal, factor_due, lapses, .. } = standing else {
+                panic!("{standing:?}")
+            };
+            (principal.assurance(), factor_due, lapses)
+        };
+        use crate::mfa::Assurance::{Aal1, Aal2};
+        assert_eq!(at(by_app(), 1799), (Aal2, false, None));
+        assert_eq!(at(by_app(), 1800), (Aal1, true, Some(LOGIN)));
+        // Used all the time.
+        let busy = |secs| SessionRecord { last_seen_at: after(secs), ..by_app() };
+        assert_eq!(at(busy(43_190), 43_199), (Aal2, false, None));
+        assert_eq!(at(busy(43_190), 43_200), (Aal1, true, None));
+        // Once noted it stays so, until it is proved again; the password proves no factor.
+        let noted = |proved_at| SessionRecord {
+            lapsed_at: Some(LOGIN),
+            second_factor_at: Some(proved_at),
+            ..busy(7200)
+        };
+        assert_eq!(at(noted(LOGIN), 7201), (Aal1, true, None));
+        assert_eq!(at(SessionRecord { authenticated_at: after(7200), ..noted(LOGIN) }, 7201).0, Aal1);
+        assert_eq!(at(noted(after(7200)), 7201), (Aal2, false, None));
+        // So does a browser that was trusted.
+        let policy =
+            FactorPolicy { trusted_devices: Some(Duration::from_hours(1)), ..FactorPolicy::default() };
+        let trusted = SessionRecord { amr: "pwd trusted_device".into(), second_factor_at: None, ..by_app() };
+        for (secs, due) in [(1799, false), (1800, true)] {
+            let standing = judged(trusted.clone(), &policy, Some(&long), after(secs));
+            assert!(matches!(standing, Standing::Active { factor_due, .. } if factor_due == due), "{secs}");
+        }
+        // Without the role, or beside one of ours, it is as any other.
+        let ours =
+            RoleOfAccount { name: crate::role::AdministratorScope::Parent.role_name(), ..role.clone() };
+        for roles in [vec![], vec![role.clone(), ours]] {
+            let record = SessionRecord { roles, ..by_app() };
+            let standing = judged(record, &FactorPolicy::default(), Some(&long), after(1800));
+            assert!(matches!(standing, Standing::RanOut(EndReason::Idle)));
+        }
+        let of_before = SessionRecord { long: false, ..by_app() };
+        let standing = judged(of_before, &FactorPolicy::default(), Some(&long), after(1800));
+        assert!(matches!(standing, Standing::RanOut(EndReason::Idle)), "nobody asked for a long one");
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
+use iam_core::long_sessions::{Replacement, Tokens};
 use iam_core::meta::Client;
 use iam_core::mfa::FactorKind;
 use iam_core::parent::{ParentKey, ParentStatus};
@@ -36,10 +37,15 @@ struct SessionRow {
     authenticated_at: Option<PrimitiveDateTime>,
     second_factor_at: Option<PrimitiveDateTime>,
     last_seen_at: Option<PrimitiveDateTime>,
+    long_lived: Option<i8>,
+    lapsed_at: Option<PrimitiveDateTime>,
+    token_hash: Option<Vec<u8>>,
+    previous_token_hash: Option<Vec<u8>>,
+    token_made_at: Option<PrimitiveDateTime>,
+    token_used_at: Option<PrimitiveDateTime>,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
     factors: Option<String>,
-    token_used: Option<bool>,
     account_id: Option<Vec<u8>>,
     username: Option<Vec<u8>>,
     external_id: Option<Vec<u8>>,
@@ -67,7 +73,8 @@ struct SessionRow {
 }
 
 /// The guard's read: one statement, a row for each role beside each grant; there are few of both. There is a row though there be
-/// no session, since the primary of before may not know of one that there is.
+/// no session, since the primary of before may not know of one that there is. The session is found by its token or by the one before it,
+/// each by its own index: an `OR` would be planned anew with every change of the statistics.
 pub(crate) async fn by_token(
     connections: &Connections,
     token: &TokenHash,
@@ -80,7 +87,9 @@ pub(crate) async fn by_token(
             r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
                 s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.amr AS "amr?", s.login_time AS "login_time?",
                 s.authenticated_at AS "authenticated_at?", s.second_factor_at AS "second_factor_at?", s.last_seen_at AS "last_seen_at?",
-                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.token_used AS "token_used?: bool", s.account_id AS "account_id?",
+                s.long_lived AS "long_lived?", s.lapsed_at AS "lapsed_at?", s.token_hash AS "token_hash?",
+                s.previous_token_hash AS "previous_token_hash?", s.token_made_at AS "token_made_at?", s.token_used_at AS "token_used_at?",
+                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.account_id AS "account_id?",
                 a.username AS "username?", a.external_id AS "external_id?", a.status AS "account_status?",
                 a.auth_version AS "account_auth_version?", a.created_at AS "account_created_at?", a.parent_id AS "parent_id?",
                 p.`key` AS "parent_key?", p.status AS "parent_status?",
@@ -91,12 +100,15 @@ pub(crate) async fn by_token(
                 c.auth_version AS "grant_auth_version?", c.purpose AS "grant_purpose?", c.kind AS "grant_kind?",
                 c.consumed_at AS "grant_proved_at?", c.approval AS "grant_approval?"
             FROM (SELECT 1 AS one) server
-            LEFT JOIN (iam_auth_session s JOIN iam_user_account a ON a.id = s.account_id) ON s.token_hash = ?
+            LEFT JOIN (iam_auth_session s JOIN iam_user_account a ON a.id = s.account_id)
+                ON s.id = COALESCE((SELECT own.id FROM iam_auth_session own WHERE own.token_hash = ?),
+                    (SELECT before_it.id FROM iam_auth_session before_it WHERE before_it.previous_token_hash = ?))
             LEFT JOIN iam_parent p ON p.id = a.parent_id
             LEFT JOIN iam_user_role g ON g.account_id = a.id
             LEFT JOIN iam_role r ON r.id = g.role_id
             LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_grant)
                 ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?"#,
+            &token.as_bytes()[..],
             &token.as_bytes()[..],
             utc(granted_after)
         ));
@@ -166,6 +178,16 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
     let account = |name| Column("iam_user_account", name);
     let parent = parent(&row)?;
     let login_at = needed(row.login_time, column("login_time"))?;
+    let hash = |name, value: &Option<Vec<u8>>| {
+        Ok::<_, StoreError>(column(name).maybe_digest(value.as_deref())?.map(TokenHash::from_bytes))
+    };
+    let tokens = Tokens::new(
+        hash("token_hash", &row.token_hash)?,
+        hash("previous_token_hash", &row.previous_token_hash)?,
+        timestamp(login_at),
+        row.token_made_at.map(timestamp),
+        row.token_used_at.map(timestamp),
+    );
     Ok(SessionRecord {
         id: SessionId::from_bytes(column("id").id(&needed(row.id, column("id"))?)?),
         state: column("state").parsed(needed(row.state, column("state"))?, SessionState::parse)?,
@@ -176,6 +198,9 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         authenticated_at: timestamp(row.authenticated_at.unwrap_or(login_at)),
         second_factor_at: row.second_factor_at.map(timestamp),
         last_seen_at: timestamp(needed(row.last_seen_at, column("last_seen_at"))?),
+        long: row.long_lived == Some(1),
+        lapsed_at: row.lapsed_at.map(timestamp),
+        tokens,
         // An end without a readable reason is still no session that lives.
         ended: row
             .ended_at
@@ -201,7 +226,6 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         roles: Vec::new(),
         factors: row.factors.as_deref().map(FactorKind::parse_list),
         grants: Vec::new(),
-        token_used: needed(row.token_used, column("token_used"))?,
     })
 }
 
@@ -222,12 +246,14 @@ fn parent(row: &SessionRow) -> Result<Option<ParentOfAccount>, StoreError> {
 pub(crate) async fn unseen_since(
     connections: &Connections,
     before: Timestamp,
+    long: bool,
     most: u32,
 ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
     let find = || {
         all(sqlx::query!(
             "SELECT id, account_id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
-             WHERE ended_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
+             WHERE ended_at IS NULL AND long_lived = ? AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
+            i8::from(long),
             utc(before),
             most
         ))
@@ -247,7 +273,8 @@ pub(crate) async fn of_account(
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let find = || {
         all(sqlx::query!(
-            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, client_address, user_agent
+            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at,
+                client_address, user_agent
              FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
              WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
             &account.as_bytes()[..]
@@ -268,6 +295,8 @@ pub(crate) async fn of_account(
                 authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
                 second_factor_at: row.second_factor_at.map(timestamp),
                 last_seen_at: timestamp(row.last_seen_at),
+                lapsed_at: row.lapsed_at.map(timestamp),
+                long: row.long_lived == 1,
                 client,
             })
         })
@@ -279,18 +308,47 @@ pub(crate) async fn touch(
     id: SessionId,
     now: Timestamp,
     unless_after: Timestamp,
+    lapsed_at: Option<Timestamp>,
 ) -> Result<bool, StoreError> {
     let touch = || {
         execute(sqlx::query!(
-            "UPDATE iam_auth_session SET last_seen_at = ?
+            "UPDATE iam_auth_session SET last_seen_at = ?, lapsed_at = COALESCE(?, lapsed_at)
              WHERE id = ? AND ended_at IS NULL AND last_seen_at <= ? AND last_seen_at < ?",
             utc(now),
+            lapsed_at.map(utc),
             &id.as_bytes()[..],
             utc(unless_after),
             utc(now)
         ))
     };
     Ok(connections.write(touch).await? == 1)
+}
+
+pub(crate) async fn replace_token(
+    connections: &Connections,
+    id: SessionId,
+    replacement: &Replacement,
+) -> Result<bool, StoreError> {
+    // By the row itself, as every renewal.
+    let replace = || {
+        let shown = &replacement.shown.as_bytes()[..];
+        execute(sqlx::query!(
+            "UPDATE iam_auth_session FORCE INDEX (PRIMARY)
+             SET previous_token_hash = ?, token_hash = ?, token_made_at = ?, token_used_at = NULL
+             WHERE id = ? AND ended_at IS NULL AND long_lived = 1 AND state = 'active'
+               AND (token_hash = ? AND COALESCE(token_made_at, login_time) <= ?
+                    OR previous_token_hash = ? AND token_used_at IS NULL AND token_made_at <= ?)",
+            shown,
+            &replacement.new.as_bytes()[..],
+            utc(replacement.at),
+            &id.as_bytes()[..],
+            shown,
+            utc(replacement.made_by),
+            shown,
+            utc(replacement.unused_made_by)
+        ))
+    };
+    Ok(connections.write(replace).await? == 1)
 }
 
 #[async_trait]
@@ -303,8 +361,9 @@ impl<L: Link> Sessions for Work<L> {
             let address = session.client.address.map(|address| address.to_string());
             execute(sqlx::query!(
                 "INSERT INTO iam_auth_session
-                    (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent)
-                 SELECT ?, a.id, ?, ?, a.auth_version, ?, ?, ?, ?, ?
+                    (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent,
+                        long_lived)
+                 SELECT ?, a.id, ?, ?, a.auth_version, ?, ?, ?, ?, ?, ?
                  FROM iam_user_account a
                  WHERE a.id = ? AND a.auth_version = ? AND a.status = 'active'
                    AND (a.parent_id IS NULL OR EXISTS
@@ -318,6 +377,7 @@ impl<L: Link> Sessions for Work<L> {
                 utc(session.login_at),
                 address,
                 session.client.user_agent,
+                i8::from(session.long),
                 &session.account.as_bytes()[..],
                 session.auth_version.as_i64()
             ))
@@ -336,8 +396,9 @@ impl<L: Link> Sessions for Work<L> {
         let hold = || {
             optional(sqlx::query!(
                 "SELECT id FROM iam_auth_session FORCE INDEX (PRIMARY)
-                 WHERE id = ? AND token_hash = ? AND ended_at IS NULL FOR UPDATE",
+                 WHERE id = ? AND (token_hash = ? OR previous_token_hash = ? AND token_used_at IS NULL) AND ended_at IS NULL FOR UPDATE",
                 &id.as_bytes()[..],
+                &token.as_bytes()[..],
                 &token.as_bytes()[..]
             ))
         };
@@ -346,14 +407,22 @@ impl<L: Link> Sessions for Work<L> {
 
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         // By the row itself: who locks the token first, which this takes away, and then the row, meets it head on.
+        let same = renewal.token == *old;
         let renew = || {
             execute(sqlx::query!(
-                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
+                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = IF(?, token_hash, ?),
+                    previous_token_hash = IF(?, previous_token_hash, NULL), token_made_at = IF(?, token_made_at, ?),
+                    token_used_at = IF(?, token_used_at, NULL), state = ?, amr = ?, auth_version = ?,
                     authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
-                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors),
-                    token_used = IF(?, FALSE, token_used)
-                 WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
+                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors), lapsed_at = COALESCE(?, lapsed_at)
+                 WHERE id = ? AND (token_hash = ? OR previous_token_hash = ? AND token_used_at IS NULL)
+                   AND state = ? AND auth_version = ? AND ended_at IS NULL",
+                same,
                 &renewal.token.as_bytes()[..],
+                same,
+                same,
+                utc(renewal.at),
+                same,
                 renewal.state.as_str(),
                 renewal.amr,
                 renewal.to_version.as_i64(),
@@ -361,8 +430,9 @@ impl<L: Link> Sessions for Work<L> {
                 renewal.second_factor_at.map(utc),
                 utc(renewal.at),
                 renewal.factors.as_deref().map(FactorKind::list),
-                renewal.token != *old,
+                renewal.lapsed_at.map(utc),
                 &id.as_bytes()[..],
+                &old.as_bytes()[..],
                 &old.as_bytes()[..],
                 renewal.from_state.as_str(),
                 renewal.from_version.as_i64()
@@ -375,14 +445,19 @@ impl<L: Link> Sessions for Work<L> {
         &mut self,
         id: SessionId,
         token: &TokenHash,
+        now: Timestamp,
         seen_at: Option<Timestamp>,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let note = || {
             execute(sqlx::query!(
                 "UPDATE iam_auth_session FORCE INDEX (PRIMARY)
-                 SET token_used = TRUE, last_seen_at = GREATEST(last_seen_at, COALESCE(?, last_seen_at))
-                 WHERE id = ? AND token_hash = ? AND NOT token_used AND ended_at IS NULL",
+                 SET token_used_at = ?, last_seen_at = GREATEST(last_seen_at, COALESCE(?, last_seen_at)),
+                    lapsed_at = COALESCE(?, lapsed_at)
+                 WHERE id = ? AND token_hash = ? AND token_made_at IS NOT NULL AND token_used_at IS NULL AND ended_at IS NULL",
+                utc(now),
                 seen_at.map(utc),
+                lapsed_at.map(utc),
                 &id.as_bytes()[..],
                 &token.as_bytes()[..]
             ))
@@ -481,7 +556,7 @@ impl<L: Link> Sessions for Work<L> {
                     (SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_secret)
                      WHERE secret_ended_at < ? ORDER BY secret_ended_at LIMIT ? FOR UPDATE SKIP LOCKED) old
                  STRAIGHT_JOIN iam_auth_session s FORCE INDEX (PRIMARY) ON s.id = old.id
-                 SET s.token_hash = NULL",
+                 SET s.token_hash = NULL, s.previous_token_hash = NULL",
                 utc(ended_before),
                 most
             ))

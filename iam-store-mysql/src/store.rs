@@ -11,6 +11,7 @@ use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
 use iam_core::interrupted::Interrupted;
+use iam_core::long_sessions::Replacement;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -220,9 +221,15 @@ impl Store for MySqlStore {
         id: SessionId,
         now: Timestamp,
         unless_after: Timestamp,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         self.check_settings().await?;
-        sessions::touch(&self.connections, id, now, unless_after).await
+        sessions::touch(&self.connections, id, now, unless_after, lapsed_at).await
+    }
+
+    async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
+        self.check_settings().await?;
+        sessions::replace_token(&self.connections, id, replacement).await
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -297,9 +304,10 @@ impl Store for MySqlStore {
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
+        long: bool,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        sessions::unseen_since(&self.connections, before, most).await
+        sessions::unseen_since(&self.connections, before, long, most).await
     }
 
     async fn login_candidate(

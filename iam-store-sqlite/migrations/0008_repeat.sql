@@ -1,7 +1,3 @@
--- Whether a request has come with the token that a session has now. A renewal by this program says that none has; sessions of before, and what
--- an older program makes, count as used.
-ALTER TABLE iam_auth_session ADD COLUMN token_used INTEGER NOT NULL DEFAULT 1 CHECK (token_used IN (0, 1));
-
 -- Requests that renew their session and may come twice: of each session the last one, with its answer for some seconds. The answer is sealed
 -- under a key that only the request itself completes.
 CREATE TABLE iam_repeatable_answer (

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
+use iam_core::long_sessions::{Replacement, Tokens};
 use iam_core::meta::Client;
 use iam_core::mfa::FactorKind;
 use iam_core::parent::{ParentKey, ParentStatus};
@@ -24,9 +25,11 @@ use crate::unit::{Link, Work};
 
 /// The guard's read: one statement, a row for each role.
 ///
-/// And one for each role beside each grant: there are few of both.
+/// And one for each role beside each grant: there are few of both. The session is found by its token or by the one before it, each by its
+/// own index: an `OR` would be planned anew with every change of the statistics.
 pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
-        s.ended_at, s.end_reason, s.factors, s.token_used, s.account_id, a.username, a.external_id, a.status AS account_status,
+        s.long_lived, s.lapsed_at, s.token_hash, s.previous_token_hash, s.token_made_at, s.token_used_at,
+        s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
         a.auth_version AS account_auth_version, a.created_at AS account_created_at,
         a.parent_id, p.key AS parent_key, p.status AS parent_status,
         p.factor_required_at AS parent_factor_required_at, p.factor_grace AS parent_factor_grace,
@@ -40,12 +43,13 @@ pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, 
     LEFT JOIN iam_user_role g ON g.account_id = a.id
     LEFT JOIN iam_role r ON r.id = g.role_id
     LEFT JOIN iam_mfa_challenge c INDEXED BY iam_mfa_challenge_grant ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?2
-    WHERE s.token_hash = ?1";
+    WHERE s.rowid = coalesce((SELECT rowid FROM iam_auth_session WHERE token_hash = ?1),
+        (SELECT rowid FROM iam_auth_session WHERE previous_token_hash = ?1))";
 
 const UNSEEN_SINCE: &str = "SELECT id, account_id FROM iam_auth_session
-    WHERE ended_at IS NULL AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?";
+    WHERE ended_at IS NULL AND long_lived = ? AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?";
 
-const FORGET_TOKENS: &str = "UPDATE iam_auth_session SET token_hash = NULL WHERE id IN
+const FORGET_TOKENS: &str = "UPDATE iam_auth_session SET token_hash = NULL, previous_token_hash = NULL WHERE id IN
     (SELECT id FROM iam_auth_session WHERE ended_at < ? AND token_hash IS NOT NULL ORDER BY ended_at LIMIT ?)";
 
 const DELETE_ENDED: &str = "DELETE FROM iam_auth_session WHERE id IN
@@ -119,6 +123,9 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         authenticated_at: authenticated_at(&columns)?,
         second_factor_at: columns.maybe_time("second_factor_at")?,
         last_seen_at: columns.time("last_seen_at")?,
+        long: columns.number("long_lived")? == 1,
+        lapsed_at: columns.maybe_time("lapsed_at")?,
+        tokens: tokens(&columns)?,
         ended: ended(&columns)?,
         account: AccountId::from_bytes(columns.id("account_id")?),
         username: Username::from_stored(account.text("username")?),
@@ -130,8 +137,17 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         roles: Vec::new(),
         factors: columns.maybe_text("factors")?.map(|text| FactorKind::parse_list(&text)),
         grants: Vec::new(),
-        token_used: columns.number("token_used")? != 0,
     })
+}
+
+fn tokens(columns: &Columns<'_>) -> Result<Tokens, StoreError> {
+    Ok(Tokens::new(
+        columns.maybe_digest("token_hash")?.map(TokenHash::from_bytes),
+        columns.maybe_digest("previous_token_hash")?.map(TokenHash::from_bytes),
+        columns.time("login_time")?,
+        columns.maybe_time("token_made_at")?,
+        columns.maybe_time("token_used_at")?,
+    ))
 }
 
 /// Without a later proof it is the sign-in itself.
@@ -159,9 +175,10 @@ fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
 pub(crate) async fn unseen_since(
     pool: &SqlitePool,
     before: Timestamp,
+    long: bool,
     most: u32,
 ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-    let query = sqlx::query(UNSEEN_SINCE).bind(before.as_micros()).bind(i64::from(most));
+    let query = sqlx::query(UNSEEN_SINCE).bind(long).bind(before.as_micros()).bind(i64::from(most));
     let rows = query.fetch_all(pool).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
@@ -177,7 +194,7 @@ pub(crate) async fn of_account(
     account: AccountId,
 ) -> Result<Vec<SessionSummary>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, client_address, user_agent
+        "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at, client_address, user_agent
          FROM iam_auth_session
          WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
     )
@@ -199,6 +216,8 @@ fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
         authenticated_at: authenticated_at(&columns)?,
         second_factor_at: columns.maybe_time("second_factor_at")?,
         last_seen_at: columns.time("last_seen_at")?,
+        lapsed_at: columns.maybe_time("lapsed_at")?,
+        long: columns.number("long_lived")? == 1,
         client,
     })
 }
@@ -208,14 +227,39 @@ pub(crate) async fn touch(
     id: SessionId,
     now: Timestamp,
     unless_after: Timestamp,
+    lapsed_at: Option<Timestamp>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE iam_auth_session SET last_seen_at = ?1
+        "UPDATE iam_auth_session SET last_seen_at = ?1, lapsed_at = coalesce(?4, lapsed_at)
          WHERE id = ?2 AND ended_at IS NULL AND last_seen_at <= ?3 AND last_seen_at < ?1",
     )
     .bind(now.as_micros())
     .bind(&id.as_bytes()[..])
     .bind(unless_after.as_micros())
+    .bind(lapsed_at.map(Timestamp::as_micros))
+    .execute(pool)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn replace_token(
+    pool: &SqlitePool,
+    id: SessionId,
+    replacement: &Replacement,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE iam_auth_session SET previous_token_hash = ?1, token_hash = ?2, token_made_at = ?3, token_used_at = NULL
+         WHERE id = ?4 AND ended_at IS NULL AND long_lived = 1 AND state = 'active'
+           AND (token_hash = ?1 AND coalesce(token_made_at, login_time) <= ?5
+                OR previous_token_hash = ?1 AND token_used_at IS NULL AND token_made_at <= ?6)",
+    )
+    .bind(&replacement.shown.as_bytes()[..])
+    .bind(&replacement.new.as_bytes()[..])
+    .bind(replacement.at.as_micros())
+    .bind(&id.as_bytes()[..])
+    .bind(replacement.made_by.as_micros())
+    .bind(replacement.unused_made_by.as_micros())
     .execute(pool)
     .await
     .map_err(failed)?;
@@ -227,8 +271,8 @@ impl<C: Link> Sessions for Work<C> {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_auth_session
-                (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent)
-             SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7
+                (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent, long_lived)
+             SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7, ?10
              FROM iam_user_account a
              WHERE a.id = ?8 AND a.auth_version = ?9 AND a.status = 'active'
                AND (a.parent_id IS NULL
@@ -243,6 +287,7 @@ impl<C: Link> Sessions for Work<C> {
         .bind(session.client.user_agent.as_deref())
         .bind(&session.account.as_bytes()[..])
         .bind(session.auth_version.as_i64())
+        .bind(session.long)
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -252,7 +297,8 @@ impl<C: Link> Sessions for Work<C> {
     async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
         // There is one writer, and it is this unit.
         sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM iam_auth_session WHERE id = ? AND token_hash = ? AND ended_at IS NULL)",
+            "SELECT EXISTS (SELECT 1 FROM iam_auth_session WHERE id = ?1 AND ended_at IS NULL
+                AND (token_hash = ?2 OR previous_token_hash = ?2 AND token_used_at IS NULL))",
         )
         .bind(&id.as_bytes()[..])
         .bind(&token.as_bytes()[..])
@@ -263,11 +309,15 @@ impl<C: Link> Sessions for Work<C> {
 
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET token_hash = ?, state = ?, amr = ?, auth_version = ?,
-                authenticated_at = coalesce(?, authenticated_at), second_factor_at = coalesce(?, second_factor_at),
-                last_seen_at = max(last_seen_at, ?), factors = coalesce(?, factors),
-                token_used = CASE WHEN ? THEN 0 ELSE token_used END
-             WHERE id = ? AND token_hash = ? AND state = ? AND auth_version = ? AND ended_at IS NULL",
+            "UPDATE iam_auth_session SET token_hash = CASE WHEN ?1 = ?10 THEN token_hash ELSE ?1 END,
+                previous_token_hash = CASE WHEN ?1 = ?10 THEN previous_token_hash END,
+                token_made_at = CASE WHEN ?1 = ?10 THEN token_made_at ELSE ?7 END,
+                token_used_at = CASE WHEN ?1 = ?10 THEN token_used_at END,
+                state = ?2, amr = ?3, auth_version = ?4,
+                authenticated_at = coalesce(?5, authenticated_at), second_factor_at = coalesce(?6, second_factor_at),
+                last_seen_at = max(last_seen_at, ?7), factors = coalesce(?8, factors), lapsed_at = coalesce(?13, lapsed_at)
+             WHERE id = ?9 AND (token_hash = ?10 OR previous_token_hash = ?10 AND token_used_at IS NULL)
+               AND state = ?11 AND auth_version = ?12 AND ended_at IS NULL",
         )
         .bind(&renewal.token.as_bytes()[..])
         .bind(renewal.state.as_str())
@@ -277,11 +327,11 @@ impl<C: Link> Sessions for Work<C> {
         .bind(renewal.second_factor_at.map(Timestamp::as_micros))
         .bind(renewal.at.as_micros())
         .bind(renewal.factors.as_deref().map(FactorKind::list))
-        .bind(renewal.token != *old)
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
         .bind(renewal.from_state.as_str())
         .bind(renewal.from_version.as_i64())
+        .bind(renewal.lapsed_at.map(Timestamp::as_micros))
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -292,13 +342,18 @@ impl<C: Link> Sessions for Work<C> {
         &mut self,
         id: SessionId,
         token: &TokenHash,
+        now: Timestamp,
         seen_at: Option<Timestamp>,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET token_used = 1, last_seen_at = max(last_seen_at, coalesce(?, last_seen_at))
-             WHERE id = ? AND token_hash = ? AND token_used = 0 AND ended_at IS NULL",
+            "UPDATE iam_auth_session SET token_used_at = ?1, last_seen_at = max(last_seen_at, coalesce(?2, last_seen_at)),
+                lapsed_at = coalesce(?3, lapsed_at)
+             WHERE id = ?4 AND token_hash = ?5 AND token_made_at IS NOT NULL AND token_used_at IS NULL AND ended_at IS NULL",
         )
+        .bind(now.as_micros())
         .bind(seen_at.map(Timestamp::as_micros))
+        .bind(lapsed_at.map(Timestamp::as_micros))
         .bind(&id.as_bytes()[..])
         .bind(&token.as_bytes()[..])
         .execute(self.connection())
@@ -414,8 +469,11 @@ mod tests {
         let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {BY_TOKEN}"));
         let rows = sqlx::query(sql).bind(&[1; 32][..]).fetch_all(store.reader()).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        assert_eq!(plan.len(), 6, "a step for each table, and no sorting: {plan:#?}");
-        assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
+        let (sub, steps): (Vec<_>, Vec<_>) =
+            plan.iter().partition(|step| step.starts_with("SCALAR SUBQUERY "));
+        assert_eq!(sub.len(), 2, "one for each of a session's tokens: {plan:#?}");
+        assert_eq!(steps.len(), 8, "a step for each of them and for each table, and no sorting: {plan:#?}");
+        assert!(steps.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
     }
 
     #[tokio::test]
@@ -428,7 +486,7 @@ mod tests {
             (DELETE_ENDED, "iam_auth_session_ended"),
         ] {
             let sql = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-            let rows = sqlx::query(sql).bind(1).bind(1).fetch_all(store.reader()).await.unwrap();
+            let rows = sqlx::query(sql).bind(1).bind(1).bind(1).fetch_all(store.reader()).await.unwrap();
             let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
             assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:#?}");
             assert!(

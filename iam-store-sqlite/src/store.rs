@@ -11,6 +11,7 @@ use iam_core::audit::Entry;
 use iam_core::clock::Timestamp;
 use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
 use iam_core::interrupted::Interrupted;
+use iam_core::long_sessions::Replacement;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -193,9 +194,15 @@ impl Store for SqliteStore {
         id: SessionId,
         now: Timestamp,
         unless_after: Timestamp,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
-        let touched = sessions::touch(self.writer.pool(), id, now, unless_after).await;
+        let touched = sessions::touch(self.writer.pool(), id, now, unless_after, lapsed_at).await;
         touched.inspect_err(|_| self.writer.doubted())
+    }
+
+    async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
+        let replaced = sessions::replace_token(self.writer.pool(), id, replacement).await;
+        replaced.inspect_err(|_| self.writer.doubted())
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -270,9 +277,10 @@ impl Store for SqliteStore {
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
+        long: bool,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        sessions::unseen_since(&self.read, before, most).await
+        sessions::unseen_since(&self.read, before, long, most).await
     }
 
     async fn login_candidate(

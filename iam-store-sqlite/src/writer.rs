@@ -248,7 +248,7 @@ mod tests {
         assert!(store.writer().health.is_proven());
         run(store.writer(), "PRAGMA query_only = ON").await;
         let now = Timestamp::from_micros(1);
-        let touched = store.touch_session(SessionId::from_bytes([1; 16]), now, now).await;
+        let touched = store.touch_session(SessionId::from_bytes([1; 16]), now, now, None).await;
         assert_eq!(touched.unwrap_err().kind(), StoreErrorKind::Unavailable);
         assert!(!store.writer().health.is_proven(), "alone");
     }

@@ -58,6 +58,7 @@ async fn sign_in(store: &SqliteStore) {
         state: SessionState::Active,
         amr: "pwd".to_owned(),
         login_at: NOW,
+        long: false,
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
     };
     let mut unit = store.begin().await.unwrap();

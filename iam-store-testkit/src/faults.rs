@@ -9,6 +9,7 @@ use iam_core::audit::{Entry, Record};
 use iam_core::clock::{RealWork, Timestamp};
 use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
 use iam_core::interrupted::Interrupted;
+use iam_core::long_sessions::Replacement;
 use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use iam_core::outbox::Delivery;
 use iam_core::parent::{Parent, ParentKey};
@@ -219,12 +220,18 @@ impl Store for FaultyStore {
         id: SessionId,
         now: Timestamp,
         unless: Timestamp,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let _real = self.faults.check()?;
         fail_if(&self.faults.touch)?;
         self.faults.pass(Point::Touch).await;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
-        self.inner.touch_session(id, now, unless).await
+        self.inner.touch_session(id, now, unless, lapsed_at).await
+    }
+
+    async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
+        let _real = self.faults.check()?;
+        self.inner.replace_token(id, replacement).await
     }
 
     async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
@@ -272,7 +279,7 @@ impl Store for FaultyStore {
     }
 
     async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
-        self.faults.read()?;
+        let _real = self.faults.read()?;
         self.inner.repeatable(old_token).await
     }
 
@@ -312,10 +319,11 @@ impl Store for FaultyStore {
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
+        long: bool,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
         let _real = self.faults.check()?;
-        self.inner.sessions_unseen_since(before, most).await
+        self.inner.sessions_unseen_since(before, long, most).await
     }
 
     async fn login_candidate(
@@ -467,12 +475,14 @@ impl Sessions for FaultyUnit {
         &mut self,
         id: SessionId,
         token: &TokenHash,
+        now: Timestamp,
         seen_at: Option<Timestamp>,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         fail_if(&self.faults.touch)?;
         self.faults.pass(Point::Touch).await;
         self.faults.touches.fetch_add(1, Ordering::SeqCst);
-        self.inner.sessions().use_token(id, token, seen_at).await
+        self.inner.sessions().use_token(id, token, now, seen_at, lapsed_at).await
     }
 
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {

@@ -173,6 +173,7 @@ pub(crate) fn session(n: u8, account: u8) -> NewSession {
         state: SessionState::Active,
         amr: "pwd".to_owned(),
         login_at: NOW,
+        long: false,
         client: Client::at([192, 0, 2, n].into()).user_agent(b"test"),
     }
 }
@@ -326,6 +327,11 @@ macro_rules! conformance {
                 touch_notes_use_unless_it_was_noted_since
                 touch_never_brings_an_ended_session_back
                 sessions_unseen_since_gives_the_longest_unused_ones
+                sessions_unseen_since_gives_long_ones_apart
+                a_long_session_comes_back_with_its_tokens_and_with_what_lapsed
+                a_token_is_replaced_on_its_conditions_alone
+                no_token_of_an_ordinary_session_is_replaced
+                until_a_new_token_is_used_a_session_has_both
                 forget_tokens_leaves_the_rows
                 delete_ended_removes_what_ended_before
             ]
@@ -333,6 +339,7 @@ macro_rules! conformance {
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
                 the_first_use_of_a_renewed_token_is_told_once
+                of_those_who_show_a_token_after_a_day_one_replaces_it
                 of_any_number_at_once_the_newest_are_kept
                 of_those_that_become_active_at_once_the_newest_are_kept
                 one_at_a_time_holds_a_session

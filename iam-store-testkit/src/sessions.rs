@@ -1,6 +1,7 @@
 //! Sessions.
 
 use iam_core::account::ExternalId;
+use iam_core::long_sessions::{Replacement, Tokens};
 use iam_core::parent::ParentStatus;
 use iam_core::session::{EndReason, ParentOfAccount, Renewal};
 use iam_core::store::StoreError;
@@ -30,6 +31,7 @@ fn renewal(new: u8) -> Renewal {
         authenticated_at: Some(after(1)),
         second_factor_at: None,
         factors: None,
+        lapsed_at: None,
         at: after(1),
     }
 }
@@ -161,7 +163,7 @@ pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dy
     };
     assert_eq!(proofs(2).await, (after(8), None, after(9), "pwd".to_owned()));
     // A proof leaves the time of the other; a use that was noted later stays.
-    assert!(store.touch_session(session_id(1), after(60), after(9)).await.unwrap());
+    assert!(store.touch_session(session_id(1), after(60), after(9), None).await.unwrap());
     let code = Renewal {
         amr: "pwd otp mfa".to_owned(),
         authenticated_at: None,
@@ -182,10 +184,11 @@ pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dy
 
 pub async fn a_renewed_token_is_unused_until_its_first_use(store: &dyn Store) {
     add_session(store).await;
-    let is_used = async |n| find(store, n).await.unwrap().token_used;
+    let is_used = async |n| find(store, n).await.unwrap().tokens.used_at.is_some();
     let use_token = async |n: u8, seen_at| {
         let mut unit = store.begin().await.unwrap();
-        let first = unit.sessions().use_token(session_id(1), &token(n), seen_at).await.unwrap();
+        let first =
+            unit.sessions().use_token(session_id(1), &token(n), after(50), seen_at, None).await.unwrap();
         unit.commit().await.unwrap();
         first
     };
@@ -217,7 +220,7 @@ pub async fn the_first_use_of_a_renewed_token_is_told_once(stores: &Handles) {
     let done = race(stores, |store, _| async move {
         retried(|| async {
             let mut unit = store.begin().await?;
-            let first = unit.sessions().use_token(session_id(1), &token(2), None).await?;
+            let first = unit.sessions().use_token(session_id(1), &token(2), after(50), None, None).await?;
             unit.commit().await?;
             Ok(first)
         })
@@ -394,7 +397,7 @@ pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
     assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
     assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
-    assert!(store.touch_session(session_id(2), after(70), after(9)).await.unwrap());
+    assert!(store.touch_session(session_id(2), after(70), after(9), None).await.unwrap());
     let found = store.sessions_of(account_id(1)).await.unwrap();
     let shown: Vec<_> = found.iter().map(|one| (one.id, one.login_at, one.last_seen_at)).collect();
     let at = |n: u8| (session_id(n), after(u64::from(n)));
@@ -508,18 +511,18 @@ pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Hand
 pub async fn touch_notes_use_unless_it_was_noted_since(store: &dyn Store) {
     add_session(store).await;
     let last_seen = async || find(store, 1).await.unwrap().last_seen_at;
-    assert!(store.touch_session(session_id(1), after(60), NOW).await.unwrap());
+    assert!(store.touch_session(session_id(1), after(60), NOW, None).await.unwrap());
     assert_eq!(last_seen().await, after(60));
-    assert!(!store.touch_session(session_id(1), after(90), after(59)).await.unwrap());
+    assert!(!store.touch_session(session_id(1), after(90), after(59), None).await.unwrap());
     assert_eq!(last_seen().await, after(60));
-    assert!(store.touch_session(session_id(1), after(120), after(60)).await.unwrap());
+    assert!(store.touch_session(session_id(1), after(120), after(60), None).await.unwrap());
     assert_eq!(last_seen().await, after(120));
 }
 
 pub async fn touch_never_brings_an_ended_session_back(store: &dyn Store) {
     add_session(store).await;
     assert!(end(store, 1, EndReason::Logout, after(1)).await);
-    assert!(!store.touch_session(session_id(1), after(60), after(60)).await.unwrap());
+    assert!(!store.touch_session(session_id(1), after(60), after(60), None).await.unwrap());
     let found = find(store, 1).await.unwrap();
     assert_eq!((found.ended, found.last_seen_at), (Some((after(1), EndReason::Logout)), NOW));
 }
@@ -529,7 +532,7 @@ pub async fn at_most_one_caller_ends_a_session(stores: &Handles) {
     let done = race(stores, |store, n| async move {
         // Use is noted all the while, and must not undo it.
         if n % 4 == 0 {
-            store.touch_session(session_id(1), after(60 + u64::from(n)), after(600)).await.unwrap();
+            store.touch_session(session_id(1), after(60 + u64::from(n)), after(600), None).await.unwrap();
             return false;
         }
         end(store.as_ref(), 1, EndReason::Logout, after(u64::from(n))).await
@@ -577,7 +580,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
 }
 
 async fn unseen(store: &dyn Store, before: Timestamp, most: u32) -> Vec<SessionId> {
-    let found = store.sessions_unseen_since(before, most).await.unwrap();
+    let found = store.sessions_unseen_since(before, false, most).await.unwrap();
     assert!(found.iter().all(|(_, account)| *account == account_id(1)));
     found.into_iter().map(|(id, _)| id).collect()
 }
@@ -593,11 +596,148 @@ async fn add_four_sessions(store: &dyn Store) {
 
 pub async fn sessions_unseen_since_gives_the_longest_unused_ones(store: &dyn Store) {
     add_four_sessions(store).await;
-    assert!(store.touch_session(session_id(1), after(10), after(9)).await.unwrap());
+    assert!(store.touch_session(session_id(1), after(10), after(9), None).await.unwrap());
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
     assert_eq!(unseen(store, after(2), 10).await, [], "not before its own time");
     assert_eq!(unseen(store, after(11), 10).await, [2, 4, 1].map(session_id));
     assert_eq!(unseen(store, after(11), 2).await, [2, 4].map(session_id));
+}
+
+pub async fn sessions_unseen_since_gives_long_ones_apart(store: &dyn Store) {
+    add_four_sessions(store).await;
+    let long = NewSession { long: true, ..session(5, 1) };
+    assert_eq!(insert_session(store, &long).await, Insert::Inserted);
+    assert_eq!(unseen(store, after(11), 10).await, [1, 2, 3, 4].map(session_id));
+    let found = store.sessions_unseen_since(after(11), true, 10).await.unwrap();
+    assert_eq!(found, [(session_id(5), account_id(1))]);
+    assert_eq!(store.sessions_unseen_since(NOW, true, 10).await.unwrap(), []);
+}
+
+/// A store with account 1 and its long session 1.
+async fn add_long_session(store: &dyn Store) {
+    add_account(store).await;
+    let long = NewSession { long: true, ..session(1, 1) };
+    assert_eq!(insert_session(store, &long).await, Insert::Inserted);
+}
+
+/// By somebody who shows `shown`, at a time; the session's own token must have been made by then, too.
+async fn replace_daily(store: &dyn Store, shown: u8, new: u8, at: u64) -> bool {
+    let replacement = Replacement {
+        shown: token(shown),
+        new: token(new),
+        at: after(at),
+        made_by: after(at).minus(Duration::from_secs(100)),
+        unused_made_by: after(at).minus(Duration::from_secs(10)),
+    };
+    store.replace_token(session_id(1), &replacement).await.unwrap()
+}
+
+async fn use_token(store: &dyn Store, n: u8, at: u64) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let first = unit.sessions().use_token(session_id(1), &token(n), after(at), None, None).await.unwrap();
+    unit.commit().await.unwrap();
+    first
+}
+
+pub async fn a_long_session_comes_back_with_its_tokens_and_with_what_lapsed(store: &dyn Store) {
+    add_long_session(store).await;
+    assert_eq!(insert_session(store, &session(2, 1)).await, Insert::Inserted);
+    let found = find(store, 1).await.unwrap();
+    let tokens = Tokens::new(Some(token(1)), None, NOW, None, None);
+    assert_eq!((found.long, found.lapsed_at, found.tokens), (true, None, tokens));
+    assert!(!find(store, 2).await.unwrap().long);
+    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    assert_eq!(listed.iter().map(|known| known.long).collect::<Vec<_>>(), [false, true]);
+
+    assert!(store.touch_session(session_id(1), after(60), NOW, Some(NOW)).await.unwrap());
+    assert_eq!(find(store, 1).await.unwrap().lapsed_at, Some(NOW));
+    assert!(!store.touch_session(session_id(1), after(90), NOW, Some(after(30))).await.unwrap());
+    assert!(store.touch_session(session_id(1), after(120), after(60), None).await.unwrap());
+    assert_eq!(find(store, 1).await.unwrap().lapsed_at, Some(NOW), "it stays");
+    assert_eq!(store.sessions_of(account_id(1)).await.unwrap()[1].lapsed_at, Some(NOW));
+    assert!(renew_by(store, 1, &Renewal { lapsed_at: Some(after(60)), ..renewal(3) }).await);
+    assert_eq!(find(store, 3).await.unwrap().lapsed_at, Some(after(60)));
+    assert!(renew_by(store, 3, &renewal(4)).await);
+    assert_eq!(find(store, 4).await.unwrap().lapsed_at, Some(after(60)), "nothing new is written");
+}
+
+pub async fn a_token_is_replaced_on_its_conditions_alone(store: &dyn Store) {
+    add_long_session(store).await;
+    assert!(!replace_daily(store, 1, 2, 99).await, "too early");
+    assert!(!replace_daily(store, 9, 2, 100).await, "another token");
+    assert!(replace_daily(store, 1, 2, 100).await);
+    let tokens = |current, before, made_at, used_at: Option<u64>| Tokens {
+        current: Some(token(current)),
+        before: Some(token(before)),
+        made_at: after(made_at),
+        used_at: used_at.map(after),
+    };
+    for n in [1, 2] {
+        let found = find(store, n).await.unwrap();
+        assert_eq!((found.id, found.tokens), (session_id(1), tokens(2, 1, 100, None)), "by either");
+    }
+    // The answer was lost: the one before asks again, and not at once.
+    assert!(!replace_daily(store, 1, 3, 109).await);
+    assert!(replace_daily(store, 1, 3, 110).await);
+    assert!(find(store, 2).await.is_none(), "nobody has it");
+    assert!(!use_token(store, 1, 111).await && !use_token(store, 2, 111).await, "not the session's own");
+    assert!(use_token(store, 3, 112).await);
+    assert!(!use_token(store, 3, 113).await, "noted once");
+    assert_eq!(find(store, 1).await.unwrap().tokens, tokens(3, 1, 110, Some(112)), "to know it by");
+    assert!(!replace_daily(store, 1, 4, 500).await, "dead");
+    assert!(replace_daily(store, 3, 4, 500).await);
+    assert_eq!(find(store, 4).await.unwrap().tokens, tokens(4, 3, 500, None));
+    assert!(find(store, 1).await.is_none());
+
+    assert!(end(store, 1, EndReason::Logout, after(600)).await);
+    assert!(!replace_daily(store, 4, 5, 900).await && !use_token(store, 4, 900).await, "it has ended");
+    assert!(find(store, 3).await.is_some() && find(store, 4).await.is_some());
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.sessions().forget_tokens(after(601), 9).await.unwrap(), 1);
+    unit.commit().await.unwrap();
+    assert!(find(store, 3).await.is_none() && find(store, 4).await.is_none(), "both are forgotten");
+}
+
+pub async fn no_token_of_an_ordinary_session_is_replaced(store: &dyn Store) {
+    add_session(store).await;
+    assert!(!replace_daily(store, 1, 2, 9_999).await);
+    assert!(!use_token(store, 1, 9_999).await);
+}
+
+pub async fn until_a_new_token_is_used_a_session_has_both(store: &dyn Store) {
+    add_long_session(store).await;
+    assert!(replace_daily(store, 1, 2, 100).await);
+    let held = async |n| {
+        let mut unit = store.begin().await.unwrap();
+        unit.sessions().hold(session_id(1), &token(n)).await.unwrap()
+    };
+    assert!(held(1).await && held(2).await && !held(3).await);
+    // What is proved for a purpose leaves them as they are.
+    assert!(renew_by(store, 1, &renewal(1)).await);
+    let both = find(store, 1).await.unwrap().tokens;
+    assert_eq!((both.current, both.before, both.made_at), (Some(token(2)), Some(token(1)), after(100)));
+    assert!(renew_by(store, 1, &Renewal { at: after(200), ..renewal(3) }).await, "by the one before");
+    assert!(find(store, 1).await.is_none() && find(store, 2).await.is_none(), "both are dead");
+    let one = Tokens { current: Some(token(3)), before: None, made_at: after(200), used_at: None };
+    assert_eq!(find(store, 3).await.unwrap().tokens, one);
+
+    assert!(replace_daily(store, 3, 4, 300).await && use_token(store, 4, 301).await);
+    assert!(!held(3).await && held(4).await);
+    assert!(!renew_by(store, 3, &renewal(5)).await, "it is dead");
+    assert!(renew_by(store, 4, &renewal(5)).await);
+}
+
+pub async fn of_those_who_show_a_token_after_a_day_one_replaces_it(stores: &Handles) {
+    add_long_session(stores[0].as_ref()).await;
+    let done = race(stores, |store, n| async move {
+        let new = 100 + n;
+        replace_daily(store.as_ref(), 1, new, 100).await.then_some(new)
+    })
+    .await;
+    let winners: Vec<u8> = done.into_iter().flatten().collect();
+    assert_eq!(winners.len(), 1);
+    let found = find(stores[1].as_ref(), 1).await.unwrap().tokens;
+    assert_eq!((found.current, found.before), (Some(token(winners[0])), Some(token(1))));
 }
 
 pub async fn forget_tokens_leaves_the_rows(store: &dyn Store) {

@@ -245,6 +245,7 @@ pub async fn what_was_proved_in_a_session_is_kept_with_it(store: &dyn Store) {
             authenticated_at: None,
             second_factor_at: None,
             factors,
+            lapsed_at: None,
             at: NOW,
         };
         let mut unit = store.begin().await.unwrap();

@@ -119,7 +119,7 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     assert!(store.account_by_username(&username("alice")).await.unwrap().is_none());
     assert!(store.parent_by_key(&parent(1).key).await.unwrap().is_none());
     assert!(store.role_by_name(&role(1).name).await.unwrap().is_none());
-    assert!(!store.touch_session(session_id(1), NOW, NOW).await.unwrap());
+    assert!(!store.touch_session(session_id(1), NOW, NOW, None).await.unwrap());
     let mut unit = store.begin().await.unwrap();
     let (active, locked) = (AccountStatus::Active, AccountStatus::Locked);
     assert!(!unit.accounts().set_status(account_id(1), active, locked, NOW).await.unwrap());
@@ -142,6 +142,7 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
         authenticated_at: Some(NOW),
         second_factor_at: None,
         factors: None,
+        lapsed_at: None,
         at: NOW,
     };
     let replaced = unit.sessions().renew(session_id(1), &token(1), &renewal).await;

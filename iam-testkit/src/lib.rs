@@ -333,6 +333,10 @@ mod customising {}
 #[doc = include_str!("../../docs/RUNNING.md")]
 mod running {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/MOBILE.md")]
+mod mobile {}
+
 /// Likewise.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/STEP_UP.md")]

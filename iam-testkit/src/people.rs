@@ -157,6 +157,7 @@ impl Person {
             device: None,
             trusted: None,
             carrier,
+            stay_signed_in: false,
             replaces: None,
             client: &Client::at(PEER.ip()),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use iam_core::keys::{Keys, SecretKey};
 use iam_core::limit::{LoginLimits, Window};
+use iam_core::long_sessions::LongSessions;
 use iam_core::mfa::{FactorKind, FactorLimits};
 use iam_core::origin::InvalidOrigin;
 use iam_core::outbox::Channel;
@@ -52,6 +53,10 @@ fn sessions(idle: u64, absolute: u64) -> SessionPolicy {
     SessionPolicy { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) }
 }
 
+fn long(idle: u64, absolute: u64) -> LongSessions {
+    LongSessions::new(Duration::from_hours(24 * idle), Duration::from_hours(24 * absolute))
+}
+
 fn login(change: fn(&mut LoginLimits)) -> LoginLimits {
     let mut limits = LoginLimits::default();
     change(&mut limits);
@@ -79,6 +84,20 @@ const BAD: &[(&str, Change)] = &[
     ("sessions: the idle", |iam| iam.sessions(sessions(3601, 7200))),
     ("sessions: the absolute", |iam| iam.sessions(sessions(60, 59))),
     ("sessions: the absolute", |iam| iam.sessions(sessions(60, 86_401))),
+    ("long_sessions: the idle", |iam| iam.long_sessions(long(31, 90).for_everybody())),
+    ("long_sessions: the idle", |iam| iam.long_sessions(long(0, 90).for_everybody())),
+    ("long_sessions: the absolute", |iam| iam.long_sessions(long(30, 91).for_everybody())),
+    ("long_sessions: the absolute", |iam| iam.long_sessions(long(30, 29).for_everybody())),
+    ("long_sessions: the absolute", |iam| {
+        let (idle, absolute) = (Duration::from_hours(1), Duration::from_hours(11));
+        iam.long_sessions(LongSessions::new(idle, absolute).for_everybody())
+    }),
+    ("long_sessions: they are for nobody", |iam| iam.long_sessions(long(30, 90))),
+    ("long_sessions: `iam:platform-admin` can't be a role", |iam| {
+        iam.long_sessions(long(30, 90).for_role("customer").for_role("iam:platform-admin"))
+    }),
+    ("long_sessions: `IAM:x` can't be a role", |iam| iam.long_sessions(long(30, 90).for_role("IAM:x"))),
+    ("long_sessions: `` can't be a parent's key", |iam| iam.long_sessions(long(30, 90).for_parent(""))),
     ("password_policy: the least length of a password must be 8 or more", |iam| {
         iam.password_policy(PasswordPolicy::default().min_length(0))
     }),
@@ -165,6 +184,8 @@ const BAD: &[(&str, Change)] = &[
 #[tokio::test]
 async fn what_would_not_work_or_protects_nothing_is_refused_by_its_call() {
     builder(keys(SECRET, SEAL)).await.build().await.unwrap();
+    let longest = long(30, 90).for_role("customer").for_parent("acme");
+    builder(keys(SECRET, SEAL)).await.long_sessions(longest).build().await.unwrap();
     for (n, (expected, change)) in BAD.iter().enumerate() {
         let problem = refusal(change(builder(keys(SECRET, SEAL)).await)).await;
         assert!(problem.starts_with(expected), "{n}: {expected}: {problem}");

@@ -181,6 +181,7 @@ async fn try_to_sign_in(
         device,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &client(),
     })

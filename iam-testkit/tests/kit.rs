@@ -297,6 +297,7 @@ async fn half_way(test: &TestIam, name: &str) -> (SessionToken, Claimant) {
         trusted: None,
         carrier: Carrier::Cookie,
         replaces: None,
+        stay_signed_in: false,
         client: &Client::at(PEER.ip()),
     };
     let token = test.iam().login(login).await.unwrap().token;

@@ -193,6 +193,7 @@ async fn sign_in(iam: &Iam, name: &str) -> (SessionToken, Authentication) {
         device: None,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &client(),
     };

@@ -331,6 +331,7 @@ impl World {
             device: None,
             trusted: None,
             carrier,
+            stay_signed_in: false,
             replaces: replaces.as_ref().map(Replaced::By),
             client: &client(),
         };

@@ -27,6 +27,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// find the connection broken, and not the answer that says why.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
+/// An answer's header: the session's next token, for who came with a bearer token.
+const SESSION_TOKEN_HEADER: &str = "iam-session-token";
+
 /// Work that an adapter hands to its runtime.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -169,6 +172,9 @@ impl RequestContext {
     /// before anything is sent.
     pub fn close(&self, status: u16, has: impl Fn(&str) -> bool) -> Closing {
         let cookies = self.take_cookies().into_iter().map(|cookie| ("set-cookie", cookie));
+        // Who came with a bearer token keeps it as they keep that; browsers have it in their cookie.
+        let next_token = self.take_next_token().map(|token| (SESSION_TOKEN_HEADER, token));
+        let cookies = cookies.chain(next_token);
         let hsts = self.inner().hsts.clone().map(|hsts| ("strict-transport-security", hsts));
         if status < 500
             && let Some(mut instead) = self.take_unknown()
@@ -182,10 +188,13 @@ impl RequestContext {
             instead.headers.extend(cookies.chain(hsts));
             return Closing::Replace(Box::new(instead));
         }
-        let no_store = self.is_guarded().then(|| ("cache-control", "no-store".to_owned()));
-        Closing::Append(
-            cookies.chain(no_store.into_iter().chain(hsts).filter(|(name, _)| !has(name))).collect(),
-        )
+        // A token in a cache that others share would be theirs: the host's own word does not count there.
+        let no_store = || ("cache-control", "no-store".to_owned());
+        let has_token = self.has_next_token();
+        let of_token = has_token.then(no_store);
+        let of_guard = (self.is_guarded() && !has_token).then(no_store);
+        let unless_set = of_guard.into_iter().chain(hsts).filter(|(name, _)| !has(name));
+        Closing::Append(cookies.chain(of_token).chain(unless_set).collect())
     }
 }
 
@@ -193,10 +202,17 @@ impl RequestContext {
 #[derive(Debug)]
 #[must_use]
 pub enum Closing {
-    /// The headers to append to it.
+    /// The headers to append to it, each of which [`replaces`](Self::replaces) tells whether it takes another one's place.
     Append(Vec<(&'static str, String)>),
     /// The answer to send in its place: it could not be told who asks, and the other was made as if nobody did.
     Replace(Box<WebResponse>),
+}
+
+impl Closing {
+    /// Whether a header takes the place of those of its name that the answer has.
+    pub fn replaces(name: &str) -> bool {
+        name == "cache-control"
+    }
 }
 
 #[cfg(test)]

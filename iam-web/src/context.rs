@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use iam_core::clock::Timestamp;
 use iam_core::flow::{Activity, Authentication, Claimant};
 use iam_core::guard::{Facts, Principal, Requirement};
 use iam_core::id::{ChallengeId, InterruptedId};
@@ -17,6 +18,7 @@ use iam_core::{Error, Iam};
 use crate::address::client_address;
 use crate::cookies::CookieKind;
 use crate::csrf::{self, Binding, Site};
+use crate::endpoints::path_matches;
 use crate::message::{RequestView, WebResponse};
 use crate::problem::Case;
 use crate::web::{Inner, WebIam};
@@ -39,6 +41,10 @@ pub struct RequestContext {
     cookies: Mutex<Vec<String>>,
     /// The token that the caller's session goes on with, if this request renewed it.
     renewed: Mutex<Option<TokenHash>>,
+    /// The session's next token, for who came with a bearer token.
+    next_token: Mutex<Option<String>>,
+    /// The answer has the session's next token in it, whichever way.
+    has_next_token: AtomicBool,
     /// The answer, if it can't be told who asks: whatever a handler makes of that, nothing else is sent.
     unknown: Mutex<Option<WebResponse>>,
 }
@@ -133,6 +139,8 @@ impl RequestContext {
             passed: Mutex::default(),
             cookies: Mutex::default(),
             renewed: Mutex::default(),
+            next_token: Mutex::default(),
+            has_next_token: AtomicBool::new(false),
             unknown: Mutex::default(),
         }
     }
@@ -245,7 +253,53 @@ impl RequestContext {
                 self.iam().authenticate(token, activity, &client).await.map_err(CallerError::Iam)?
             }
         };
-        Ok(Caller { token, carrier, authentication, client })
+        let caller = Caller { token, carrier, authentication, client };
+        self.replace_daily_token(view, &caller).await;
+        Ok(caller)
+    }
+
+    /// Puts the next token of a long session into the answer, once a day. What can't be done now is done with another request: the token
+    /// that came counts as before.
+    async fn replace_daily_token(&self, view: &dyn RequestView, caller: &Caller) {
+        let (Some(principal), Some(token)) = (caller.enroller(), &caller.token) else { return };
+        if !principal.is_token_due() || !self.may_carry_token(view) {
+            return;
+        }
+        match self.iam().replace_daily_token(principal, token).await {
+            Ok(Some(new)) if caller.carrier == Carrier::Cookie => {
+                self.set_session_cookie(&new, principal.stays_until());
+                self.has_next_token.store(true, Ordering::Relaxed);
+            }
+            Ok(Some(new)) => {
+                let text = new.expose().as_str().to_owned();
+                self.next_token.lock().unwrap_or_else(PoisonError::into_inner).replace(text);
+                self.has_next_token.store(true, Ordering::Relaxed);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a session's token was not replaced"
+                );
+            }
+        }
+    }
+
+    /// Whether an answer may bring another token: not that of a change of protocol, of which clients are not sure to keep cookies, nor that
+    /// of our own addresses that renew tokens themselves.
+    fn may_carry_token(&self, view: &dyn RequestView) -> bool {
+        if csrf::is_upgrade(view) || view.method() == "CONNECT" {
+            return false;
+        }
+        let path = view.target().split('?').next().unwrap_or_default();
+        let is_ours = |(pattern, _): &(String, _)| path_matches(pattern, path);
+        csrf::is_safe(view) || !self.web.auth_endpoints().iter().any(is_ours)
+    }
+
+    /// Puts a session's token into its cookie. That of a long one outlives the browser's own session, and that of any other does not.
+    pub(crate) fn set_session_cookie(&self, token: &SessionToken, stays_until: Option<Timestamp>) {
+        let max_age = stays_until.map(|until| until.since(self.iam().now()));
+        self.add_cookie(self.inner().cookies.set(CookieKind::Session, &token.expose(), max_age));
     }
 
     fn session_token(&self, view: &dyn RequestView) -> (Option<SessionToken>, Carrier) {
@@ -303,8 +357,11 @@ impl RequestContext {
     /// Whether a token is one of this caller's. Who is signed in needs the session's own; before that, the visitor's counts.
     pub(crate) fn is_csrf_token(&self, view: &dyn RequestView, caller: &Caller, token: &str) -> bool {
         let key = &self.inner().csrf_key;
+        let is_of = |hash: &TokenHash| csrf::verify(key, Binding::Session(hash), token);
+        // A form that was open when a day replaced the session's token is still its own.
+        let before = caller.enroller().and_then(Principal::token_before);
         let by_session =
-            caller.token.as_ref().is_some_and(|own| csrf::verify(key, Binding::Session(&own.hash()), token));
+            caller.token.as_ref().is_some_and(|own| is_of(&own.hash())) || before.is_some_and(is_of);
         if by_session || caller.has_session() {
             return by_session;
         }
@@ -389,6 +446,16 @@ impl RequestContext {
     /// The token that the caller's session goes on with, if this request renewed it.
     pub(crate) fn renewed_to(&self) -> Option<TokenHash> {
         *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next token of who came with a bearer token, for their answer. It is given once.
+    pub(crate) fn take_next_token(&self) -> Option<String> {
+        self.next_token.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether a token goes with the answer, so that no cache may keep it whatever its host says.
+    pub(crate) fn has_next_token(&self) -> bool {
+        self.has_next_token.load(Ordering::Relaxed)
     }
 
     /// The `Set-Cookie` lines of this request's answer. They are given once.

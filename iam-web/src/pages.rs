@@ -172,7 +172,7 @@ fn on_trial() -> Value {
     let session = |current| {
         context! {
             id => "id", current => current, device => "device", address => "address", signed_in_at => "t", signed_in => "t",
-            last_seen_at => "t", last_seen => "t",
+            last_seen_at => "t", last_seen => "t", stays => true,
         }
     };
     context! {
@@ -189,7 +189,7 @@ fn on_trial() -> Value {
         purpose => "payroll", purpose_name => "Payroll", methods => "totp", resume => "id", approve => [("amount", "100")],
         resume_fields => [context! { name => "amount", value => "100", shown => "100" }], required => true, due_at => "t",
         kinds => [context! { href => "/", label => "label", about => "about" }], missing => ["role admin"], enrol_href => "/",
-        factor_due_at => "t", trust_for => "30 days", trusting => true,
+        factor_due_at => "t", trust_for => "30 days", trusting => true, stay_for => "30 days", staying => true,
         others => [context! { method => "totp", label => "label", sends => true, href => "/" }], about_factors => true,
         factors => context! {
             offered => true, listed => [context! { id => "id", kind => "kind", name => "phone", confirmed => "t", last_used => "t" }],

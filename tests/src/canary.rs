@@ -346,7 +346,7 @@ impl<'a> Life<'a> {
         let code = self.typed(app, 0);
         let mut fields = [("method", "totp"), ("code", code.as_str()), ("csrf_token", token.as_str())];
         fields[1].1 = "00000x";
-        assert_eq!(self.submit(&mut browser, "/auth/mfa/verify", &fields).await.status, 401);
+        assert_eq!(self.submit(&mut browser, "/auth/mfa/verify", &fields).await.status, 422);
         fields[1].1 = &code;
         assert_eq!(self.submit(&mut browser, "/auth/mfa/verify", &fields).await.status, 303);
 

@@ -115,7 +115,12 @@ pub enum Event {
     /// Somebody did not sign in.
     LoginFailed(LoginFailure),
     /// A session was made.
-    SessionCreated(SessionId),
+    SessionCreated {
+        /// Which.
+        session: SessionId,
+        /// Whether it may outlive the ordinary limits.
+        long: bool,
+    },
     /// A session ended.
     SessionEnded(SessionId, EndReason),
     /// All sessions of an account were ended; how many.
@@ -208,7 +213,7 @@ impl Event {
             Self::FactorsReset(_) => "mfa_factors_reset",
             Self::EmailVerified => "user_email_verified",
             Self::LoginFailed(_) => "authn_login_fail",
-            Self::SessionCreated(_) => "session_created",
+            Self::SessionCreated { .. } => "session_created",
             Self::SessionEnded(_, EndReason::Logout) => "authn_logout",
             Self::SessionEnded(_, EndReason::Idle | EndReason::Expired) => "session_expired",
             Self::SessionEnded(..) | Self::SessionsEnded(_) => "session_revoked",
@@ -258,7 +263,7 @@ impl Event {
     fn reason(&self) -> Option<String> {
         match self {
             Self::LoginSucceeded { tries: 0 | 1, .. }
-            | Self::SessionCreated(_)
+            | Self::SessionCreated { long: false, .. }
             | Self::SessionUsedAfterEnd(_)
             | Self::Reauthenticated
             | Self::ReauthenticationFailed
@@ -278,6 +283,7 @@ impl Event {
             Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
                 Some(format!("{kind} for {}", purpose.as_str()))
             }
+            Self::SessionCreated { long: true, .. } => Some("long".to_owned()),
             Self::StepUpRequired(purpose) => Some(purpose.to_string()),
             Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
             Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
@@ -316,7 +322,7 @@ impl Event {
         match self {
             Self::LoginSucceeded { session, .. }
             | Self::FirstFactorAccepted { session, .. }
-            | Self::SessionCreated(session)
+            | Self::SessionCreated { session, .. }
             | Self::SessionEnded(session, _)
             | Self::SessionUsedAfterEnd(session) => Some(*session),
             _ => None,

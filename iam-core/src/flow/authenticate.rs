@@ -7,8 +7,10 @@ use crate::flow::own_account::of;
 use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
+use crate::long_sessions::{Replacement, UNDER_WAY};
 use crate::meta::Client;
-use crate::session::{EndReason, Pending, SessionRecord, Standing};
+use crate::outbox::Notice;
+use crate::session::{EndReason, Pending, Standing};
 use crate::step_up::{MOST_WITHIN, Purpose};
 use crate::token::{SessionToken, TokenHash};
 
@@ -42,8 +44,12 @@ struct Use {
     token: TokenHash,
     /// No request has come with the token before.
     is_first: bool,
-    /// When the session's use was noted last.
+    /// Whether it is to be noted as the session's use ...
+    touch: bool,
+    /// ... which was noted last then.
     since: Timestamp,
+    /// Up to when what was proved counts no more, if that is to be noted with it.
+    lapses: Option<Timestamp>,
 }
 
 /// What the trail has in place of a route that the framework does not tell.
@@ -62,17 +68,22 @@ impl Iam {
         let Some(record) = self.inner.store.session(&token.hash(), now.minus(MOST_WITHIN)).await? else {
             return Ok(Authentication::Anonymous);
         };
-        let (session, account) = (record.id, record.account);
-        let used =
-            Use { session, token: token.hash(), is_first: !record.token_used, since: record.last_seen_at };
-        match self.standing(record, now) {
-            Standing::Active { principal, touch, factor_due } => {
-                self.note_use(&used, touch && activity == Activity::Active, now).await;
+        let (session, account, since) = (record.id, record.account, record.last_seen_at);
+        let shown = token.hash();
+        match record.standing(&self.session_rules(), &shown, now) {
+            Standing::Active { principal, touch, lapses, factor_due, first_use } => {
+                let touch = touch && activity == Activity::Active;
+                let used = Use { session, token: shown, is_first: first_use, touch, since, lapses };
+                self.note_use(&used, now).await;
                 Ok(if factor_due {
-                    Authentication::FactorDue(principal)
+                    Authentication::FactorDue(*principal)
                 } else {
-                    Authentication::SignedIn(principal)
+                    Authentication::SignedIn(*principal)
                 })
+            }
+            Standing::Replaced(since) => {
+                self.refuse_copy(session, account, since, client).await;
+                Ok(Authentication::Anonymous)
             }
             Standing::Pending(pending) => Ok(Authentication::PendingSecondFactor(pending)),
             Standing::RanOut(reason) => {
@@ -100,12 +111,13 @@ impl Iam {
         let Some(record) = self.inner.store.session(token, now.minus(MOST_WITHIN)).await? else {
             return Ok(None);
         };
-        let (is_first, since) = (!record.token_used, record.last_seen_at);
-        let used = Use { session: record.id, token: *token, is_first, since };
-        match self.standing(record, now) {
-            Standing::Active { principal, touch, factor_due: false } => {
-                self.note_use(&used, touch && activity == Activity::Active, now).await;
-                Ok(Some(principal))
+        let (session, since) = (record.id, record.last_seen_at);
+        match record.standing(&self.session_rules(), token, now) {
+            Standing::Active { principal, touch, lapses, factor_due: false, first_use } => {
+                let touch = touch && activity == Activity::Active;
+                let used = Use { session, token: *token, is_first: first_use, touch, since, lapses };
+                self.note_use(&used, now).await;
+                Ok(Some(*principal))
             }
             _ => Ok(None),
         }
@@ -132,19 +144,14 @@ impl Iam {
             .await;
     }
 
-    /// What a session is worth now, by this layer's policies.
-    pub(super) fn standing(&self, record: SessionRecord, now: Timestamp) -> Standing {
-        let pending = self.inner.factor_limits.pending_lifetime;
-        record.standing(&self.inner.session_policy, &self.inner.factor_policy, pending, now)
-    }
-
     /// A use that is not noted only shortens the session: reported, not refused. The first one of a token is always written down, before
-    /// anything is answered: from then on nobody gets that token by a repeated request.
-    async fn note_use(&self, used: &Use, touch: bool, now: Timestamp) {
+    /// anything is answered: from then on nobody gets that token by a repeated request, and the one before it is dead.
+    async fn note_use(&self, used: &Use, now: Timestamp) {
         let noted = if used.is_first {
-            self.note_first_use(used, touch.then_some(now)).await
-        } else if touch {
-            self.inner.store.touch_session(used.session, now, used.since).await.map(drop).map_err(Error::from)
+            self.note_first_use(used, now).await
+        } else if used.touch {
+            let touched = self.inner.store.touch_session(used.session, now, used.since, used.lapses).await;
+            touched.map(drop).map_err(Error::from)
         } else {
             return;
         };
@@ -153,16 +160,75 @@ impl Iam {
         }
     }
 
-    async fn note_first_use(&self, used: &Use, seen_at: Option<Timestamp>) -> Result<(), Error> {
+    async fn note_first_use(&self, used: &Use, now: Timestamp) -> Result<(), Error> {
+        let (seen_at, lapses) = if used.touch { (Some(now), used.lapses) } else { (None, None) };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if unit.sessions().use_token(used.session, &used.token, seen_at).await? {
+            if unit.sessions().use_token(used.session, &used.token, now, seen_at, lapses).await? {
                 unit.repeatable_answers().forget(used.session).await?;
                 unit.commit().await?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// The next token of a long session, once a day, for the answer to the request that showed this one; nothing, while it is not time, or
+    /// if another request was first. The one that was shown counts until the next one is first used, so an answer may be lost.
+    pub async fn replace_daily_token(
+        &self,
+        principal: &Principal,
+        token: &SessionToken,
+    ) -> Result<Option<SessionToken>, Error> {
+        if !principal.token_due {
+            return Ok(None);
+        }
+        let new = SessionToken::generate(token.carrier(), self.randomness())?;
+        let replacement = Replacement::now(token.hash(), new.hash(), self.now());
+        let replaced = self.inner.store.replace_token(principal.session(), &replacement).await?;
+        Ok(replaced.then_some(new))
+    }
+
+    /// A token that was replaced, and whose successor is in use: somebody has a copy of one of them, and which is the owner's can't be told.
+    /// What may have been under way is refused, and nothing more.
+    async fn refuse_copy(&self, session: SessionId, account: AccountId, since: Timestamp, client: &Client) {
+        if since.is_within(UNDER_WAY, self.now()) {
+            return;
+        }
+        if let Err(error) = self.end_for_copy(session, account, client).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a copied session was not ended");
+        }
+    }
+
+    async fn end_for_copy(
+        &self,
+        session: SessionId,
+        account: AccountId,
+        client: &Client,
+    ) -> Result<(), Error> {
+        // That the session ends does not hang on whether somebody can be told.
+        let owner = self.inner.store.account(account).await.ok().flatten();
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            if let Some(owner) = &owner {
+                // Held in the order of all others; whether it is still what it was is no matter here.
+                let _ = unit.accounts().hold(account, owner.auth_version).await?;
+            }
+            if unit.sessions().end(session, EndReason::TokenReused, self.now()).await? {
+                if let Some(owner) = &owner {
+                    self.notify(unit.as_mut(), owner, Notice::SessionCopied, client).await?;
+                }
+                // Whoever it was: the owner, or who has the copy.
+                let subject = Subject { account: Some(account), ..Subject::default() };
+                let event = Event::SessionEnded(session, EndReason::TokenReused);
+                self.audit(unit.as_mut(), &event, subject, client).await?;
+                unit.commit().await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.inner.outbox_wake.notify_one();
+        Ok(())
     }
 
     /// It is over already, whether or not that is written down: a failure is reported, nothing more.

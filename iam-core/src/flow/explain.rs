@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::guard::Requirement;
 use crate::iam::Iam;
 use crate::id::AccountId;
+use crate::long_sessions::LongSessions;
 use crate::mfa::{ChallengePurpose, FactorKind};
 use crate::parent::{Parent, ParentStatus};
 use crate::policy::FactorPolicy;
@@ -45,9 +46,9 @@ pub struct RuleCheck {
     pub depth: usize,
     /// The rule, in words.
     pub rule: String,
-    /// Its kind, for programs. It stays what it is: `account_active`, `parent_active` and `second_factor_required`, which are the
-    /// account's own; `signed_in`, `role`, `same_parent`, `parent`, `step_up`, `all_of` and `any_of`, which are a requirement's. What hides
-    /// keeps its kind: the rule's words end with `, hidden`.
+    /// Its kind, for programs. It stays what it is: `account_active`, `parent_active`, `second_factor_required` and (where there are long
+    /// sessions; it refuses nobody) `long_sessions`, which are the account's own; `signed_in`, `role`, `same_parent`, `parent`, `step_up`,
+    /// `all_of` and `any_of`, which are a requirement's. What hides keeps its kind: the rule's words end with `, hidden`.
     pub code: &'static str,
     /// Whether it is met.
     pub met: Met,
@@ -110,6 +111,7 @@ impl Iam {
             at_sign_in,
             step_ups,
             policy: policy.clone(),
+            long: self.inner.long_sessions.clone(),
             now: self.now(),
         };
         Ok(has.explain(requirement))
@@ -127,6 +129,7 @@ struct Holdings {
     /// For each step-up of the requirement, as numbered there.
     step_ups: Vec<Proofs>,
     policy: FactorPolicy,
+    long: Option<LongSessions>,
     now: Timestamp,
 }
 
@@ -148,6 +151,7 @@ impl Proofs {
 impl Holdings {
     fn explain(&self, requirement: &Requirement) -> Explanation {
         let mut rules = vec![self.account_active(), self.parent_active(), self.second_factor_required()];
+        rules.extend(self.long.as_ref().map(|long| self.long_sessions(long)));
         self.check(requirement, 0, &mut 0, &mut rules);
         let verdict = rules.iter().filter(|rule| rule.depth == 0).map(|rule| rule.met).min();
         Explanation { verdict: verdict.unwrap_or(Met::No), rules }
@@ -167,6 +171,21 @@ impl Holdings {
             ),
         };
         own_rule("parent active", "parent_active", yes_or_no(active), because)
+    }
+
+    /// It says whether the account may stay signed in; whether it passes does not hang on that.
+    fn long_sessions(&self, long: &LongSessions) -> RuleCheck {
+        let held = self.roles.iter().filter(|role| role.counts(self.now)).map(|role| role.name.as_str());
+        let because = match long
+            .why(&held.collect::<Vec<_>>(), self.parent.as_ref().map(|parent| &parent.key))
+        {
+            Ok(why) => {
+                let days = |time: std::time::Duration| time.as_secs().div_ceil(86_400);
+                format!("it may, {why}: {} days unused, {} in all", days(long.idle()), days(long.absolute()))
+            }
+            Err(why) => format!("it may not: {why}"),
+        };
+        own_rule("stays signed in", "long_sessions", Met::Yes, because)
     }
 
     fn second_factor_required(&self) -> RuleCheck {
@@ -383,6 +402,7 @@ mod tests {
             at_sign_in: vec![],
             step_ups: requirement.step_ups().map(|asked| Proofs::of(asked, &BY_POLICY, usable)).collect(),
             policy: FactorPolicy::default(),
+            long: None,
             now: NOW,
         }
     }
@@ -430,6 +450,25 @@ mod tests {
                 "step_up"
             ]
         );
+    }
+
+    #[test]
+    fn who_may_stay_signed_in_is_said_where_anybody_may() {
+        let mut has = holdings(&Requirement::SignedIn, &[]);
+        let day = std::time::Duration::from_hours(24);
+        has.long = Some(LongSessions::new(30 * day, 90 * day).for_role("clerk"));
+        let said = |has: &Holdings| lines(has, &Requirement::SignedIn)[0].clone();
+        let (none, some) = (vec![], vec![role("clerk", None)]);
+        let administrator = vec![role("clerk", None), role(PLATFORM_ADMIN, None)];
+        for (roles, because) in [
+            (none, "it may not: it holds no role, and is of no parent, that is named"),
+            (some, "it may, by role clerk: 30 days unused, 90 in all"),
+            (administrator, "it may not: it holds iam:platform-admin"),
+        ] {
+            has.roles = roles;
+            assert_eq!(said(&has), format!("pass     stays signed in: {because}"));
+            assert_eq!(has.explain(&Requirement::SignedIn).verdict, Met::Yes);
+        }
     }
 
     #[test]
@@ -545,6 +584,10 @@ mod tests {
             factor_due_at: None,
             grants,
             as_of: NOW,
+            lapsed_at: None,
+            stays_until: None,
+            token_before: None,
+            token_due: false,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::device::DeviceToken;
 use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
-use crate::flow::own_account::of;
+use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
     Asked, Claimant, Destination, is_confirmed, read_code, secret_place, with_kind,
 };
@@ -122,15 +122,14 @@ impl Iam {
     pub async fn may_change_factors(&self, principal: &Principal) -> Result<(), Error> {
         let now = self.now();
         let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
-        if !principal.authenticated_at.is_within(FRESH_FOR_FACTORS, now) {
+        let counts = |at: Timestamp| principal.still_proves(at) && at.is_within(FRESH_FOR_FACTORS, now);
+        if !counts(principal.authenticated_at) {
             return stale(Proof::Password);
         }
         let methods = self.inner.store.methods_of(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
         let proved = self.inner.store.factors_proved(principal.session).await?;
-        let is_proved = proved
-            .iter()
-            .any(|(kind, at)| kind.assurance() >= needed && at.is_within(FRESH_FOR_FACTORS, now));
+        let is_proved = proved.iter().any(|(kind, at)| kind.assurance() >= needed && counts(*at));
         if !is_proved {
             return stale(Proof::SecondFactor);
         }
@@ -227,7 +226,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::SecondFactor`] when the code is wrong, or it is too late; [`Error::Invalid`] for `code`, when it can't be one: that is no
-    /// try.
+    /// try; [`Error::Stale`] as [`rename_factor`](Self::rename_factor).
     pub async fn confirm_factor(
         &self,
         token: &SessionToken,
@@ -237,6 +236,7 @@ impl Iam {
         device: Option<&DeviceToken>,
         client: &Client,
     ) -> Result<Renewed, Error> {
+        must_not_have_lapsed(principal)?;
         let account = principal.account;
         let methods = self.inner.store.methods_of(account).await?;
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
@@ -344,6 +344,9 @@ impl Iam {
     }
 
     /// Gives a factor another name. Says whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] in a long session in which the password was proved too long ago.
     pub async fn rename_factor(
         &self,
         principal: &Principal,
@@ -351,6 +354,7 @@ impl Iam {
         name: &MethodName,
         client: &Client,
     ) -> Result<bool, Error> {
+        must_not_have_lapsed(principal)?;
         let methods = self.inner.store.methods_of(principal.account).await?;
         let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
         let renamed = self
@@ -548,6 +552,7 @@ impl Iam {
             authenticated_at: None,
             second_factor_at: proved.at,
             factors: Some(proved.factors),
+            lapsed_at: principal.lapsed_at,
             at: now,
         };
         let changed = unit.accounts().raise_version(account, version, now).await?

@@ -13,6 +13,7 @@ use crate::flow::Claimant;
 use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
 use crate::iam::Iam;
 use crate::id::{AccountId, SessionId};
+use crate::long_sessions::LongSessions;
 use crate::meta::Client;
 use crate::password::{PlainPassword, RenewedHash};
 use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
@@ -34,6 +35,9 @@ pub struct Login<'a> {
     pub trusted: Option<&'a TrustedDeviceToken>,
     /// How the session's token will be carried.
     pub carrier: Carrier,
+    /// They want to stay signed in beyond the ordinary limits. A wish: it is granted to those for whom
+    /// [`IamBuilder::long_sessions`](crate::IamBuilder::long_sessions) names it.
+    pub stay_signed_in: bool,
     /// The session that this browser has now; signing in ends it.
     pub replaces: Option<Replaced<'a>>,
     /// From where.
@@ -60,6 +64,8 @@ pub struct SignedIn {
     pub state: SessionState,
     /// What opens it. It is nowhere else.
     pub token: SessionToken,
+    /// When it ends at the latest, if it is a long one; its token is replaced once a day.
+    pub stays_until: Option<Timestamp>,
     /// To be kept on this device, once the sign-in is complete.
     pub device: Option<DeviceToken>,
     /// To be kept by this browser, which is trusted from now on for as long as the policy says.
@@ -143,6 +149,7 @@ impl Iam {
         let now = self.now();
         let token = SessionToken::generate(login.carrier, self.randomness())?;
         let by_trust = self.is_trusted(login, candidate, now).await?;
+        let long = self.may_stay(login, candidate, now).await?;
         let session = NewSession {
             id: SessionId::generate(now, self.randomness())?,
             account: candidate.account,
@@ -156,6 +163,7 @@ impl Iam {
             // Not what was proved on the browser before: nothing but the password was proved now.
             amr: if by_trust { format!("pwd {TRUSTED_DEVICE_AMR}") } else { "pwd".to_owned() },
             login_at: now,
+            long: long.is_some(),
             client: login.client.clone(),
         };
         let device = match session.state {
@@ -204,7 +212,8 @@ impl Iam {
             SessionState::PendingSecondFactor => Event::FirstFactorAccepted { session: session.id, tries },
         };
         self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
-        self.audit(unit.as_mut(), &Event::SessionCreated(session.id), subject, login.client).await?;
+        let created = Event::SessionCreated { session: session.id, long: session.long };
+        self.audit(unit.as_mut(), &created, subject, login.client).await?;
         unit.commit().await?;
         self.inner.outbox_wake.notify_one();
         Ok(SignedIn {
@@ -212,6 +221,7 @@ impl Iam {
             session: session.id,
             state: session.state,
             token,
+            stays_until: long.map(|long| now.plus(long.absolute())),
             device,
             trusted: None,
             replaced: replaced.map(|(_, account)| account),
@@ -253,6 +263,27 @@ impl Iam {
         let Some(shown) = shown.filter(|_| candidate.second_factor) else { return Ok(false) };
         let (account, version) = (candidate.account, candidate.auth_version);
         Ok(self.inner.store.is_trusted_device(&shown.hash(), account, version, now).await?)
+    }
+
+    /// The policy by which they may stay signed in, if they want that and may. What they hold now is asked for again with every
+    /// request; here it decides whether the session counts as one that was made for it.
+    async fn may_stay(
+        &self,
+        login: &Login<'_>,
+        candidate: &LoginCandidate,
+        now: Timestamp,
+    ) -> Result<Option<&LongSessions>, Error> {
+        let Some(long) = self.inner.long_sessions.as_ref().filter(|_| login.stay_signed_in) else {
+            return Ok(None);
+        };
+        let store = &self.inner.store;
+        let roles = store.roles_of(candidate.account).await?;
+        let parent = match candidate.parent {
+            Some((id, _)) => store.parent(id).await?,
+            None => None,
+        };
+        let held = roles.iter().filter(|role| role.counts(now)).map(|role| role.name.as_str());
+        Ok(long.allows(held, parent.as_ref().map(|parent| &parent.key)).then_some(long))
     }
 
     /// The password was right when it was looked up: no guess, and nobody is signed in.

@@ -26,7 +26,12 @@ impl Iam {
     pub async fn own_sessions(&self, principal: &Principal) -> Result<Vec<SessionSummary>, Error> {
         let mut sessions = self.inner.store.sessions_of(principal.account()).await?;
         let now = self.now();
-        sessions.retain(|session| session.counts(&self.inner.session_policy, now));
+        let long = self.inner.long_sessions.as_ref();
+        let long = long.filter(|long| long.allows(principal.roles(), principal.parent_key_of_account()));
+        sessions.retain(|session| session.counts(&self.inner.session_policy, long, now));
+        for session in &mut sessions {
+            session.long &= long.is_some();
+        }
         Ok(sessions)
     }
 
@@ -217,7 +222,8 @@ impl Iam {
 
     /// Whether somebody has proved who they are within [`FRESH_FOR`].
     pub fn is_fresh(&self, principal: &Principal) -> bool {
-        principal.authenticated_at().is_within(FRESH_FOR, self.now())
+        let proved_at = principal.authenticated_at();
+        principal.still_proves(proved_at) && proved_at.is_within(FRESH_FOR, self.now())
     }
 
     pub(super) fn must_be_fresh(&self, principal: &Principal) -> Result<(), Error> {
@@ -246,10 +252,21 @@ impl Iam {
             to_version: if password_changes { version.next() } else { version },
             authenticated_at: Some(self.now()),
             second_factor_at: None,
-            factors: None,
+            // In a long session the password must not bring back with it what has lapsed.
+            factors: principal.stays_until.map(|_| principal.factors.clone()),
+            lapsed_at: principal.lapsed_at,
             at: self.now(),
         };
         Ok((token, renewal))
+    }
+}
+
+/// What an ordinary session does without a fresh proof is none of a long one's that has outlived its proofs.
+pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
+    if principal.still_proves(principal.authenticated_at()) {
+        Ok(())
+    } else {
+        Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
     }
 }
 

@@ -224,8 +224,10 @@ impl Iam {
         now: Timestamp,
     ) -> Result<bool, Error> {
         let found = self.inner.store.session(token, now.minus(MOST_WITHIN)).await?;
-        let unused = found.filter(|record| record.id == session && !record.token_used);
-        Ok(unused.is_some_and(|record| matches!(self.standing(record, now), Standing::Active { .. })))
+        let unused = found.filter(|record| record.id == session && record.tokens.is_unused(token));
+        Ok(unused.is_some_and(|record| {
+            matches!(record.standing(&self.session_rules(), token, now), Standing::Active { .. })
+        }))
     }
 
     async fn forget_answer(&self, session: SessionId) -> Result<(), Error> {

@@ -5,10 +5,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::audit::{Event, Subject};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::flow::delivery::EXPIRED_AT_ONCE;
 use crate::flow::repeat::{CLAIMED_FOR, REPEATABLE_FOR};
 use crate::iam::Iam;
+use crate::id::{AccountId, SessionId};
+use crate::long_sessions::LongSessions;
 use crate::meta::Client;
 use crate::session::EndReason;
 
@@ -226,11 +229,8 @@ impl Iam {
     /// Ends sessions that nobody can use any more: abandoned ones, those of accounts or parents that were switched off, and sign-ins
     /// without their second factor. The last two are never noted as used again, so all of them come to lie idle.
     async fn end_idle_sessions(&self) -> Result<u64, Error> {
-        let policy = &self.inner.session_policy;
         let now = self.now();
-        // Beyond the deadline of every session, so that none of them can be brought back by a request under way.
-        let deadline = now.minus(policy.idle).minus(policy.touch_interval());
-        let idle = self.inner.store.sessions_unseen_since(deadline, ENDED_AT_ONCE).await?;
+        let idle = self.idle_sessions(now).await?;
         if idle.is_empty() {
             return Ok(0);
         }
@@ -246,5 +246,19 @@ impl Iam {
         }
         unit.commit().await?;
         Ok(ended)
+    }
+
+    /// Those that nobody used for so long; the long ones among them by their own limit, where there are any.
+    async fn idle_sessions(&self, now: Timestamp) -> Result<Vec<(SessionId, AccountId)>, Error> {
+        let (policy, store) = (&self.inner.session_policy, &self.inner.store);
+        // Beyond the deadline of every session, so that none of them can be brought back by a request under way.
+        let deadline = |idle: Duration| now.minus(idle).minus(policy.touch_interval());
+        let mut idle = store.sessions_unseen_since(deadline(policy.idle), false, ENDED_AT_ONCE).await?;
+        let left = ENDED_AT_ONCE.saturating_sub(u32::try_from(idle.len()).unwrap_or(ENDED_AT_ONCE));
+        if left > 0 {
+            let long = self.inner.long_sessions.as_ref().map_or(policy.idle, LongSessions::idle);
+            idle.extend(store.sessions_unseen_since(deadline(long), true, left).await?);
+        }
+        Ok(idle)
     }
 }

@@ -25,7 +25,11 @@ impl IamBuilder {
     }
 
     fn sessions_problem(&self) -> Option<String> {
-        self.session_policy.problem().map(|problem| format!("sessions: {problem}"))
+        if let Some(problem) = self.session_policy.problem() {
+            return Some(format!("sessions: {problem}"));
+        }
+        let problem = self.long_sessions.as_ref()?.problem(&self.session_policy);
+        problem.map(|problem| format!("long_sessions: {problem}"))
     }
 
     fn password_problem(&self) -> Option<String> {

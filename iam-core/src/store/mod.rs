@@ -58,6 +58,7 @@ use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::id::{AccountId, InterruptedId, ParentId, SessionId};
 use crate::interrupted::Interrupted;
+use crate::long_sessions::Replacement;
 use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
 use crate::outbox::Delivery;
 use crate::parent::{Parent, ParentKey};
@@ -88,8 +89,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// asks a database for the time. It MUST NOT be remembered. (A database within the process has the machine's.)
     async fn database_time(&self) -> Result<Timestamp, StoreError>;
 
-    /// The session of a token, with all that decides over it. The guard's read: it MUST be one statement that finds the
-    /// session by a unique index, and MUST also find a session that has ended. Of the session's grants those come with it that were
+    /// The session of a token, or of the one that a day replaced by it, with all that decides over it. The guard's read: it MUST be one
+    /// statement that finds the session by a unique index for each, and MUST also find a session that has ended. Of the session's grants those come with it that were
     /// made after `granted_after` and are not used up.
     async fn session(
         &self,
@@ -97,14 +98,21 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         granted_after: Timestamp,
     ) -> Result<Option<SessionRecord>, StoreError>;
 
-    /// Notes that a session was used at `now`, unless it has ended or was noted after `unless_after`. It MUST be one
-    /// conditional statement that never brings an ended session back. Says whether it wrote.
+    /// Notes that a session was used at `now`, unless it has ended or was noted after `unless_after`; and up to when what was proved in it
+    /// counts no more, if that is given. It MUST be one conditional statement that never brings an ended session back. Says whether it
+    /// wrote.
     async fn touch_session(
         &self,
         id: SessionId,
         now: Timestamp,
         unless_after: Timestamp,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
+
+    /// Gives a long session that has not ended another token, on the conditions of the [`Replacement`]; the token that was shown is kept as
+    /// the one before it. It MUST be one conditional statement. Says whether it did; of those who show the same token at once, at most
+    /// one is told so.
+    async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError>;
 
     /// The active sessions of an account that have not ended, newest first. Those whose second factor is due are none of its owner's
     /// business yet.
@@ -171,10 +179,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         most: u32,
     ) -> Result<Vec<SealedRow>, StoreError>;
 
-    /// Up to `most` sessions that have not ended and were not used since a time, longest unused first.
+    /// Up to `most` sessions that have not ended and were not used since a time, longest unused first; those that were asked for as long
+    /// ones, or all others. It MUST find them by an index, however many of the other kind there are.
     async fn sessions_unseen_since(
         &self,
         before: Timestamp,
+        long: bool,
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError>;
 

@@ -15,22 +15,27 @@ pub trait Sessions: Send {
     /// an error.
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
 
-    /// Holds a session against all other units until this one is over, if it has this token and has not ended. Says whether it does.
+    /// Holds a session against all other units until this one is over, if it has this token and has not ended. Says whether it does. As
+    /// long as a token that replaced another one was not used, the session has both.
     async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError>;
 
-    /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old`, and is in the state
-    /// and was made under the version that the renewal names. The old token MUST be dead with it. Of the times of proof only those
-    /// that the renewal has are written; its own time is kept as that of the session's last use if it is later. A token that is another
-    /// one than `old` counts as not used yet. Says whether it did; at most one caller is ever told so for the same old token.
+    /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old` (as for
+    /// [`hold`](Self::hold)), and is in the state and was made under the version that the renewal names. The old token MUST be dead with it,
+    /// and so MUST one beside it be; where the new token is the old one, all tokens stay as they are, and else the new one counts as not
+    /// used yet. Of the times of proof only those that the renewal has are written; its own time is kept as that of the session's last use
+    /// if it is later. Says whether it did; at most one caller is ever told so for the same old token.
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
 
-    /// Notes that a session's token is used for the first time, if the session has this token and has not ended; and the session's use
-    /// at `seen_at`, if that is given and later than what was noted. Says whether it did; at most one caller is ever told so of a token.
+    /// Notes the first use of a token that has replaced another one, if the session has this token and has not ended: the token before it
+    /// MUST be dead from then on. With it, the session's use at `seen_at`, if that is given and later than what was noted, and up to when
+    /// what was proved counts no more, if that is given. Says whether it did; at most one caller is ever told so of a token.
     async fn use_token(
         &mut self,
         id: SessionId,
         token: &TokenHash,
+        now: Timestamp,
         seen_at: Option<Timestamp>,
+        lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
     /// Ends a session that has not ended. Says whether it did; at most one caller is ever told so.
@@ -66,7 +71,7 @@ pub trait Sessions: Send {
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Removes the token's hash of up to `most` sessions that ended before a time; the rows stay. Says how many.
+    /// Removes the hashes of the tokens of up to `most` sessions that ended before a time; the rows stay. Says how many.
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError>;
 
     /// Removes up to `most` sessions that ended before a time. Says how many.

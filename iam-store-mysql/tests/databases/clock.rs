@@ -37,6 +37,7 @@ async fn sign_in(iam: &Iam) -> SessionToken {
         device: None,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &Client::at([192, 0, 2, 1].into()),
     };

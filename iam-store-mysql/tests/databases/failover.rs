@@ -184,7 +184,7 @@ async fn what_had_no_time_to_answer_puts_nothing_in_doubt() {
         let unit = store.begin().await.unwrap();
         let _other = lock_session(&database).await;
         // On a second connection, which comes late; the first one lies idle before that.
-        let (touched, ()) = tokio::join!(store.touch_session(SESSION, later(60), later(0)), async {
+        let (touched, ()) = tokio::join!(store.touch_session(SESSION, later(60), later(0), None), async {
             while opened.load(Ordering::SeqCst) < 1 {
                 tokio::task::yield_now().await;
             }
@@ -248,7 +248,7 @@ async fn a_note_of_use_that_waited_in_vain_is_tried_again() {
             tokio::time::sleep(Duration::from_millis(2400)).await;
             other.close().await.unwrap();
         });
-        assert!(store.touch_session(SESSION, later(60), later(0)).await.unwrap(), "{server:?}");
+        assert!(store.touch_session(SESSION, later(60), later(0), None).await.unwrap(), "{server:?}");
         unlocking.await.unwrap();
     }
 }
@@ -260,7 +260,7 @@ async fn a_lock_that_stays_is_unavailable_in_time() {
         let store = with_session(&database).await;
         let _other = lock_session(&database).await;
         let began = Instant::now();
-        let error = store.touch_session(SESSION, later(60), later(0)).await.unwrap_err();
+        let error = store.touch_session(SESSION, later(60), later(0), None).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         let mut unit = store.begin().await.unwrap();
         let error = unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap_err();

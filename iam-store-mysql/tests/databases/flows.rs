@@ -39,6 +39,7 @@ async fn sign_in(iam: &Iam, password: &str) -> Result<(), Error> {
         device: None,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &client,
     };

@@ -31,6 +31,7 @@ fn session(n: u8) -> NewSession {
         state: SessionState::Active,
         amr: "pwd".to_owned(),
         login_at: NOW,
+        long: false,
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
     }
 }

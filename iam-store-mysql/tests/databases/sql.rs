@@ -114,9 +114,13 @@ fn with_values(sql: &str) -> String {
             "LIMIT" => "10",
             "id" if filled.contains("iam_auth_log") => "400",
             "key" if filled.contains("iam_parent") => "x'706172656e742d37'",
-            "key" | "token_hash" | "old_token" | "hash" | "digest" | "coalesce_key" => {
-                "x'0000000000000000000000000000000000000000000000000000000000000007'"
-            }
+            "key"
+            | "token_hash"
+            | "previous_token_hash"
+            | "old_token"
+            | "hash"
+            | "digest"
+            | "coalesce_key" => "x'0000000000000000000000000000000000000000000000000000000000000007'",
             "username" | "name" => "x'757365722d37'",
             "verified_email" => "x'37406578616d706c652e636f6d'",
             "password_hash" => "x'61'",
@@ -192,8 +196,8 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
         let rows = if server == BOTH[0] { ROWS } else { ROWS.split_once(';').unwrap().1 };
         run_on(&mut connection, rows).await;
         for (part, index) in [
-            ("ON s.token_hash = ?", "iam_auth_session_token"),
-            ("ended_at IS NULL AND last_seen_at < ?", "iam_auth_session_unseen"),
+            ("own.token_hash = ?", "iam_auth_session_token"),
+            ("long_lived = ? AND last_seen_at < ?", "iam_auth_session_unseen"),
             ("SET s.token_hash = NULL", "iam_auth_session_secret"),
             ("DELETE s FROM", "iam_auth_session_unseen"),
             ("FROM iam_auth_log FORCE", "iam_auth_log_at"),
@@ -201,8 +205,10 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("WHERE live_account_id = ?", "iam_auth_session_live"),
             ("WHERE a.verified_email = ?", "iam_user_account_verified_email"),
             // By the row itself, as who ends or renews a session finds it: who locks the token first meets them head on.
-            ("token_hash = ? AND ended_at IS NULL FOR UPDATE", "PRIMARY"),
-            ("SET token_hash = ?, state = ?", "PRIMARY"),
+            ("token_used_at IS NULL) AND ended_at IS NULL FOR UPDATE", "PRIMARY"),
+            ("SET token_hash = IF(?", "PRIMARY"),
+            ("SET previous_token_hash = ?", "PRIMARY"),
+            ("SET token_used_at = ?", "PRIMARY"),
             ("state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?", "iam_outbox_waiting"),
             ("state = 'claimed' AND claimed_at < ? AND expires_at > ?", "iam_outbox_claimed"),
             ("WHERE settled_at IS NULL AND expires_at <= ?", "iam_outbox_unsettled"),

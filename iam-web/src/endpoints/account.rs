@@ -88,7 +88,7 @@ impl RequestContext {
         };
         match self.change_password(request, caller, principal, &current, &new).await {
             Ok(renewed) => {
-                if let Err(error) = self.keep_renewed(&renewed) {
+                if let Err(error) = self.keep_renewed(&renewed, principal) {
                     return self.failed(request, &error);
                 }
                 self.to_account(request, "password")
@@ -162,7 +162,7 @@ impl RequestContext {
         };
         match self.prove_again(caller, principal, &password).await {
             Ok(token) => {
-                if let Err(error) = self.keep(&token) {
+                if let Err(error) = self.keep(&token, principal.stays_until()) {
                     return self.failed(request, &error);
                 }
                 let next = next.and_then(LocalTarget::parse);
@@ -210,6 +210,7 @@ impl RequestContext {
                     signed_in => minute(session.login_at),
                     last_seen_at => session.last_seen_at.to_string(),
                     last_seen => minute(session.last_seen_at),
+                    stays => session.long,
                 }
             })
             .collect();
@@ -423,6 +424,7 @@ impl RequestContext {
                     "current": session.id == principal.session(),
                     "signed_in_at": session.login_at.to_string(),
                     "last_seen_at": session.last_seen_at.to_string(),
+                    "stays_signed_in": session.long,
                     "address": session.client.address.map(|address| address.to_string()),
                     "user_agent": session.client.user_agent,
                 })
@@ -539,7 +541,7 @@ impl RequestContext {
             return self.json(request, 200, &answer.into());
         }
         self.keep_note(device);
-        match self.keep(token) {
+        match self.keep(token, caller.enroller().and_then(Principal::stays_until)) {
             Ok(csrf_token) => {
                 self.json(request, 200, &json!({ "status": "authenticated", "csrf_token": csrf_token }))
             }
@@ -550,16 +552,16 @@ impl RequestContext {
     // -- both --
 
     /// Puts what a change of what somebody signs in with gave into cookies; gives a CSRF token.
-    pub(super) fn keep_renewed(&self, renewed: &Renewed) -> Result<String, Error> {
+    pub(super) fn keep_renewed(&self, renewed: &Renewed, principal: &Principal) -> Result<String, Error> {
         self.keep_note(renewed.device.as_ref());
-        self.keep(&renewed.token)
+        self.keep(&renewed.token, principal.stays_until())
     }
 
     /// Puts a new token into the cookie; gives a CSRF token that belongs to it.
-    pub(super) fn keep(&self, token: &SessionToken) -> Result<String, Error> {
+    pub(super) fn keep(&self, token: &SessionToken, stays_until: Option<Timestamp>) -> Result<String, Error> {
         let inner = self.inner();
         self.note_renewed(token);
-        self.add_cookie(inner.cookies.set(CookieKind::Session, &token.expose(), None));
+        self.set_session_cookie(token, stays_until);
         let binding = token.hash();
         Ok(csrf::issue(&inner.csrf_key, Binding::Session(&binding), self.iam().randomness())?)
     }

@@ -129,7 +129,7 @@ impl RequestContext {
         let next = form.get("next").and_then(LocalTarget::parse);
         match self.confirm(request, caller, principal, id, code).await {
             Ok(renewed) => {
-                if let Err(error) = self.keep_renewed(&renewed) {
+                if let Err(error) = self.keep_renewed(&renewed, principal) {
                     return self.failed(request, &error);
                 }
                 match next {
@@ -168,7 +168,7 @@ impl RequestContext {
         };
         match self.iam().rename_factor(principal, id, &name, &caller.client).await {
             Ok(renamed) => self.to_account(request, if renamed { "factor_renamed" } else { "factor_late" }),
-            Err(error) => self.failed(request, &error),
+            Err(error) => self.prove_first(request, &error, &self.account_path()),
         }
     }
 
@@ -182,7 +182,7 @@ impl RequestContext {
         };
         match self.remove(request, caller, principal, id).await {
             Ok(renewed) => {
-                if let Err(error) = self.keep_renewed(&renewed) {
+                if let Err(error) = self.keep_renewed(&renewed, principal) {
                     return self.failed(request, &error);
                 }
                 self.to_account(request, "factor_removed")

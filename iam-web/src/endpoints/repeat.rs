@@ -260,8 +260,8 @@ mod tests {
             }
         }
         assert_eq!(found, 10, "places that renew");
-        // By hand a session's cookie is set where it is made and where it is renewed, and nowhere else.
-        let set = |source: &&str| source.matches("set(CookieKind::Session").count();
+        // Of the endpoints two set a session's cookie: where it is made and where it is renewed.
+        let set = |source: &&str| source.matches("set_session_cookie(").count();
         assert_eq!(SOURCES.iter().map(set).sum::<usize>(), 2);
     }
 }

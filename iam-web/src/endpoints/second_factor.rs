@@ -149,7 +149,7 @@ impl RequestContext {
             Ok(signed_in) => {
                 // For a purpose of its own the token stays as it is.
                 if asked.purpose.is_none()
-                    && let Err(error) = self.keep(&signed_in.token)
+                    && let Err(error) = self.keep(&signed_in.token, signed_in.stays_until)
                 {
                     return self.failed(request, &error);
                 }
@@ -466,7 +466,7 @@ impl RequestContext {
         // For a purpose of its own the session's token stays as it is.
         let csrf_token = match claimant.purpose() {
             Some(_) => self.csrf_token(request, caller),
-            None => self.keep(&signed_in.token),
+            None => self.keep(&signed_in.token, signed_in.stays_until),
         };
         match csrf_token {
             Ok(csrf_token) => {

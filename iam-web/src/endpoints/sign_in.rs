@@ -50,7 +50,8 @@ impl RequestContext {
             Err(error) => return self.bad_body(request, error),
         };
         let username = form.get("username").unwrap_or_default();
-        let page = LoginPage { next: form.get("next"), username, ..LoginPage::default() };
+        let staying = form.get("stay_signed_in").is_some_and(|value| !value.is_empty());
+        let page = LoginPage { next: form.get("next"), username, staying, ..LoginPage::default() };
         let signed_in_elsewhere = self.is_of_before(request, caller, &form);
         if !signed_in_elsewhere && !self.form_is_ours(request, caller, &form).await {
             let page = LoginPage { error: Some("login.form_expired".into()), ..page };
@@ -70,7 +71,7 @@ impl RequestContext {
                 Err(error) => return self.login_failed(request, caller, &page, &error),
             }
         }
-        match self.sign_in(request, caller, credentials, None).await {
+        match self.sign_in(request, caller, credentials, None, staying).await {
             Ok((signed_in, _)) => {
                 let response = match signed_in.state {
                     SessionState::Active => {
@@ -185,6 +186,8 @@ impl RequestContext {
             next => next,
             continue_to => if next.is_empty() { "/" } else { next },
             username => page.username,
+            stay_for => self.stay_time(),
+            staying => page.staying,
             signed_in_as => caller.principal().map(iam_core::guard::Principal::username),
             notice => page.notice.map(|key| pages.text(key)),
             error => error,
@@ -201,6 +204,12 @@ impl RequestContext {
             caller.carrier == Carrier::Cookie && cookies.is_ambiguous(request, CookieKind::Session);
         let name = [("name", cookies.name(CookieKind::Session))];
         ambiguous.then(|| self.inner().pages.text_with("login.two_cookies", &name))
+    }
+
+    /// For how long without use people may stay signed in, in words; nothing, where nobody may.
+    fn stay_time(&self) -> Option<String> {
+        let idle = self.iam().long_sessions()?.idle();
+        Some(self.inner().pages.wait_text(whole_seconds(idle)))
     }
 
     pub(super) async fn submit_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
@@ -245,6 +254,8 @@ impl RequestContext {
         let mut fields = object.fields();
         let (username, password) = (fields.required_string("username"), fields.required_string("password"));
         let by_token = fields.optional_bool("token").unwrap_or(false);
+        // Who asks for a token is a program that keeps it, unless it says otherwise.
+        let staying = fields.optional_bool("stay_signed_in").unwrap_or(by_token);
         // What is no note is as none: a program that kept one for long must be able to sign in.
         let device = fields.optional_string("device_token").and_then(|text| DeviceToken::parse(&text));
         if let Err(error) = fields.finish() {
@@ -264,9 +275,9 @@ impl RequestContext {
                 }
             };
         if by_token {
-            return self.api_login_by_token(request, caller, credentials, device.as_ref()).await;
+            return self.api_login_by_token(request, caller, credentials, device.as_ref(), staying).await;
         }
-        match self.sign_in(request, caller, credentials, device).await {
+        match self.sign_in(request, caller, credentials, device, staying).await {
             Ok((signed_in, csrf_token)) => match self.signed_in_json(&signed_in, &caller.client).await {
                 Ok(mut answer) => {
                     answer.insert("csrf_token".to_owned(), csrf_token.into());
@@ -286,6 +297,7 @@ impl RequestContext {
         caller: &Caller,
         credentials: Credentials,
         device: Option<&DeviceToken>,
+        stay_signed_in: bool,
     ) -> WebResponse {
         let login = Login {
             identifier: &credentials.identifier,
@@ -293,6 +305,7 @@ impl RequestContext {
             device,
             trusted: None,
             carrier: Carrier::Bearer,
+            stay_signed_in,
             replaces: None,
             client: &caller.client,
         };
@@ -342,6 +355,7 @@ impl RequestContext {
                     "signed_in_at": principal.signed_in_at().to_string(),
                     "amr": principal.amr().collect::<Vec<_>>(),
                     "assurance": principal.assurance().as_str(),
+                    "stays_signed_in_until": principal.stays_until().map(|at| at.to_string()),
                     "second_factor_due_at": principal.factor_due_at().map(|at| at.to_string()),
                 },
             }),
@@ -387,6 +401,7 @@ impl RequestContext {
         caller: &Caller,
         credentials: Credentials,
         device: Option<DeviceToken>,
+        stay_signed_in: bool,
     ) -> Result<(SignedIn, String), Error> {
         let cookies = &self.inner().cookies;
         let device = device.or_else(|| self.device_cookie(request));
@@ -403,6 +418,7 @@ impl RequestContext {
                 device: device.as_ref(),
                 trusted: trusted.as_ref(),
                 carrier: Carrier::Cookie,
+                stay_signed_in,
                 replaces: replaced.filter(|_| caller.carrier == Carrier::Cookie),
                 client: &caller.client,
             })
@@ -410,7 +426,9 @@ impl RequestContext {
         let binding = signed_in.token.hash();
         let csrf_token =
             csrf::issue(&self.inner().csrf_key, Binding::Session(&binding), self.iam().randomness())?;
-        self.add_cookie(cookies.set(CookieKind::Session, &signed_in.token.expose(), None));
+        // Before the second factor it is good for that alone, and need not outlive the browser.
+        let stays_until = signed_in.stays_until.filter(|_| signed_in.state == SessionState::Active);
+        self.set_session_cookie(&signed_in.token, stays_until);
         self.keep_device(&signed_in);
         self.add_cookie(cookies.clear(CookieKind::Pre));
         Ok((signed_in, csrf_token))
@@ -480,8 +498,13 @@ impl RequestContext {
         answer.insert("token_type".to_owned(), "Bearer".into());
         if signed_in.state == SessionState::Active {
             answer.insert("session_token".to_owned(), token.as_str().into());
-            answer.insert("expires_in".to_owned(), policy.absolute.as_secs().into());
-            answer.insert("idle_timeout".to_owned(), policy.idle.as_secs().into());
+            let long = signed_in.stays_until.zip(self.iam().long_sessions());
+            let (absolute, idle) = match long {
+                Some((until, long)) => (until.since(self.iam().now()), long.idle()),
+                None => (policy.absolute, policy.idle),
+            };
+            answer.insert("expires_in".to_owned(), absolute.as_secs().into());
+            answer.insert("idle_timeout".to_owned(), idle.as_secs().into());
         } else {
             answer.insert("mfa_token".to_owned(), token.as_str().into());
             answer.insert(
@@ -534,12 +557,14 @@ struct LoginPage<'a> {
     notice: Option<&'static str>,
     error: Option<Message>,
     invalid: &'a [Invalid],
+    /// They want to stay signed in.
+    staying: bool,
 }
 
 impl<'a> LoginPage<'a> {
     /// The same page with nothing said: what the person typed stays.
     fn again(page: &LoginPage<'a>) -> Self {
-        Self { next: page.next, username: page.username, ..Self::default() }
+        Self { next: page.next, username: page.username, staying: page.staying, ..Self::default() }
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `MFA_ENCRYPTION_KEY` | [`KeyRing::parse`](iam_core::seal::KeyRing::parse), for [`Iam::builder`] |
 //! | `IAM_PASSWORD_PEPPER` | [`IamBuilder::password_pepper`] |
 //! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
+//! | `IAM_LONG_SESSIONS`, `IAM_LONG_SESSIONS_FOR` | [`IamBuilder::long_sessions`] |
 //! | `IAM_TRUSTED_DEVICES` | [`IamBuilder::factor_policy`] with `FactorPolicy::trusted_devices` |
 //! | `IAM_AUDIT_RETENTION` | [`IamBuilder::audit_retention`] |
 //! | `SMTP_URL`, `SMTP_FROM` | [`IamBuilder::sender`] with `iam_mfa::Smtp`; [`IamBuilder::factors`] offers the factors themselves |
@@ -111,6 +112,7 @@ use std::time::Duration;
 use iam_core::account::Username;
 use iam_core::flow::{Actor, NewAccount};
 use iam_core::keys::Keys;
+use iam_core::long_sessions::LongSessions;
 use iam_core::origin::{BaseUrl, Origin};
 use iam_core::parent::ParentKey;
 use iam_core::password::{PepperRing, PlainPassword};
@@ -141,6 +143,9 @@ pub struct IamSettings {
     pub database: Database,
     /// `IAM_SESSION_TIMEOUT` and `IAM_SESSION_ABSOLUTE_TIMEOUT`, such as `30m` and `12h`.
     pub sessions: SessionPolicy,
+    /// `IAM_LONG_SESSIONS`, such as `30d/90d` (without use, and in all): sessions that outlive the others, for those whom
+    /// `IAM_LONG_SESSIONS_FOR` names: roles and parents, such as `customer,@acme`, or `*`.
+    pub long_sessions: Option<LongSessions>,
     /// `IAM_TRUSTED_DEVICES`: for how long a browser may be trusted, such as `30d`; without it, it may not. A host that gives
     /// [`IamBuilder::factor_policy`] a policy of its own sets it there.
     pub trusted_devices: Option<Duration>,
@@ -303,6 +308,10 @@ impl IamSettings {
             .factor_policy(factor_policy)
             .sessions(self.sessions)
             .audit_retention(self.audit_retention);
+        let builder = match &self.long_sessions {
+            Some(long) => builder.long_sessions(long.clone()),
+            None => builder,
+        };
         Ok(match &self.pepper {
             Some(pepper) => builder.password_pepper(pepper.clone()),
             None => builder,

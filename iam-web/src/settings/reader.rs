@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use iam_core::account::Username;
 use iam_core::keys::{Keys, SecretKey, unsafe_keys};
+use iam_core::long_sessions::LongSessions;
 use iam_core::origin::{BaseUrl, Origin};
 use iam_core::parent::ParentKey;
 use iam_core::password::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
@@ -44,6 +45,7 @@ impl Reader {
             self.problem(unsafe_key.setting, unsafe_key.reason);
         }
         let sessions = self.sessions();
+        let long_sessions = self.long_sessions(mode);
         let proxies = self.proxies(mode);
         let trusted_devices = self.trusted_devices();
         let hsts = self.hsts();
@@ -66,6 +68,7 @@ impl Reader {
             base_url: base_url?,
             database: database?,
             sessions: sessions?,
+            long_sessions: long_sessions?,
             trusted_devices: trusted_devices?,
             hsts: hsts?,
             cookie_prefix: cookie_prefix?,
@@ -268,6 +271,52 @@ impl Reader {
             }
         }
         Some(SessionPolicy { idle, absolute })
+    }
+
+    /// `30d/90d`, and for whom. In development for everybody, unless it is said.
+    fn long_sessions(&mut self, mode: Mode) -> Option<Option<LongSessions>> {
+        const NAME: &str = "IAM_LONG_SESSIONS";
+        const FOR: &str = "IAM_LONG_SESSIONS_FOR";
+        let whom = self.get(FOR);
+        if self.get(NAME).is_none_or(|text| text.trim() == "none") {
+            if whom.is_some() {
+                self.problem(FOR, "is set, and IAM_LONG_SESSIONS is not");
+            }
+            return Some(None);
+        }
+        let durations = |text: &str| {
+            let (idle, absolute) = text.split_once('/')?;
+            let duration = |text: &str| humantime::parse_duration(text.trim()).ok();
+            Some((duration(idle)?, duration(absolute)?))
+        };
+        let (idle, absolute) =
+            self.parsed(NAME, "none", "`none`, or two durations such as 30d/90d", durations)?;
+        if idle > LongSessions::MOST_IDLE || absolute > LongSessions::MOST_ABSOLUTE || absolute < idle {
+            self.problem(NAME, "must be at most 30d without use, and at most 90d in all, such as 30d/90d");
+        }
+        let mut long = LongSessions::new(idle, absolute);
+        let whom = match (whom, mode) {
+            (Some(whom), _) => list(Some(whom)),
+            (None, Mode::Development) => vec!["*".to_owned()],
+            (None, Mode::Production) => {
+                self.problem(FOR, "is missing: roles and parents, such as customer,@acme, or * for everybody but administrators");
+                return None;
+            }
+        };
+        for entry in whom {
+            long = match entry.strip_prefix('@') {
+                _ if entry == "*" => long.for_everybody(),
+                Some(key) => long.for_parent(self.valid(FOR, ParentKey::parse(key))?.as_str()),
+                None => {
+                    let role = self.valid(FOR, RoleName::parse(&entry))?;
+                    if role.is_reserved() {
+                        self.problem(FOR, "administrators can't stay signed in");
+                    }
+                    long.for_role(role.as_str())
+                }
+            };
+        }
+        Some(Some(long))
     }
 
     fn trusted_devices(&mut self) -> Option<Option<Duration>> {

@@ -31,6 +31,7 @@ async fn try_from_network(world: &World, network: u16, name: &str, password: &st
         device: None,
         trusted: None,
         carrier: Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &Client::at(address),
     };

@@ -7,6 +7,7 @@ mod guards;
 mod known_devices;
 mod limits;
 mod login;
+mod long_sessions;
 mod pages;
 mod passwords;
 mod pasted;
@@ -27,6 +28,7 @@ pub use guards::*;
 pub use known_devices::*;
 pub use limits::*;
 pub use login::*;
+pub use long_sessions::*;
 pub use pages::*;
 pub use passwords::*;
 pub use pasted::*;
@@ -71,6 +73,17 @@ macro_rules! every_scenario {
             everything_survives_a_restart
             upkeep_ends_forgets_and_removes_in_time
             a_guarded_request_costs_one_read
+            // long sessions
+            a_mobile_application_stays_signed_in_for_those_that_are_named
+            without_a_policy_nobody_stays_signed_in
+            a_ticked_box_keeps_people_signed_in
+            a_lost_role_and_a_role_of_ours_end_the_privilege
+            beyond_the_ordinary_limits_everything_is_asked_for_again
+            a_token_is_replaced_once_a_day
+            a_cookie_is_replaced_once_a_day_and_open_forms_go_on
+            of_requests_at_once_one_brings_the_next_token
+            a_copy_of_a_token_ends_the_session
+            upkeep_leaves_long_sessions_their_time
             // the own account
             people_see_and_end_their_own_sessions
             what_ends_sessions_asks_for_a_fresh_proof

@@ -221,6 +221,7 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
         device: None,
         trusted: None,
         carrier: iam_core::token::Carrier::Cookie,
+        stay_signed_in: false,
         replaces: None,
         client: &client,
     };

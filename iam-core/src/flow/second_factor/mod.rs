@@ -51,6 +51,10 @@ pub struct Claimant {
     pub(super) approval: Option<[u8; 32]>,
     /// When the sign-in is over, if it is not complete until then.
     pub(super) until: Option<Timestamp>,
+    /// When the session ends, if it is a long one.
+    pub(super) stays_until: Option<Timestamp>,
+    /// Up to when what was proved in it counts no more.
+    pub(super) lapsed_at: Option<Timestamp>,
     /// They want no second factor to be asked for on this browser from now on.
     pub(super) trusting: bool,
 }
@@ -69,6 +73,8 @@ impl From<&Pending> for Claimant {
             accepted: None,
             approval: None,
             until: Some(pending.until),
+            stays_until: pending.stays_until,
+            lapsed_at: None,
             trusting: false,
         }
     }
@@ -88,6 +94,8 @@ impl From<&Principal> for Claimant {
             accepted: None,
             approval: None,
             until: None,
+            stays_until: principal.stays_until,
+            lapsed_at: principal.lapsed_at,
             trusting: false,
         }
     }
@@ -546,6 +554,7 @@ impl Iam {
             authenticated_at: None,
             second_factor_at: is_fresh.then_some(now),
             factors: is_factor.then(|| with_kind(&claimant.factors, kind)),
+            lapsed_at: claimant.lapsed_at,
             at: now,
         };
         if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
@@ -580,6 +589,7 @@ impl Iam {
             session: claimant.session,
             state: SessionState::Active,
             token: new,
+            stays_until: claimant.stays_until,
             device,
             trusted,
             replaced: None,

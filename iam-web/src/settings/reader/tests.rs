@@ -224,6 +224,9 @@ const INSECURE: &[(&str, &str, &str)] = &[
     ("IAM_TRUSTED_PROXIES", "::ffff:0.0.0.0/100", ""),
     ("IAM_TRUSTED_PROXIES", "nobody", ""),
     ("IAM_CLIENT_IP_HEADER", "x-real-ip", "x-forwarded-for or forwarded"),
+    ("IAM_LONG_SESSIONS", "30d/90d", "IAM_LONG_SESSIONS_FOR: is missing"),
+    ("IAM_LONG_SESSIONS", "30d", "`none`, or two durations"),
+    ("IAM_LONG_SESSIONS_FOR", "customer", "IAM_LONG_SESSIONS is not"),
     ("IAM_TRUSTED_DEVICES", "31d", "between 1s and 30d"),
     ("IAM_TRUSTED_DEVICES", "0s", "between 1s and 30d"),
     ("IAM_TRUSTED_DEVICES", "always", "`none`, or a duration"),
@@ -347,6 +350,31 @@ fn a_pepper_may_be_there_and_is_another_key() {
     assert!(read(&production()).unwrap().pepper.is_none());
     let good = production_with(&[("IAM_PASSWORD_PEPPER", PEPPER)]).unwrap();
     assert_eq!(format!("{:?}", good.pepper), "Some([0])");
+}
+
+#[test]
+fn people_stay_signed_in_only_where_it_is_said() {
+    let long = |values: &[(&'static str, &'static str)]| read(values).map(|settings| settings.long_sessions);
+    assert_eq!(long(&[]).unwrap(), None);
+    assert_eq!(long(&[("IAM_LONG_SESSIONS", "none")]).unwrap(), None);
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let policy = LongSessions::new(days(30), days(90));
+    let everybody = policy.clone().for_everybody();
+    assert_eq!(long(&[("IAM_LONG_SESSIONS", "30d/90d")]).unwrap(), Some(everybody), "in development");
+    let named = long(&[("IAM_LONG_SESSIONS", "30d / 90d"), ("IAM_LONG_SESSIONS_FOR", "customer, @acme")]);
+    assert_eq!(named.unwrap(), Some(policy.for_role("customer").for_parent("acme")));
+    for (durations, whom) in [
+        ("31d/90d", "*"),
+        ("30d/91d", "*"),
+        ("2d/1d", "*"),
+        ("30d/90d", "iam:platform-admin"),
+        ("30d/90d", "@"),
+        ("30d/90d", "no role"),
+    ] {
+        let values = [("IAM_LONG_SESSIONS", durations), ("IAM_LONG_SESSIONS_FOR", whom)];
+        let Err(error) = read(&values) else { panic!("{values:?} starts") };
+        assert!(error.problems()[0].contains("IAM_LONG_SESSIONS"), "{error}");
+    }
 }
 
 #[test]
