@@ -866,6 +866,8 @@ mod tests {
 
     #[test]
     fn beyond_the_ordinary_limits_a_long_session_has_proved_nothing_lately() {
+        use crate::mfa::Assurance::{Aal1, Aal2};
+
         let long = LongSessions::new(LongSessions::MOST_IDLE, LongSessions::MOST_ABSOLUTE).for_role("admin");
         let role = role(None, Some(FactorRequirement { since: LOGIN, grace: Duration::ZERO }));
         let by_app = || SessionRecord {
@@ -883,7 +885,6 @@ mod tests {
             };
             (principal.assurance(), factor_due, lapses)
         };
-        use crate::mfa::Assurance::{Aal1, Aal2};
         assert_eq!(at(by_app(), 1799), (Aal2, false, None));
         assert_eq!(at(by_app(), 1800), (Aal1, true, Some(LOGIN)));
         // Used all the time.
