@@ -203,10 +203,14 @@ pub async fn add_role(store: &dyn Store, role: &Role) {
 }
 
 pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
-    let mut unit = store.begin().await.unwrap();
-    let done = unit.sessions().insert(session).await.unwrap();
-    unit.commit().await.unwrap();
-    done
+    // Beside others, as in a race, the store may ask for another try.
+    retried(|| async {
+        let mut unit = store.begin().await?;
+        let done = unit.sessions().insert(session).await?;
+        unit.commit().await?;
+        Ok(done)
+    })
+    .await
 }
 
 /// A store with account 1 and its session 1.

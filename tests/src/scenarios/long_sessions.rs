@@ -120,6 +120,8 @@ pub async fn a_ticked_box_keeps_people_signed_in(adapter: Adapter, backend: Back
     assert!(cookie.ends_with(&format!("HttpOnly; SameSite=Lax; Path=/; Max-Age={}", 90 * DAY)), "{cookie}");
     let (_, of_nobody) = tick(&world, "max").await;
     assert!(!session_cookie_of(&of_nobody).contains("Max-Age"), "whom nobody named");
+    // The newest comes first.
+    world.later(1);
     let mut other = world.signed_in("bob").await;
     assert!(bob.open("/auth/account").await.body.contains("Stays signed in"));
     let listed = other.get("/api/v1/account/sessions").await.json();
