@@ -28,9 +28,9 @@
 //!
 //! [`requires_login`], [`requires_role`] and [`requires_parent`] say who else may, and combine: [`Guard::and`], [`any_of`],
 //! [`Guard::or_platform_admin`]. Somebody who is not signed in is sent to the login page (a page request) or told 401
-//! (everything else); somebody who is, and may not, is told 403, or 404 with [`Guard::hide`], which goes
-//! for what it is written on. When the store fails the answer is
-//! 503, never a yes and never a sign-out. Guards also refuse unsafe requests that another site made the browser send, WebSockets included;
+//! (everything else); somebody who is, and may not, is told 403, or 404 with [`Guard::hide`]: of
+//! `requires_parent(..).hide().and(requires_role(..))` another tenant gets a 404, and the wrong role a 403. Whoever is not signed in
+//! is asked to sign in all the same. When the store fails the answer is 503, never a yes and never a sign-out. Guards also refuse unsafe requests that another site made the browser send, WebSockets included;
 //! a stream learns by a [`SessionWatch`] that its session is over.
 //!
 //! [`requires_parent`] asks whose the object of the request is, by an async function of extractors:

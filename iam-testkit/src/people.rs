@@ -322,7 +322,8 @@ impl SignedInPerson {
     /// The value of the `Authorization` header for a program of theirs.
     ///
     /// It is a session of its own, as it must be: a token is good for one of the two headers only. The first call signs in a
-    /// second time, at the time that the clock then shows; later calls give the same.
+    /// second time, at the time that the clock then shows; later calls give the same. What somebody [`proves`](Self::proves) or
+    /// [`approves`](Self::approves) counts for the session of the cookie alone.
     pub async fn bearer(&self) -> String {
         let sign_in = async || {
             let signed_in = self.person.sign_in(Carrier::Bearer).await;
