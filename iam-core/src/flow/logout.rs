@@ -6,18 +6,30 @@ use crate::flow::Claimant;
 use crate::iam::Iam;
 use crate::id::SessionId;
 use crate::meta::Client;
-use crate::session::EndReason;
-use crate::token::SessionToken;
+use crate::repeat::KeptRequest;
+use crate::session::{EndReason, SessionRecord};
+use crate::token::{SessionToken, TokenHash};
 
 impl Iam {
     /// Ends the session of a token. Says whether there was one to end: doing it twice does no harm.
     pub async fn logout(&self, token: &SessionToken, client: &Client) -> Result<bool, Error> {
-        let Some(session) = self.inner.store.session(&token.hash(), self.now()).await? else {
-            return Ok(false);
-        };
+        let Some(session) = self.session_to_end(&token.hash()).await? else { return Ok(false) };
         let parent = session.parent.as_ref().map(|parent| parent.id);
         let subject = Subject { parent, amr: Some(session.amr.clone()), ..Subject::own(session.account) };
         self.end_by_logout(session.id, &subject, client).await
+    }
+
+    /// The session of a token; or of one that was renewed, as long as nobody has used what it was renewed to: the answer was lost, an equal
+    /// request would be given it again, and whoever signs out with the token of old would still be signed in by that.
+    async fn session_to_end(&self, token: &TokenHash) -> Result<Option<SessionRecord>, Error> {
+        let now = self.now();
+        if let Some(session) = self.inner.store.session(token, now).await? {
+            return Ok(Some(session));
+        }
+        let kept = self.inner.store.repeatable(token).await?;
+        let Some(KeptRequest { claim, answer: Some(answer) }) = kept else { return Ok(None) };
+        let renewed = self.inner.store.session(&answer.token, now).await?;
+        Ok(renewed.filter(|record| record.id == claim.session && record.tokens.is_unused(&answer.token)))
     }
 
     /// Ends the session of somebody who is signed in, or about to be, whatever its token is by now: a renewal that another request

@@ -363,6 +363,13 @@ pub async fn what_is_not_the_same_request_is_nobodys(adapter: Adapter, backend: 
         );
         assert_nobodys(&request.by(&old).await.0, "signed out");
         new.cookies.clear();
+        // By the token of old, while the answer is lost: what it was renewed to ends.
+        let (old, request, new, _) = begin(place).await;
+        let signed_out =
+            old.clone().send("POST", "/api/v1/auth/logout", &[("origin", &origin)], Vec::new()).await;
+        assert_eq!(signed_out.status, 204);
+        assert_nobodys(&request.by(&old).await.0, "signed out by the token of old");
+        assert_eq!(me(&new).await, 401);
         let (old, request, new, _) = begin(place).await;
         world.execute("UPDATE iam_user_account SET status = 'disabled' WHERE username LIKE 'person%'").await;
         assert_nobodys(&request.by(&old).await.0, "disabled");
