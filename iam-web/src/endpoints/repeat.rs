@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Endpoint;
 use crate::context::{Caller, RequestContext};
-use crate::csrf::{self, Binding, Site};
+use crate::csrf::Site;
 use crate::form::{Form, is_form};
 use crate::json::StrictObject;
 use crate::message::{Body, RequestView, WebRequest, WebResponse};
@@ -98,9 +98,9 @@ impl RequestContext {
         form: Option<&'r str>,
     ) -> Option<Repeatable<'r>> {
         let token = caller.token.as_ref()?;
-        let is_of_session =
-            |form| csrf::verify(&self.inner().csrf_key, Binding::Session(&token.hash()), form);
-        if form.is_some_and(|form| !is_of_session(form)) {
+        // Of a session that lives no longer under this token nobody can tell; but only an equal request finds anything.
+        let is_of_another = |form| caller.has_session() && !self.is_csrf_token(request, caller, form);
+        if form.is_some_and(is_of_another) {
             return None;
         }
         let is_ours = match (caller.carrier, form) {
