@@ -18,11 +18,13 @@ use std::{env, thread};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use iam_bench::usage::Cpu;
 use iam_bench::{app, stats, usage};
-use iam_core::account::{AccountStatus, LoginIdentifier};
-use iam_core::flow::{Actor, Login};
-use iam_core::limit::LoginLimits;
-use iam_core::meta::Client;
-use iam_core::password::{Argon2Params, HashingConfig, PlainPassword};
+use iam_core::AccountStatus;
+use iam_core::ports::LoginIdentifier;
+use iam_core::Actor;
+use iam_core::protocol::Login;
+use iam_core::LoginLimits;
+use iam_core::Client;
+use iam_core::{Argon2Params, HashingConfig, PlainPassword};
 use iam_core::{Error, Iam};
 use iam_tests::{Faults, FaultyStore};
 use tokio::net::TcpListener;
@@ -318,7 +320,7 @@ impl Wrong {
             password,
             device: None,
             trusted: None,
-            carrier: iam_core::token::Carrier::Cookie,
+            carrier: iam_core::protocol::Carrier::Cookie,
             stay_signed_in: false,
             replaces: None,
             client: &client,

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
-use iam_core::guard::Principal;
+use iam_core::Principal;
 use iam_web::Granted;
 
 use crate::convert::{Context, View, refused};

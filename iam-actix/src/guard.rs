@@ -13,10 +13,10 @@ use std::time::Duration;
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest};
-use iam_core::guard::ObjectParent;
-use iam_core::mfa::FactorKind;
-use iam_core::parent::ParentKey;
-use iam_core::step_up::Purpose;
+use iam_core::ObjectParent;
+use iam_core::FactorKind;
+use iam_core::ParentKey;
+use iam_core::Purpose;
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 
 use crate::convert::{self, Context, View};
@@ -53,7 +53,7 @@ where
 ///
 /// ```
 /// use actix_web::web::Path;
-/// use iam_actix::parent::ParentKey;
+/// use iam_actix::ParentKey;
 /// use iam_actix::{GuardedRouter, requires_parent};
 /// # async fn handler() -> &'static str { "" }
 ///
@@ -142,7 +142,7 @@ where
 /// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; a name
 /// that is none stops the program when the guard is put on a route, and so does everything else in a guard that would refuse everybody
 /// without a word. Who wants to be told earlier gives a `const`
-/// ([`Purpose::of`](iam_core::step_up::Purpose::of)), which then does not compile.
+/// ([`Purpose::of`](iam_core::Purpose::of)), which then does not compile.
 ///
 /// ```
 /// use std::time::Duration;

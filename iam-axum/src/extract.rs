@@ -6,7 +6,7 @@ use std::ops::Deref;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::guard::Principal;
+use iam_core::Principal;
 use iam_web::{Granted, WebResponse};
 
 use crate::convert::{self, Context, View};

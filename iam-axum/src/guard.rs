@@ -13,10 +13,10 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::guard::ObjectParent;
-use iam_core::mfa::FactorKind;
-use iam_core::parent::ParentKey;
-use iam_core::step_up::Purpose;
+use iam_core::ObjectParent;
+use iam_core::FactorKind;
+use iam_core::ParentKey;
+use iam_core::Purpose;
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -56,7 +56,7 @@ where
 /// Where it is always the same parent, its key stands in place of the resolver:
 ///
 /// ```
-/// use iam_axum::parent::ParentKey;
+/// use iam_axum::ParentKey;
 /// use iam_axum::{GuardedRouter, requires_parent};
 /// # use axum::extract::Path;
 /// # async fn handler() {}
@@ -91,7 +91,7 @@ where
 /// purpose, methods and where to go. Purposes are lower-case letters, digits and `_ . : -`, beginning with a letter, at most 32; a name
 /// that is none stops the program when the guard is put on a route, and so does everything else in a guard that would refuse everybody
 /// without a word. Who wants to be told earlier gives a `const`
-/// ([`Purpose::of`](iam_core::step_up::Purpose::of)), which then does not compile.
+/// ([`Purpose::of`](iam_core::Purpose::of)), which then does not compile.
 ///
 /// ```
 /// use std::time::Duration;

@@ -110,17 +110,8 @@ pub use guard::{
     Guard, GuardService, ParentResolver, Public, RouteGuard, any_of, public, requires_login, requires_parent,
     requires_role, requires_step_up,
 };
-pub use iam_core::guard::{ObjectParent, Principal, Requirement};
-pub use iam_core::id::{AccountId, ParentId, RoleId, SessionId};
-pub use iam_core::keys::{Keys, SecretKey};
-pub use iam_core::origin::{BaseUrl, InvalidOrigin};
-pub use iam_core::role::AdministratorScope;
-pub use iam_core::seal::KeyRing;
-pub use iam_core::store::Readiness;
-pub use iam_core::{
-    Error, Iam, IamBuilder, account, flow, limit, mfa, outbox, parent, password, policy, role, session,
-    step_up,
-};
+/// What services use of the core: accounts, policies, errors, and what they may implement ([`ports`]).
+pub use iam_core::*;
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{
     CookiePrefix, ForwardHeader, Hsts, InvalidCookiePrefix, InvalidHsts, InvalidProxies, InvalidTheme, Theme,

@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::post;
 use axum::{Extension, Router};
-use iam_axum::mfa::FactorKind;
+use iam_axum::FactorKind;
 use iam_axum::{IamLayer, requires_login, requires_step_up};
 use iam_testkit::{PEER, SignedInPerson, TestIam};
 use tower::ServiceExt;

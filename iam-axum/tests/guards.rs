@@ -13,7 +13,7 @@ use axum::extract::{ConnectInfo, FromRef, Path, State};
 use axum::http;
 use axum::routing::get;
 use cases::{Answer, INVENTORY, Objects, Request};
-use iam_axum::parent::ParentKey;
+use iam_axum::ParentKey;
 use iam_axum::{
     Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,

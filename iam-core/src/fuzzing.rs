@@ -2,16 +2,16 @@
 
 use unicode_normalization::char::canonical_combining_class;
 
-use crate::account::{EmailAddress, LoginIdentifier, MAX_IDENTIFIER_BYTES, Username};
-use crate::id::AccountId;
-use crate::origin::BaseUrl;
-use crate::parent::ParentKey;
+use crate::base::base_url::BaseUrl;
+use crate::base::id::AccountId;
+use crate::base::text::{is_ignorable, is_seen};
+use crate::base::typed;
+use crate::model::account::{EmailAddress, LoginIdentifier, MAX_IDENTIFIER_BYTES, Username};
+use crate::model::parent::ParentKey;
+use crate::model::role::RoleName;
 use crate::password::{
-    Argon2id, HashMemory, PasswordHash, PasswordScheme, Verdict, argon2id, bcrypt, pepper,
+    Argon2id, HashMemory, HashVerdict, PasswordHash, PasswordScheme, argon2id, bcrypt, pepper,
 };
-use crate::role::RoleName;
-use crate::text::{is_ignorable, is_seen};
-use crate::typed;
 
 /// What people type and paste.
 pub fn typed(data: &[u8]) {
@@ -121,7 +121,7 @@ pub fn phc(data: &[u8]) {
         // What costs nothing is computed.
         if stored.params.m_cost() <= 16 && stored.params.t_cost() == 1 {
             let verdict = Argon2id::default().verify(b"x", inner, &mut HashMemory::default());
-            assert!(matches!(verdict, Verdict::Mismatch | Verdict::Unusable), "{inner:?}");
+            assert!(matches!(verdict, HashVerdict::Mismatch | HashVerdict::Unusable), "{inner:?}");
         }
     }
     if let Some(stored) = bcrypt {

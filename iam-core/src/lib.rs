@@ -9,50 +9,134 @@
 //! - **[`clock::Clock`]** and **[`random::Randomness`]** are the only sources of time and chance.
 //!
 //! ```
-//! use iam_core::guard::{Decision, Facts, Requirement, Step};
+//! use iam_core::Requirement;
+//! use iam_core::protocol::{Decision, Facts, Step};
 //!
 //! // A guard without anyone signed in asks for nothing and refuses.
 //! let asked = Requirement::AnyRole(vec!["auditor".into()]);
 //! assert_eq!(asked.decide(None, &Facts::default()), Step::Done(Decision::Unauthenticated));
 //! ```
 
-pub mod account;
-pub mod audit;
-pub mod clock;
-pub mod device;
-pub mod error;
-pub mod flow;
+mod audit;
+mod authz;
+mod base;
+mod delivery;
+mod factor;
+mod flow;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod guard;
 mod iam;
-pub mod id;
-pub mod interrupted;
-pub mod keys;
-pub mod limit;
-pub mod long_sessions;
-pub mod meta;
-pub mod mfa;
-pub mod origin;
-pub mod outbox;
-pub mod parent;
-pub mod password;
-pub mod policy;
-pub mod random;
-pub mod repeat;
-pub mod role;
-pub mod seal;
-pub mod session;
-mod steady_clock;
-pub mod step_up;
-pub mod store;
-pub mod text;
-pub mod token;
-pub mod trusted_device;
-pub mod typed;
-mod worker;
+mod limits;
+mod model;
+mod password;
+mod secrets;
+mod store;
 
-pub use error::Error;
-pub use iam::{Iam, IamBuilder};
-pub use worker::Worker;
+// The door for services: what they build, configure and ask.
+pub use audit::{Entry, Outcome};
+pub use authz::principal::{ObjectParent, Principal};
+pub use authz::requirement::Requirement;
+pub use authz::step_up::StepUp;
+pub use base::base_url::{BaseUrl, InvalidBaseUrl, InvalidOrigin};
+#[cfg(any(test, feature = "danger-weak-for-tests"))]
+pub use base::clock::RealWork;
+pub use base::clock::{
+    Clock, ManualClock, ManualTime, OsTime, SteadyClock, SystemClock, TOLERATED_LEAD, TimeSource, Timestamp,
+};
+pub use base::id::{AccountId, InvalidId, ParentId, RoleId, SessionId};
+pub use base::invalid::{Invalid, Problem};
+pub use base::random::{OsRandomness, Randomness, RandomnessUnavailable};
+pub use base::store_error::{StoreError, StoreErrorKind};
+pub use factor::FactorLimits;
+pub use factor::method::MethodName;
+pub use flow::{
+    Actor, Explanation, FRESH_FOR, FactorDue, FactorSummary, FirstPassword, KeyInUse, Met, NewAccount,
+    PreparedAccount, RequirementOf, Resealing, Restoration, Retirement, RuleCheck, Upkeep,
+};
+pub use iam::{Iam, IamBuilder, UnsafeKey, Worker, unsafe_keys};
+pub use limits::{LoginLimits, Throttle, Window};
+pub use model::account::{
+    Account, AccountStatus, EmailAddress, ExternalId, MAX_EXTERNAL_ID_BYTES, MAX_IDENTIFIER_BYTES, Username,
+};
+pub use model::channel::Channel;
+pub use model::client::Client;
+pub use model::error::{Error, Fault, SecondFactorRefusal};
+pub use model::factor_kind::{Assurance, FactorKind};
+pub use model::long_sessions::LongSessions;
+pub use model::parent::{Parent, ParentKey, ParentStatus};
+pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
+pub use model::purpose::{InvalidPurpose, Purpose};
+pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
+pub use model::session::SessionSummary;
+pub use model::session_state::{EndReason, SessionPolicy};
+pub use password::{
+    Argon2Params, Argon2id, Bcrypt, BreachCheckFailed, BreachedPasswords, HashingConfig, InvalidParams,
+    MAX_PASSWORD_BYTES, PasswordContext, PasswordHash, PasswordPolicy, PepperRing, PlainPassword,
+};
+pub use secrets::keys::Keys;
+pub use secrets::seal::{CannotOpen, KeyRing};
+pub use secrets::secret_key::{InvalidKey, MacKey, SecretKey};
+pub use store::Readiness;
+
+/// What people type and paste: one form for codes, one for names.
+pub mod typed {
+    pub use crate::base::typed::{code, name};
+}
+
+/// The door for authors of stores, factors, senders and password schemes: what they implement, and what is handed to them.
+pub mod ports {
+    pub use crate::audit::Record;
+    pub use crate::base::clock::micros;
+    pub use crate::base::code::Code;
+    pub use crate::base::id::{ChallengeId, DeviceId, InterruptedId, MessageId, MethodId};
+    pub use crate::delivery::{
+        Claimed, Content, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled,
+    };
+    pub use crate::factor::challenge::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+    pub use crate::factor::method::Method;
+    pub use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, TRIES, Verdict};
+    pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
+    pub use crate::model::account::{AuthVersion, LoginIdentifier};
+    pub use crate::model::interrupted::{Interrupted, NewInterrupted};
+    pub use crate::model::long_sessions::{Replacement, Tokens};
+    pub use crate::model::repeat::{Claim, KeptAnswer, KeptRequest};
+    pub use crate::model::role::RoleGrant;
+    pub use crate::model::session::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord};
+    pub use crate::model::session_state::SessionState;
+    pub use crate::model::step_up_proof::StepUpProof;
+    pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
+    pub use crate::model::trusted_device::NewTrustedDevice;
+    pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
+    pub use crate::secrets::seal::{Place, key_id};
+    pub use crate::store::{
+        Accounts, AuditLog, Challenges, Holders, Insert, InterruptedRequests, KeyCanaries, Limits,
+        LoginCandidate, Methods, OneTimeTokens, Outbox, Parents, Ports, RecoveryCodes, Rehash,
+        RepeatableAnswers, Roles, SealedColumn, SealedRow, SealedValues, SeenTime, Sessions, Store,
+        TrustedDevices, UnitOfWork,
+    };
+}
+
+/// The door for authors of adapters: the steps of a request, and what is carried from one to the next.
+pub mod protocol {
+    pub use crate::authz::requirement::{Decision, Facts, Step};
+    pub use crate::authz::standing::Pending;
+    pub use crate::authz::step_up::{Approval, MOST_WITHIN, WITHIN};
+    pub use crate::base::base_url::Origin;
+    pub use crate::base::code::Code;
+    pub use crate::base::id::{ChallengeId, InterruptedId, MethodId};
+    pub use crate::base::text::is_seen;
+    pub use crate::flow::{
+        Activity, Asked, Authentication, Begun, Claimant, Enrolled, First, INTERRUPTED_FOR, Login, Offer,
+        REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
+    };
+    pub use crate::model::account::LoginIdentifier;
+    pub use crate::model::error::Proof;
+    pub use crate::model::interrupted::{Interrupted, NewInterrupted};
+    pub use crate::model::repeat::Repeatable;
+    pub use crate::model::session_state::SessionState;
+    pub use crate::model::step_up_proof::StepUpProof;
+    pub use crate::model::token::{Carrier, OneTimeToken, SessionToken, TokenHash};
+    pub use crate::model::trusted_device::TrustedDeviceToken;
+    pub use crate::secrets::device::DeviceToken;
+}

@@ -1,7 +1,8 @@
 use std::io::{self, Write};
 
 use async_trait::async_trait;
-use iam_core::outbox::{Channel, Message, OtpSender, SendError};
+use iam_core::Channel;
+use iam_core::ports::{Message, OtpSender, SendError};
 
 use crate::texts::Texts;
 
@@ -11,7 +12,8 @@ use crate::texts::Texts;
 /// process reads the codes: not for production.
 ///
 /// ```
-/// use iam_core::outbox::{Channel, OtpSender};
+/// use iam_core::Channel;
+/// use iam_core::ports::OtpSender;
 /// use iam_mfa::Console;
 ///
 /// assert_eq!(Console::new(Channel::Sms).channel(), Channel::Sms);

@@ -8,7 +8,7 @@
 //!
 //! [`standard`] has the three that need nothing but a mail server.
 //!
-//! **Senders** implement [`OtpSender`](iam_core::outbox::OtpSender):
+//! **Senders** implement [`OtpSender`](iam_core::ports::OtpSender):
 //!
 //! - [`Smtp`]: e-mail by a mail server;
 //! - [`Console`]: standard error, for development;
@@ -17,7 +17,7 @@
 //! What messages say is a catalogue of [texts](built_in_texts), each of which can be replaced.
 //!
 //! ```
-//! use iam_core::mfa::FactorKind;
+//! use iam_core::FactorKind;
 //!
 //! let kinds: Vec<_> = iam_mfa::standard().iter().map(|factor| factor.kind()).collect();
 //! assert_eq!(kinds, [FactorKind::Totp, FactorKind::EmailOtp, FactorKind::RecoveryCode]);
@@ -48,7 +48,7 @@ pub use smtp::{InvalidSmtp, Smtp, SmtpBuilder};
 pub use texts::built_in_texts;
 pub use totp::Totp;
 
-use iam_core::mfa::Factor;
+use iam_core::ports::Factor;
 
 /// An app, codes by e-mail, and recovery codes, in the order in which they are offered. [`SentCode`] says who should leave out e-mail.
 pub fn standard() -> Vec<Box<dyn Factor>> {

@@ -1,12 +1,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use iam_core::outbox::{Channel, Content, Message, OtpSender, SendError};
+use iam_core::Channel;
+use iam_core::ports::{Content, Message, OtpSender, SendError};
 
 /// Keeps messages instead of sending them, for the tests of hosts. Clones share what they keep.
 ///
 /// ```
-/// use iam_core::outbox::{Channel, SendError};
+/// use iam_core::Channel;
+/// use iam_core::ports::SendError;
 /// use iam_mfa::{MemoryOutcome, MemorySender};
 ///
 /// let sender = MemorySender::new(Channel::Email);

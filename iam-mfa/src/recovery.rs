@@ -1,5 +1,6 @@
-use iam_core::mfa::{Code, Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
-use iam_core::random::{Randomness, RandomnessUnavailable};
+use iam_core::FactorKind;
+use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
+use iam_core::{Randomness, RandomnessUnavailable};
 use iam_core::typed;
 use zeroize::Zeroizing;
 
@@ -124,7 +125,7 @@ impl Factor for RecoveryCodes {
 mod tests {
     use std::collections::HashSet;
 
-    use iam_core::random::OsRandomness;
+    use iam_core::OsRandomness;
     use proptest::prelude::*;
 
     use super::*;

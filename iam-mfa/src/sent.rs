@@ -1,5 +1,6 @@
-use iam_core::mfa::{Code, Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
-use iam_core::random::{Randomness, RandomnessUnavailable};
+use iam_core::FactorKind;
+use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
+use iam_core::{Randomness, RandomnessUnavailable};
 
 /// Digits of a code: about 26.5 bits. NIST SP 800-63B-4 (3.1.3) and OWASP ASVS (6.5.4) ask for 20 at least.
 const DIGITS: usize = 8;
@@ -19,7 +20,8 @@ const DIGITS: usize = 8;
 /// [`Totp`](crate::Totp) first.
 ///
 /// ```
-/// use iam_core::mfa::{Factor, FactorKind};
+/// use iam_core::FactorKind;
+/// use iam_core::ports::Factor;
 /// use iam_mfa::SentCode;
 ///
 /// assert_eq!(SentCode::email().kind(), FactorKind::EmailOtp);
@@ -85,8 +87,8 @@ pub(crate) fn digits(typed: &str, count: usize) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::outbox::Channel;
-    use iam_core::random::OsRandomness;
+    use iam_core::Channel;
+    use iam_core::OsRandomness;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,11 +1,12 @@
 //! What the tests of this crate share.
 
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ChallengeId};
-use iam_core::keys::SecretKey;
-use iam_core::mfa::{Digest, Stored};
-use iam_core::outbox::Message;
-use iam_core::random::{Randomness, RandomnessUnavailable};
+use iam_core::Timestamp;
+use iam_core::AccountId;
+use iam_core::ports::ChallengeId;
+use iam_core::SecretKey;
+use iam_core::ports::{Digest, Stored};
+use iam_core::ports::Message;
+use iam_core::{Randomness, RandomnessUnavailable};
 
 #[derive(Debug)]
 pub(crate) struct NoRandomness;

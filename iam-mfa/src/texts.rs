@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::outbox::{Content, Message};
+use iam_core::ports::{Content, Message};
 use zeroize::Zeroizing;
 
 const IN_CODES: &[&str] = &["service", "username", "code", "minutes"];
@@ -143,7 +143,7 @@ fn filled(text: &str, values: &[(&str, Zeroizing<String>)]) -> Zeroizing<String>
 
 #[cfg(test)]
 mod tests {
-    use iam_core::outbox::Notice;
+    use iam_core::ports::Notice;
     use serde_json::json;
 
     use super::*;

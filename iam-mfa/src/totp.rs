@@ -1,8 +1,9 @@
 use std::fmt::Write as _;
 
-use iam_core::clock::Timestamp;
-use iam_core::mfa::{Code, Digest, Enrolment, Factor, FactorKind, Label, Start, Stored, Verdict};
-use iam_core::random::{Randomness, RandomnessUnavailable};
+use iam_core::Timestamp;
+use iam_core::FactorKind;
+use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
+use iam_core::{Randomness, RandomnessUnavailable};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret};
@@ -31,19 +32,19 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 ///   the code of this very step only, as OWASP asks (ASVS 6.5.5).
 /// - **A code works once** (RFC 6238, 5.2; NIST SP 800-63B-4, 3.1.4.2; OWASP ASVS 6.5.1): [`Verdict::AtStep`] names its step, which
 ///   must be later than any before. The code of an earlier step is dead as soon as that of a later one was used.
-/// - **Guessing**: three codes in a million count, and five tries to a challenge; the limits of [`iam_core::mfa::FactorLimits`] see
+/// - **Guessing**: three codes in a million count, and five tries to a challenge; the limits of [`iam_core::FactorLimits`] see
 ///   to the rest.
 ///
 /// ```
-/// use iam_core::mfa::{Enrolment, Factor, Label};
-/// use iam_core::random::OsRandomness;
+/// use iam_core::ports::{Enrolment, Factor, Label};
+/// use iam_core::OsRandomness;
 /// use iam_mfa::Totp;
 ///
 /// let label = Label { service: "Acme & Co", account: "amy" };
 /// let Enrolment::Secret { typed, uri, .. } = Totp::new().enrol(&label, &OsRandomness)? else { unreachable!() };
 /// assert_eq!(typed.len(), 32);
 /// assert!(uri.starts_with("otpauth://totp/Acme%20%26%20Co:amy?secret="));
-/// # Ok::<_, iam_core::random::RandomnessUnavailable>(())
+/// # Ok::<_, iam_core::RandomnessUnavailable>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Totp {
@@ -158,8 +159,8 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use iam_core::clock::{Clock, ManualClock};
-    use iam_core::random::OsRandomness;
+    use iam_core::{Clock, ManualClock};
+    use iam_core::OsRandomness;
     use proptest::prelude::*;
 
     use super::*;

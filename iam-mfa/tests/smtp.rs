@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iam_core::outbox::{Message, OtpSender, SendError};
+use iam_core::ports::{Message, OtpSender, SendError};
 use iam_mfa::{Smtp, SmtpBuilder};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -91,13 +91,13 @@ async fn words_beyond_ascii_and_a_hosts_own() {
 async fn every_notice_arrives() {
     let server = Server::start().await;
     let smtp = smtp(&server).build().unwrap();
-    for notice in iam_core::outbox::Notice::ALL {
+    for notice in iam_core::ports::Notice::ALL {
         let content =
             json!({ "notice": { "notice": notice, "at": "2026-01-01T00:00:00.000001Z", "address": null } });
         smtp.send("Acme", &message("bob@globex.example", &content)).await.unwrap();
     }
     // Of ten mails each.
-    let all = iam_core::outbox::Notice::ALL.len();
+    let all = iam_core::ports::Notice::ALL.len();
     assert_eq!((server.mails().len(), server.connections()), (all, all.div_ceil(10)));
 }
 

@@ -1,11 +1,13 @@
 //! `iam_auth_log`.
 
 use async_trait::async_trait;
-use iam_core::audit::{Entry, Outcome, Record};
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId, SessionId};
-use iam_core::meta::Client;
-use iam_core::store::{AuditLog, StoreError};
+use iam_core::{Entry, Outcome};
+use iam_core::ports::Record;
+use iam_core::Timestamp;
+use iam_core::{AccountId, ParentId, SessionId};
+use iam_core::Client;
+use iam_core::StoreError;
+use iam_core::ports::AuditLog;
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute};

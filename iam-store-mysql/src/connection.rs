@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::store::StoreError;
+use iam_core::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, MySqlConnection, MySqlPool};
 use tokio::time::{Instant, timeout, timeout_at};

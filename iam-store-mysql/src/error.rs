@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use iam_core::store::{StoreError, StoreErrorKind};
+use iam_core::{StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 use sqlx::mysql::MySqlDatabaseError;
 

@@ -18,8 +18,8 @@
 //! outbox, log, so that units rarely stand in a circle. A row that refers to an account shares a lock of it when it is
 //! inserted, so who holds a session holds its account too, from the beginning. One that loses against another all the same is begun anew by the store, up to three
 //! times, while its owner was told of nothing that it wrote. Later the whole unit fails and nothing of it is kept: as
-//! [`Conflict`](iam_core::store::StoreErrorKind::Conflict) when it lost by a deadlock, and may be tried again from its
-//! beginning; as [`Unavailable`](iam_core::store::StoreErrorKind::Unavailable) when it waited for a lock in vain.
+//! [`Conflict`](iam_core::StoreErrorKind::Conflict) when it lost by a deadlock, and may be tried again from its
+//! beginning; as [`Unavailable`](iam_core::StoreErrorKind::Unavailable) when it waited for a lock in vain.
 //!
 //! # Runtimes
 //!

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use iam_core::store::{Readiness, StoreError, StoreErrorKind};
+use iam_core::{Readiness, StoreError, StoreErrorKind};
 use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection};
 use tokio::time::timeout;

@@ -1,10 +1,11 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::clock::Timestamp;
-use iam_core::id::AccountId;
-use iam_core::store::{OneTimeTokens, StoreError};
-use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
+use iam_core::Timestamp;
+use iam_core::AccountId;
+use iam_core::StoreError;
+use iam_core::ports::OneTimeTokens;
+use iam_core::ports::{NewOneTimeToken, TicketPurpose, TokenHash};
 
 use crate::connection::{Link, execute, optional};
 use crate::rows::utc;
@@ -40,7 +41,7 @@ impl<L: Link> OneTimeTokens for Work<L> {
     async fn is_good(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let find = || {
@@ -59,7 +60,7 @@ impl<L: Link> OneTimeTokens for Work<L> {
     async fn consume(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let consume = || {
@@ -76,7 +77,7 @@ impl<L: Link> OneTimeTokens for Work<L> {
         Ok(self.0.write(consume).await? == 1)
     }
 
-    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    async fn void(&mut self, purpose: TicketPurpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
         let void = || {
             execute(sqlx::query!(
                 "UPDATE iam_one_time_token FORCE INDEX (iam_one_time_token_account) SET used_at = ?

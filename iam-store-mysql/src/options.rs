@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use iam_core::store::StoreError;
+use iam_core::StoreError;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use url::{Host, Url};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use iam_core::store::StoreError;
+use iam_core::StoreError;
 
 use crate::connection::{Connections, Link, execute, one};
 use crate::error::{can_not_write, failed, is_silence};

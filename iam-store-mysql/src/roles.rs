@@ -1,12 +1,14 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, RoleId};
-use iam_core::policy::FactorRequirement;
-use iam_core::role::{Grant, Role, RoleName};
-use iam_core::session::RoleOfAccount;
-use iam_core::store::{Holders, Insert, Roles, StoreError};
+use iam_core::Timestamp;
+use iam_core::{AccountId, RoleId};
+use iam_core::FactorRequirement;
+use iam_core::{Role, RoleName};
+use iam_core::ports::RoleGrant;
+use iam_core::ports::RoleOfAccount;
+use iam_core::StoreError;
+use iam_core::ports::{Holders, Insert, Roles};
 
 use crate::connection::{Connections, Link, all, execute, optional};
 use crate::rows::{Column, grace_seconds, timestamp, utc};
@@ -69,7 +71,7 @@ impl<L: Link> Roles for Work<L> {
         self.insert_unless_taken(insert).await
     }
 
-    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
+    async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError> {
         let (account, role) = (&grant.account.as_bytes()[..], &grant.role.as_bytes()[..]);
         let giver = grant.granted_by.map(|id| id.as_bytes().to_vec());
         let (at, until) = (utc(grant.granted_at), grant.expires_at.map(utc));

@@ -1,6 +1,6 @@
 //! What a server must be for this store: found out at the start, and refused with what to do about it.
 
-use iam_core::store::StoreError;
+use iam_core::StoreError;
 use sqlx::mysql::MySqlRow;
 use sqlx::{Executor, Row};
 

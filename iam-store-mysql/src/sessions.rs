@@ -1,21 +1,23 @@
 //! `iam_auth_session`.
 
 use async_trait::async_trait;
-use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
-use iam_core::long_sessions::{Replacement, Tokens};
-use iam_core::meta::Client;
-use iam_core::mfa::FactorKind;
-use iam_core::parent::{ParentKey, ParentStatus};
-use iam_core::role::RoleName;
-use iam_core::session::{
-    EndReason, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState,
-    SessionSummary,
-};
-use iam_core::step_up::{Grant, Purpose};
-use iam_core::store::{Insert, Sessions, StoreError};
-use iam_core::token::TokenHash;
+use iam_core::{AccountStatus, ExternalId, Username};
+use iam_core::ports::AuthVersion;
+use iam_core::Timestamp;
+use iam_core::{AccountId, ParentId, SessionId};
+use iam_core::ports::ChallengeId;
+use iam_core::ports::{Replacement, Tokens};
+use iam_core::Client;
+use iam_core::FactorKind;
+use iam_core::{ParentKey, ParentStatus};
+use iam_core::RoleName;
+use iam_core::{EndReason, SessionSummary};
+use iam_core::ports::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState};
+use iam_core::Purpose;
+use iam_core::ports::StepUpProof;
+use iam_core::StoreError;
+use iam_core::ports::{Insert, Sessions};
+use iam_core::ports::TokenHash;
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute, optional, unless_fenced};
@@ -146,7 +148,7 @@ fn role(row: &SessionRow) -> Result<Option<RoleOfAccount>, StoreError> {
 }
 
 /// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
-fn grant(row: &SessionRow) -> Result<Option<Grant>, StoreError> {
+fn grant(row: &SessionRow) -> Result<Option<StepUpProof>, StoreError> {
     let column = |name| Column("iam_mfa_challenge", name);
     let Some(id) = column("id").maybe_id(row.grant_id.as_deref())? else { return Ok(None) };
     let purpose = row.grant_purpose.as_deref().and_then(Purpose::parse);
@@ -157,7 +159,7 @@ fn grant(row: &SessionRow) -> Result<Option<Grant>, StoreError> {
     else {
         return Err(column("consumed_at").corrupt());
     };
-    Ok(Some(Grant {
+    Ok(Some(StepUpProof {
         id: ChallengeId::from_bytes(id),
         account: AccountId::from_bytes(column("account_id").id(account)?),
         parent: column("parent_id").maybe_id(row.grant_parent_id.as_deref())?.map(ParentId::from_bytes),

@@ -1,11 +1,8 @@
 //! One transaction behind every port: a unit of work of our own, or the host's.
 
 use async_trait::async_trait;
-use iam_core::store::{
-    Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, StoreError,
-    TrustedDevices, UnitOfWork,
-};
+use iam_core::StoreError;
+use iam_core::ports::{Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, TrustedDevices, UnitOfWork};
 
 use crate::connection::{Link, Open};
 

@@ -1,14 +1,14 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::account::{
-    Account, AccountStatus, AuthVersion, EmailAddress, ExternalId, LoginIdentifier, Username,
-};
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ParentId};
-use iam_core::parent::ParentStatus;
-use iam_core::password::PasswordHash;
-use iam_core::store::{Accounts, Insert, LoginCandidate, Rehash, StoreError};
+use iam_core::{Account, AccountStatus, EmailAddress, ExternalId, Username};
+use iam_core::ports::{AuthVersion, LoginIdentifier};
+use iam_core::Timestamp;
+use iam_core::{AccountId, ParentId};
+use iam_core::ParentStatus;
+use iam_core::PasswordHash;
+use iam_core::StoreError;
+use iam_core::ports::{Accounts, Insert, LoginCandidate, Rehash};
 use sqlx::SqlitePool;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};

@@ -1,6 +1,6 @@
 //! What sqlx says, in the family's terms.
 
-use iam_core::store::{StoreError, StoreErrorKind};
+use iam_core::{StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
 pub(crate) fn failed(error: impl Into<sqlx::Error>) -> StoreError {

@@ -1,7 +1,8 @@
 //! `iam_key_canary`.
 
 use async_trait::async_trait;
-use iam_core::store::{KeyCanaries, SealedColumn, StoreError};
+use iam_core::StoreError;
+use iam_core::ports::{KeyCanaries, SealedColumn};
 use sqlx::AssertSqlSafe;
 
 use crate::error::failed;

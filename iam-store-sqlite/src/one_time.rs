@@ -1,10 +1,11 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::clock::Timestamp;
-use iam_core::id::AccountId;
-use iam_core::store::{OneTimeTokens, StoreError};
-use iam_core::token::{NewOneTimeToken, Purpose, TokenHash};
+use iam_core::Timestamp;
+use iam_core::AccountId;
+use iam_core::StoreError;
+use iam_core::ports::OneTimeTokens;
+use iam_core::ports::{NewOneTimeToken, TicketPurpose, TokenHash};
 
 use crate::error::failed;
 use crate::unit::{Link, Work};
@@ -39,7 +40,7 @@ impl<C: Link> OneTimeTokens for Work<C> {
     async fn is_good(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
@@ -58,7 +59,7 @@ impl<C: Link> OneTimeTokens for Work<C> {
     async fn consume(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
@@ -75,7 +76,7 @@ impl<C: Link> OneTimeTokens for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    async fn void(&mut self, purpose: TicketPurpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE iam_one_time_token SET used_at = ? WHERE account_id = ? AND purpose = ? AND used_at IS NULL",
         )

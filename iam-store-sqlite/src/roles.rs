@@ -1,12 +1,14 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, RoleId};
-use iam_core::policy::FactorRequirement;
-use iam_core::role::{Grant, Role, RoleName};
-use iam_core::session::RoleOfAccount;
-use iam_core::store::{Holders, Insert, Roles, StoreError};
+use iam_core::Timestamp;
+use iam_core::{AccountId, RoleId};
+use iam_core::FactorRequirement;
+use iam_core::{Role, RoleName};
+use iam_core::ports::RoleGrant;
+use iam_core::ports::RoleOfAccount;
+use iam_core::StoreError;
+use iam_core::ports::{Holders, Insert, Roles};
 use sqlx::SqlitePool;
 
 use crate::error::failed;
@@ -65,7 +67,7 @@ impl<C: Link> Roles for Work<C> {
         Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
-    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError> {
+    async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)
              ON CONFLICT (account_id, role_id) DO UPDATE

@@ -1,7 +1,8 @@
 //! The columns of sealed values, of several tables.
 
 use async_trait::async_trait;
-use iam_core::store::{SealedColumn, SealedRow, SealedValues, StoreError};
+use iam_core::StoreError;
+use iam_core::ports::{SealedColumn, SealedRow, SealedValues};
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 use crate::error::failed;

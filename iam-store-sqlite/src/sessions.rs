@@ -1,21 +1,23 @@
 //! `iam_auth_session`.
 
 use async_trait::async_trait;
-use iam_core::account::{AccountStatus, AuthVersion, ExternalId, Username};
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ChallengeId, ParentId, SessionId};
-use iam_core::long_sessions::{Replacement, Tokens};
-use iam_core::meta::Client;
-use iam_core::mfa::FactorKind;
-use iam_core::parent::{ParentKey, ParentStatus};
-use iam_core::role::RoleName;
-use iam_core::session::{
-    EndReason, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState,
-    SessionSummary,
-};
-use iam_core::step_up::{Grant, Purpose};
-use iam_core::store::{Insert, Sessions, StoreError};
-use iam_core::token::TokenHash;
+use iam_core::{AccountStatus, ExternalId, Username};
+use iam_core::ports::AuthVersion;
+use iam_core::Timestamp;
+use iam_core::{AccountId, ParentId, SessionId};
+use iam_core::ports::ChallengeId;
+use iam_core::ports::{Replacement, Tokens};
+use iam_core::Client;
+use iam_core::FactorKind;
+use iam_core::{ParentKey, ParentStatus};
+use iam_core::RoleName;
+use iam_core::{EndReason, SessionSummary};
+use iam_core::ports::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState};
+use iam_core::Purpose;
+use iam_core::ports::StepUpProof;
+use iam_core::StoreError;
+use iam_core::ports::{Insert, Sessions};
+use iam_core::ports::TokenHash;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
@@ -93,13 +95,13 @@ fn role(row: &SqliteRow) -> Result<Option<RoleOfAccount>, StoreError> {
 }
 
 /// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
-fn grant(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
+fn grant(row: &SqliteRow) -> Result<Option<StepUpProof>, StoreError> {
     let columns = Columns { table: "iam_mfa_challenge", row };
     let Some(id) = columns.maybe_id("grant_id")? else { return Ok(None) };
     let purpose = Purpose::parse(&columns.text("grant_purpose")?);
     let kind = FactorKind::parse(&columns.text("grant_kind")?);
     let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
-    Ok(Some(Grant {
+    Ok(Some(StepUpProof {
         id: ChallengeId::from_bytes(id),
         account: AccountId::from_bytes(columns.id("grant_account_id")?),
         parent: columns.maybe_id("grant_parent_id")?.map(ParentId::from_bytes),

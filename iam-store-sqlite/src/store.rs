@@ -6,23 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use iam_core::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
-use iam_core::audit::Entry;
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, InterruptedId, ParentId, SessionId};
-use iam_core::interrupted::Interrupted;
-use iam_core::long_sessions::Replacement;
-use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
-use iam_core::outbox::Delivery;
-use iam_core::parent::{Parent, ParentKey};
-use iam_core::repeat::KeptRequest;
-use iam_core::role::{Role, RoleName};
-use iam_core::session::{RoleOfAccount, SessionRecord, SessionSummary};
-use iam_core::step_up::Purpose;
-use iam_core::store::{
-    LoginCandidate, Ports, Readiness, SealedColumn, SealedRow, Store, StoreError, UnitOfWork,
-};
-use iam_core::token::TokenHash;
+use iam_core::{Account, ExternalId, Username};
+use iam_core::ports::{AuthVersion, LoginIdentifier};
+use iam_core::Entry;
+use iam_core::Timestamp;
+use iam_core::{AccountId, ParentId, SessionId};
+use iam_core::ports::InterruptedId;
+use iam_core::ports::Interrupted;
+use iam_core::ports::Replacement;
+use iam_core::FactorKind;
+use iam_core::ports::{Challenge, ChallengePurpose, Method};
+use iam_core::ports::Delivery;
+use iam_core::{Parent, ParentKey};
+use iam_core::ports::KeptRequest;
+use iam_core::{Role, RoleName};
+use iam_core::SessionSummary;
+use iam_core::ports::{RoleOfAccount, SessionRecord};
+use iam_core::Purpose;
+use iam_core::{Readiness, StoreError};
+use iam_core::ports::{LoginCandidate, Ports, SealedColumn, SealedRow, Store, UnitOfWork};
+use iam_core::ports::TokenHash;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -365,7 +368,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use iam_core::store::StoreErrorKind;
+    use iam_core::StoreErrorKind;
 
     use super::*;
 

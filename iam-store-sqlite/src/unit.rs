@@ -3,12 +3,9 @@
 use std::ops::DerefMut;
 
 use async_trait::async_trait;
-use iam_core::clock::Timestamp;
-use iam_core::store::{
-    Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, StoreError,
-    TrustedDevices, UnitOfWork,
-};
+use iam_core::Timestamp;
+use iam_core::StoreError;
+use iam_core::ports::{Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox, Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions, TrustedDevices, UnitOfWork};
 use sqlx::SqliteConnection;
 
 use crate::error::failed;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use iam_core::store::StoreError;
+use iam_core::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
@@ -188,9 +188,10 @@ impl DerefMut for Unit {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::clock::Timestamp;
-    use iam_core::id::SessionId;
-    use iam_core::store::{Readiness, Store, StoreErrorKind};
+    use iam_core::Timestamp;
+    use iam_core::SessionId;
+    use iam_core::{Readiness, StoreErrorKind};
+    use iam_core::ports::Store;
 
     use super::*;
     use crate::SqliteStore;

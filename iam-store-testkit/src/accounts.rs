@@ -1,9 +1,10 @@
 //! Accounts.
 
-use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier};
-use iam_core::parent::ParentStatus;
-use iam_core::session::EndReason;
-use iam_core::store::{LoginCandidate, Rehash};
+use iam_core::{EmailAddress, ExternalId};
+use iam_core::ports::LoginIdentifier;
+use iam_core::ParentStatus;
+use iam_core::EndReason;
+use iam_core::ports::{LoginCandidate, Rehash};
 
 use super::*;
 

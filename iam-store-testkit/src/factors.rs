@@ -1,10 +1,12 @@
 //! Factors, recovery codes and challenges.
 
-use iam_core::account::LoginIdentifier;
-use iam_core::id::{ChallengeId, MessageId, MethodId};
-use iam_core::limit::{LimitKey, TakenPlace};
-use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, Method, MethodName, NewChallenge};
-use iam_core::outbox::{Channel, Delivery, NewMessage, Settled};
+use iam_core::ports::LoginIdentifier;
+use iam_core::ports::{ChallengeId, MessageId, MethodId};
+use iam_core::ports::{LimitKey, TakenPlace};
+use iam_core::{FactorKind, MethodName};
+use iam_core::ports::{Challenge, ChallengePurpose, Method, NewChallenge};
+use iam_core::Channel;
+use iam_core::ports::{Delivery, NewMessage, Settled};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! Requests that a guard stopped.
 
-use iam_core::id::InterruptedId;
-use iam_core::interrupted::NewInterrupted;
+use iam_core::ports::InterruptedId;
+use iam_core::ports::NewInterrupted;
 
 use super::*;
 

@@ -1,6 +1,7 @@
 //! Limits.
 
-use iam_core::limit::{LimitKey, Reservation, Slot, Throttle, Window};
+use iam_core::{Throttle, Window};
+use iam_core::ports::{LimitKey, Reservation, Slot};
 
 use super::*;
 

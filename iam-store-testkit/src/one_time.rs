@@ -1,13 +1,13 @@
 //! Links that work once.
 
-use iam_core::token::{NewOneTimeToken, Purpose};
+use iam_core::ports::{NewOneTimeToken, TicketPurpose};
 
 use super::*;
 
 fn new(n: u8, account: Option<u8>) -> NewOneTimeToken {
     NewOneTimeToken {
         hash: token(n),
-        purpose: Purpose::Setup,
+        purpose: TicketPurpose::Setup,
         account: account.map(account_id),
         expires_at: after(60),
     }
@@ -21,14 +21,14 @@ async fn issue(store: &dyn Store, new: &NewOneTimeToken) {
 
 async fn consume(store: &dyn Store, n: u8, now: Timestamp) -> bool {
     let mut unit = store.begin().await.unwrap();
-    let done = unit.one_time_tokens().consume(&token(n), Purpose::Setup, now).await.unwrap();
+    let done = unit.one_time_tokens().consume(&token(n), TicketPurpose::Setup, now).await.unwrap();
     unit.commit().await.unwrap();
     done
 }
 
 async fn is_good(store: &dyn Store, n: u8, now: Timestamp) -> bool {
     let mut unit = store.begin().await.unwrap();
-    unit.one_time_tokens().is_good(&token(n), Purpose::Setup, now).await.unwrap()
+    unit.one_time_tokens().is_good(&token(n), TicketPurpose::Setup, now).await.unwrap()
 }
 
 pub async fn a_token_is_consumed_once_and_in_time(store: &dyn Store) {
@@ -72,11 +72,11 @@ pub async fn void_ends_those_of_the_account(store: &dyn Store) {
         issue(store, &new(n, Some(n))).await;
     }
     let mut unit = store.begin().await.unwrap();
-    unit.one_time_tokens().void(Purpose::Invitation, account_id(1), NOW).await.unwrap();
+    unit.one_time_tokens().void(TicketPurpose::Invitation, account_id(1), NOW).await.unwrap();
     unit.commit().await.unwrap();
     assert!(is_good(store, 1, NOW).await, "of another purpose");
     let mut unit = store.begin().await.unwrap();
-    unit.one_time_tokens().void(Purpose::Setup, account_id(1), NOW).await.unwrap();
+    unit.one_time_tokens().void(TicketPurpose::Setup, account_id(1), NOW).await.unwrap();
     unit.commit().await.unwrap();
     assert!(!is_good(store, 1, NOW).await && !consume(store, 1, NOW).await);
     assert!(is_good(store, 2, NOW).await, "somebody else's");
@@ -89,7 +89,7 @@ pub async fn a_token_that_is_not_kept_is_not_there(store: &dyn Store) {
     assert!(!is_good(store, 1, NOW).await);
     issue(store, &new(1, None)).await;
     let mut unit = store.begin().await.unwrap();
-    assert!(unit.one_time_tokens().consume(&token(1), Purpose::Setup, NOW).await.unwrap());
+    assert!(unit.one_time_tokens().consume(&token(1), TicketPurpose::Setup, NOW).await.unwrap());
     drop(unit);
     assert!(is_good(store, 1, NOW).await, "a unit that is undone has used nothing");
 }

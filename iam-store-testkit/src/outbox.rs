@@ -1,9 +1,10 @@
 //! Messages to be sent.
 
-use iam_core::id::{ChallengeId, MessageId};
-use iam_core::outbox::{Channel, Claimed, Delivery, NewMessage, Settled};
+use iam_core::ports::{ChallengeId, MessageId};
+use iam_core::Channel;
+use iam_core::ports::{Claimed, Delivery, NewMessage, Settled};
 
-use iam_core::store::SealedColumn;
+use iam_core::ports::SealedColumn;
 
 use super::*;
 

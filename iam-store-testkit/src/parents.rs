@@ -1,6 +1,6 @@
 //! Parents.
 
-use iam_core::parent::ParentStatus;
+use iam_core::ParentStatus;
 
 use super::*;
 

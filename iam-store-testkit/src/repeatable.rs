@@ -1,6 +1,6 @@
 //! Requests that may come twice.
 
-use iam_core::repeat::{Claim, KeptAnswer, KeptRequest};
+use iam_core::ports::{Claim, KeptAnswer, KeptRequest};
 
 use super::*;
 

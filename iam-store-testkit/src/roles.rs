@@ -1,18 +1,19 @@
 //! Roles and who holds them.
 
-use iam_core::parent::ParentStatus;
-use iam_core::policy::FactorRequirement;
-use iam_core::role::Grant;
-use iam_core::session::RoleOfAccount;
-use iam_core::store::{Holders, StoreError, StoreErrorKind};
+use iam_core::ParentStatus;
+use iam_core::FactorRequirement;
+use iam_core::ports::RoleGrant;
+use iam_core::ports::RoleOfAccount;
+use iam_core::{StoreError, StoreErrorKind};
+use iam_core::ports::Holders;
 
 use super::*;
 
-fn grant_of_role_1() -> Grant {
-    Grant { account: account_id(1), role: role(1).id, granted_by: None, granted_at: NOW, expires_at: None }
+fn grant_of_role_1() -> RoleGrant {
+    RoleGrant { account: account_id(1), role: role(1).id, granted_by: None, granted_at: NOW, expires_at: None }
 }
 
-async fn give(store: &dyn Store, grant: &Grant) -> bool {
+async fn give(store: &dyn Store, grant: &RoleGrant) -> bool {
     let mut unit = store.begin().await.unwrap();
     let done = unit.roles().grant(grant).await.unwrap();
     unit.commit().await.unwrap();
@@ -46,13 +47,13 @@ pub async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dy
     assert!(give(store, &first).await);
     assert_eq!(held(store).await, [(role(1).name, None)]);
     assert!(!give(store, &first).await);
-    assert!(!give(store, &Grant { granted_at: after(5), ..first.clone() }).await, "held in the same way");
+    assert!(!give(store, &RoleGrant { granted_at: after(5), ..first.clone() }).await, "held in the same way");
 
-    let expiring = Grant { granted_at: after(9), expires_at: Some(after(60)), ..first.clone() };
+    let expiring = RoleGrant { granted_at: after(9), expires_at: Some(after(60)), ..first.clone() };
     assert!(give(store, &expiring).await);
     assert_eq!(held(store).await, [(role(1).name, Some(after(60)))]);
     assert!(!give(store, &expiring).await);
-    assert!(give(store, &Grant { granted_by: Some(account_id(1)), ..expiring }).await, "another giver");
+    assert!(give(store, &RoleGrant { granted_by: Some(account_id(1)), ..expiring }).await, "another giver");
     assert!(give(store, &first).await);
     assert_eq!(held(store).await, [(role(1).name, None)]);
 }
@@ -62,7 +63,7 @@ pub async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     add_role(store, &role(1)).await;
     add_role(store, &role(2)).await;
     assert!(give(store, &grant_of_role_1()).await);
-    assert!(give(store, &Grant { role: role(2).id, ..grant_of_role_1() }).await);
+    assert!(give(store, &RoleGrant { role: role(2).id, ..grant_of_role_1() }).await);
     let mut unit = store.begin().await.unwrap();
     assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
     assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
@@ -81,10 +82,10 @@ pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn St
     assert!(unit.roles().set_factor_requirement(role(2).id, None, Some(asked)).await.unwrap());
     unit.commit().await.unwrap();
     assert_eq!(store.roles_of(account_id(1)).await.unwrap(), []);
-    let over = Grant { role: role(2).id, expires_at: Some(NOW), ..grant_of_role_1() };
+    let over = RoleGrant { role: role(2).id, expires_at: Some(NOW), ..grant_of_role_1() };
     assert!(give(store, &over).await);
-    assert!(give(store, &Grant { granted_at: after(5), ..grant_of_role_1() }).await);
-    assert!(give(store, &Grant { account: account_id(2), role: role(3).id, ..grant_of_role_1() }).await);
+    assert!(give(store, &RoleGrant { granted_at: after(5), ..grant_of_role_1() }).await);
+    assert!(give(store, &RoleGrant { account: account_id(2), role: role(3).id, ..grant_of_role_1() }).await);
     let found = store.roles_of(account_id(1)).await.unwrap();
     assert_eq!(
         found,
@@ -140,9 +141,9 @@ pub async fn the_last_holders_are_those_beside_whom_nobody_else_can_go_on(store:
         (Holders::Account(account_id(1)), Holders::Account(account_id(2)), Holders::Account(account_id(3)));
     let parents = Holders::Parent(parent(1).id);
     let is_last = async || [last(one).await, last(two).await, last(three).await, last(parents).await];
-    let of = |n, expires_at| Grant { account: account_id(n), expires_at, ..grant_of_role_1() };
+    let of = |n, expires_at| RoleGrant { account: account_id(n), expires_at, ..grant_of_role_1() };
     assert_eq!(is_last().await, [false; 4], "nobody holds it");
-    assert!(give(store, &Grant { role: role(2).id, ..grant_of_role_1() }).await);
+    assert!(give(store, &RoleGrant { role: role(2).id, ..grant_of_role_1() }).await);
     assert_eq!(is_last().await, [false; 4], "another role");
     assert!(give(store, &of(1, None)).await);
     assert_eq!(is_last().await, [true, false, false, false]);
@@ -177,7 +178,7 @@ pub async fn of_holders_who_give_up_at_once_one_is_left(stores: &Handles) {
     add_role(stores[0].as_ref(), &role(1)).await;
     for n in 1..=TASKS {
         assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
-        assert!(give(stores[0].as_ref(), &Grant { account: account_id(n), ..grant_of_role_1() }).await);
+        assert!(give(stores[0].as_ref(), &RoleGrant { account: account_id(n), ..grant_of_role_1() }).await);
     }
     let gave_up = race(stores, |store, n| async move {
         for _ in 0..50 {
@@ -233,7 +234,7 @@ async fn give_if_unheld(store: &dyn Store, n: u8) -> Result<bool, StoreError> {
     if unit.roles().is_held(role(1).id).await? {
         return Ok(false);
     }
-    let grant = Grant {
+    let grant = RoleGrant {
         account: account_id(n),
         role: role(1).id,
         granted_by: None,

@@ -1,12 +1,14 @@
 //! The database's clock, and what is done when the clock was put back.
 
-use iam_core::clock::{Clock, SystemClock};
-use iam_core::id::{DeviceId, MessageId};
-use iam_core::limit::{LimitKey, Reservation, Throttle, Window};
-use iam_core::outbox::{Channel, NewMessage};
-use iam_core::session::EndReason;
-use iam_core::token::{NewOneTimeToken, Purpose};
-use iam_core::trusted_device::NewTrustedDevice;
+use iam_core::{Clock, SystemClock};
+use iam_core::ports::{DeviceId, MessageId};
+use iam_core::{Throttle, Window};
+use iam_core::ports::{LimitKey, Reservation};
+use iam_core::Channel;
+use iam_core::ports::NewMessage;
+use iam_core::EndReason;
+use iam_core::ports::{NewOneTimeToken, TicketPurpose};
+use iam_core::ports::NewTrustedDevice;
 
 use super::*;
 
@@ -99,7 +101,7 @@ pub async fn links_of_the_future_and_those_that_had_expired_are_void(store: &dyn
     for (n, issued_at, expires_at) in links {
         let new = NewOneTimeToken {
             hash: token(n),
-            purpose: Purpose::Setup,
+            purpose: TicketPurpose::Setup,
             account: Some(account_id(n)),
             expires_at,
         };
@@ -115,7 +117,7 @@ pub async fn links_of_the_future_and_those_that_had_expired_are_void(store: &dyn
     // Also when the clock has caught up.
     for (n, now, is_good) in [(1, NOW, false), (2, THEN, false), (3, THEN, true)] {
         let mut unit = store.begin().await.unwrap();
-        let found = unit.one_time_tokens().is_good(&token(n), Purpose::Setup, now).await.unwrap();
+        let found = unit.one_time_tokens().is_good(&token(n), TicketPurpose::Setup, now).await.unwrap();
         assert_eq!(found, is_good, "{n}");
     }
 }

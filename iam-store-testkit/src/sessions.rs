@@ -1,10 +1,11 @@
 //! Sessions.
 
-use iam_core::account::ExternalId;
-use iam_core::long_sessions::{Replacement, Tokens};
-use iam_core::parent::ParentStatus;
-use iam_core::session::{EndReason, ParentOfAccount, Renewal};
-use iam_core::store::StoreError;
+use iam_core::ExternalId;
+use iam_core::ports::{Replacement, Tokens};
+use iam_core::ParentStatus;
+use iam_core::EndReason;
+use iam_core::ports::{ParentOfAccount, Renewal};
+use iam_core::StoreError;
 
 use super::*;
 

@@ -1,11 +1,14 @@
 //! Grants: challenges that were answered for a purpose.
 
-use iam_core::id::ChallengeId;
-use iam_core::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
-use iam_core::policy::FactorRequirement;
-use iam_core::role::Grant as RoleGrant;
-use iam_core::session::{EndReason, Renewal};
-use iam_core::step_up::{Grant, Purpose};
+use iam_core::ports::ChallengeId;
+use iam_core::FactorKind;
+use iam_core::ports::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+use iam_core::FactorRequirement;
+use iam_core::ports::RoleGrant as RoleGrant;
+use iam_core::EndReason;
+use iam_core::ports::Renewal;
+use iam_core::Purpose;
+use iam_core::ports::StepUpProof;
 
 use super::*;
 
@@ -56,7 +59,7 @@ async fn use_grant(store: &dyn Store, n: u8, session: u8, proved_after: u64, now
     .await
 }
 
-async fn grants(store: &dyn Store, since: u64) -> Vec<Grant> {
+async fn grants(store: &dyn Store, since: u64) -> Vec<StepUpProof> {
     let mut grants = store.session(&token(1), after(since)).await.unwrap().unwrap().grants;
     grants.sort_by_key(|grant| grant.proved_at);
     grants
@@ -76,7 +79,7 @@ pub async fn a_challenge_answered_on_terms_is_a_grant_of_its_session(store: &dyn
     };
     grant(store, &challenge(1, "payroll"), Some(&terms), 5).await;
     grant(store, &challenge(2, "other"), None, 6).await;
-    let expected = Grant {
+    let expected = StepUpProof {
         id: challenge_id(1),
         account: account_id(1),
         parent: terms.parent,

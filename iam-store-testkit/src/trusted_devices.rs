@@ -1,7 +1,7 @@
 //! Browsers that are trusted.
 
-use iam_core::id::DeviceId;
-use iam_core::trusted_device::NewTrustedDevice;
+use iam_core::ports::DeviceId;
+use iam_core::ports::NewTrustedDevice;
 
 use super::*;
 

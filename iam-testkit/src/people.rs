@@ -4,15 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use iam_core::Error;
-use iam_core::account::{EmailAddress, ExternalId, LoginIdentifier, Username};
-use iam_core::flow::{Actor, Login, NewAccount, SignedIn};
-use iam_core::id::{AccountId, SessionId};
-use iam_core::meta::Client;
-use iam_core::mfa::FactorKind;
-use iam_core::password::PlainPassword;
-use iam_core::role::{AdministratorScope, RoleName};
-use iam_core::step_up::Purpose;
-use iam_core::token::Carrier;
+use iam_core::{EmailAddress, ExternalId, Username};
+use iam_core::ports::LoginIdentifier;
+use iam_core::{Actor, NewAccount};
+use iam_core::protocol::{Login, SignedIn};
+use iam_core::{AccountId, SessionId};
+use iam_core::Client;
+use iam_core::FactorKind;
+use iam_core::PlainPassword;
+use iam_core::{AdministratorScope, RoleName};
+use iam_core::Purpose;
+use iam_core::protocol::Carrier;
 use tokio::sync::OnceCell;
 
 use crate::must;
@@ -289,7 +291,7 @@ impl SignedInPerson {
     }
 
     /// Approves now what a request says, as after reading it, with the code of an authenticator app: a guard that asks for a step-up
-    /// [`approving`](iam_core::step_up::StepUp::approving) these fields lets this request pass, and no other. The target is path and query; the
+    /// [`approving`](iam_core::StepUp::approving) these fields lets this request pass, and no other. The target is path and query; the
     /// fields are those that the guard names and no others, in any order, each with its value as the request has it.
     pub async fn approves(&self, purpose: &str, method: &str, target: &str, fields: &[(&str, &str)]) {
         self.approves_by(FactorKind::Totp, purpose, method, target, fields).await;

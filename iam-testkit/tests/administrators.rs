@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::account::{AccountStatus, Username};
-use iam_core::error::{Invalid, Problem};
-use iam_core::flow::{Actor, Met, NewAccount, RequirementOf};
-use iam_core::guard::Requirement;
-use iam_core::id::AccountId;
-use iam_core::parent::ParentStatus;
-use iam_core::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RoleName};
+use iam_core::{AccountStatus, Username};
+use iam_core::{Invalid, Problem};
+use iam_core::{Actor, Met, NewAccount, RequirementOf};
+use iam_core::Requirement;
+use iam_core::AccountId;
+use iam_core::ParentStatus;
+use iam_core::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RoleName};
 use iam_testkit::TestIam;
 
 fn role(name: &str) -> RoleName {

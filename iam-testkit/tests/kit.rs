@@ -5,18 +5,20 @@
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::account::{ExternalId, LoginIdentifier, Username};
-use iam_core::flow::{Activity, Actor, Authentication, Claimant, Login, Met, NewAccount, RequirementOf};
-use iam_core::guard::Requirement;
-use iam_core::id::AccountId;
-use iam_core::meta::Client;
-use iam_core::mfa::{FactorKind, MethodName};
-use iam_core::password::PlainPassword;
-use iam_core::role::RoleName;
-use iam_core::session::SessionPolicy;
-use iam_core::step_up::{Purpose, StepUp};
-use iam_core::store::Readiness;
-use iam_core::token::{Carrier, SessionToken};
+use iam_core::{ExternalId, Username};
+use iam_core::ports::LoginIdentifier;
+use iam_core::{Actor, Met, NewAccount, RequirementOf};
+use iam_core::protocol::{Activity, Authentication, Claimant, Login};
+use iam_core::Requirement;
+use iam_core::AccountId;
+use iam_core::Client;
+use iam_core::{FactorKind, MethodName};
+use iam_core::PlainPassword;
+use iam_core::RoleName;
+use iam_core::SessionPolicy;
+use iam_core::{Purpose, StepUp};
+use iam_core::Readiness;
+use iam_core::protocol::{Carrier, SessionToken};
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
 
@@ -84,7 +86,7 @@ async fn the_cookie_is_called_as_the_base_url_asks() {
 async fn events_come_in_order_however_many() {
     let test = TestIam::new().await;
     let alice = test.account("alice").await;
-    let (role, service) = (RoleName::parse("clerk").unwrap(), iam_core::flow::Actor::service());
+    let (role, service) = (RoleName::parse("clerk").unwrap(), iam_core::Actor::service());
     for _ in 0..501 {
         test.iam().grant_role(alice, &role, &service).await.unwrap();
         test.iam().revoke_role(alice, &role, &service).await.unwrap();
@@ -225,12 +227,12 @@ async fn a_wrong_name_is_pointed_out() {
 async fn mails_are_there_when_they_are_asked_for() {
     let test = TestIam::new().await;
     let alice = test.account("alice").await;
-    let actor = iam_core::flow::Actor::service();
-    let password = iam_core::password::PlainPassword::new("wrong pony charger").unwrap();
+    let actor = iam_core::Actor::service();
+    let password = iam_core::PlainPassword::new("wrong pony charger").unwrap();
     test.iam().set_password(alice, &password, &actor).await.unwrap();
     assert!(test.mails().await.is_empty(), "alice has no address");
-    let new = iam_core::flow::NewAccount::new(Username::parse("bob").unwrap())
-        .verified_email(iam_core::account::EmailAddress::parse("bob@example.com").unwrap());
+    let new = iam_core::NewAccount::new(Username::parse("bob").unwrap())
+        .verified_email(iam_core::EmailAddress::parse("bob@example.com").unwrap());
     let bob = test.iam().create_account(new, &actor).await.unwrap();
     test.iam().set_password(bob, &password, &actor).await.unwrap();
     let mails = test.mails().await;

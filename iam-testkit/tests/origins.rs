@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use iam_core::flow::Actor;
+use iam_core::Actor;
 use iam_testkit::{PASSWORD, PEER, TestIam};
 use iam_web::{Closing, WebRequest};
 

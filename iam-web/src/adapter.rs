@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_channel::oneshot;
 use futures_core::Stream;
-use iam_core::guard::ObjectParent;
+use iam_core::ObjectParent;
 use tracing::Instrument;
 
 use crate::context::RequestContext;

@@ -4,9 +4,9 @@
 //! differs each time it is written, so that compression gives nothing away.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use iam_core::keys::MacKey;
-use iam_core::random::{Randomness, RandomnessUnavailable};
-use iam_core::token::TokenHash;
+use iam_core::MacKey;
+use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::protocol::TokenHash;
 
 use crate::message::RequestView;
 
@@ -95,8 +95,8 @@ pub(crate) fn is_upgrade(view: &dyn RequestView) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::keys::SecretKey;
-    use iam_core::random::OsRandomness;
+    use iam_core::SecretKey;
+    use iam_core::OsRandomness;
 
     use super::*;
     use crate::message::WebRequest;

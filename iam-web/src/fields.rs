@@ -1,6 +1,6 @@
 //! What is wrong with a field of a request.
 
-use iam_core::error::{Invalid, Problem};
+use iam_core::{Invalid, Problem};
 
 use crate::message::RequestView;
 
@@ -66,8 +66,8 @@ pub(crate) fn is_media_type(content_type: &[&[u8]], essence: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::account::Username;
-    use iam_core::password::{PasswordContext, PasswordPolicy, PlainPassword};
+    use iam_core::Username;
+    use iam_core::{PasswordContext, PasswordPolicy, PlainPassword};
 
     use super::*;
 

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use iam_core::device::DeviceToken;
-use iam_core::text::is_seen;
-use iam_core::token::{Carrier, SessionToken};
+use iam_core::protocol::DeviceToken;
+use iam_core::protocol::is_seen;
+use iam_core::protocol::{Carrier, SessionToken};
 use url::Url;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies, client_address};

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use iam_core::flow::Activity;
-use iam_core::guard::{Decision, Facts, ObjectParent, Principal, Requirement, Step};
-use iam_core::id::ParentId;
+use iam_core::protocol::Activity;
+use iam_core::{ObjectParent, Principal, Requirement};
+use iam_core::protocol::{Decision, Facts, Step};
+use iam_core::ParentId;
 use url::{Position, Url};
 
 use crate::context::{Caller, RequestContext};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use iam_core::guard::Requirement;
+use iam_core::Requirement;
 use serde::Serialize;
 
 use crate::rule::Policy;

@@ -229,7 +229,7 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::mfa::FactorKind;
+    use iam_core::FactorKind;
 
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iam_core::Error;
-use iam_core::error::SecondFactorRefusal;
-use iam_core::mfa::Assurance;
+use iam_core::SecondFactorRefusal;
+use iam_core::Assurance;
 use serde_json::{Map, Value, json};
 
 use crate::fields::FieldError;
@@ -63,7 +63,8 @@ pub(crate) enum Case {
 impl Case {
     /// The one mapping from a fault to an answer.
     pub(crate) fn of(error: &Error) -> Self {
-        use iam_core::error::{Fault, Proof};
+        use iam_core::Fault;
+        use iam_core::protocol::Proof;
         match error {
             Error::Stale { proof, max_age } => {
                 let max_age = MaxAge(max_age.as_secs());

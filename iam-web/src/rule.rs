@@ -7,13 +7,14 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::flow::Activity;
-use iam_core::guard::Requirement;
-use iam_core::mfa::FactorKind;
-use iam_core::parent::ParentKey;
-use iam_core::role::{AdministratorScope, RoleName};
-use iam_core::step_up::{MOST_WITHIN, Purpose, StepUp};
-use iam_core::text::is_seen;
+use iam_core::protocol::Activity;
+use iam_core::Requirement;
+use iam_core::FactorKind;
+use iam_core::ParentKey;
+use iam_core::{AdministratorScope, RoleName};
+use iam_core::{Purpose, StepUp};
+use iam_core::protocol::MOST_WITHIN;
+use iam_core::protocol::is_seen;
 
 /// The longest name of a field that is approved, in bytes.
 const MOST_FIELD_NAME: usize = 128;

@@ -3,13 +3,15 @@
 
 use bytes::Bytes;
 use iam_core::Error;
-use iam_core::error::SecondFactorRefusal;
-use iam_core::flow::{FactorDue, Used};
-use iam_core::guard::{Principal, Requirement};
-use iam_core::id::{ChallengeId, InterruptedId};
-use iam_core::mfa::{Assurance, FactorKind};
-use iam_core::step_up::{Approval, Grant, Purpose, StepUp};
-use iam_core::token::{Carrier, SessionToken};
+use iam_core::SecondFactorRefusal;
+use iam_core::FactorDue;
+use iam_core::protocol::Used;
+use iam_core::{Principal, Requirement};
+use iam_core::protocol::{ChallengeId, InterruptedId};
+use iam_core::{Assurance, FactorKind};
+use iam_core::{Purpose, StepUp};
+use iam_core::protocol::{Approval, StepUpProof};
+use iam_core::protocol::{Carrier, SessionToken};
 use serde_json::{Map, Value, json};
 
 use crate::accept::wants_page;
@@ -97,7 +99,7 @@ impl RequestContext {
             return Ok(true);
         }
         let Some(token) = &caller.token else { return Err(refuse(self.unauthenticated(view))) };
-        let grants: Vec<Grant> =
+        let grants: Vec<StepUpProof> =
             principal.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned().collect();
         if grants.len() != ids.len() {
             // A guard that asks for what isn't there is broken: nobody passes by that.

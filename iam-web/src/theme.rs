@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use iam_core::step_up::Purpose;
+use iam_core::Purpose;
 
 use crate::pages::{Pages, TEMPLATES, Texts};
 

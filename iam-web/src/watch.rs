@@ -4,9 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use iam_core::flow::Activity;
-use iam_core::guard::{Decision, Facts, Principal, Requirement, Step};
-use iam_core::token::TokenHash;
+use iam_core::protocol::Activity;
+use iam_core::{Principal, Requirement};
+use iam_core::protocol::{Decision, Facts, Step};
+use iam_core::protocol::TokenHash;
 use iam_core::{Error, Iam};
 
 use crate::context::RequestContext;

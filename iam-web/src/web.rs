@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use iam_core::Iam;
-use iam_core::keys::MacKey;
-use iam_core::origin::{BaseUrl, InvalidOrigin, Origin};
+use iam_core::MacKey;
+use iam_core::{BaseUrl, InvalidOrigin};
+use iam_core::protocol::Origin;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;

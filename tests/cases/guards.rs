@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iam_core::parent::ParentKey;
+use iam_core::ParentKey;
 use iam_testkit::{ParentId, TestIam};
 
 const PEOPLE: [(&str, Option<&str>, &[&str]); 5] = [

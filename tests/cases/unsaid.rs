@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use iam_core::mfa::FactorKind;
+use iam_core::FactorKind;
 use iam_testkit::TestIam;
 
 /// A `POST` of a form, whose body comes in pieces and without a length.

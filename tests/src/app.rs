@@ -1,7 +1,7 @@
 //! What people have on their telephones.
 
 use hmac::{Hmac, KeyInit, Mac};
-use iam_core::clock::Timestamp;
+use iam_core::Timestamp;
 use sha1::Sha1;
 
 use crate::World;

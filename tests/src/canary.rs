@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::clock::{Clock, SystemClock, Timestamp};
+use iam_core::{Clock, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use iam_core::store::Store;
+use iam_core::ports::Store;
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;
 use sqlx::mysql::MySqlPoolOptions;

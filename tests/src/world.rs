@@ -4,19 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::account::Username;
-use iam_core::audit::Record;
-use iam_core::clock::{ManualClock, Timestamp};
-use iam_core::flow::{Actor, NewAccount};
-use iam_core::id::{AccountId, SessionId};
-use iam_core::keys::Keys;
-use iam_core::mfa::{ChallengePurpose, GrantTerms, NewChallenge};
-use iam_core::outbox::{Channel, Content};
-use iam_core::parent::ParentKey;
-use iam_core::password::{Argon2Params, PasswordScheme, PlainPassword};
-use iam_core::role::{AdministratorScope, RoleName};
-use iam_core::step_up::Grant;
-use iam_core::store::Store;
+use iam_core::Username;
+use iam_core::ports::Record;
+use iam_core::{ManualClock, Timestamp};
+use iam_core::{Actor, NewAccount};
+use iam_core::{AccountId, SessionId};
+use iam_core::Keys;
+use iam_core::ports::{ChallengePurpose, GrantTerms, NewChallenge};
+use iam_core::Channel;
+use iam_core::ports::Content;
+use iam_core::ParentKey;
+use iam_core::{Argon2Params, PlainPassword};
+use iam_core::ports::PasswordScheme;
+use iam_core::{AdministratorScope, RoleName};
+use iam_core::ports::StepUpProof;
+use iam_core::ports::Store;
 use iam_core::{Iam, IamBuilder};
 use iam_mfa::{MemorySender, Smtp};
 use tokio::net::TcpListener;
@@ -239,7 +241,7 @@ impl World {
     }
 
     /// Writes a proof into the store, as a right code would, on whatever terms; and uses it up, if asked to.
-    pub async fn prove(&self, proof: &Grant, session: SessionId, used: bool) {
+    pub async fn prove(&self, proof: &StepUpProof, session: SessionId, used: bool) {
         let challenge = NewChallenge {
             id: proof.id,
             account: proof.account,

@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use iam_core::Iam;
-use iam_core::clock::{ManualClock, Timestamp};
-use iam_core::keys::Keys;
-use iam_core::password::Argon2Params;
-use iam_core::store::Store;
+use iam_core::{ManualClock, Timestamp};
+use iam_core::Keys;
+use iam_core::Argon2Params;
+use iam_core::ports::Store;
 use iam_tests::{Backend, Database, Faults};
 
 const SESSIONS: i64 = 100_000;
@@ -97,7 +97,7 @@ async fn a_hundred_thousand_idle_sessions_end_in_few_rounds() {
     // Small ones; and what came back short was not asked again for each of them.
     assert!((4_999..5_200).contains(&units), "{units}");
     assert!(others > 10, "{others}");
-    assert_eq!(iam.upkeep().await.unwrap(), iam_core::flow::Upkeep::default(), "nothing is left to do");
+    assert_eq!(iam.upkeep().await.unwrap(), iam_core::Upkeep::default(), "nothing is left to do");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! The host's pages: plain on purpose, this is not what the example shows.
 
-use iam_core::guard::Principal;
+use iam_core::Principal;
 use minijinja::{Environment, Value, context};
 
 use crate::{Documents, Ledger};

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::{COALESCING_WINDOW, Record};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 
 /// The rows of one kind that say who, in one window.
 pub(crate) const MOST_LISTED: usize = 200;
@@ -55,8 +55,8 @@ mod tests {
 
     use super::*;
     use crate::audit::{Event, LoginFailure, Subject};
-    use crate::id::AccountId;
-    use crate::meta::Client;
+    use crate::base::id::AccountId;
+    use crate::model::client::Client;
 
     const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 

@@ -8,14 +8,16 @@ mod tally;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::account::ExternalId;
-use crate::clock::Timestamp;
-use crate::id::{AccountId, ParentId, SessionId};
-use crate::meta::Client;
-use crate::mfa::{ChallengePurpose, FactorKind};
-use crate::outbox::{Channel, Delivery};
-use crate::session::EndReason;
-use crate::step_up::Purpose;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::delivery::Delivery;
+use crate::factor::challenge::ChallengePurpose;
+use crate::model::account::ExternalId;
+use crate::model::channel::Channel;
+use crate::model::client::Client;
+use crate::model::factor_kind::FactorKind;
+use crate::model::purpose::Purpose;
+use crate::model::session_state::EndReason;
 
 pub(crate) use listing::Listing;
 pub(crate) use tally::Tally;
@@ -26,7 +28,7 @@ const COALESCING_WINDOW: Duration = Duration::from_mins(10);
 /// Why a sign-in failed. In the log only: the person is told the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum LoginFailure {
+pub(crate) enum LoginFailure {
     /// No account has the name.
     UnknownAccount,
     /// The account has no password.
@@ -63,7 +65,7 @@ impl LoginFailure {
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub(crate) enum Event {
     /// Somebody signed in; `tries` counts this one and the failed ones before it that still count.
     LoginSucceeded {
         /// The session that it made.
@@ -190,7 +192,7 @@ pub enum Event {
 
 impl Event {
     /// The event's name.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::LoginSucceeded { tries: 0 | 1, .. } => "authn_login_success",
             Self::LoginSucceeded { .. } => "authn_login_successafterfail",
@@ -243,7 +245,7 @@ impl Event {
     }
 
     /// Whether what was tried came about.
-    pub const fn outcome(&self) -> Outcome {
+    pub(crate) const fn outcome(&self) -> Outcome {
         match self {
             Self::LoginFailed(_)
             | Self::ReauthenticationFailed

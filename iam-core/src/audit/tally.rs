@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{COALESCING_WINDOW, Record};
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 
 /// Kinds that are told apart at once. Whoever causes more is counted under what they do alone.
 const MOST_KINDS: usize = 10_000;

@@ -1,17 +1,17 @@
 //! What the service and its administrators do to accounts, parents and roles. Each change comes with its audit record.
 
-use crate::account::{Account, AccountStatus, ExternalId, Username};
 use crate::audit::{Event, Subject};
-use crate::error::Error;
+use crate::base::id::{AccountId, ParentId, RoleId, SessionId};
+use crate::delivery::Notice;
 use crate::flow::administrators::is_hosts_own;
 use crate::iam::Iam;
-use crate::id::{AccountId, ParentId, RoleId, SessionId};
-use crate::meta::Client;
-use crate::outbox::Notice;
-use crate::parent::{Parent, ParentKey, ParentStatus};
+use crate::model::account::{Account, AccountStatus, ExternalId, Username};
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::parent::{Parent, ParentKey, ParentStatus};
+use crate::model::role::{AdministratorScope, Role, RoleGrant, RoleName};
+use crate::model::session_state::EndReason;
 use crate::password::PlainPassword;
-use crate::role::{AdministratorScope, Grant, Role, RoleName};
-use crate::session::EndReason;
 use crate::store::{Holders, Insert, Ports};
 
 /// Who does it.
@@ -303,7 +303,7 @@ impl Iam {
         actor: &Actor,
     ) -> Result<(), Error> {
         let grant =
-            Grant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
+            RoleGrant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
         if unit.roles().grant(&grant).await? {
             let event = Event::RoleGranted(name.to_owned());
             self.audit(unit, &event, actor.on(account), &actor.client).await?;

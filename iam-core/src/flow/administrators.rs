@@ -1,11 +1,12 @@
 //! Administrators: the one way to the roles that mean something to this library, and that somebody is left who administers the platform.
 
 use crate::audit::Event;
-use crate::error::{Error, Invalid, Problem};
+use crate::base::id::AccountId;
+use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::role::{AdministratorScope, Role, RoleName};
+use crate::model::error::Error;
+use crate::model::role::{AdministratorScope, Role, RoleName};
 use crate::store::{Holders, Ports};
 
 impl Iam {

@@ -1,46 +1,23 @@
 //! A try at a password, wherever one is taken: counted before anything is hashed, compared with the same work whatever there is to
 //! compare with, and given back or counted as a failure.
 //!
-//! A password meets a stored hash in [`Iam::compare_password`] and nowhere else: [`Hashing`] lets this file alone do it, and the [`Reserved`]
-//! that it asks for is made by [`Iam::reserve`] alone.
+//! A password meets a stored hash in [`Iam::compare_password`] and nowhere else: [`Hashing`](crate::password::Hashing) asks for a
+//! [`CountedTry`], which is a [`Reserved`], made by [`Iam::reserve`] alone.
 
-use crate::account::{Account, AccountStatus, LoginIdentifier};
 use crate::audit::{Event, LoginFailure, Subject};
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::id::AccountId;
+use crate::delivery::Notice;
 use crate::flow::{Claimant, Login};
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::limit::{LimitKey, Reservation, Slot};
-use crate::meta::Client;
-use crate::outbox::Notice;
-use crate::parent::ParentStatus;
-use crate::password::{Checked, HashingThreads, Outdated, PasswordHash, PlainPassword};
-use crate::session::EndReason;
+use crate::limits::{LimitKey, Reservation, Slot};
+use crate::model::account::{Account, AccountStatus, LoginIdentifier};
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::parent::ParentStatus;
+use crate::model::session_state::EndReason;
+use crate::password::{Checked, CountedTry, Outdated, PlainPassword};
 use crate::store::{LoginCandidate, Ports};
-
-/// The threads that hash, as the rest of the crate may use them: to make hashes, and not to compare with them.
-pub(crate) struct Hashing(HashingThreads);
-
-impl Hashing {
-    pub(crate) const fn new(threads: HashingThreads) -> Self {
-        Self(threads)
-    }
-
-    /// Whether a hash is one that passwords could be compared with; nothing is computed.
-    pub(crate) fn can_verify(&self, stored: &PasswordHash) -> bool {
-        self.0.can_verify(stored)
-    }
-
-    /// Makes a hash at today's cost.
-    pub(crate) async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, Error> {
-        self.0.hash(password).await
-    }
-
-    async fn check(&self, password: PlainPassword, stored: Option<PasswordHash>) -> Result<Checked, Error> {
-        self.0.check(password, stored).await
-    }
-}
 
 /// The keys under which a try is counted.
 pub(super) struct Counted {
@@ -81,6 +58,8 @@ pub(super) struct Reserved {
     session: Option<(LimitKey, Slot)>,
     in_flight: Option<(LimitKey, Slot)>,
 }
+
+impl CountedTry for Reserved {}
 
 impl Reserved {
     /// Tries within the limit's memory, this one included.
@@ -217,12 +196,13 @@ impl Iam {
     /// The same work whatever there is to compare with. No unit of work is open here. Says how the hash is outdated.
     pub(super) async fn compare_password<'c>(
         &self,
-        _: &Reserved,
+        reserved: &Reserved,
         password: &PlainPassword,
         candidate: Option<&'c LoginCandidate>,
     ) -> Result<(&'c LoginCandidate, Outdated), Unproven> {
         let stored = candidate.and_then(|candidate| candidate.password.clone());
-        let checked = self.inner.hashing.check(password.clone(), stored).await.map_err(Unproven::Failed)?;
+        let checked =
+            self.inner.hashing.check(reserved, password.clone(), stored).await.map_err(Unproven::Failed)?;
         let candidate = candidate.ok_or(Unproven::Refused(LoginFailure::UnknownAccount))?;
         let outdated = match checked {
             Checked::Match { outdated } => outdated,
@@ -240,7 +220,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Credentials`] when it is wrong, [`Error::Throttled`] before anything is checked. With the last wrong one that
-    /// [`LoginLimits::session`](crate::limit::LoginLimits::session) allows the session ends.
+    /// [`LoginLimits::session`](crate::limits::LoginLimits::session) allows the session ends.
     pub(super) async fn prove(
         &self,
         claimant: &Claimant,

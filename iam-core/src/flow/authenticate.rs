@@ -1,18 +1,21 @@
 //! Who a request comes from: one indexed read, and a write at most once a minute.
 
 use crate::audit::{Event, Subject};
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::authz::principal::Principal;
+use crate::authz::requirement::Requirement;
+use crate::authz::standing::{Pending, Standing};
+use crate::authz::step_up::MOST_WITHIN;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, SessionId};
+use crate::delivery::Notice;
 use crate::flow::own_account::of;
-use crate::guard::{Principal, Requirement};
 use crate::iam::Iam;
-use crate::id::{AccountId, SessionId};
-use crate::long_sessions::{Replacement, UNDER_WAY};
-use crate::meta::Client;
-use crate::outbox::Notice;
-use crate::session::{EndReason, Pending, Standing};
-use crate::step_up::{MOST_WITHIN, Purpose};
-use crate::token::{SessionToken, TokenHash};
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::long_sessions::{Replacement, UNDER_WAY};
+use crate::model::purpose::Purpose;
+use crate::model::session_state::EndReason;
+use crate::model::token::{SessionToken, TokenHash};
 
 /// Whether a request shows that a person is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::audit::{Event, Subject};
-use crate::clock::{Timestamp, micros};
-use crate::error::Error;
+use crate::base::clock::{Correction, Offsets, WARN_FROM, WRONG_FROM};
+use crate::base::clock::{Timestamp, micros};
 use crate::iam::Iam;
-use crate::meta::Client;
-use crate::session::EndReason;
-use crate::steady_clock::{Correction, Offsets, WARN_FROM, WRONG_FROM};
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::session_state::EndReason;
 
 /// The most rows of one statement of what is done after a clock was put back. A program does it at its start, before it serves anybody;
 /// others may be serving.
@@ -26,7 +26,7 @@ enum Part {
 }
 
 impl Iam {
-    /// Compares the clock with the wall clock and the database's, and corrects it (see [`SteadyClock`](crate::clock::SteadyClock)). Gives
+    /// Compares the clock with the wall clock and the database's, and corrects it (see [`SteadyClock`](crate::base::clock::SteadyClock)). Gives
     /// the difference from the database's that is left. The [`Worker`](crate::Worker) does so every five minutes and when the wall clock
     /// was set; [`readiness`](Self::readiness) and [`upkeep`](Self::upkeep) do, too. A clock of the host's own differs from nothing.
     pub async fn compare_clock(&self) -> Result<Duration, Error> {
@@ -51,7 +51,7 @@ impl Iam {
 
     /// Whether the wall clock was set since it was compared.
     pub(crate) fn clock_has_stepped(&self) -> bool {
-        self.inner.clock.steady().is_some_and(crate::clock::SteadyClock::has_stepped)
+        self.inner.clock.steady().is_some_and(crate::base::clock::SteadyClock::has_stepped)
     }
 
     /// Whether the clock was not found to be wrong.

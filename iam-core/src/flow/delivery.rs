@@ -5,26 +5,23 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::account::Account;
 use crate::audit::{Event, Subject};
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ChallengeId, MessageId};
+use crate::delivery::{
+    AT_ONCE, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SEND_TIMEOUT, SendError, Settled,
+};
 use crate::iam::Iam;
-use crate::id::{AccountId, ChallengeId, MessageId};
-use crate::limit::{LimitKey, Reservation, Window};
-use crate::meta::Client;
-use crate::outbox::{Channel, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled};
-use crate::seal::Place;
+use crate::limits::{LimitKey, Reservation, Window};
+use crate::model::account::Account;
+use crate::model::channel::Channel;
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::secrets::seal::Place;
 use crate::store::{Ports, SealedColumn};
-
-/// How many messages one process sends at once.
-pub(crate) const AT_ONCE: u32 = 8;
 
 /// After this long an attempt of which nothing was written down counts as lost: its worker died.
 const LOST_AFTER: Duration = Duration::from_mins(1);
-
-/// What a sender may take in all, whatever it promised.
-pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long there is a point in sending news.
 const NOTICE_LIFETIME: Duration = Duration::from_hours(72);

@@ -3,18 +3,20 @@
 
 use std::fmt;
 
-use crate::account::AccountStatus;
-use crate::clock::Timestamp;
-use crate::error::Error;
-use crate::guard::Requirement;
+use crate::authz::requirement::Requirement;
+use crate::authz::standing::{RequiredBy, factor_demands};
+use crate::authz::step_up::StepUp;
+use crate::base::clock::Timestamp;
+use crate::base::id::AccountId;
+use crate::factor::challenge::ChallengePurpose;
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::long_sessions::LongSessions;
-use crate::mfa::{ChallengePurpose, FactorKind};
-use crate::parent::{Parent, ParentStatus};
-use crate::policy::FactorPolicy;
-use crate::session::{RequiredBy, RoleOfAccount, factor_demands};
-use crate::step_up::StepUp;
+use crate::model::account::AccountStatus;
+use crate::model::error::Error;
+use crate::model::factor_kind::FactorKind;
+use crate::model::long_sessions::LongSessions;
+use crate::model::parent::{Parent, ParentStatus};
+use crate::model::policy::FactorPolicy;
+use crate::model::session::RoleOfAccount;
 
 /// Whether a rule is met by an account. Of *all* the least counts, of *any* the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -358,13 +360,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::account::{AuthVersion, Username};
-    use crate::guard::{Decision, Facts, Principal, Step};
-    use crate::id::{ChallengeId, ParentId, SessionId};
-    use crate::parent::ParentKey;
-    use crate::policy::FactorRequirement;
-    use crate::role::{PLATFORM_ADMIN, RoleName};
-    use crate::step_up::{Grant, Purpose};
+    use crate::authz::principal::Principal;
+    use crate::authz::requirement::{Decision, Facts, Step};
+    use crate::base::id::{ChallengeId, ParentId, SessionId};
+    use crate::model::account::{AuthVersion, Username};
+    use crate::model::parent::ParentKey;
+    use crate::model::policy::FactorRequirement;
+    use crate::model::purpose::Purpose;
+    use crate::model::role::{PLATFORM_ADMIN, RoleName};
+    use crate::model::step_up_proof::StepUpProof;
 
     const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
@@ -567,7 +571,7 @@ mod tests {
     }
 
     /// The same person, signed in.
-    fn principal(has: &Holdings, grants: Vec<Grant>) -> Principal {
+    fn principal(has: &Holdings, grants: Vec<StepUpProof>) -> Principal {
         Principal {
             account: AccountId::from_bytes([1; 16]),
             username: Username::parse("alice").unwrap(),
@@ -591,8 +595,8 @@ mod tests {
         }
     }
 
-    fn grant(purpose: &str, kind: FactorKind) -> Grant {
-        Grant {
+    fn grant(purpose: &str, kind: FactorKind) -> StepUpProof {
+        StepUpProof {
             id: ChallengeId::from_bytes([u8::try_from(purpose.len()).unwrap(); 16]),
             account: AccountId::from_bytes([1; 16]),
             parent: None,
@@ -667,9 +671,9 @@ mod tests {
             has.roles = held.iter().map(|(name, until)| role(name, until.checked_sub(1).map(after))).collect();
             let verdict = has.explain(&requirement).verdict;
 
-            let all: Vec<Grant> =
+            let all: Vec<StepUpProof> =
                 ["p", "pq"].into_iter().flat_map(|purpose| usable.iter().map(move |kind| grant(purpose, *kind))).collect();
-            let some: Vec<Grant> = all.iter().zip(&proved).filter(|(_, proved)| **proved).map(|(grant, _)| grant.clone()).collect();
+            let some: Vec<StepUpProof> = all.iter().zip(&proved).filter(|(_, proved)| **proved).map(|(grant, _)| grant.clone()).collect();
             let own = has.parent.as_ref().map(|parent| parent.id);
             let worst = decided(&requirement, &principal(&has, vec![]), |_| None);
             let best = decided(&requirement, &principal(&has, all), |_| own);

@@ -8,29 +8,35 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::account::{Account, AccountStatus, EmailAddress};
 use crate::audit::Event;
-use crate::clock::Timestamp;
-use crate::device::DeviceToken;
-use crate::error::{Error, Invalid, Problem, Proof, SecondFactorRefusal};
+use crate::authz::principal::Principal;
+use crate::base::clock::Timestamp;
+use crate::base::code::Code;
+use crate::base::id::{AccountId, MethodId};
+use crate::base::invalid::{Invalid, Problem};
+use crate::base::store_error::{StoreError, StoreErrorKind};
+use crate::delivery::Notice;
+use crate::factor::challenge::ChallengePurpose;
+use crate::factor::method::{Method, MethodName};
+use crate::factor::{Enrolment, Label, TRIES, Verdict};
 use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
-    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, with_kind,
+    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest, with_kind,
 };
 use crate::flow::{Actor, Renewed};
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::{AccountId, MethodId};
-use crate::meta::Client;
-use crate::mfa::{
-    Assurance, ChallengePurpose, Code, Enrolment, FactorKind, Label, Method, MethodName, TRIES, Verdict,
-    amr_with,
-};
-use crate::outbox::Notice;
-use crate::session::{EndReason, Renewal, SessionState, amr_without_trust};
-use crate::step_up::{Grant, Purpose};
-use crate::store::{Insert, Ports, StoreError, StoreErrorKind};
-use crate::token::{Purpose as TokenPurpose, SessionToken};
+use crate::model::account::{Account, AccountStatus, EmailAddress};
+use crate::model::client::Client;
+use crate::model::error::{Error, Proof, SecondFactorRefusal};
+use crate::model::factor_kind::amr_without_trust;
+use crate::model::factor_kind::{FactorKind, amr_with};
+use crate::model::purpose::Purpose;
+use crate::model::session::Renewal;
+use crate::model::session_state::{EndReason, SessionState};
+use crate::model::step_up_proof::StepUpProof;
+use crate::model::token::{SessionToken, TicketPurpose as TokenPurpose};
+use crate::secrets::device::DeviceToken;
+use crate::store::{Insert, Ports};
 
 /// How fresh a proof must be for a change of factors.
 const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
@@ -142,7 +148,7 @@ impl Iam {
         if principal.factor_due_at.is_none() {
             return Ok(());
         }
-        let shown = |grant: &Grant| {
+        let shown = |grant: &StepUpProof| {
             grant.purpose == Purpose::ENROL && grant.proved_at.is_within(FIRST_FACTOR_WITHIN, self.now())
         };
         if principal.grants.iter().any(shown) {
@@ -575,11 +581,6 @@ struct Proved {
     amr: String,
     factors: Vec<FactorKind>,
     at: Option<Timestamp>,
-}
-
-/// What the strongest confirmed method is worth.
-pub(super) fn strongest(methods: &[Method]) -> Option<Assurance> {
-    methods.iter().filter(|method| is_confirmed(method)).map(|method| method.kind.assurance()).max()
 }
 
 fn enrolling(principal: &Principal) -> Claimant {

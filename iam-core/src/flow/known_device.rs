@@ -1,12 +1,12 @@
 //! Notes of known devices: given at sign-in, and anew to the device on which an owner changes what they sign in with.
 
-use crate::account::AuthVersion;
-use crate::device::DeviceToken;
-use crate::error::Error;
-use crate::guard::Principal;
+use crate::authz::principal::Principal;
+use crate::base::id::AccountId;
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::token::SessionToken;
+use crate::model::account::AuthVersion;
+use crate::model::error::Error;
+use crate::model::token::SessionToken;
+use crate::secrets::device::DeviceToken;
 
 /// A session that goes on under another token, after its owner changed their password or factors in it.
 #[derive(Debug)]

@@ -4,22 +4,24 @@
 //! 4. In one unit of work: write down what came of it. The session is conditional on the account still being what it was
 //!    in step 1, and comes with its audit record or not at all.
 
-use crate::account::LoginIdentifier;
 use crate::audit::{Event, LoginFailure, Subject};
-use crate::clock::Timestamp;
-use crate::device::DeviceToken;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, SessionId};
 use crate::flow::Claimant;
 use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
 use crate::iam::Iam;
-use crate::id::{AccountId, SessionId};
-use crate::long_sessions::LongSessions;
-use crate::meta::Client;
+use crate::model::account::LoginIdentifier;
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::factor_kind::TRUSTED_DEVICE_AMR;
+use crate::model::long_sessions::LongSessions;
+use crate::model::session::NewSession;
+use crate::model::session_state::{EndReason, SessionState};
+use crate::model::token::{Carrier, SessionToken};
+use crate::model::trusted_device::TrustedDeviceToken;
 use crate::password::{PlainPassword, RenewedHash};
-use crate::session::{EndReason, NewSession, SessionState, TRUSTED_DEVICE_AMR};
+use crate::secrets::device::DeviceToken;
 use crate::store::{Insert, LoginCandidate, Ports, Rehash};
-use crate::token::{Carrier, SessionToken};
-use crate::trusted_device::TrustedDeviceToken;
 
 /// A sign-in as it was sent.
 #[derive(Debug)]

@@ -1,14 +1,15 @@
 //! Signing out.
 
 use crate::audit::{Event, Subject};
-use crate::error::Error;
+use crate::base::id::SessionId;
 use crate::flow::Claimant;
 use crate::iam::Iam;
-use crate::id::SessionId;
-use crate::meta::Client;
-use crate::repeat::KeptRequest;
-use crate::session::{EndReason, SessionRecord};
-use crate::token::{SessionToken, TokenHash};
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::repeat::KeptRequest;
+use crate::model::session::SessionRecord;
+use crate::model::session_state::EndReason;
+use crate::model::token::{SessionToken, TokenHash};
 
 impl Iam {
     /// Ends the session of a token. Says whether there was one to end: doing it twice does no harm.

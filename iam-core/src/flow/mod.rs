@@ -24,9 +24,7 @@ mod trusted_devices;
 mod upkeep;
 
 pub use administer::Actor;
-pub(crate) use attempt::Hashing;
 pub use authenticate::{Activity, Authentication};
-pub(crate) use delivery::{AT_ONCE, SEND_TIMEOUT};
 pub use explain::{Explanation, Met, RuleCheck};
 pub use factors::{Enrolled, FactorSummary};
 pub use known_device::Renewed;

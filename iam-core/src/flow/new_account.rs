@@ -1,15 +1,16 @@
 //! Making accounts: in a unit of work of this library's, or in a transaction of the host's.
 
-use crate::account::{Account, EmailAddress, ExternalId, Username};
 use crate::audit::{Event, Subject};
-use crate::error::{Error, Invalid, Problem};
+use crate::base::id::{AccountId, ParentId, RoleId};
+use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::flow::administrators::is_hosts_own;
 use crate::flow::new_password::NewPassword;
 use crate::iam::Iam;
-use crate::id::{AccountId, ParentId, RoleId};
+use crate::model::account::{Account, EmailAddress, ExternalId, Username};
+use crate::model::error::Error;
+use crate::model::role::{PLATFORM_ADMIN, RoleName};
 use crate::password::{PasswordHash, PlainPassword};
-use crate::role::{PLATFORM_ADMIN, RoleName};
 use crate::store::{Insert, Ports};
 
 /// An account to be made.
@@ -172,7 +173,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Conflict`] as [`create_account`](Self::create_account): nothing was written, and the transaction can go on. After
-    /// [`Error::Store`] roll it back; if that was a [`Conflict`](crate::store::StoreErrorKind::Conflict), begin anew.
+    /// [`Error::Store`] roll it back; if that was a [`Conflict`](crate::base::store_error::StoreErrorKind::Conflict), begin anew.
     pub async fn create_account_in(
         &self,
         unit: &mut dyn Ports,

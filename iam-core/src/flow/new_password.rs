@@ -1,13 +1,15 @@
 //! Taking a new password: policy, breaches, hash.
 
-use crate::account::{EmailAddress, Username};
 use crate::audit::{Event, Subject};
-use crate::error::{Error, Invalid, Problem};
+use crate::base::id::ParentId;
+use crate::base::invalid::{Invalid, Problem};
+use crate::base::store_error::StoreError;
 use crate::iam::Iam;
-use crate::id::ParentId;
-use crate::meta::Client;
+use crate::model::account::{EmailAddress, Username};
+use crate::model::client::Client;
+use crate::model::error::Error;
 use crate::password::{self, Breach, PasswordContext, PasswordHash, PlainPassword};
-use crate::store::{Ports, StoreError};
+use crate::store::Ports;
 
 /// A password that was accepted.
 #[derive(Debug)]

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use crate::account::LoginIdentifier;
 use crate::audit::{Event, Subject};
-use crate::device::DeviceToken;
-use crate::error::{Error, Proof};
+use crate::authz::principal::Principal;
+use crate::base::id::SessionId;
+use crate::delivery::Notice;
 use crate::flow::attempt::Proven;
 use crate::flow::{Claimant, Renewed};
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::SessionId;
-use crate::meta::Client;
-use crate::outbox::Notice;
+use crate::model::account::LoginIdentifier;
+use crate::model::client::Client;
+use crate::model::error::{Error, Proof};
+use crate::model::factor_kind::amr_without_trust;
+use crate::model::session::{Renewal, SessionSummary};
+use crate::model::session_state::{EndReason, SessionState};
+use crate::model::token::SessionToken;
 use crate::password::PlainPassword;
-use crate::session::{EndReason, Renewal, SessionState, SessionSummary, amr_without_trust};
+use crate::secrets::device::DeviceToken;
 use crate::store::LoginCandidate;
-use crate::token::SessionToken;
 
 /// How long after somebody proved who they are they may do what asks for that: end other sessions, say (OWASP ASVS 7.5).
 pub const FRESH_FOR: Duration = Duration::from_mins(15);
@@ -118,7 +120,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Credentials`] for a wrong password, [`Error::Throttled`] after too many; with the last one that
-    /// [`LoginLimits::session`](crate::limit::LoginLimits::session) allows the session ends. So it is wherever a password is proved.
+    /// [`LoginLimits::session`](crate::limits::LoginLimits::session) allows the session ends. So it is wherever a password is proved.
     pub async fn reauthenticate(
         &self,
         token: &SessionToken,

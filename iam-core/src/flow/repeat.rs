@@ -8,16 +8,16 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::authz::standing::Standing;
+use crate::authz::step_up::MOST_WITHIN;
+use crate::base::clock::Timestamp;
+use crate::base::id::SessionId;
 use crate::flow::Claimant;
 use crate::iam::Iam;
-use crate::id::SessionId;
-use crate::repeat::{Claim, KeptAnswer, KeptRequest, Repeatable};
-use crate::seal::{KeyRing, Place};
-use crate::session::Standing;
-use crate::step_up::MOST_WITHIN;
-use crate::token::TokenHash;
+use crate::model::error::Error;
+use crate::model::repeat::{Claim, KeptAnswer, KeptRequest, Repeatable};
+use crate::model::token::TokenHash;
+use crate::secrets::seal::{KeyRing, Place};
 
 /// How long after its success a request is answered once more.
 pub const REPEATABLE_FOR: Duration = Duration::from_secs(10);

@@ -3,18 +3,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::account::AccountStatus;
 use crate::audit::Event;
-use crate::error::{Error, Invalid, Problem};
+use crate::authz::principal::Principal;
+use crate::base::id::{AccountId, ParentId};
+use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::flow::second_factor::is_confirmed;
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::{AccountId, ParentId};
-use crate::mfa::FactorKind;
-use crate::policy::{FactorRequirement, MOST_GRACE};
-use crate::role::RoleName;
-use crate::token::{NewOneTimeToken, OneTimeToken, Purpose};
+use crate::model::account::AccountStatus;
+use crate::model::error::Error;
+use crate::model::factor_kind::FactorKind;
+use crate::model::policy::{FactorRequirement, MOST_GRACE};
+use crate::model::role::RoleName;
+use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
 
 /// How long an invitation works.
 const INVITATION_FOR: Duration = Duration::from_hours(24);
@@ -60,7 +61,7 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a grace of more than [`MOST_GRACE`]; [`Error::NotFound`]; [`Error::Conflict`] if no factor that counts
-    /// ([`FactorPolicy::sign_in`](crate::policy::FactorPolicy::sign_in)) is offered: nobody could ever meet it.
+    /// ([`FactorPolicy::sign_in`](crate::model::policy::FactorPolicy::sign_in)) is offered: nobody could ever meet it.
     pub async fn require_second_factor(
         &self,
         of: &RequirementOf,
@@ -169,7 +170,7 @@ impl Iam {
             let token = OneTimeToken::generate(self.randomness())?;
             let new = NewOneTimeToken {
                 hash: token.hash_for(account),
-                purpose: Purpose::Invitation,
+                purpose: TicketPurpose::Invitation,
                 account: Some(account),
                 expires_at: now.plus(INVITATION_FOR),
             };

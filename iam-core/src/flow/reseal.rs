@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::Event;
-use crate::error::Error;
+use crate::base::store_error::StoreError;
 use crate::flow::Actor;
 use crate::iam::Iam;
+use crate::model::error::Error;
 use crate::password::PepperRing;
-use crate::seal::key_id;
-use crate::store::{SealedColumn, SealedRow, StoreError};
+use crate::secrets::seal::key_id;
+use crate::store::{SealedColumn, SealedRow};
 
 /// How many rows are looked at together, and at most sealed anew in one unit of work: few enough that a sign-in which needs one of them
 /// waits for a moment only, on a slow link to the store, too.
@@ -101,7 +102,7 @@ impl Iam {
     /// along: keep the old key until no process is left that seals with it.
     ///
     /// ```
-    /// # use iam_core::{Error, Iam, flow::Actor};
+    /// # use iam_core::{Actor, Error, Iam};
     /// # async fn rotate(iam: &Iam) -> Result<(), Error> {
     /// let mut resealing = iam.resealing().await?;
     /// while resealing.is_more_waiting() {

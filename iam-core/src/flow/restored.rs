@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::AuthVersion;
 use crate::audit::Event;
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::id::AccountId;
+use crate::base::store_error::StoreError;
 use crate::flow::Actor;
 use crate::iam::Iam;
-use crate::id::AccountId;
-use crate::session::EndReason;
-use crate::store::{StoreError, UnitOfWork};
+use crate::model::account::AuthVersion;
+use crate::model::error::Error;
+use crate::model::session_state::EndReason;
+use crate::store::UnitOfWork;
 
 /// The most accounts of one unit of work, each with a few statements.
 const ACCOUNTS: u32 = 50;
@@ -103,7 +104,7 @@ impl Iam {
     /// statuses are those of the backup; the guide to backups says what is left to do.
     ///
     /// ```
-    /// # use iam_core::{Error, Iam, flow::Actor};
+    /// # use iam_core::{Actor, Error, Iam};
     /// # async fn make_safe(iam: &Iam) -> Result<(), Error> {
     /// let mut restoration = iam.restoration();
     /// while restoration.is_more_waiting() {

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::account::Username;
 use crate::audit::Event;
-use crate::error::{Error, Invalid, Problem};
+use crate::base::id::AccountId;
+use crate::base::invalid::{Invalid, Problem};
 use crate::flow::{Actor, NewAccount};
 use crate::iam::Iam;
-use crate::id::AccountId;
+use crate::model::account::Username;
+use crate::model::error::Error;
+use crate::model::role::{PLATFORM_ADMIN, RoleName};
+use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
 use crate::password::PlainPassword;
-use crate::role::{PLATFORM_ADMIN, RoleName};
-use crate::token::{NewOneTimeToken, OneTimeToken, Purpose};
 
 /// How long the link works.
 const LIFETIME: Duration = Duration::from_hours(24);
@@ -26,7 +27,7 @@ impl Iam {
             let token = OneTimeToken::generate(self.randomness())?;
             let new = NewOneTimeToken {
                 hash: token.hash(),
-                purpose: Purpose::Setup,
+                purpose: TicketPurpose::Setup,
                 account: None,
                 expires_at: now.plus(LIFETIME),
             };
@@ -45,7 +46,7 @@ impl Iam {
     /// Whether a token would make the first administrator now. It changes nothing.
     pub async fn is_setup_token(&self, token: &OneTimeToken) -> Result<bool, Error> {
         let mut unit = self.begin().await?;
-        Ok(unit.one_time_tokens().is_good(&token.hash(), Purpose::Setup, self.now()).await?)
+        Ok(unit.one_time_tokens().is_good(&token.hash(), TicketPurpose::Setup, self.now()).await?)
     }
 
     /// Makes the first platform administrator. What is wrong with name or password uses up nothing.
@@ -70,7 +71,7 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if unit.roles().is_held(role).await?
-                || !unit.one_time_tokens().consume(&token.hash(), Purpose::Setup, self.now()).await?
+                || !unit.one_time_tokens().consume(&token.hash(), TicketPurpose::Setup, self.now()).await?
             {
                 return Err(GONE);
             }

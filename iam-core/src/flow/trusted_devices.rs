@@ -4,16 +4,16 @@
 //! factor, so it changes no factors, steps up to nothing, and re-authenticates as any other.
 
 use crate::audit::{Event, Subject};
-use crate::error::Error;
+use crate::authz::principal::Principal;
+use crate::base::id::{AccountId, DeviceId};
 use crate::flow::Claimant;
 use crate::flow::own_account::of;
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::{AccountId, DeviceId};
-use crate::meta::Client;
-use crate::mfa::FactorKind;
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::factor_kind::FactorKind;
+use crate::model::trusted_device::{MOST_TRUSTED, NewTrustedDevice, TrustedDeviceToken};
 use crate::store::Ports;
-use crate::trusted_device::{MOST_TRUSTED, NewTrustedDevice, TrustedDeviceToken};
 
 impl Iam {
     /// Trusts none of the person's browsers any more. Their sessions go on; who doubts a browser ends those, too

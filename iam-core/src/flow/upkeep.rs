@@ -5,15 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::audit::{Event, Subject};
-use crate::clock::Timestamp;
-use crate::error::Error;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, SessionId};
 use crate::flow::delivery::EXPIRED_AT_ONCE;
 use crate::flow::repeat::{CLAIMED_FOR, REPEATABLE_FOR};
 use crate::iam::Iam;
-use crate::id::{AccountId, SessionId};
-use crate::long_sessions::LongSessions;
-use crate::meta::Client;
-use crate::session::EndReason;
+use crate::model::client::Client;
+use crate::model::error::Error;
+use crate::model::long_sessions::LongSessions;
+use crate::model::session_state::EndReason;
 
 /// The most rows of one statement: few enough that nobody waits for them.
 const BATCH: u32 = 200;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{IamBuilder, misconfigured};
-use crate::error::Error;
-use crate::keys::unsafe_keys;
-use crate::mfa::FactorKind;
+use crate::iam::unsafe_keys::unsafe_keys;
+use crate::model::error::Error;
+use crate::model::factor_kind::FactorKind;
 use crate::password::PepperRing;
 
 /// The least length of a password that is the only factor, in code points, and of one that another factor always stands beside (NIST SP

@@ -4,8 +4,8 @@ use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq;
 
-use super::{HashMemory, PasswordHash, PasswordScheme, Verdict};
-use crate::random::{self, Randomness, RandomnessUnavailable};
+use super::{HashMemory, HashVerdict, PasswordHash, PasswordScheme};
+use crate::base::random::{self, Randomness, RandomnessUnavailable};
 
 const TAG_BYTES: usize = 32;
 const SALT_BYTES: usize = 16;
@@ -171,16 +171,16 @@ impl Argon2id {
         Some(tag)
     }
 
-    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
+    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<HashVerdict> {
         let Stored { algorithm, version, params, salt, tag } = Stored::parse(stored)?;
         let cost = self.cost(&params);
         let computed =
             self.compute(algorithm, version, params, password, salt.as_ref(), tag.len(), memory)?;
         if !bool::from(computed.ct_eq(tag.as_bytes())) {
-            return Some(Verdict::Mismatch);
+            return Some(HashVerdict::Mismatch);
         }
         let current = algorithm == Algorithm::Argon2id && version == Version::V0x13 && tag.len() == TAG_BYTES;
-        Some(Verdict::Match { outdated: !current || (cost.below && !cost.above) })
+        Some(HashVerdict::Match { outdated: !current || (cost.below && !cost.above) })
     }
 
     /// The memory of a hash at this cost, in KiB.
@@ -249,15 +249,15 @@ impl PasswordScheme for Argon2id {
         Stored::parse(stored).is_some()
     }
 
-    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict {
-        self.try_verify(password, stored, memory).unwrap_or(Verdict::Unusable)
+    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> HashVerdict {
+        self.try_verify(password, stored, memory).unwrap_or(HashVerdict::Unusable)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::OsRandomness;
+    use crate::base::random::OsRandomness;
 
     fn weak() -> Argon2id {
         Argon2id::new(Argon2Params::danger_weak_for_tests())
@@ -267,7 +267,7 @@ mod tests {
         scheme.hash(password, &OsRandomness, &mut HashMemory::default()).unwrap()
     }
 
-    fn verify(scheme: &Argon2id, password: &[u8], stored: &str) -> Verdict {
+    fn verify(scheme: &Argon2id, password: &[u8], stored: &str) -> HashVerdict {
         scheme.verify(password, stored, &mut HashMemory::default())
     }
 
@@ -278,25 +278,28 @@ mod tests {
         assert!(stored.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.expose());
         assert_eq!(
             verify(&scheme, b"correct horse battery staple", stored.expose()),
-            Verdict::Match { outdated: false }
+            HashVerdict::Match { outdated: false }
         );
-        assert_eq!(verify(&scheme, b"correct horse battery stapl", stored.expose()), Verdict::Mismatch);
+        assert_eq!(verify(&scheme, b"correct horse battery stapl", stored.expose()), HashVerdict::Mismatch);
         assert_ne!(hash(&weak(), b"x"), hash(&weak(), b"x"), "each hash has its own salt");
     }
 
     #[test]
     fn weaker_and_older_hashes_are_outdated() {
         let stored = hash(&weak(), b"x");
-        assert_eq!(verify(&Argon2id::default(), b"x", stored.expose()), Verdict::Match { outdated: true });
-        assert_eq!(verify(&weak(), b"x", stored.expose()), Verdict::Match { outdated: false });
+        assert_eq!(
+            verify(&Argon2id::default(), b"x", stored.expose()),
+            HashVerdict::Match { outdated: true }
+        );
+        assert_eq!(verify(&weak(), b"x", stored.expose()), HashVerdict::Match { outdated: false });
     }
 
     /// From the reference implementation's test suite (phc-winner-argon2, test.c).
     #[test]
     fn verifies_what_others_made() {
         let stored = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
-        assert_eq!(verify(&Argon2id::default(), b"password", stored), Verdict::Match { outdated: true });
-        assert_eq!(verify(&Argon2id::default(), b"passwore", stored), Verdict::Mismatch);
+        assert_eq!(verify(&Argon2id::default(), b"password", stored), HashVerdict::Match { outdated: true });
+        assert_eq!(verify(&Argon2id::default(), b"passwore", stored), HashVerdict::Mismatch);
         assert!(Argon2id::default().can_verify(stored));
     }
 
@@ -318,7 +321,7 @@ mod tests {
             format!("$argon2id$v=19${tag}"),
             "$argon2id$\u{0}\u{ffff}".into(),
         ] {
-            assert_eq!(verify(&Argon2id::default(), b"password", &stored), Verdict::Unusable, "{stored}");
+            assert_eq!(verify(&Argon2id::default(), b"password", &stored), HashVerdict::Unusable, "{stored}");
             assert!(!Argon2id::default().can_verify(&stored), "{stored}");
         }
     }

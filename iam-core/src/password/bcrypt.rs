@@ -4,7 +4,7 @@ use ::bcrypt::bcrypt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{HashMemory, PasswordScheme, Verdict};
+use super::{HashMemory, HashVerdict, PasswordScheme};
 
 /// bcrypt looks at no more of a password than this.
 const MAX_BYTES: usize = 72;
@@ -43,16 +43,16 @@ impl PasswordScheme for Bcrypt {
         Stored::parse(stored).is_some()
     }
 
-    fn verify(&self, password: &[u8], stored: &str, _: &mut HashMemory) -> Verdict {
-        let Some(stored) = Stored::parse(stored) else { return Verdict::Unusable };
+    fn verify(&self, password: &[u8], stored: &str, _: &mut HashMemory) -> HashVerdict {
+        let Some(stored) = Stored::parse(stored) else { return HashVerdict::Unusable };
         let key = Zeroizing::new(c_string(password));
         let computed = bcrypt(stored.cost, stored.salt, &key);
         let computed = computed.get(..TAG_BYTES).unwrap_or_default();
         if !bool::from(computed.ct_eq(&stored.tag)) {
-            return Verdict::Mismatch;
+            return HashVerdict::Mismatch;
         }
         // One byte more than the password: its end was compared as well.
-        Verdict::Match { outdated: key.len() == password.len() + 1 }
+        HashVerdict::Match { outdated: key.len() == password.len() + 1 }
     }
 }
 
@@ -117,12 +117,12 @@ fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    fn verify(password: &[u8], stored: &str) -> Verdict {
+    fn verify(password: &[u8], stored: &str) -> HashVerdict {
         Bcrypt::default().verify(password, stored, &mut HashMemory::default())
     }
 
-    const MATCH: Verdict = Verdict::Match { outdated: true };
-    const KEPT: Verdict = Verdict::Match { outdated: false };
+    const MATCH: HashVerdict = HashVerdict::Match { outdated: true };
+    const KEPT: HashVerdict = HashVerdict::Match { outdated: false };
 
     /// At the least cost, to be quick.
     fn made_of(password: &[u8]) -> String {
@@ -161,14 +161,14 @@ mod tests {
             (b"abc", "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i"),
         ] {
             assert_eq!(verify(password, stored), MATCH, "{stored}");
-            assert_eq!(verify(b"something else", stored), Verdict::Mismatch, "{stored}");
+            assert_eq!(verify(b"something else", stored), HashVerdict::Mismatch, "{stored}");
         }
         // 72 characters, then what nobody looks at.
         let stored = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
         let password = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789chars after 72 are ignored";
         assert_eq!(verify(password, stored), KEPT);
         assert_eq!(verify(&password[..72], stored), KEPT);
-        assert_eq!(verify(&password[..71], stored), Verdict::Mismatch);
+        assert_eq!(verify(&password[..71], stored), HashVerdict::Mismatch);
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             good.replace('.', "="),
         ] {
             if stored != good {
-                assert_eq!(verify(b"x", &stored), Verdict::Unusable, "{stored}");
+                assert_eq!(verify(b"x", &stored), HashVerdict::Unusable, "{stored}");
             }
         }
     }
@@ -221,7 +221,7 @@ mod tests {
 
         #[test]
         fn no_well_formed_text_panics(stored in "\\$2[aby]\\$04\\$[./A-Za-z0-9]{53}", password: Vec<u8>) {
-            proptest::prop_assert_eq!(verify(&password, &stored), Verdict::Mismatch);
+            proptest::prop_assert_eq!(verify(&password, &stored), HashVerdict::Mismatch);
         }
     }
 }

@@ -26,7 +26,7 @@ const SUFFIX: usize = 35;
 /// is dropped.
 ///
 /// ```
-/// use iam_core::password::{BreachCheckFailed, BreachedPasswords};
+/// use iam_core::{BreachCheckFailed, BreachedPasswords};
 ///
 /// /// Stands for a client of `https://api.pwnedpasswords.com/range/{prefix}`.
 /// #[derive(Debug)]

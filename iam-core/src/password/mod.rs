@@ -5,6 +5,7 @@ pub(crate) mod bcrypt;
 mod blocklist;
 mod breach;
 mod budget;
+mod hashing;
 pub(crate) mod pepper;
 mod policy;
 mod pool;
@@ -21,15 +22,16 @@ pub use argon2id::{Argon2Params, Argon2id, InvalidParams};
 pub use bcrypt::Bcrypt;
 pub(crate) use breach::{Breach, look_up};
 pub use breach::{BreachCheckFailed, BreachedPasswords};
+pub(crate) use hashing::{CountedTry, Hashing};
 pub use pepper::PepperRing;
 pub use policy::{PasswordContext, PasswordPolicy};
 pub use pool::HashingConfig;
 pub(crate) use pool::HashingThreads;
 pub(crate) use renewal::{Outdated, RenewedHash};
 pub(crate) use scheme::{Checked, Registry};
-pub use scheme::{HashMemory, PasswordScheme, Verdict};
+pub use scheme::{HashMemory, HashVerdict, PasswordScheme};
 
-use crate::error::{Invalid, Problem};
+use crate::base::invalid::{Invalid, Problem};
 
 /// The longest password that is taken, in bytes. Longer ones are refused before anything is hashed, never cut.
 pub const MAX_PASSWORD_BYTES: usize = 1024;

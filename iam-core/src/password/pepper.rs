@@ -4,9 +4,9 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{Argon2id, HashMemory, PasswordHash, PasswordScheme, Verdict};
-use crate::keys::{InvalidKey, MacKey, SecretKey};
-use crate::random::{Randomness, RandomnessUnavailable};
+use super::{Argon2id, HashMemory, HashVerdict, PasswordHash, PasswordScheme};
+use crate::base::random::{Randomness, RandomnessUnavailable};
+use crate::secrets::secret_key::{InvalidKey, MacKey, SecretKey};
 
 const PREFIX: &str = "$iam-pepper$";
 
@@ -145,12 +145,12 @@ impl Peppered {
         Some((self.ring.as_ref()?.find(id)?, inner))
     }
 
-    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<Verdict> {
+    fn try_verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Option<HashVerdict> {
         let (key, inner) = self.open(stored)?;
         let verdict = self.argon2.verify(key.peppered(password).as_slice(), inner, memory);
         let is_current = self.current().is_some_and(|current| current.id == key.id);
         Some(match verdict {
-            Verdict::Match { outdated } => Verdict::Match { outdated: outdated || !is_current },
+            HashVerdict::Match { outdated } => HashVerdict::Match { outdated: outdated || !is_current },
             other => other,
         })
     }
@@ -173,16 +173,16 @@ impl PasswordScheme for Peppered {
         self.open(stored).is_some_and(|(_, inner)| self.argon2.can_verify(inner))
     }
 
-    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict {
-        self.try_verify(password, stored, memory).unwrap_or(Verdict::Unusable)
+    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> HashVerdict {
+        self.try_verify(password, stored, memory).unwrap_or(HashVerdict::Unusable)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::OsRandomness;
     use crate::password::{Argon2Params, Checked, Outdated, Registry};
-    use crate::random::OsRandomness;
 
     const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";
     const NEW: &str = "1:Zk8s0Qh3vXn6Wb1yTg5LrJ2mPd7cFu9aEo4iKxVtBqY=";

@@ -4,18 +4,18 @@ use std::collections::HashSet;
 
 use super::PlainPassword;
 use super::blocklist::{self, Canonical};
-use crate::account::{EmailAddress, Username};
-use crate::error::{Invalid, Problem};
-use crate::origin::BaseUrl;
-use crate::parent::Parent;
+use crate::base::base_url::BaseUrl;
+use crate::base::invalid::{Invalid, Problem};
+use crate::model::account::{EmailAddress, Username};
+use crate::model::parent::Parent;
 
 /// What a new password must be: long enough, not one that is guessed first, and not made of what everybody knows about its
 /// account. No rules of composition, no expiry (NIST SP 800-63B-4).
 ///
 /// ```
-/// use iam_core::account::Username;
-/// use iam_core::error::Problem;
-/// use iam_core::password::{PasswordContext, PasswordPolicy, PlainPassword};
+/// use iam_core::Username;
+/// use iam_core::Problem;
+/// use iam_core::{PasswordContext, PasswordPolicy, PlainPassword};
 ///
 /// let policy = PasswordPolicy::default().service("Acme Rockets").forbid(["we are hiring"]);
 /// let context = PasswordContext::default().username(&Username::parse("alice")?);
@@ -27,7 +27,7 @@ use crate::parent::Parent;
 /// assert_eq!(problem("WE ARE HIRING 2026").unwrap_err().problem, Problem::TooCommon);
 /// assert_eq!(problem("alicealicealice").unwrap_err().problem, Problem::MadeOfContext);
 /// assert_eq!(problem("Acme Rockets 2026").unwrap_err().problem, Problem::MadeOfContext);
-/// # Ok::<_, iam_core::error::Invalid>(())
+/// # Ok::<_, iam_core::Invalid>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -143,8 +143,8 @@ impl PasswordContext {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ParentId;
-    use crate::parent::ParentKey;
+    use crate::base::id::ParentId;
+    use crate::model::parent::ParentKey;
 
     fn context() -> PasswordContext {
         let mut parent = Parent::new(ParentId::from_bytes([0; 16]), ParentKey::parse("globex-corp").unwrap());

@@ -17,8 +17,8 @@ use futures_channel::oneshot;
 
 use super::budget::Budget;
 use super::{Argon2Params, Checked, HashMemory, PasswordHash, PlainPassword, Registry};
-use crate::error::Error;
-use crate::random::{Randomness, RandomnessUnavailable};
+use crate::base::random::{Randomness, RandomnessUnavailable};
+use crate::model::error::Error;
 
 /// How much hashing there may be.
 ///
@@ -143,7 +143,7 @@ impl HashingThreads {
         stored: Option<PasswordHash>,
     ) -> Result<Checked, Error> {
         #[cfg(any(test, feature = "danger-weak-for-tests"))]
-        let _real = crate::clock::RealWork::begin();
+        let _real = crate::base::clock::RealWork::begin();
         let (reply, answer) = oneshot::channel();
         self.submit(Task::Check { password, stored, reply })?;
         answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())
@@ -157,7 +157,7 @@ impl HashingThreads {
     /// Makes a hash at today's cost.
     pub(crate) async fn hash(&self, password: PlainPassword) -> Result<PasswordHash, Error> {
         #[cfg(any(test, feature = "danger-weak-for-tests"))]
-        let _real = crate::clock::RealWork::begin();
+        let _real = crate::base::clock::RealWork::begin();
         let (reply, answer) = oneshot::channel();
         self.submit(Task::Hash { password, reply })?;
         Ok(answer.await.map_err(|_| self.busy())?.map_err(|Overdue| self.busy())??)
@@ -270,8 +270,8 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::password::{Argon2id, Outdated, PasswordScheme, Verdict};
-    use crate::random::OsRandomness;
+    use crate::base::random::OsRandomness;
+    use crate::password::{Argon2id, HashVerdict, Outdated, PasswordScheme};
 
     /// Waits inside the verification until it is told to go on.
     #[derive(Debug)]
@@ -284,11 +284,11 @@ mod tests {
         fn prefixes(&self) -> &[&'static str] {
             &["$parked$"]
         }
-        fn verify(&self, _: &[u8], stored: &str, _: &mut HashMemory) -> Verdict {
+        fn verify(&self, _: &[u8], stored: &str, _: &mut HashMemory) -> HashVerdict {
             self.arrived.send(()).unwrap();
             self.go_on.lock().unwrap().recv().unwrap();
             assert!(!stored.ends_with("panic"), "as asked");
-            Verdict::Match { outdated: false }
+            HashVerdict::Match { outdated: false }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::PasswordHash;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 
 /// The time for which a hash is left alone after its last change before it may be made cheaper: of two programs with different
 /// policies on one store, the stricter one raises at once and the other one lowers at most once a day.

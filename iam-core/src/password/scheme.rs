@@ -7,7 +7,7 @@ use argon2::Block;
 use super::argon2id::Cost;
 use super::pepper::{self, Peppered};
 use super::{Argon2id, Bcrypt, Outdated, PasswordHash, PepperRing};
-use crate::random::{Randomness, RandomnessUnavailable};
+use crate::base::random::{Randomness, RandomnessUnavailable};
 
 /// A way of storing passwords that can verify what it finds. New hashes are always Argon2id.
 ///
@@ -26,13 +26,13 @@ pub trait PasswordScheme: Send + Sync + fmt::Debug + 'static {
     }
 
     /// Compares a password with a stored hash, in constant time where they are compared.
-    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> Verdict;
+    fn verify(&self, password: &[u8], stored: &str, memory: &mut HashMemory) -> HashVerdict;
 }
 
 /// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum HashVerdict {
     /// It is the password.
     Match {
         /// The hash should be replaced by one of today's policy.
@@ -173,9 +173,11 @@ impl Registry {
         };
         let stored = stored.expose();
         match self.scheme_of(stored).map(|scheme| scheme.verify(password, stored, memory)) {
-            Some(Verdict::Match { outdated }) => Checked::Match { outdated: self.outdated(stored, outdated) },
-            Some(Verdict::Mismatch) => Checked::Mismatch,
-            Some(Verdict::Unusable) | None => {
+            Some(HashVerdict::Match { outdated }) => {
+                Checked::Match { outdated: self.outdated(stored, outdated) }
+            }
+            Some(HashVerdict::Mismatch) => Checked::Mismatch,
+            Some(HashVerdict::Unusable) | None => {
                 self.argon2.dummy(password, memory);
                 Checked::Unusable
             }
@@ -201,8 +203,8 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::OsRandomness;
     use crate::password::Argon2Params;
-    use crate::random::OsRandomness;
 
     fn registry(memory_kib: u32, passes: u32) -> Registry {
         Registry::new(Argon2id::new(Argon2Params::danger_any_for_tests(memory_kib, passes)), None, Vec::new())

@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::account::{Account, AccountStatus, AuthVersion, EmailAddress, ExternalId};
-use crate::clock::Timestamp;
-use crate::id::{AccountId, ParentId};
-use crate::parent::ParentStatus;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ParentId};
+use crate::model::account::{Account, AccountStatus, AuthVersion, EmailAddress, ExternalId};
+use crate::model::parent::ParentStatus;
 use crate::password::PasswordHash;
 
 /// What a sign-in needs to know of an account.

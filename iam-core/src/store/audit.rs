@@ -2,7 +2,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::audit::Record;
-use crate::clock::Timestamp;
+use crate::base::clock::Timestamp;
 
 /// The audit log, in a unit of work.
 #[async_trait]

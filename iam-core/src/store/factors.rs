@@ -1,10 +1,12 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::clock::Timestamp;
-use crate::id::{AccountId, ChallengeId, MethodId, SessionId};
-use crate::limit::TakenPlace;
-use crate::mfa::{Challenge, ChallengePurpose, FactorKind, GrantTerms, Method, MethodName, NewChallenge};
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
+use crate::factor::challenge::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+use crate::factor::method::{Method, MethodName};
+use crate::limits::TakenPlace;
+use crate::model::factor_kind::FactorKind;
 
 /// The factors that people have set up, in a unit of work.
 #[async_trait]

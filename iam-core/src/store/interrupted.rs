@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::id::{InterruptedId, SessionId};
-use crate::interrupted::NewInterrupted;
+use crate::base::clock::Timestamp;
+use crate::base::id::{InterruptedId, SessionId};
+use crate::model::interrupted::NewInterrupted;
 
 /// Requests that a guard stopped (`iam_interrupted_request`), in a unit of work.
 #[async_trait]

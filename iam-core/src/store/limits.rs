@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::limit::{LimitKey, Reservation, Slot, Throttle, Window};
+use crate::base::clock::Timestamp;
+use crate::limits::{LimitKey, Reservation, Slot, Throttle, Window};
 
 /// Limits, in a unit of work.
 ///

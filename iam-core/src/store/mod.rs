@@ -15,6 +15,8 @@
 //! A unit that fails with [`StoreErrorKind::Conflict`] is tried again, at most three times, by whoever began it: a store can't do so,
 //! since it does not know what the unit was going to do.
 
+use crate::base::store_error::StoreError;
+
 mod accounts;
 mod audit;
 mod factors;
@@ -31,7 +33,6 @@ mod seen_time;
 mod sessions;
 mod trusted_devices;
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -53,20 +54,22 @@ pub use seen_time::SeenTime;
 pub use sessions::Sessions;
 pub use trusted_devices::TrustedDevices;
 
-use crate::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
 use crate::audit::Entry;
-use crate::clock::Timestamp;
-use crate::id::{AccountId, InterruptedId, ParentId, SessionId};
-use crate::interrupted::Interrupted;
-use crate::long_sessions::Replacement;
-use crate::mfa::{Challenge, ChallengePurpose, FactorKind, Method};
-use crate::outbox::Delivery;
-use crate::parent::{Parent, ParentKey};
-use crate::repeat::KeptRequest;
-use crate::role::{Role, RoleName};
-use crate::session::{RoleOfAccount, SessionRecord, SessionSummary};
-use crate::step_up::Purpose;
-use crate::token::TokenHash;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, InterruptedId, ParentId, SessionId};
+use crate::delivery::Delivery;
+use crate::factor::challenge::{Challenge, ChallengePurpose};
+use crate::factor::method::Method;
+use crate::model::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
+use crate::model::factor_kind::FactorKind;
+use crate::model::interrupted::Interrupted;
+use crate::model::long_sessions::Replacement;
+use crate::model::parent::{Parent, ParentKey};
+use crate::model::purpose::Purpose;
+use crate::model::repeat::KeptRequest;
+use crate::model::role::{Role, RoleName};
+use crate::model::session::{RoleOfAccount, SessionRecord, SessionSummary};
+use crate::model::token::TokenHash;
 
 /// A store: units of work for writing, and the reads that need none.
 #[async_trait]
@@ -296,60 +299,4 @@ pub enum Readiness {
     ClockDiffers(Duration),
     /// ... or this: the clock differs by so much that codes and time-outs are wrong.
     ClockWrong(Duration),
-}
-
-/// A store failed.
-#[derive(Debug)]
-pub struct StoreError {
-    kind: StoreErrorKind,
-    source: Box<dyn StdError + Send + Sync>,
-}
-
-/// How a store failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// It can't be reached, or did not answer in time: later it may.
-    Unavailable,
-    /// The unit of work lost against another one that was under way (a deadlock, or a row that changed under it): all of it is
-    /// undone, and may be tried again from its beginning. A lock that did not come free in time is `Unavailable`.
-    Conflict,
-    /// It holds something that this program can't read.
-    Corrupt,
-    /// Anything else.
-    Other,
-}
-
-impl StoreError {
-    /// An error of this kind, with its cause.
-    pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, source: source.into() }
-    }
-
-    /// A column that holds what it never should.
-    pub fn corrupt(table: &'static str, column: &'static str) -> Self {
-        Self::new(StoreErrorKind::Corrupt, format!("{table}.{column} holds an unreadable value"))
-    }
-
-    /// How it failed.
-    pub const fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the store is unavailable",
-            StoreErrorKind::Conflict => "the store is contended",
-            StoreErrorKind::Corrupt => "the store holds an unreadable value",
-            StoreErrorKind::Other => "the store failed",
-        })
-    }
-}
-
-impl StdError for StoreError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.source.as_ref())
-    }
 }

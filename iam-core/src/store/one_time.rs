@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::id::AccountId;
-use crate::token::{NewOneTimeToken, Purpose, TokenHash};
+use crate::base::clock::Timestamp;
+use crate::base::id::AccountId;
+use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
 
 /// Links that work once, in a unit of work.
 #[async_trait]
@@ -15,7 +15,7 @@ pub trait OneTimeTokens: Send {
     async fn is_good(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
@@ -24,12 +24,17 @@ pub trait OneTimeTokens: Send {
     async fn consume(
         &mut self,
         hash: &TokenHash,
-        purpose: Purpose,
+        purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
     /// Makes the tokens of this purpose and account void that were not used.
-    async fn void(&mut self, purpose: Purpose, account: AccountId, now: Timestamp) -> Result<(), StoreError>;
+    async fn void(
+        &mut self,
+        purpose: TicketPurpose,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Removes up to `most` tokens that expired before a time. Says how many.
     async fn purge(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::id::{ChallengeId, MessageId};
-use crate::outbox::{Claimed, NewMessage, Settled};
+use crate::base::clock::Timestamp;
+use crate::base::id::{ChallengeId, MessageId};
+use crate::delivery::{Claimed, NewMessage, Settled};
 
 /// Messages to be sent, in a unit of work.
 #[async_trait]

@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::clock::Timestamp;
-use crate::id::ParentId;
-use crate::parent::{Parent, ParentStatus};
-use crate::policy::FactorRequirement;
+use crate::base::clock::Timestamp;
+use crate::base::id::ParentId;
+use crate::model::parent::{Parent, ParentStatus};
+use crate::model::policy::FactorRequirement;
 
 /// Parents, in a unit of work.
 #[async_trait]

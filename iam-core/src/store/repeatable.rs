@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::id::SessionId;
-use crate::repeat::{Claim, KeptAnswer};
+use crate::base::clock::Timestamp;
+use crate::base::id::SessionId;
+use crate::model::repeat::{Claim, KeptAnswer};
 
 /// Requests that may come twice, with their answers (`iam_repeatable_answer`), in a unit of work. Of each session there is one at most.
 #[async_trait]

@@ -1,10 +1,10 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::clock::Timestamp;
-use crate::id::{AccountId, ParentId, RoleId};
-use crate::policy::FactorRequirement;
-use crate::role::{Grant, Role};
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ParentId, RoleId};
+use crate::model::policy::FactorRequirement;
+use crate::model::role::{Role, RoleGrant};
 
 /// Roles and who holds them, in a unit of work.
 #[async_trait]
@@ -14,7 +14,7 @@ pub trait Roles: Send {
 
     /// Gives a role. Says `false`, and changes nothing, when it was held already from the same giver with the same expiry; else
     /// giver, time and expiry are replaced.
-    async fn grant(&mut self, grant: &Grant) -> Result<bool, StoreError>;
+    async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError>;
 
     /// Takes a role away. Says whether it was held.
     async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError>;

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::session::EndReason;
+use crate::base::clock::Timestamp;
+use crate::model::session_state::EndReason;
 
 /// The latest time that the store has seen, and what is to be done when the clock was put back behind it; in a unit of work.
 #[async_trait]

@@ -1,10 +1,11 @@
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
-use crate::clock::Timestamp;
-use crate::id::{AccountId, SessionId};
-use crate::session::{EndReason, NewSession, Renewal, SessionState};
-use crate::token::TokenHash;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, SessionId};
+use crate::model::session::{NewSession, Renewal};
+use crate::model::session_state::{EndReason, SessionState};
+use crate::model::token::TokenHash;
 
 /// Sessions, in a unit of work. Insert, renew and end are separate on purpose: a store that saves whole sessions brings
 /// ended ones back to life.

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::id::AccountId;
-use crate::trusted_device::NewTrustedDevice;
+use crate::base::clock::Timestamp;
+use crate::base::id::AccountId;
+use crate::model::trusted_device::NewTrustedDevice;
 
 /// Browsers that are trusted (`iam_trusted_device`), in a unit of work.
 #[async_trait]

@@ -12,7 +12,7 @@ use super::Smtp;
 use super::server::{Location, Server};
 use crate::texts::Texts;
 
-/// How long a message may take, if nothing else is said: what [`OtpSender`](iam_core::outbox::OtpSender) asks for.
+/// How long a message may take, if nothing else is said: what [`OtpSender`](iam_core::ports::OtpSender) asks for.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sets up [`Smtp`].

@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::outbox::{Channel, Message, OtpSender, SendError};
-use iam_core::random::{OsRandomness, Randomness};
+use iam_core::Channel;
+use iam_core::ports::{Message, OtpSender, SendError};
+use iam_core::{OsRandomness, Randomness};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::client::AsyncSmtpConnection;

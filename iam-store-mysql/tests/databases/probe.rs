@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use iam_core::store::{Readiness, Store, StoreErrorKind};
+use iam_core::{Readiness, StoreErrorKind};
+use iam_core::ports::Store;
 use iam_store_mysql::MySqlStore;
 use sqlx::Executor;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -62,8 +63,8 @@ async fn a_server_without_room_is_not_ready() {
             assert_eq!(proven.readiness().await.unwrap(), Readiness::Ready, "{server:?} {number}");
             let store = MySqlStore::connect(&database.url()).await.unwrap();
             assert_eq!(store.readiness().await.unwrap(), Readiness::NotWritable, "{server:?} {number}");
-            let key = iam_core::limit::LimitKey::from_bytes([1; 32]);
-            let rule = iam_core::limit::Window { limit: 9, length: std::time::Duration::from_secs(9) };
+            let key = iam_core::ports::LimitKey::from_bytes([1; 32]);
+            let rule = iam_core::Window { limit: 9, length: std::time::Duration::from_secs(9) };
             let mut unit = store.begin().await.unwrap();
             let error = unit.limits().reserve_in_window(&key, &rule, crate::rows::account().created_at).await;
             assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?} {number}");

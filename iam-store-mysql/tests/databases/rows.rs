@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use iam_core::account::{Account, AccountStatus, LoginIdentifier, Username};
-use iam_core::clock::Timestamp;
-use iam_core::id::{AccountId, ChallengeId, MessageId, RoleId, SessionId};
-use iam_core::limit::{LimitKey, Reservation, Throttle};
-use iam_core::meta::Client;
-use iam_core::outbox::{Channel, Delivery, NewMessage, Settled};
-use iam_core::role::{Grant, Role, RoleName};
-use iam_core::session::{EndReason, NewSession, SessionState};
-use iam_core::store::{Insert, Store, StoreErrorKind};
-use iam_core::token::TokenHash;
+use iam_core::{Account, AccountStatus, Username};
+use iam_core::ports::LoginIdentifier;
+use iam_core::Timestamp;
+use iam_core::{AccountId, RoleId, SessionId};
+use iam_core::ports::{ChallengeId, MessageId};
+use iam_core::Throttle;
+use iam_core::ports::{LimitKey, Reservation};
+use iam_core::Client;
+use iam_core::Channel;
+use iam_core::ports::{Delivery, NewMessage, Settled};
+use iam_core::{Role, RoleName};
+use iam_core::ports::RoleGrant;
+use iam_core::EndReason;
+use iam_core::ports::{NewSession, SessionState};
+use iam_core::StoreErrorKind;
+use iam_core::ports::{Insert, Store};
+use iam_core::ports::TokenHash;
 use iam_store_mysql::MySqlStore;
 
 use crate::common::{BOTH, Database};
@@ -320,10 +327,10 @@ async fn sign_ins_of_one_account_at_once_do_not_lock_each_other_out() {
             tasks.spawn(async move {
                 let mut unit = store.begin().await.unwrap();
                 assert_eq!(unit.sessions().insert(&session(n)).await.unwrap(), Insert::Inserted);
-                let hash = iam_core::password::PasswordHash::from_stored("$x");
+                let hash = iam_core::PasswordHash::from_stored("$x");
                 let version = account().auth_version;
                 let rehash =
-                    iam_core::store::Rehash { old: &hash, new: &hash, unchanged_since: None, at: NOW };
+                    iam_core::ports::Rehash { old: &hash, new: &hash, unchanged_since: None, at: NOW };
                 unit.accounts().rehash(account().id, version, &rehash).await.unwrap();
                 unit.commit().await.unwrap();
             });
@@ -355,7 +362,7 @@ async fn who_found_a_role_unheld_is_the_first_to_give_it() {
                 let account = Account::new(AccountId::from_bytes([n; 16]), name, NOW);
                 assert_eq!(unit.accounts().insert(&account, None).await.unwrap(), Insert::Inserted);
                 let grant =
-                    Grant { account: account.id, role, granted_by: None, granted_at: NOW, expires_at: None };
+                    RoleGrant { account: account.id, role, granted_by: None, granted_at: NOW, expires_at: None };
                 assert!(unit.roles().grant(&grant).await.unwrap());
                 unit.commit().await.unwrap();
                 true

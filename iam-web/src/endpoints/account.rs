@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use iam_core::Error;
-use iam_core::clock::Timestamp;
-use iam_core::device::DeviceToken;
-use iam_core::error::{Invalid, Problem, Proof};
-use iam_core::flow::Renewed;
-use iam_core::guard::Principal;
-use iam_core::id::SessionId;
-use iam_core::password::PlainPassword;
-use iam_core::session::SessionSummary;
-use iam_core::step_up::Purpose;
-use iam_core::token::{Carrier, SessionToken};
+use iam_core::Timestamp;
+use iam_core::protocol::DeviceToken;
+use iam_core::{Invalid, Problem};
+use iam_core::protocol::Proof;
+use iam_core::protocol::Renewed;
+use iam_core::Principal;
+use iam_core::SessionId;
+use iam_core::PlainPassword;
+use iam_core::SessionSummary;
+use iam_core::Purpose;
+use iam_core::protocol::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 

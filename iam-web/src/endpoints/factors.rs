@@ -1,12 +1,14 @@
 //! The own factors: set one up, name it, take it away, draw recovery codes. As pages and as JSON.
 
 use iam_core::Error;
-use iam_core::account::{EmailAddress, Username};
-use iam_core::error::{Invalid, Problem, SecondFactorRefusal};
-use iam_core::flow::{Enrolled, FactorSummary, Renewed};
-use iam_core::guard::Principal;
-use iam_core::id::MethodId;
-use iam_core::mfa::{Code, FactorKind, MethodName};
+use iam_core::{EmailAddress, Username};
+use iam_core::{Invalid, Problem, SecondFactorRefusal};
+use iam_core::FactorSummary;
+use iam_core::protocol::{Enrolled, Renewed};
+use iam_core::Principal;
+use iam_core::protocol::MethodId;
+use iam_core::{FactorKind, MethodName};
+use iam_core::protocol::Code;
 use iam_core::typed;
 use minijinja::{Value, context};
 use serde_json::{Map, json};

@@ -9,9 +9,9 @@ mod sign_in;
 mod step_up;
 mod trusted_devices;
 
-use iam_core::flow::Activity;
-use iam_core::origin::BaseUrl;
-use iam_core::token::OneTimeToken;
+use iam_core::protocol::Activity;
+use iam_core::BaseUrl;
+use iam_core::protocol::OneTimeToken;
 use zeroize::Zeroizing;
 
 use crate::context::{Caller, RequestContext};

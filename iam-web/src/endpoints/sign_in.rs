@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use iam_core::Error;
-use iam_core::account::LoginIdentifier;
-use iam_core::device::DeviceToken;
-use iam_core::error::{Invalid, Problem};
-use iam_core::flow::{Activity, Authentication, Login, Replaced, SignedIn};
-use iam_core::meta::Client;
-use iam_core::password::PlainPassword;
-use iam_core::session::SessionState;
-use iam_core::token::Carrier;
-use iam_core::trusted_device::TrustedDeviceToken;
+use iam_core::protocol::LoginIdentifier;
+use iam_core::protocol::DeviceToken;
+use iam_core::{Invalid, Problem};
+use iam_core::protocol::{Activity, Authentication, Login, Replaced, SignedIn};
+use iam_core::Client;
+use iam_core::PlainPassword;
+use iam_core::protocol::SessionState;
+use iam_core::protocol::Carrier;
+use iam_core::protocol::TrustedDeviceToken;
 use minijinja::context;
 use serde_json::{Map, Value, json};
 
@@ -188,7 +188,7 @@ impl RequestContext {
             username => page.username,
             stay_for => self.stay_time(),
             staying => page.staying,
-            signed_in_as => caller.principal().map(iam_core::guard::Principal::username),
+            signed_in_as => caller.principal().map(iam_core::Principal::username),
             notice => page.notice.map(|key| pages.text(key)),
             error => error,
             fields => fields,

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use iam_core::Error;
-use iam_core::flow::{Claimant, FactorDue};
-use iam_core::guard::Principal;
-use iam_core::id::InterruptedId;
-use iam_core::mfa::FactorKind;
-use iam_core::step_up::Purpose;
+use iam_core::FactorDue;
+use iam_core::protocol::Claimant;
+use iam_core::Principal;
+use iam_core::protocol::InterruptedId;
+use iam_core::FactorKind;
+use iam_core::Purpose;
 use minijinja::{Value, context};
 
 use super::account::{Said, minute};

@@ -1,6 +1,6 @@
 //! Forgetting the browsers that are trusted, as a form and as JSON. They come to be trusted where the second factor is verified.
 
-use iam_core::token::Carrier;
+use iam_core::protocol::Carrier;
 use serde_json::json;
 
 use crate::context::{Caller, RequestContext};

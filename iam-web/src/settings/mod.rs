@@ -15,8 +15,8 @@
 //! | `IAM_BASE_URL` | [`IamBuilder::base_url`] |
 //! | `IAM_ALLOWED_ORIGINS` | [`WebIamBuilder::allow_origin`], once for each; in development also for this machine's other names |
 //! | `IAM_DATABASE_URL` | `SqliteStore::open` or `MySqlStore::connect`; `from_pool` for a pool of the service's own |
-//! | `IAM_SECRET_KEY` | [`SecretKey::from_base64`](iam_core::keys::SecretKey::from_base64), for [`Iam::builder`] |
-//! | `MFA_ENCRYPTION_KEY` | [`KeyRing::parse`](iam_core::seal::KeyRing::parse), for [`Iam::builder`] |
+//! | `IAM_SECRET_KEY` | [`SecretKey::from_base64`](iam_core::SecretKey::from_base64), for [`Iam::builder`] |
+//! | `MFA_ENCRYPTION_KEY` | [`KeyRing::parse`](iam_core::KeyRing::parse), for [`Iam::builder`] |
 //! | `IAM_PASSWORD_PEPPER` | [`IamBuilder::password_pepper`] |
 //! | `IAM_SESSION_TIMEOUT`, `IAM_SESSION_ABSOLUTE_TIMEOUT` | [`IamBuilder::sessions`] |
 //! | `IAM_LONG_SESSIONS`, `IAM_LONG_SESSIONS_FOR` | [`IamBuilder::long_sessions`] |
@@ -37,15 +37,15 @@
 //! use std::time::Duration;
 //!
 //! use iam_core::Iam;
-//! use iam_core::account::Username;
-//! use iam_core::flow::{Actor, NewAccount};
-//! use iam_core::keys::{Keys, SecretKey};
-//! use iam_core::parent::ParentKey;
-//! use iam_core::password::{PepperRing, PlainPassword};
-//! use iam_core::role::RoleName;
-//! use iam_core::seal::KeyRing;
-//! use iam_core::session::SessionPolicy;
-//! use iam_core::store::Store;
+//! use iam_core::Username;
+//! use iam_core::{Actor, NewAccount};
+//! use iam_core::{Keys, SecretKey};
+//! use iam_core::ParentKey;
+//! use iam_core::{PepperRing, PlainPassword};
+//! use iam_core::RoleName;
+//! use iam_core::KeyRing;
+//! use iam_core::SessionPolicy;
+//! use iam_core::ports::Store;
 //! use iam_store_mysql::MySqlStore;
 //! use iam_store_sqlite::SqliteStore;
 //! use iam_web::{ForwardHeader, TrustedProxies, WebIam};
@@ -109,17 +109,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iam_core::account::Username;
-use iam_core::flow::{Actor, NewAccount};
-use iam_core::keys::Keys;
-use iam_core::long_sessions::LongSessions;
-use iam_core::origin::{BaseUrl, Origin};
-use iam_core::parent::ParentKey;
-use iam_core::password::{PepperRing, PlainPassword};
-use iam_core::policy::FactorPolicy;
-use iam_core::role::RoleName;
-use iam_core::session::SessionPolicy;
-use iam_core::store::Store;
+use iam_core::Username;
+use iam_core::{Actor, NewAccount};
+use iam_core::Keys;
+use iam_core::LongSessions;
+use iam_core::BaseUrl;
+use iam_core::protocol::Origin;
+use iam_core::ParentKey;
+use iam_core::{PepperRing, PlainPassword};
+use iam_core::FactorPolicy;
+use iam_core::RoleName;
+use iam_core::SessionPolicy;
+use iam_core::ports::Store;
 use iam_core::{Error, Iam, IamBuilder};
 
 use crate::address::{ForwardHeader, TrustedProxies};

@@ -5,15 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iam_core::account::Username;
-use iam_core::keys::{Keys, SecretKey, unsafe_keys};
-use iam_core::long_sessions::LongSessions;
-use iam_core::origin::{BaseUrl, Origin};
-use iam_core::parent::ParentKey;
-use iam_core::password::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
-use iam_core::role::RoleName;
-use iam_core::seal::KeyRing;
-use iam_core::session::SessionPolicy;
+use iam_core::Username;
+use iam_core::{Keys, SecretKey, unsafe_keys};
+use iam_core::LongSessions;
+use iam_core::BaseUrl;
+use iam_core::protocol::Origin;
+use iam_core::ParentKey;
+use iam_core::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
+use iam_core::RoleName;
+use iam_core::KeyRing;
+use iam_core::SessionPolicy;
 use url::{Host, Url};
 
 use super::values::Values;
@@ -510,7 +511,7 @@ fn is_near_or_known(url: &str) -> bool {
     is_near || socket || matches!(mode.as_deref(), Some("verify_ca" | "verify_identity"))
 }
 
-fn new_password(text: &str, username: &Username) -> Result<PlainPassword, iam_core::error::Invalid> {
+fn new_password(text: &str, username: &Username) -> Result<PlainPassword, iam_core::Invalid> {
     let password = PlainPassword::new(text)?;
     PasswordPolicy::default().check(&password, &PasswordContext::default().username(username))?;
     Ok(password)

@@ -2,13 +2,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use iam_core::Error;
-use iam_core::account::{AccountStatus, EmailAddress, Username};
-use iam_core::error::Problem;
-use iam_core::flow::{Actor, NewAccount};
-use iam_core::parent::{ParentKey, ParentStatus};
-use iam_core::password::{
-    BreachCheckFailed, BreachedPasswords, HashMemory, PasswordScheme, PepperRing, PlainPassword, Verdict,
-};
+use iam_core::{AccountStatus, EmailAddress, Username};
+use iam_core::Problem;
+use iam_core::{Actor, NewAccount};
+use iam_core::{ParentKey, ParentStatus};
+use iam_core::{BreachCheckFailed, BreachedPasswords, PepperRing, PlainPassword};
+use iam_core::ports::{HashMemory, HashVerdict, PasswordScheme};
 
 use crate::{Adapter, Backend, PASSWORD, World};
 
@@ -363,10 +362,10 @@ impl PasswordScheme for Parked {
         &["$parked$"]
     }
 
-    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> HashVerdict {
         self.arrived.send(()).unwrap();
         self.go_on.lock().unwrap().recv().unwrap();
-        Verdict::Match { outdated: true }
+        HashVerdict::Match { outdated: true }
     }
 }
 
@@ -398,7 +397,7 @@ pub async fn a_password_changed_while_the_old_one_is_checked_wins(adapter: Adapt
     let (scheme, arrived, go_on) = Parked::new();
     // Two threads: one is parked, the other makes the new hash.
     let world = World::with(adapter, backend, |builder| {
-        builder.password_scheme(scheme).hashing(iam_core::password::HashingConfig {
+        builder.password_scheme(scheme).hashing(iam_core::HashingConfig {
             threads: 2,
             queue: 16,
             max_wait: std::time::Duration::from_mins(1),

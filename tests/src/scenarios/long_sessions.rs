@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use iam_core::IamBuilder;
-use iam_core::flow::{Actor, RequirementOf};
-use iam_core::long_sessions::LongSessions;
-use iam_core::role::{AdministratorScope, RoleName};
+use iam_core::{Actor, RequirementOf};
+use iam_core::LongSessions;
+use iam_core::{AdministratorScope, RoleName};
 use serde_json::{Value, json};
 
 use super::account::bearer;

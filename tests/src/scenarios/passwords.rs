@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iam_core::account::AccountStatus;
-use iam_core::flow::Actor;
+use iam_core::AccountStatus;
+use iam_core::Actor;
 use serde_json::json;
 use tokio::sync::Barrier;
 

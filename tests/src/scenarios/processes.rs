@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use iam_core::flow::Actor;
-use iam_core::role::RoleName;
+use iam_core::Actor;
+use iam_core::RoleName;
 use tokio::sync::Barrier;
 
 use crate::{Adapter, Backend, Browser, PASSWORD, World};

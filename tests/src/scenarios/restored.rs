@@ -1,4 +1,4 @@
-use iam_core::flow::{Actor, Restoration};
+use iam_core::{Actor, Restoration};
 use serde_json::json;
 
 use super::factors::{half_way, verify, with_app};

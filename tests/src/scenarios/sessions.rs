@@ -1,10 +1,11 @@
 use std::sync::atomic::Ordering;
 
-use iam_core::account::AccountStatus;
-use iam_core::flow::{Actor, Login};
-use iam_core::parent::{ParentKey, ParentStatus};
-use iam_core::password::PlainPassword;
-use iam_core::role::RoleName;
+use iam_core::AccountStatus;
+use iam_core::Actor;
+use iam_core::protocol::Login;
+use iam_core::{ParentKey, ParentStatus};
+use iam_core::PlainPassword;
+use iam_core::RoleName;
 
 use crate::{Adapter, Backend, PASSWORD, World};
 
@@ -212,15 +213,15 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
     }
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, sessions);
     // The same by the library alone.
-    let identifier = iam_core::account::LoginIdentifier::parse("amy").unwrap();
-    let client = iam_core::meta::Client::default();
+    let identifier = iam_core::ports::LoginIdentifier::parse("amy").unwrap();
+    let client = iam_core::Client::default();
     let password = PlainPassword::new(PASSWORD).unwrap();
     let login = Login {
         identifier: &identifier,
         password,
         device: None,
         trusted: None,
-        carrier: iam_core::token::Carrier::Cookie,
+        carrier: iam_core::protocol::Carrier::Cookie,
         stay_signed_in: false,
         replaces: None,
         client: &client,
@@ -257,5 +258,5 @@ pub async fn upkeep_ends_forgets_and_removes_in_time(adapter: Adapter, backend: 
     assert_eq!(done.sessions_deleted, 1);
     assert!(done.records_deleted > 5, "{done:?}");
     assert_eq!((world.count(sessions).await, world.log().await.len()), (0, 0));
-    assert_eq!(upkeep().await, iam_core::flow::Upkeep::default(), "nothing is left to do");
+    assert_eq!(upkeep().await, iam_core::Upkeep::default(), "nothing is left to do");
 }

@@ -1,13 +1,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use iam_core::account::AuthVersion;
-use iam_core::flow::{Actor, RequirementOf};
-use iam_core::id::{ChallengeId, SessionId};
-use iam_core::mfa::FactorKind;
-use iam_core::parent::ParentKey;
-use iam_core::role::RoleName;
-use iam_core::step_up::{Grant, Purpose};
+use iam_core::ports::AuthVersion;
+use iam_core::{Actor, RequirementOf};
+use iam_core::SessionId;
+use iam_core::ports::ChallengeId;
+use iam_core::FactorKind;
+use iam_core::ParentKey;
+use iam_core::RoleName;
+use iam_core::Purpose;
+use iam_core::ports::StepUpProof;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -651,7 +653,7 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
             let mut id = [7; 16];
             id[..4].copy_from_slice(&tried.to_be_bytes());
             let age = Duration::from_secs([299, 300][bit(1)]);
-            let proof = Grant {
+            let proof = StepUpProof {
                 id: ChallengeId::from_bytes(id),
                 account: accounts[bit(3)],
                 parent: parents[bit(4)],

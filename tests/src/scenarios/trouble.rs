@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use iam_core::password::{HashMemory, HashingConfig, PasswordScheme, Verdict};
+use iam_core::HashingConfig;
+use iam_core::ports::{HashMemory, HashVerdict, PasswordScheme};
 
 use crate::{Adapter, Backend, Faults, PASSWORD, World};
 
@@ -50,8 +51,8 @@ pub async fn what_can_not_be_audited_does_not_happen(adapter: Adapter, backend: 
     assert_eq!(world.browser().api_sign_in("gus", "wrong").await.status, 503);
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, sessions);
     let account = world.account("amy").await;
-    let role = iam_core::role::RoleName::parse("admin").unwrap();
-    assert!(world.iam.revoke_role(account, &role, &iam_core::flow::Actor::service()).await.is_err());
+    let role = iam_core::RoleName::parse("admin").unwrap();
+    assert!(world.iam.revoke_role(account, &role, &iam_core::Actor::service()).await.is_err());
     assert_eq!(amy.get("/reports").await.status, 200, "the role is as it was");
     let token = amy.open("/").await.csrf_token();
     assert_eq!(amy.submit("/auth/logout", &[("csrf_token", &token)]).await.status, 503);
@@ -68,10 +69,10 @@ impl PasswordScheme for Stuck {
         &["$stuck$"]
     }
 
-    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> HashVerdict {
         self.0.send(()).unwrap();
         let _ = self.1.lock().unwrap().recv();
-        Verdict::Mismatch
+        HashVerdict::Mismatch
     }
 }
 
@@ -150,10 +151,10 @@ impl PasswordScheme for Watching {
         &["$watching$"]
     }
 
-    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> Verdict {
+    fn verify(&self, _: &[u8], _: &str, _: &mut HashMemory) -> HashVerdict {
         let faults = self.0.lock().unwrap().clone().unwrap();
         self.1.send(faults.open_units.load(Ordering::SeqCst)).unwrap();
-        Verdict::Match { outdated: false }
+        HashVerdict::Match { outdated: false }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Whether an answer is right: compared with what is stored, and used up in the same statement.
 
 use super::{Known, is_confirmed, secret_place};
-use crate::error::Error;
+use crate::base::code::Code;
+use crate::base::id::{AccountId, MethodId};
+use crate::base::random::{Randomness, RandomnessUnavailable};
+use crate::factor::challenge::{ChallengePurpose, NewChallenge};
+use crate::factor::method::Method;
+use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
 use crate::iam::Iam;
-use crate::id::{AccountId, MethodId};
-use crate::mfa::{
-    ChallengePurpose, Code, Digest, Enrolment, Factor, FactorKind, Label, Method, NewChallenge, Start,
-    Stored, Verdict,
-};
-use crate::random::{Randomness, RandomnessUnavailable};
-use crate::step_up::Purpose;
+use crate::model::error::Error;
+use crate::model::factor_kind::FactorKind;
+use crate::model::purpose::Purpose;
+use crate::model::token::{OneTimeToken, TicketPurpose as TokenPurpose};
 use crate::store::Ports;
-use crate::token::{OneTimeToken, Purpose as TokenPurpose};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
@@ -125,7 +126,7 @@ impl Factor for Claim {
         if self.0 == FactorKind::Password {
             return Some(Code::new(typed));
         }
-        let token = crate::typed::name(typed.trim());
+        let token = crate::base::typed::name(typed.trim());
         OneTimeToken::parse(token).map(|_| Code::new(token))
     }
 

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::{ChallengePurpose, Claimant};
-use crate::account::Account;
 use crate::audit::Event;
-use crate::clock::Timestamp;
-use crate::error::{Error, SecondFactorRefusal};
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ChallengeId};
+use crate::delivery::Notice;
+use crate::factor::FactorLimits;
+use crate::factor::challenge::Challenge;
 use crate::iam::Iam;
-use crate::id::{AccountId, ChallengeId};
-use crate::limit::{LimitKey, Reservation, Slot, TakenPlace, Window};
-use crate::meta::Client;
-use crate::mfa::{Challenge, FactorKind, FactorLimits};
-use crate::outbox::Notice;
-use crate::session::EndReason;
+use crate::limits::{LimitKey, Reservation, Slot, TakenPlace, Window};
+use crate::model::account::Account;
+use crate::model::client::Client;
+use crate::model::error::{Error, SecondFactorRefusal};
+use crate::model::factor_kind::FactorKind;
+use crate::model::session_state::EndReason;
 use crate::store::Ports;
 
 /// How many codes are sent for one purpose in one session.

@@ -12,26 +12,29 @@ pub use step_up::{INTERRUPTED_FOR, Used};
 
 use std::time::Duration;
 
-use crate::account::{Account, AuthVersion, Username};
 use crate::audit::{Event, Subject};
-use crate::clock::Timestamp;
-use crate::error::{Error, Invalid, Problem, SecondFactorRefusal};
+use crate::authz::principal::Principal;
+use crate::authz::standing::Pending;
+use crate::base::clock::Timestamp;
+use crate::base::code::Code;
+use crate::base::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
+use crate::base::invalid::{Invalid, Problem};
+use crate::delivery::{Message, Notice};
+use crate::factor::challenge::{ChallengePurpose, NewChallenge};
+use crate::factor::method::Method;
+use crate::factor::{Digest, Factor, FactorLimits, TRIES};
 use crate::flow::SignedIn;
-use crate::flow::factors::strongest;
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
-use crate::meta::Client;
-use crate::mfa::{
-    Assurance, ChallengePurpose, Code, Digest, Factor, FactorKind, FactorLimits, Method, NewChallenge, TRIES,
-    amr_with,
-};
-use crate::outbox::{Message, Notice};
-use crate::seal::Place;
-use crate::session::{Pending, Renewal, SessionState};
-use crate::step_up::Purpose;
+use crate::model::account::{Account, AuthVersion, Username};
+use crate::model::client::Client;
+use crate::model::error::{Error, SecondFactorRefusal};
+use crate::model::factor_kind::{Assurance, FactorKind, amr_with};
+use crate::model::purpose::Purpose;
+use crate::model::session::Renewal;
+use crate::model::session_state::SessionState;
+use crate::model::token::SessionToken;
+use crate::secrets::seal::Place;
 use crate::store::{Ports, SealedColumn};
-use crate::token::SessionToken;
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
@@ -103,7 +106,7 @@ impl From<&Principal> for Claimant {
 
 impl Claimant {
     /// They want this browser to be trusted: signing in on it asks for no second factor for as long as the policy says. A wish: it is
-    /// granted with the right answer if the policy allows it ([`FactorPolicy::may_trust`](crate::policy::FactorPolicy::may_trust)),
+    /// granted with the right answer if the policy allows it ([`FactorPolicy::may_trust`](crate::model::policy::FactorPolicy::may_trust)),
     /// and only to who is signing in.
     #[must_use]
     pub fn trusting_this_browser(self) -> Self {
@@ -213,7 +216,7 @@ impl Iam {
                     && challenge.new.approval == claimant.approval
             });
             let asked = asked.map(|(challenge, delivery)| {
-                let undelivered = delivery.is_some_and(crate::outbox::Delivery::has_failed);
+                let undelivered = delivery.is_some_and(crate::delivery::Delivery::has_failed);
                 Asked { undelivered, ..self.asked(&challenge.new, destination.clone()) }
             });
             offers.push(Offer { kind, destination, asked });
@@ -662,9 +665,14 @@ impl Iam {
 /// What somebody typed, as the factor compares it.
 pub(super) fn read_code(factor: &dyn Factor, typed: &str) -> Result<Code, Invalid> {
     factor.read(typed).ok_or_else(|| {
-        let is_empty = crate::typed::code(typed).is_empty();
+        let is_empty = crate::base::typed::code(typed).is_empty();
         Invalid::new("code", if is_empty { Problem::Required } else { Problem::Malformed })
     })
+}
+
+/// What the strongest confirmed method is worth.
+pub(super) fn strongest(methods: &[Method]) -> Option<Assurance> {
+    methods.iter().filter(|method| is_confirmed(method)).map(|method| method.kind.assurance()).max()
 }
 
 /// Each kind once.

@@ -6,20 +6,23 @@ use zeroize::Zeroizing;
 
 use super::{Claimant, Known, with_kind};
 use crate::audit::{Event, Subject};
-use crate::error::{Error, SecondFactorRefusal};
+use crate::authz::principal::Principal;
+use crate::authz::step_up::{Approval, MOST_WITHIN, StepUp};
+use crate::base::id::InterruptedId;
+use crate::factor::challenge::{ChallengePurpose, GrantTerms, NewChallenge};
 use crate::flow::SignedIn;
 use crate::flow::attempt::Proven;
-use crate::guard::Principal;
 use crate::iam::Iam;
-use crate::id::InterruptedId;
-use crate::interrupted::{Interrupted, NewInterrupted};
-use crate::meta::Client;
-use crate::mfa::{ChallengePurpose, FactorKind, GrantTerms, NewChallenge};
+use crate::model::client::Client;
+use crate::model::error::{Error, SecondFactorRefusal};
+use crate::model::factor_kind::FactorKind;
+use crate::model::interrupted::{Interrupted, NewInterrupted};
+use crate::model::purpose::Purpose;
+use crate::model::step_up_proof::StepUpProof;
+use crate::model::token::SessionToken;
 use crate::password::PlainPassword;
-use crate::seal::Place;
-use crate::step_up::{Approval, Grant, MOST_WITHIN, Purpose, StepUp};
+use crate::secrets::seal::Place;
 use crate::store::SealedColumn;
-use crate::token::SessionToken;
 
 /// How long a request that a guard stopped is kept.
 pub const INTERRUPTED_FOR: Duration = Duration::from_mins(10);
@@ -119,7 +122,7 @@ impl Iam {
         &self,
         principal: &Principal,
         token: &SessionToken,
-        grants: &[Grant],
+        grants: &[StepUpProof],
         resumed: Option<InterruptedId>,
         client: &Client,
     ) -> Result<Used, Error> {

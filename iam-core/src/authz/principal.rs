@@ -1,0 +1,187 @@
+//! Principals: who is signed in, as of a request.
+
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::model::account::AuthVersion;
+use crate::model::account::ExternalId;
+use crate::model::account::Username;
+use crate::model::factor_kind::Assurance;
+use crate::model::factor_kind::FactorKind;
+use crate::model::parent::ParentKey;
+use crate::model::purpose::Purpose;
+use crate::model::role::RoleName;
+use crate::model::step_up_proof::StepUpProof;
+use crate::model::token::TokenHash;
+use std::time::Duration;
+
+/// Somebody who is signed in, as of this request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub(crate) account: AccountId,
+    pub(crate) username: Username,
+    pub(crate) external_id: Option<ExternalId>,
+    pub(crate) parent: Option<(ParentId, ParentKey)>,
+    pub(crate) roles: Vec<RoleName>,
+    pub(crate) session: SessionId,
+    pub(crate) signed_in_at: Timestamp,
+    pub(crate) auth_version: AuthVersion,
+    pub(crate) authenticated_at: Timestamp,
+    pub(crate) second_factor_at: Option<Timestamp>,
+    pub(crate) amr: String,
+    pub(crate) factors: Vec<FactorKind>,
+    pub(crate) factor_due_at: Option<Timestamp>,
+    pub(crate) grants: Vec<StepUpProof>,
+    pub(crate) as_of: Timestamp,
+    pub(crate) lapsed_at: Option<Timestamp>,
+    pub(crate) stays_until: Option<Timestamp>,
+    pub(crate) token_before: Option<TokenHash>,
+    pub(crate) token_due: bool,
+}
+
+impl Principal {
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Its name.
+    pub fn username(&self) -> &str {
+        self.username.as_str()
+    }
+
+    /// The host's own key for it.
+    pub fn external_id(&self) -> Option<&str> {
+        self.external_id.as_ref().map(ExternalId::as_str)
+    }
+
+    /// Its parent.
+    pub fn parent(&self) -> Option<ParentId> {
+        self.parent.as_ref().map(|(id, _)| *id)
+    }
+
+    /// Its parent's key.
+    pub fn parent_key(&self) -> Option<&str> {
+        self.parent.as_ref().map(|(_, key)| key.as_str())
+    }
+
+    pub(crate) fn parent_key_of_account(&self) -> Option<&ParentKey> {
+        self.parent.as_ref().map(|(_, key)| key)
+    }
+
+    /// The roles that it holds now.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(RoleName::as_str)
+    }
+
+    /// Whether it holds a role now.
+    pub fn has_role(&self, name: &str) -> bool {
+        self.roles().any(|role| role == name)
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// When the session began.
+    pub fn signed_in_at(&self) -> Timestamp {
+        self.signed_in_at
+    }
+
+    /// When they last proved who they are: at sign-in, or after that by re-authentication.
+    pub fn authenticated_at(&self) -> Timestamp {
+        self.authenticated_at
+    }
+
+    /// When they last proved a second factor.
+    pub fn second_factor_at(&self) -> Option<Timestamp> {
+        self.second_factor_at
+    }
+
+    /// When they must have a second factor at the latest, where that is required and none was proved in this session.
+    pub fn factor_due_at(&self) -> Option<Timestamp> {
+        self.factor_due_at
+    }
+
+    /// What they have proved for a purpose lately in this session, and not used up.
+    pub fn grants(&self) -> &[StepUpProof] {
+        &self.grants
+    }
+
+    /// Whether one of these is for a purpose, by one of these kinds, young enough, and for what is approved (or for nothing in
+    /// particular). It decides nothing: a guard does, and uses up what is good for one request.
+    pub fn has_proved(
+        &self,
+        purpose: Purpose,
+        kinds: &[FactorKind],
+        within: Duration,
+        approval: Option<[u8; 32]>,
+    ) -> bool {
+        self.grants
+            .iter()
+            .any(|grant| grant.approval == approval && grant.is_of(purpose, kinds, within, self.as_of))
+    }
+
+    /// When the session ends at the latest, if it is a long one ([`LongSessions`](crate::model::long_sessions::LongSessions)).
+    pub fn stays_until(&self) -> Option<Timestamp> {
+        self.stays_until
+    }
+
+    /// The token that a day replaced by the session's own. It opens nothing once that was used; what was bound to it, such as an open form,
+    /// may still be taken.
+    pub fn token_before(&self) -> Option<&TokenHash> {
+        self.token_before.as_ref()
+    }
+
+    /// Whether it is time to replace the session's token ([`Iam::replace_daily_token`](crate::Iam::replace_daily_token)).
+    pub fn is_token_due(&self) -> bool {
+        self.token_due
+    }
+
+    /// Whether a proof of that time still counts in this session: a long one outlives what was proved in it.
+    pub(crate) fn still_proves(&self, proved_at: Timestamp) -> bool {
+        self.lapsed_at.is_none_or(|lapsed_at| proved_at > lapsed_at)
+    }
+
+    /// How sure one may be that it is them.
+    pub fn assurance(&self) -> Assurance {
+        Assurance::of_amr(&self.amr)
+    }
+
+    /// How they proved who they are (RFC 8176).
+    pub fn amr(&self) -> impl Iterator<Item = &str> {
+        self.amr.split(' ')
+    }
+}
+
+/// Whose the object of a request is, as a host knows it: by the parent's id, or by its key. The guard's own read has both of whoever asks,
+/// so neither costs a further one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ObjectParent {
+    /// The parent with this id.
+    Id(ParentId),
+    /// The parent with this key, if there is one.
+    Key(ParentKey),
+}
+
+impl ObjectParent {
+    pub(super) fn is_of(&self, principal: &Principal) -> bool {
+        principal.parent.as_ref().is_some_and(|(id, key)| match self {
+            Self::Id(this) => this == id,
+            Self::Key(this) => this == key,
+        })
+    }
+}
+
+impl From<ParentId> for ObjectParent {
+    fn from(id: ParentId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<ParentKey> for ObjectParent {
+    fn from(key: ParentKey) -> Self {
+        Self::Key(key)
+    }
+}

@@ -1,0 +1,623 @@
+//! What a session is worth at a moment.
+
+use crate::authz::principal::Principal;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::model::account::AccountStatus;
+use crate::model::account::AuthVersion;
+use crate::model::account::Username;
+use crate::model::factor_kind::TRUSTED_DEVICE_AMR;
+use crate::model::factor_kind::amr_without_factors;
+use crate::model::long_sessions::LongSessions;
+use crate::model::long_sessions::Moments;
+use crate::model::long_sessions::Shown;
+use crate::model::parent::ParentStatus;
+use crate::model::policy::FactorPolicy;
+use crate::model::policy::FactorRequirement;
+use crate::model::role::RoleName;
+use crate::model::session::RoleOfAccount;
+use crate::model::session::SessionRecord;
+use crate::model::session::lies_ahead;
+use crate::model::session_state::EndReason;
+use crate::model::session_state::SessionPolicy;
+use crate::model::session_state::SessionState;
+use crate::model::step_up_proof::StepUpProof;
+use crate::model::token::TokenHash;
+use std::time::Duration;
+
+/// Somebody whose password was right and whose second factor is due. They are nobody yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub(crate) account: AccountId,
+    pub(crate) username: Username,
+    pub(crate) parent: Option<ParentId>,
+    pub(crate) session: SessionId,
+    pub(crate) auth_version: AuthVersion,
+    pub(crate) amr: String,
+    /// When it is over.
+    pub(crate) until: Timestamp,
+    /// When the session ends that it is to become, if that is a long one.
+    pub(crate) stays_until: Option<Timestamp>,
+}
+
+impl Pending {
+    /// The account that they say they are.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Its name.
+    pub fn username(&self) -> &str {
+        self.username.as_str()
+    }
+}
+
+/// The rules by which a session is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) sessions: &'a SessionPolicy,
+    pub(crate) long: Option<&'a LongSessions>,
+    pub(crate) factors: &'a FactorPolicy,
+    pub(crate) pending_lifetime: Duration,
+}
+
+/// What a session is worth at a moment.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    /// Signed in. `touch`: its use should be written down now, and with it that what was proved up to `lapses` counts no more.
+    /// `factor_due`: a second factor is required, was not proved in this session, and the time to set one up is over. `first_use`: the
+    /// token has replaced another one, which is dead once that is written down.
+    Active {
+        principal: Box<Principal>,
+        touch: bool,
+        lapses: Option<Timestamp>,
+        factor_due: bool,
+        first_use: bool,
+    },
+    /// The second factor is still due.
+    Pending(Pending),
+    /// It has just run out; nobody has written that down yet.
+    RanOut(EndReason),
+    /// It had ended before.
+    Ended,
+    /// The token is dead: its owner uses the next one, since this time.
+    Replaced(Timestamp),
+    /// Its account, the account's credentials or its parent changed, or it is of the future: it counts for nothing, though it may never
+    /// be marked.
+    Void,
+}
+
+impl SessionRecord {
+    /// The one place that says whether a session counts. `shown` is the token that it was found by.
+    pub(crate) fn standing(mut self, rules: &Rules<'_>, shown: &TokenHash, now: Timestamp) -> Standing {
+        if self.ended.is_some() {
+            return Standing::Ended;
+        }
+        let moments = self.moments();
+        if lies_ahead(&moments, now) {
+            return Standing::Void;
+        }
+        let long = rules.long.filter(|long| self.long && self.may_be_long(long, now));
+        if self.state == SessionState::PendingSecondFactor
+            && now >= self.login_at.plus(rules.pending_lifetime)
+        {
+            return Standing::RanOut(EndReason::Expired);
+        }
+        if let Some(reason) = moments.over(rules.sessions, long, now) {
+            return Standing::RanOut(reason);
+        }
+        let parent_active = self.parent.as_ref().is_none_or(|parent| parent.status == ParentStatus::Active);
+        if self.account_status != AccountStatus::Active
+            || self.auth_version != self.account_auth_version
+            || !parent_active
+        {
+            return Standing::Void;
+        }
+        let stays_until = long.map(|long| self.login_at.plus(long.absolute()));
+        match self.state {
+            SessionState::Active => {}
+            SessionState::PendingSecondFactor => {
+                return Standing::Pending(Pending {
+                    account: self.account,
+                    username: self.username,
+                    parent: self.parent.map(|parent| parent.id),
+                    session: self.id,
+                    auth_version: self.auth_version,
+                    amr: self.amr,
+                    until: self.login_at.plus(rules.pending_lifetime),
+                    stays_until,
+                });
+            }
+        }
+        let (first_use, due) = match self.tokens.shown(shown, now) {
+            Shown::Good { first, due } => (first, due),
+            Shown::Dead(since) => return Standing::Replaced(since),
+        };
+        let touch_due = !self.was_touched() || now >= self.last_seen_at.plus(rules.sessions.touch_interval());
+        let lapsed_at = long.map(|_| moments.proofs_lapsed_at(rules.sessions, now));
+        self.forget_proofs_up_to(lapsed_at);
+        let principal = self.principal(rules, now, lapsed_at, stays_until, due && long.is_some());
+        Standing::Active {
+            touch: touch_due && now > moments.last_seen_at,
+            lapses: long.and_then(|_| moments.lapses(rules.sessions, now)),
+            factor_due: principal.factor_due_at.is_some_and(|due_at| now >= due_at),
+            first_use,
+            principal: Box::new(principal),
+        }
+    }
+
+    fn moments(&self) -> Moments {
+        Moments {
+            login_at: self.login_at,
+            authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
+            last_seen_at: self.last_seen_at,
+            lapsed_at: self.lapsed_at,
+        }
+    }
+
+    fn may_be_long(&self, long: &LongSessions, now: Timestamp) -> bool {
+        let roles = self.roles.iter().filter(|role| role.counts(now)).map(|role| role.name.as_str());
+        long.allows(roles, self.parent.as_ref().map(|parent| &parent.key))
+    }
+
+    /// Takes out what was proved so long ago that an ordinary session would be over, but for the password: that has its time with it.
+    fn forget_proofs_up_to(&mut self, lapsed_at: Option<Timestamp>) {
+        let Some(lapsed_at) = lapsed_at else { return };
+        self.grants.retain(|grant| grant.proved_at > lapsed_at);
+        if self.second_factor_at.unwrap_or(self.authenticated_at) <= lapsed_at {
+            self.second_factor_at = None;
+            self.factors = Some(Vec::new());
+            self.amr = amr_without_factors(&self.amr);
+        }
+    }
+
+    fn principal(
+        self,
+        rules: &Rules<'_>,
+        now: Timestamp,
+        lapsed_at: Option<Timestamp>,
+        stays_until: Option<Timestamp>,
+        token_due: bool,
+    ) -> Principal {
+        let factor_due_at =
+            self.factor_due_at(rules.factors, now).filter(|_| !self.has_required_factor(rules.factors));
+        let parent_id = self.parent.as_ref().map(|parent| parent.id);
+        // Somebody else's grant, one from before a change of what decides, or one of the future counts for nothing.
+        let is_own = |grant: &StepUpProof| {
+            grant.account == self.account
+                && grant.parent == parent_id
+                && grant.auth_version == self.auth_version
+                && !grant.proved_at.is_ahead_of(now)
+        };
+        let grants = self.grants.into_iter().filter(is_own).collect();
+        let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
+        Principal {
+            account: self.account,
+            username: self.username,
+            external_id: self.external_id,
+            parent: self.parent.map(|parent| (parent.id, parent.key)),
+            roles,
+            session: self.id,
+            signed_in_at: self.login_at,
+            auth_version: self.auth_version,
+            authenticated_at: self.authenticated_at,
+            second_factor_at: self.second_factor_at,
+            amr: self.amr,
+            factors: self.factors.unwrap_or_default(),
+            factor_due_at,
+            grants,
+            as_of: now,
+            lapsed_at,
+            stays_until,
+            token_before: self.tokens.before,
+            token_due,
+        }
+    }
+
+    /// When the account must have a second factor at the latest, if it must at all.
+    fn factor_due_at(&self, policy: &FactorPolicy, now: Timestamp) -> Option<Timestamp> {
+        let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
+        let demands = factor_demands(policy, by_parent, self.account_created_at, &self.roles, now);
+        demands.map(|(_, due_at)| due_at).min()
+    }
+
+    /// Whether a factor was proved in this session that satisfies a requirement.
+    fn has_required_factor(&self, policy: &FactorPolicy) -> bool {
+        // A browser that is trusted stands in for the factor that was proved on it, as long as browsers may be trusted at all.
+        let by_device =
+            policy.trusted_devices.is_some() && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
+        by_device
+            || match &self.factors {
+                Some(proved) => proved.iter().any(|kind| policy.is_satisfied_by(*kind)),
+                // Proved before it was written down which.
+                None => self.second_factor_at.is_some(),
+            }
+    }
+
+    fn was_touched(&self) -> bool {
+        self.last_seen_at > self.login_at
+    }
+}
+
+/// What requires a second factor of an account.
+#[derive(Clone, Copy)]
+pub(crate) enum RequiredBy<'a> {
+    /// The service, of everybody.
+    Service,
+    /// Its parent.
+    Parent,
+    /// A role that it holds.
+    Role(&'a RoleName),
+}
+
+/// What requires a second factor of an account now, each with when it must have one.
+pub(crate) fn factor_demands<'a>(
+    policy: &FactorPolicy,
+    by_parent: Option<FactorRequirement>,
+    created_at: Timestamp,
+    roles: &'a [RoleOfAccount],
+    now: Timestamp,
+) -> impl Iterator<Item = (RequiredBy<'a>, Timestamp)> + use<'a> {
+    let by_service = policy.required_of_everybody.then_some((RequiredBy::Service, created_at));
+    let by_parent = by_parent.map(|required| (RequiredBy::Parent, required.due_at(created_at)));
+    let by_role = roles.iter().filter(move |role| role.counts(now)).filter_map(|role| {
+        Some((RequiredBy::Role(&role.name), role.factor_required?.due_at(role.granted_at)))
+    });
+    by_service.into_iter().chain(by_parent).chain(by_role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LOGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
+
+    const PENDING: Duration = Duration::from_mins(10);
+
+    const TOKEN: TokenHash = TokenHash::from_bytes([9; 32]);
+
+    fn judged(
+        record: SessionRecord,
+        factors: &FactorPolicy,
+        long: Option<&LongSessions>,
+        now: Timestamp,
+    ) -> Standing {
+        let sessions = &SessionPolicy::default();
+        let rules = Rules { sessions, long, factors, pending_lifetime: PENDING };
+        record.standing(&rules, &TOKEN, now)
+    }
+
+    fn record() -> SessionRecord {
+        SessionRecord {
+            id: SessionId::from_bytes([1; 16]),
+            state: SessionState::Active,
+            auth_version: AuthVersion::FIRST,
+            amr: "pwd".into(),
+            login_at: LOGIN,
+            authenticated_at: LOGIN,
+            second_factor_at: None,
+            last_seen_at: LOGIN,
+            long: false,
+            lapsed_at: None,
+            tokens: Tokens { current: Some(TOKEN), before: None, made_at: LOGIN, used_at: None },
+            ended: None,
+            account: AccountId::from_bytes([2; 16]),
+            username: Username::parse("alice").unwrap(),
+            external_id: None,
+            account_status: AccountStatus::Active,
+            account_auth_version: AuthVersion::FIRST,
+            account_created_at: LOGIN,
+            parent: None,
+            roles: vec![],
+            factors: None,
+            grants: vec![],
+        }
+    }
+
+    fn standing(record: SessionRecord, now: Timestamp) -> Standing {
+        judged(record, &FactorPolicy::default(), None, now)
+    }
+
+    fn role(expires_at: Option<Timestamp>, factor_required: Option<FactorRequirement>) -> RoleOfAccount {
+        RoleOfAccount {
+            name: RoleName::parse("admin").unwrap(),
+            granted_at: LOGIN,
+            expires_at,
+            factor_required,
+        }
+    }
+
+    fn is_active(record: SessionRecord, now: Timestamp) -> bool {
+        matches!(standing(record, now), Standing::Active { .. })
+    }
+
+    fn after(secs: u64) -> Timestamp {
+        LOGIN.plus(Duration::from_secs(secs))
+    }
+
+    #[test]
+    fn idle_and_absolute_limits() {
+        assert!(is_active(record(), after(1799)));
+        assert!(!is_active(record(), after(1800)));
+        let busy = |secs| SessionRecord { last_seen_at: after(secs), ..record() };
+        assert!(is_active(busy(43_190), after(43_199)));
+        assert!(matches!(standing(busy(43_190), after(43_200)), Standing::RanOut(EndReason::Expired)));
+    }
+
+    #[test]
+    fn what_is_of_the_future_counts_for_nothing() {
+        let (tolerated, ahead) = (after(60), after(60).plus(Duration::from_micros(1)));
+        let of = |at| {
+            [
+                SessionRecord { login_at: at, authenticated_at: at, last_seen_at: at, ..record() },
+                SessionRecord { authenticated_at: at, ..record() },
+                SessionRecord { second_factor_at: Some(at), ..record() },
+                SessionRecord { last_seen_at: at, ..record() },
+            ]
+        };
+        for record in of(tolerated) {
+            assert!(is_active(record, LOGIN), "the clocks of two processes differ");
+        }
+        for record in of(ahead) {
+            let pending = SessionRecord { state: SessionState::PendingSecondFactor, ..record.clone() };
+            assert!(matches!(standing(record, LOGIN), Standing::Void));
+            assert!(matches!(standing(pending, LOGIN), Standing::Void));
+        }
+        for (at, held) in [(tolerated, 1), (ahead, 0)] {
+            let grant = StepUpProof {
+                id: crate::base::id::ChallengeId::from_bytes([1; 16]),
+                account: record().account,
+                parent: None,
+                auth_version: AuthVersion::FIRST,
+                purpose: crate::model::purpose::Purpose::ENROL,
+                kind: FactorKind::Totp,
+                proved_at: at,
+                approval: None,
+            };
+            let record = SessionRecord { grants: vec![grant], ..record() };
+            let Standing::Active { principal, .. } = standing(record, LOGIN) else { panic!("not active") };
+            assert_eq!(principal.grants().len(), held);
+        }
+        let summary = |at| SessionSummary {
+            id: record().id,
+            login_at: LOGIN,
+            authenticated_at: LOGIN,
+            second_factor_at: None,
+            last_seen_at: at,
+            lapsed_at: None,
+            long: false,
+            client: Client::default(),
+        };
+        let policy = SessionPolicy::default();
+        assert!(
+            summary(tolerated).counts(&policy, None, LOGIN) && !summary(ahead).counts(&policy, None, LOGIN)
+        );
+    }
+
+    #[test]
+    fn a_second_factor_is_due_for_ten_minutes_and_accepted_by_no_guard() {
+        let pending = || SessionRecord { state: SessionState::PendingSecondFactor, ..record() };
+        assert!(matches!(standing(pending(), after(0)), Standing::Pending(_)));
+        assert!(matches!(standing(pending(), after(599)), Standing::Pending(_)));
+        assert!(matches!(standing(pending(), after(600)), Standing::RanOut(EndReason::Expired)));
+    }
+
+    #[test]
+    fn who_proves_again_who_they_are_begins_anew() {
+        let renewed =
+            SessionRecord { authenticated_at: after(43_000), last_seen_at: after(86_000), ..record() };
+        assert!(is_active(renewed.clone(), after(86_199)));
+        assert!(!is_active(renewed.clone(), after(86_200)));
+        // The password is no proof of the other factor.
+        let half = |at| SessionRecord { second_factor_at: Some(after(at)), ..renewed.clone() };
+        assert!(!is_active(half(60), after(43_260)));
+        assert!(is_active(half(43_000), after(86_199)));
+    }
+
+    #[test]
+    fn everything_about_the_account_counts_at_once() {
+        let parent = |status| {
+            Some(ParentOfAccount {
+                id: ParentId::from_bytes([3; 16]),
+                key: ParentKey::parse("acme").unwrap(),
+                status,
+                factor_required: None,
+            })
+        };
+        assert!(is_active(SessionRecord { parent: parent(ParentStatus::Active), ..record() }, LOGIN));
+        for void in [
+            SessionRecord { account_status: AccountStatus::Disabled, ..record() },
+            SessionRecord { account_status: AccountStatus::Locked, ..record() },
+            SessionRecord { account_auth_version: AuthVersion::from_i64(2), ..record() },
+            SessionRecord { parent: parent(ParentStatus::Suspended), ..record() },
+            SessionRecord { state: SessionState::PendingSecondFactor, ..record() },
+            SessionRecord { ended: Some((LOGIN, EndReason::Logout)), ..record() },
+        ] {
+            assert!(!is_active(void, LOGIN));
+        }
+    }
+
+    #[test]
+    fn a_grant_ends_on_time() {
+        let record = SessionRecord { roles: vec![role(Some(after(60)), None)], ..record() };
+        for (secs, held) in [(59, 1), (60, 0)] {
+            let Standing::Active { principal, .. } = standing(record.clone(), after(secs)) else {
+                panic!("not active")
+            };
+            assert_eq!(principal.roles().count(), held);
+        }
+    }
+
+    #[test]
+    fn a_required_factor_is_due_after_the_grace_unless_it_was_proved() {
+        let required = Some(FactorRequirement { since: LOGIN, grace: Duration::from_mins(1) });
+        let is_due = |record: SessionRecord, secs| {
+            let Standing::Active { factor_due, .. } = standing(record, after(secs)) else {
+                panic!("not active")
+            };
+            factor_due
+        };
+        let with = || SessionRecord { roles: vec![role(None, required)], ..record() };
+        assert!(!is_due(with(), 59));
+        assert!(is_due(with(), 60));
+        assert!(!is_due(record(), 60), "of nobody else");
+        let ended = SessionRecord { roles: vec![role(Some(after(30)), required)], ..record() };
+        assert!(!is_due(ended, 60), "the role is over");
+        let (totp, email) = (vec![FactorKind::Totp], vec![FactorKind::EmailOtp]);
+        assert!(!is_due(SessionRecord { factors: Some(totp), ..with() }, 60));
+        assert!(!is_due(SessionRecord { factors: Some(vec![FactorKind::RecoveryCode]), ..with() }, 60));
+        assert!(!is_due(SessionRecord { factors: Some(email.clone()), ..with() }, 60));
+        assert!(is_due(SessionRecord { factors: Some(vec![FactorKind::Password]), ..with() }, 60));
+        for (amr, trusting, due) in [
+            ("pwd trusted", true, true),
+            ("pwd trusted_device", true, false),
+            ("pwd trusted_device", false, true),
+        ] {
+            let trusted_devices = trusting.then_some(Duration::from_hours(1));
+            let policy = FactorPolicy { trusted_devices, ..FactorPolicy::default() };
+            let by_device = SessionRecord { amr: amr.into(), ..with() };
+            let standing = judged(by_device, &policy, None, after(60));
+            let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
+            assert_eq!(factor_due, due, "{amr}, {trusting}");
+        }
+        let of_everybody = FactorPolicy { required_of_everybody: true, ..FactorPolicy::default() };
+        for (factors, due) in [(None, true), (Some(vec![]), true), (Some(vec![FactorKind::Totp]), false)] {
+            let record = SessionRecord { factors, ..record() };
+            let standing = judged(record, &of_everybody, None, LOGIN);
+            let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
+            assert_eq!(factor_due, due, "of everybody, at once");
+        }
+        assert_eq!(amr_without_trust("pwd trusted_device otp mfa"), "pwd otp mfa");
+        assert!(
+            !is_due(SessionRecord { second_factor_at: Some(LOGIN), ..with() }, 60),
+            "of an older program"
+        );
+        let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..FactorPolicy::default() };
+        let by_mail = SessionRecord { factors: Some(email), ..with() };
+        let standing = judged(by_mail, &strict, None, after(60));
+        assert!(matches!(standing, Standing::Active { factor_due: true, .. }), "not by what does not count");
+        let of_parent = ParentOfAccount {
+            id: ParentId::from_bytes([3; 16]),
+            key: ParentKey::parse("acme").unwrap(),
+            status: ParentStatus::Active,
+            factor_required: required,
+        };
+        let later = SessionRecord { parent: Some(of_parent), account_created_at: after(30), ..record() };
+        assert!(!is_due(later.clone(), 89));
+        assert!(is_due(later, 90), "who came later has the whole grace");
+    }
+
+    #[test]
+    fn grants_of_others_and_of_before_a_change_are_left_out() {
+        let grant = StepUpProof {
+            id: crate::base::id::ChallengeId::from_bytes([1; 16]),
+            account: AccountId::from_bytes([2; 16]),
+            parent: None,
+            auth_version: AuthVersion::FIRST,
+            purpose: crate::model::purpose::Purpose::parse("payroll").unwrap(),
+            kind: FactorKind::Totp,
+            proved_at: LOGIN,
+            approval: None,
+        };
+        let left = |grant: StepUpProof| {
+            let record = SessionRecord { grants: vec![grant], ..record() };
+            let Standing::Active { principal, .. } = standing(record, after(1)) else { panic!("not active") };
+            principal.grants.len()
+        };
+        assert_eq!(left(grant.clone()), 1);
+        assert_eq!(left(StepUpProof { account: AccountId::from_bytes([3; 16]), ..grant.clone() }), 0);
+        assert_eq!(left(StepUpProof { parent: Some(ParentId::from_bytes([3; 16])), ..grant.clone() }), 0);
+        assert_eq!(left(StepUpProof { auth_version: AuthVersion::from_i64(2), ..grant }), 0);
+    }
+
+    #[test]
+    fn beyond_the_ordinary_limits_a_long_session_has_proved_nothing_lately() {
+        use crate::model::factor_kind::Assurance::{Aal1, Aal2};
+
+        let long = LongSessions::new(LongSessions::MOST_IDLE, LongSessions::MOST_ABSOLUTE).for_role("admin");
+        let role = role(None, Some(FactorRequirement { since: LOGIN, grace: Duration::ZERO }));
+        let by_app = || SessionRecord {
+            long: true,
+            amr: "pwd otp mfa".into(),
+            second_factor_at: Some(LOGIN),
+            factors: Some(vec![FactorKind::Totp]),
+            roles: vec![role.clone()],
+            ..record()
+        };
+        let at = |record: SessionRecord, secs| {
+            let standing = judged(record, &FactorPolicy::default(), Some(&long), after(secs));
+            let Standing::Active { principal, factor_due, lapses, .. } = standing else {
+                panic!("{standing:?}")
+            };
+            (principal.assurance(), factor_due, lapses)
+        };
+        assert_eq!(at(by_app(), 1799), (Aal2, false, None));
+        assert_eq!(at(by_app(), 1800), (Aal1, true, Some(LOGIN)));
+        // Used all the time.
+        let busy = |secs| SessionRecord { last_seen_at: after(secs), ..by_app() };
+        assert_eq!(at(busy(43_190), 43_199), (Aal2, false, None));
+        assert_eq!(at(busy(43_190), 43_200), (Aal1, true, None));
+        // Once noted it stays so, until it is proved again; the password proves no factor.
+        let noted = |proved_at| SessionRecord {
+            lapsed_at: Some(LOGIN),
+            second_factor_at: Some(proved_at),
+            ..busy(7200)
+        };
+        assert_eq!(at(noted(LOGIN), 7201), (Aal1, true, None));
+        assert_eq!(at(SessionRecord { authenticated_at: after(7200), ..noted(LOGIN) }, 7201).0, Aal1);
+        assert_eq!(at(noted(after(7200)), 7201), (Aal2, false, None));
+        // So does a browser that was trusted.
+        let policy =
+            FactorPolicy { trusted_devices: Some(Duration::from_hours(1)), ..FactorPolicy::default() };
+        let trusted = SessionRecord { amr: "pwd trusted_device".into(), second_factor_at: None, ..by_app() };
+        for (secs, due) in [(1799, false), (1800, true)] {
+            let standing = judged(trusted.clone(), &policy, Some(&long), after(secs));
+            assert!(matches!(standing, Standing::Active { factor_due, .. } if factor_due == due), "{secs}");
+        }
+        // Without the role, or beside one of ours, it is as any other.
+        let ours = RoleOfAccount {
+            name: crate::model::role::AdministratorScope::Parent.role_name(),
+            ..role.clone()
+        };
+        for roles in [vec![], vec![role.clone(), ours]] {
+            let record = SessionRecord { roles, ..by_app() };
+            let standing = judged(record, &FactorPolicy::default(), Some(&long), after(1800));
+            assert!(matches!(standing, Standing::RanOut(EndReason::Idle)));
+        }
+        let of_before = SessionRecord { long: false, ..by_app() };
+        let standing = judged(of_before, &FactorPolicy::default(), Some(&long), after(1800));
+        assert!(matches!(standing, Standing::RanOut(EndReason::Idle)), "nobody asked for a long one");
+    }
+
+    proptest! {
+        /// Against a model that knows every use: never dead earlier than 30 minutes after the last use, never alive later than
+        /// that and a minute, never alive after 12 hours.
+        #[test]
+        fn limits_hold_for_every_rhythm(gaps in proptest::collection::vec(1_u64..2400, 1..80)) {
+            let policy = SessionPolicy::default();
+            let mut stored = record();
+            let (mut now, mut last_use) = (LOGIN, LOGIN);
+            for gap in gaps {
+                now = now.plus(Duration::from_secs(gap));
+                let idle = now.since(last_use);
+                match standing(stored.clone(), now) {
+                    Standing::Active { touch, .. } => {
+                        prop_assert!(idle < policy.idle + policy.touch_interval());
+                        prop_assert!(now.since(LOGIN) < policy.absolute);
+                        last_use = now;
+                        if touch {
+                            prop_assert!(stored.last_seen_at == LOGIN || now.since(stored.last_seen_at) >= Duration::from_mins(1));
+                            stored.last_seen_at = now;
+                        }
+                    }
+                    _ => {
+                        prop_assert!(idle >= policy.idle || now.since(LOGIN) >= policy.absolute);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

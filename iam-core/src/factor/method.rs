@@ -1,0 +1,120 @@
+use std::fmt;
+
+use precis_core::profile::PrecisFastInvocation;
+use precis_profiles::OpaqueString;
+
+use super::FactorKind;
+use crate::base::clock::Timestamp;
+use crate::base::id::{AccountId, MethodId};
+use crate::base::invalid::{Invalid, Problem};
+use crate::base::text::is_seen;
+
+/// A factor that somebody has set up, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method {
+    /// Which one.
+    pub id: MethodId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it is. Recovery codes are none: they are kept apart.
+    pub kind: FactorKind,
+    /// What its owner calls it.
+    pub name: MethodName,
+    /// Its secret, or the address that it is about; sealed.
+    pub secret: Option<Vec<u8>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was confirmed. Before that it counts for nothing.
+    pub confirmed_at: Option<Timestamp>,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// The last time step of which it accepted a code.
+    pub last_step: Option<i64>,
+}
+
+/// The longest name of a method, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
+/// What somebody calls a factor of theirs, such as `phone`: 1 to 100 bytes, nothing that does not show (PRECIS `FreeformClass`, RFC
+/// 8264), no spaces around it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MethodName(String);
+
+impl MethodName {
+    /// Checks a name.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let text = text.trim();
+        let problem = if text.is_empty() {
+            Problem::Required
+        } else if text.len() > MAX_NAME_BYTES {
+            Problem::TooLong { max: MAX_NAME_BYTES }
+        } else if OpaqueString::prepare(text).is_err() || !text.chars().all(is_seen) {
+            Problem::Malformed
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(Invalid::new("name", problem))
+    }
+
+    /// A name as a store holds it.
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MethodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MethodName({:?})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_of_the_future_waits_for_no_answer() {
+        let (now, minute) = (Timestamp::from_micros(0), std::time::Duration::from_mins(1));
+        let made = |created_at: Timestamp| Challenge {
+            new: NewChallenge {
+                id: ChallengeId::from_bytes([1; 16]),
+                account: AccountId::from_bytes([1; 16]),
+                session: SessionId::from_bytes([1; 16]),
+                purpose: ChallengePurpose::SignIn,
+                kind: FactorKind::EmailOtp,
+                method: None,
+                answer: None,
+                approval: None,
+                tries: 0,
+                sends: 1,
+                created_at,
+                expires_at: created_at.plus(5 * minute),
+            },
+            tries: 0,
+            consumed_at: None,
+            replaced_at: None,
+        };
+        assert!(made(now).is_open(now) && !made(now).is_open(now.plus(5 * minute)));
+        assert!(made(now.plus(minute)).is_open(now), "the clocks of two processes differ");
+        assert!(!made(now.plus(2 * minute)).is_open(now));
+    }
+
+    #[test]
+    fn names_can_be_seen() {
+        for name in ["phone", " my phone ", "Zoës Telefon", "電話", "x".repeat(100).as_str()] {
+            assert!(MethodName::parse(name).is_ok(), "{name}");
+        }
+        let long = "x".repeat(101);
+        for name in ["", "  ", "\u{200b}", "\u{feff}", "a\u{202e}b", "a\u{2028}b", "a\nb", "\0", &long]
+            .into_iter()
+            .chain(["\u{2800}", "a\u{34f}", "\u{915}\u{94d}\u{200d}", "\u{2764}\u{fe0f}", "\u{1d159}"])
+        {
+            assert!(MethodName::parse(name).is_err(), "{name:?}");
+        }
+    }
+}
