@@ -1,11 +1,11 @@
 //! What the tests of this crate share.
 
-use iam_core::Timestamp;
 use iam_core::AccountId;
-use iam_core::ports::ChallengeId;
 use iam_core::SecretKey;
-use iam_core::ports::{Digest, Stored};
+use iam_core::Timestamp;
+use iam_core::ports::ChallengeId;
 use iam_core::ports::Message;
+use iam_core::ports::{Digest, Stored};
 use iam_core::{Randomness, RandomnessUnavailable};
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
-use iam_core::Timestamp;
 use iam_core::FactorKind;
+use iam_core::Timestamp;
 use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
 use iam_core::{Randomness, RandomnessUnavailable};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -159,8 +159,8 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use iam_core::{Clock, ManualClock};
     use iam_core::OsRandomness;
+    use iam_core::{Clock, ManualClock};
     use proptest::prelude::*;
 
     use super::*;

@@ -1,9 +1,9 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::Timestamp;
 use iam_core::AccountId;
 use iam_core::StoreError;
+use iam_core::Timestamp;
 use iam_core::ports::OneTimeTokens;
 use iam_core::ports::{NewOneTimeToken, TicketPurpose, TokenHash};
 
@@ -77,7 +77,12 @@ impl<L: Link> OneTimeTokens for Work<L> {
         Ok(self.0.write(consume).await? == 1)
     }
 
-    async fn void(&mut self, purpose: TicketPurpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    async fn void(
+        &mut self,
+        purpose: TicketPurpose,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let void = || {
             execute(sqlx::query!(
                 "UPDATE iam_one_time_token FORCE INDEX (iam_one_time_token_account) SET used_at = ?

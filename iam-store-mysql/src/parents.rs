@@ -1,12 +1,12 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::Timestamp;
-use iam_core::ParentId;
-use iam_core::{Parent, ParentKey, ParentStatus};
 use iam_core::FactorRequirement;
+use iam_core::ParentId;
 use iam_core::StoreError;
+use iam_core::Timestamp;
 use iam_core::ports::{Insert, Parents};
+use iam_core::{Parent, ParentKey, ParentStatus};
 
 use crate::connection::{Connections, Link, execute, optional};
 use crate::rows::{Column, grace_seconds, utc};

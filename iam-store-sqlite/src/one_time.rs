@@ -1,9 +1,9 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::Timestamp;
 use iam_core::AccountId;
 use iam_core::StoreError;
+use iam_core::Timestamp;
 use iam_core::ports::OneTimeTokens;
 use iam_core::ports::{NewOneTimeToken, TicketPurpose, TokenHash};
 
@@ -76,7 +76,12 @@ impl<C: Link> OneTimeTokens for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn void(&mut self, purpose: TicketPurpose, account: AccountId, now: Timestamp) -> Result<(), StoreError> {
+    async fn void(
+        &mut self,
+        purpose: TicketPurpose,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE iam_one_time_token SET used_at = ? WHERE account_id = ? AND purpose = ? AND used_at IS NULL",
         )

@@ -1,7 +1,7 @@
 //! The audit log.
 
-use iam_core::{Entry, Outcome};
 use iam_core::ports::Record;
+use iam_core::{Entry, Outcome};
 
 use super::*;
 

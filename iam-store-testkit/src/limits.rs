@@ -1,7 +1,7 @@
 //! Limits.
 
-use iam_core::{Throttle, Window};
 use iam_core::ports::{LimitKey, Reservation, Slot};
+use iam_core::{Throttle, Window};
 
 use super::*;
 

@@ -1,16 +1,22 @@
 //! Roles and who holds them.
 
-use iam_core::ParentStatus;
 use iam_core::FactorRequirement;
+use iam_core::ParentStatus;
+use iam_core::ports::Holders;
 use iam_core::ports::RoleGrant;
 use iam_core::ports::RoleOfAccount;
 use iam_core::{StoreError, StoreErrorKind};
-use iam_core::ports::Holders;
 
 use super::*;
 
 fn grant_of_role_1() -> RoleGrant {
-    RoleGrant { account: account_id(1), role: role(1).id, granted_by: None, granted_at: NOW, expires_at: None }
+    RoleGrant {
+        account: account_id(1),
+        role: role(1).id,
+        granted_by: None,
+        granted_at: NOW,
+        expires_at: None,
+    }
 }
 
 async fn give(store: &dyn Store, grant: &RoleGrant) -> bool {

@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use iam_core::Error;
-use iam_core::{AccountStatus, Username};
-use iam_core::{Invalid, Problem};
-use iam_core::{Actor, Met, NewAccount, RequirementOf};
-use iam_core::Requirement;
 use iam_core::AccountId;
+use iam_core::Error;
 use iam_core::ParentStatus;
+use iam_core::Requirement;
+use iam_core::{AccountStatus, Username};
+use iam_core::{Actor, Met, NewAccount, RequirementOf};
 use iam_core::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RoleName};
+use iam_core::{Invalid, Problem};
 use iam_testkit::TestIam;
 
 fn role(name: &str) -> RoleName {

@@ -5,8 +5,8 @@
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::MacKey;
-use iam_core::{Randomness, RandomnessUnavailable};
 use iam_core::protocol::TokenHash;
+use iam_core::{Randomness, RandomnessUnavailable};
 
 use crate::message::RequestView;
 
@@ -95,8 +95,8 @@ pub(crate) fn is_upgrade(view: &dyn RequestView) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::SecretKey;
     use iam_core::OsRandomness;
+    use iam_core::SecretKey;
 
     use super::*;
     use crate::message::WebRequest;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use iam_core::Iam;
 use iam_core::MacKey;
-use iam_core::{BaseUrl, InvalidOrigin};
 use iam_core::protocol::Origin;
+use iam_core::{BaseUrl, InvalidOrigin};
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use iam_core::FactorKind::{EmailOtp, Password, RecoveryCode, SmsOtp, Totp, self};
+use iam_core::FactorKind::{self, EmailOtp, Password, RecoveryCode, SmsOtp, Totp};
 use iam_testkit::{SignedInPerson, TestIam};
 
 /// Path, what was proved for the purpose `p` and by what, and whether that opens it.

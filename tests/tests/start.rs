@@ -3,11 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use iam_axum::settings::IamSettings;
-use iam_core::Username;
-use iam_core::{Actor, NewAccount};
+use iam_core::KeyRing;
 use iam_core::Keys;
 use iam_core::PepperRing;
-use iam_core::KeyRing;
+use iam_core::Username;
+use iam_core::{Actor, NewAccount};
 use iam_core::{Error, Iam};
 use iam_store_sqlite::SqliteStore;
 

@@ -10,10 +10,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use iam_core::Iam;
-use iam_core::{Account, Username};
-use iam_core::{Actor, RequirementOf};
 use iam_core::ParentKey;
 use iam_core::RoleName;
+use iam_core::{Account, Username};
+use iam_core::{Actor, RequirementOf};
 
 use crate::keys;
 

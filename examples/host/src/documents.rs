@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use iam_core::Actor;
-use iam_core::{AccountId, ParentId};
 use iam_core::ParentKey;
+use iam_core::{AccountId, ParentId};
 use iam_core::{Error, Iam};
 
 /// A handful of documents and the payments, in memory.

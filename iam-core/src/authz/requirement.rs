@@ -517,6 +517,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::clock::Timestamp;
+    use crate::base::id::{AccountId, ParentId, SessionId};
+    use crate::model::account::{AuthVersion, Username};
+    use crate::model::purpose::Purpose;
+    use crate::model::role::RoleName;
+    use std::time::Duration;
 
     fn principal(parent: Option<u8>, roles: &[&str]) -> Principal {
         Principal {

@@ -270,6 +270,11 @@ pub(crate) fn factor_demands<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::client::Client;
+    use crate::model::factor_kind::{FactorKind, amr_without_trust};
+    use crate::model::long_sessions::Tokens;
+    use crate::model::parent::ParentKey;
+    use crate::model::session::{ParentOfAccount, SessionSummary};
     use proptest::prelude::*;
 
     const LOGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);

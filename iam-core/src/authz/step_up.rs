@@ -177,33 +177,6 @@ mod tests {
     use crate::secrets::secret_key::SecretKey;
 
     #[test]
-    fn purposes_have_plain_names() {
-        for name in ["payroll", "a", "iam:administer", "pay.out_2-x", &"x".repeat(32)] {
-            assert_eq!(Purpose::parse(name).unwrap().as_str(), name);
-        }
-        for name in
-            ["", "Payroll", "1", ":a", "a b", "é", "sign_in", "reauthenticate", "enrol", &"x".repeat(33)]
-        {
-            assert_eq!(Purpose::parse(name), None, "{name}");
-        }
-        assert_eq!(Some(Purpose::ENROL), Purpose::parse("iam:enrol"));
-    }
-
-    #[test]
-    fn our_own_purposes_are_known() {
-        assert!(Purpose::ENROL.is_reserved());
-        for name in ["iam", "iamx", "i", "sign_i", "sign_in_x"] {
-            assert_eq!(Purpose::try_from(name).unwrap().as_str(), name);
-        }
-        for name in ["iam:enrol", "iam:", "Pay Out", "", "enrol"] {
-            let error = Purpose::try_from(name).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{name}` is no purpose")), "{error}");
-        }
-        assert!(!Purpose::parse("iam").unwrap().is_reserved());
-        assert!(!Purpose::parse("payroll").unwrap().is_reserved());
-    }
-
-    #[test]
     fn an_approval_is_of_one_request_with_its_values() {
         let key = SecretKey::from_bytes(&[1; 32]).unwrap().derive("approval");
         let of = |method: &str, target: &str, fields: &[(&str, &str)]| {

@@ -103,3 +103,35 @@ impl Challenge {
             && !self.new.created_at.is_ahead_of(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_of_the_future_waits_for_no_answer() {
+        let (now, minute) = (Timestamp::from_micros(0), std::time::Duration::from_mins(1));
+        let made = |created_at: Timestamp| Challenge {
+            new: NewChallenge {
+                id: ChallengeId::from_bytes([1; 16]),
+                account: AccountId::from_bytes([1; 16]),
+                session: SessionId::from_bytes([1; 16]),
+                purpose: ChallengePurpose::SignIn,
+                kind: FactorKind::EmailOtp,
+                method: None,
+                answer: None,
+                approval: None,
+                tries: 0,
+                sends: 1,
+                created_at,
+                expires_at: created_at.plus(5 * minute),
+            },
+            tries: 0,
+            consumed_at: None,
+            replaced_at: None,
+        };
+        assert!(made(now).is_open(now) && !made(now).is_open(now.plus(5 * minute)));
+        assert!(made(now.plus(minute)).is_open(now), "the clocks of two processes differ");
+        assert!(!made(now.plus(2 * minute)).is_open(now));
+    }
+}

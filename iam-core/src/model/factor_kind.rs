@@ -162,3 +162,31 @@ pub(crate) fn amr_without_factors(amr: &str) -> String {
     };
     amr.split(' ').filter(|value| !is_factor(value)).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amr_grows_by_each_factor_once() {
+        assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp mfa");
+        assert_eq!(amr_with("pwd otp mfa", FactorKind::EmailOtp), "pwd otp mfa email");
+        assert_eq!(amr_with("pwd otp mfa", FactorKind::Totp), "pwd otp mfa");
+    }
+
+    #[test]
+    fn a_mailbox_is_no_second_thing() {
+        for kind in FactorKind::ALL {
+            assert_eq!(Assurance::of_amr(&amr_with("pwd", kind)), kind.assurance(), "{kind}");
+        }
+        assert_eq!(Assurance::of_amr("pwd"), Assurance::Aal1);
+    }
+
+    #[test]
+    fn kinds_have_names() {
+        for kind in FactorKind::ALL {
+            assert_eq!(FactorKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(FactorKind::parse("push"), None);
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::{Readiness, StoreError, StoreErrorKind};
 use iam_core::ports::Store;
+use iam_core::{Readiness, StoreError, StoreErrorKind};
 use iam_store_mysql::MySqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;

@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use iam_core::{Readiness, StoreErrorKind};
 use iam_core::ports::Store;
+use iam_core::{Readiness, StoreErrorKind};
 use iam_store_mysql::MySqlStore;
 use sqlx::Executor;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};

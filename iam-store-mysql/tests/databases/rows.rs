@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use iam_core::{Account, AccountStatus, Username};
-use iam_core::ports::LoginIdentifier;
-use iam_core::Timestamp;
-use iam_core::{AccountId, RoleId, SessionId};
-use iam_core::ports::{ChallengeId, MessageId};
-use iam_core::Throttle;
-use iam_core::ports::{LimitKey, Reservation};
-use iam_core::Client;
 use iam_core::Channel;
-use iam_core::ports::{Delivery, NewMessage, Settled};
-use iam_core::{Role, RoleName};
-use iam_core::ports::RoleGrant;
+use iam_core::Client;
 use iam_core::EndReason;
-use iam_core::ports::{NewSession, SessionState};
 use iam_core::StoreErrorKind;
-use iam_core::ports::{Insert, Store};
+use iam_core::Throttle;
+use iam_core::Timestamp;
+use iam_core::ports::LoginIdentifier;
+use iam_core::ports::RoleGrant;
 use iam_core::ports::TokenHash;
+use iam_core::ports::{ChallengeId, MessageId};
+use iam_core::ports::{Delivery, NewMessage, Settled};
+use iam_core::ports::{Insert, Store};
+use iam_core::ports::{LimitKey, Reservation};
+use iam_core::ports::{NewSession, SessionState};
+use iam_core::{Account, AccountStatus, Username};
+use iam_core::{AccountId, RoleId, SessionId};
+use iam_core::{Role, RoleName};
 use iam_store_mysql::MySqlStore;
 
 use crate::common::{BOTH, Database};
@@ -361,8 +361,13 @@ async fn who_found_a_role_unheld_is_the_first_to_give_it() {
                 let name = Username::parse(&format!("admin-{n}")).unwrap();
                 let account = Account::new(AccountId::from_bytes([n; 16]), name, NOW);
                 assert_eq!(unit.accounts().insert(&account, None).await.unwrap(), Insert::Inserted);
-                let grant =
-                    RoleGrant { account: account.id, role, granted_by: None, granted_at: NOW, expires_at: None };
+                let grant = RoleGrant {
+                    account: account.id,
+                    role,
+                    granted_by: None,
+                    granted_at: NOW,
+                    expires_at: None,
+                };
                 assert!(unit.roles().grant(&grant).await.unwrap());
                 unit.commit().await.unwrap();
                 true

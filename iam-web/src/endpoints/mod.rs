@@ -9,8 +9,8 @@ mod sign_in;
 mod step_up;
 mod trusted_devices;
 
-use iam_core::protocol::Activity;
 use iam_core::BaseUrl;
+use iam_core::protocol::Activity;
 use iam_core::protocol::OneTimeToken;
 use zeroize::Zeroizing;
 

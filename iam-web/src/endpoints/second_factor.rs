@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use iam_core::Error;
-use iam_core::{Invalid, Problem, SecondFactorRefusal};
-use iam_core::protocol::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
-use iam_core::protocol::InterruptedId;
 use iam_core::FactorKind;
 use iam_core::Purpose;
+use iam_core::protocol::InterruptedId;
+use iam_core::protocol::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
 use iam_core::protocol::{Carrier, SessionToken};
+use iam_core::{Invalid, Problem, SecondFactorRefusal};
 use minijinja::{Value, context};
 use serde_json::json;
 

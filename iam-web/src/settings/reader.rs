@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iam_core::Username;
-use iam_core::{Keys, SecretKey, unsafe_keys};
-use iam_core::LongSessions;
 use iam_core::BaseUrl;
-use iam_core::protocol::Origin;
-use iam_core::ParentKey;
-use iam_core::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
-use iam_core::RoleName;
 use iam_core::KeyRing;
+use iam_core::LongSessions;
+use iam_core::ParentKey;
+use iam_core::RoleName;
 use iam_core::SessionPolicy;
+use iam_core::Username;
+use iam_core::protocol::Origin;
+use iam_core::{Keys, SecretKey, unsafe_keys};
+use iam_core::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
 use url::{Host, Url};
 
 use super::values::Values;

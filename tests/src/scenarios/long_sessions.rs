@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use iam_core::IamBuilder;
-use iam_core::{Actor, RequirementOf};
 use iam_core::LongSessions;
+use iam_core::{Actor, RequirementOf};
 use iam_core::{AdministratorScope, RoleName};
 use serde_json::{Value, json};
 
