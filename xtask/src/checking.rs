@@ -3,7 +3,7 @@
 use crate::report::{Outcome, Report};
 use crate::testing::Gaps;
 use crate::trouble::Result;
-use crate::{advisories, architecture, cargo_deny, documents, process};
+use crate::{advisories, architecture, cargo_deny, documents, layers, process};
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run(gaps: Gaps) -> Result<()> {
@@ -13,6 +13,7 @@ pub(crate) fn run(gaps: Gaps) -> Result<()> {
     report.step("documentation", documentation);
     report.step("documents", documents::run);
     report.step("architecture", architecture::run);
+    report.step("layers of iam-core", layers::run);
     report.step("dependencies", dependencies);
     report.step("security advisories", advisories::run);
     if gaps == Gaps::Failures {

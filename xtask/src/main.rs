@@ -4,7 +4,7 @@
 //! - [`checking`] runs everything that reads the code without running it.
 //! - [`advisories`] asks whether a dependency is known to be vulnerable.
 //! - [`sbom`] says what the published crates are made of.
-//! - [`architecture`] holds the table of which crate must never see which.
+//! - [`architecture`] holds the table of which crate must never see which, [`layers`] the same for the folders of `iam-core`.
 //! - [`database`] finds and runs MySQL and MariaDB.
 //! - [`documents`] looks at what README.md and docs/*.md print.
 //! - [`disk`] finds out whether small file systems can be mounted for tests.
@@ -28,6 +28,7 @@ mod database;
 mod disk;
 mod documents;
 mod fuzz;
+mod layers;
 mod needs;
 mod place;
 mod process;
@@ -60,7 +61,7 @@ cargo xtask check [--all]            formatting, lints, documentation, documents
                                      IAM_ADVISORY_DB: a copy of RustSec's advisory-db, a folder or a .tar.gz, for
                                      where it can't be fetched
 cargo xtask advisories               known vulnerabilities, alone
-cargo xtask architecture             which crate sees which, alone
+cargo xtask architecture             which crate, and which layer of the core, sees which, alone
 cargo xtask sbom [FILE]              what the published crates are made of, as CycloneDX 1.6
 cargo xtask bench [-- ARGS]          benchmarks
 cargo xtask fuzz [TARGET...] [--runs N] [-- ARGS]
@@ -93,7 +94,7 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
         ["advisories"] => advisories::alone(),
         ["sbom"] => sbom::run(None),
         ["sbom", file] => sbom::run(Some(file)),
-        ["architecture"] => architecture::run(),
+        ["architecture"] => architecture::run().and_then(|()| layers::run()),
         ["db", "mysql"] => database::serve(database::Kind::MySql),
         ["db", "mariadb"] => database::serve(database::Kind::MariaDb),
         // For a test, so it is not in the list.
