@@ -1,18 +1,20 @@
 //! The heart of the IAM family: accounts, parents (tenants), roles, sessions, limits, audit, and the rules between them.
 //!
-//! There is no HTTP here, no SQL and no framework. A service that wants to sign people in uses an adapter (`iam-axum`) and a
-//! store (`iam-store-sqlite`), which give out what it needs of this crate; an author of a store or an adapter reads on.
+//! There is no HTTP here, no SQL and no framework. The crate has three doors:
 //!
-//! - **[`Iam`]** is the facade; [`flow`] has its methods, each a short sequence of steps.
-//! - **[`store`]** has the ports that a store implements, with their duties.
-//! - **[`guard`]** decides who may pass, without any input or output of its own.
-//! - **[`clock::Clock`]** and **[`random::Randomness`]** are the only sources of time and chance.
+//! - **services** use what stands at the root: [`Iam`] and its builder, accounts, policies, requirements, errors. An adapter
+//!   (`iam-axum`, `iam-actix`) gives all of it out again, so that a service names an adapter and a store;
+//! - **authors of stores, factors and senders** implement the traits of [`ports`];
+//! - **authors of adapters** carry a request through the steps of [`protocol`].
+//!
+//! [`Clock`] and [`Randomness`] are the only sources of time and chance. A [`Requirement`] decides without any input or output of its
+//! own, so that each adapter asks in its own way and all decide alike:
 //!
 //! ```
 //! use iam_core::Requirement;
 //! use iam_core::protocol::{Decision, Facts, Step};
 //!
-//! // A guard without anyone signed in asks for nothing and refuses.
+//! // Without anyone signed in a guard asks for nothing and refuses.
 //! let asked = Requirement::AnyRole(vec!["auditor".into()]);
 //! assert_eq!(asked.decide(None, &Facts::default()), Step::Done(Decision::Unauthenticated));
 //! ```

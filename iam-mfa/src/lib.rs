@@ -1,6 +1,6 @@
 //! Second factors of the IAM family, and what sends their codes.
 //!
-//! **Factors** have no input and output of their own; [`iam_core::mfa`] says what becomes of them:
+//! **Factors** have no input and output of their own; [`iam_core::ports`] says what becomes of them:
 //!
 //! - [`Totp`]: codes of an authenticator app;
 //! - [`SentCode`]: codes by e-mail; by SMS and WhatsApp once accounts have telephone numbers;

@@ -9,7 +9,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! One file for each aggregate, named like its port in [`iam_core::store`].
+//! One file for each aggregate, named like its port in [`iam_core::ports`].
 //!
 //! # Units of work
 //!

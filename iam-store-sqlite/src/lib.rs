@@ -11,7 +11,7 @@
 //!
 //! One writer: a connection of its own writes, begun with `BEGIN IMMEDIATE`, beside a pool of readers (write-ahead log). A
 //! unit of work therefore never meets a busy database half way. One file for each aggregate, named like its port in
-//! [`iam_core::store`].
+//! [`iam_core::ports`].
 
 mod accounts;
 mod audit;

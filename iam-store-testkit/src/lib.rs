@@ -1,6 +1,6 @@
 //! The conformance suite that every store of the IAM family must pass, and a store with faults for tests of what stands on one.
 //!
-//! There is a test for each duty that the ports of [`iam_core::store`] name, as a function over any [`Store`]. A store's crate
+//! There is a test for each duty that the ports of [`iam_core::ports`] name, as a function over any [`Store`]. A store's crate
 //! runs all of them with one macro:
 //!
 //! ```

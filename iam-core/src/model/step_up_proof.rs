@@ -24,7 +24,7 @@ pub struct StepUpProof {
     pub kind: FactorKind,
     /// When.
     pub proved_at: Timestamp,
-    /// For which request alone, as [`Approval::digest`].
+    /// For which request alone, as [`Approval::digest`](crate::protocol::Approval::digest).
     pub approval: Option<[u8; 32]>,
 }
 

@@ -12,7 +12,7 @@
 //!   [`Timestamp::latest_tolerated`] of it is of the future: the clock was put back since, and it counts for nothing.
 //! - **Ids, hashes and names compare byte by byte.**
 //!
-//! A unit that fails with [`StoreErrorKind::Conflict`] is tried again, at most three times, by whoever began it: a store can't do so,
+//! A unit that fails with [`StoreErrorKind::Conflict`](crate::StoreErrorKind::Conflict) is tried again, at most three times, by whoever began it: a store can't do so,
 //! since it does not know what the unit was going to do.
 
 use crate::base::store_error::StoreError;
@@ -85,7 +85,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Closes all that the store has open, for all of its clones, after what is under way (within seconds); what was committed then
     /// lies in the database itself and in no file beside it. Whatever is asked of the store afterwards MUST be
-    /// [`StoreErrorKind::Unavailable`]; closing it again is no error. A pool of the host's is left to the host.
+    /// [`StoreErrorKind::Unavailable`](crate::StoreErrorKind::Unavailable); closing it again is no error. A pool of the host's is left to the host.
     async fn close(&self) -> Result<(), StoreError>;
 
     /// The database's own clock, in UTC whatever the zone of its server or session. It is for comparison alone, and the one thing that

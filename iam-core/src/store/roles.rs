@@ -33,7 +33,7 @@ pub trait Roles: Send {
     /// Whether these are the last who hold the role: one of them does, however, and nobody else does whose account and parent are active,
     /// by a grant that does not expire. The answer holds until the unit is over, as long as everybody asks who takes the role away or
     /// stops an account or a parent: of two units that ask about each other's accounts one waits for the other, or fails with a
-    /// [`Conflict`](super::StoreErrorKind::Conflict).
+    /// [`Conflict`](crate::StoreErrorKind::Conflict).
     async fn are_last_holders(&mut self, role: RoleId, who: Holders) -> Result<bool, StoreError>;
 }
 

@@ -3,7 +3,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::secrets::seal::Place;
 
-/// A column of sealed values (see [`seal`](crate::secrets::seal)). All that is sealed at rest lies in one of these, but for the canaries of the
+/// A column of sealed values (see [`seal`](crate::KeyRing)). All that is sealed at rest lies in one of these, but for the canaries of the
 /// keys themselves: so a key under which none of them holds anything can go.
 ///
 /// There may be more in a later version: a store that does not know one does not compile.
