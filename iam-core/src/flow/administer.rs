@@ -4,7 +4,7 @@ use crate::audit::{Event, Subject};
 use crate::base::id::{AccountId, ParentId, RoleId, SessionId};
 use crate::delivery::Notice;
 use crate::flow::administrators::is_hosts_own;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, ExternalId, Username};
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -12,7 +12,7 @@ use crate::model::parent::{Parent, ParentKey, ParentStatus};
 use crate::model::role::{AdministratorScope, Role, RoleGrant, RoleName};
 use crate::model::session_state::EndReason;
 use crate::password::PlainPassword;
-use crate::store::{Holders, Insert, Ports};
+use crate::store::{Holders, Insert};
 
 /// Who does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,13 +65,12 @@ impl Iam {
             if !unit.accounts().set_password(account, &new.hash, now).await? {
                 return Err(Error::NotFound("account"));
             }
-            self.audit(unit.as_mut(), &Event::PasswordChanged, actor.on(account), &actor.client).await?;
-            self.notify(unit.as_mut(), &known, Notice::PasswordChanged, &actor.client).await?;
-            new.audit(self, unit.as_mut(), actor.on(account), &actor.client).await?;
-            self.end_sessions_in(unit.as_mut(), account, actor).await?;
-            self.forget_devices_in(unit.as_mut(), account, actor.on(account), &actor.client).await?;
+            unit.record(&Event::PasswordChanged, actor.on(account), &actor.client).await?;
+            self.notify(&mut unit, &known, Notice::PasswordChanged, &actor.client).await?;
+            new.audit(&mut unit, actor.on(account), &actor.client).await?;
+            self.end_sessions_in(&mut unit, account, actor).await?;
+            self.forget_devices_in(&mut unit, account, actor.on(account), &actor.client).await?;
             unit.commit().await?;
-            self.inner.outbox_wake.notify_one();
             Ok(())
         })
         .await
@@ -95,14 +94,14 @@ impl Iam {
         let platform = if to == AccountStatus::Active { None } else { self.platform_role().await? };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.leave_an_administrator(unit.as_mut(), platform.as_ref(), Holders::Account(account)).await?;
+            self.leave_an_administrator(&mut unit, platform.as_ref(), Holders::Account(account)).await?;
             if !unit.accounts().set_status(account, from, to, self.now()).await? {
                 return Err(Error::Conflict("account"));
             }
             let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
-            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
-            self.end_sessions_in(unit.as_mut(), account, actor).await?;
-            self.forget_devices_in(unit.as_mut(), account, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
+            self.end_sessions_in(&mut unit, account, actor).await?;
+            self.forget_devices_in(&mut unit, account, actor.on(account), &actor.client).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -128,7 +127,7 @@ impl Iam {
                 return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
             }
             let event = Event::ParentCreated(key.to_string());
-            self.audit(unit.as_mut(), &event, actor.in_parent(parent.id), &actor.client).await?;
+            unit.record(&event, actor.in_parent(parent.id), &actor.client).await?;
             unit.commit().await?;
             Ok(parent.id)
         })
@@ -160,7 +159,7 @@ impl Iam {
                 return Err(Error::Conflict("external_id"));
             }
             let event = Event::ExternalIdChanged(known.external_id.clone(), external_id.cloned());
-            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -185,12 +184,12 @@ impl Iam {
         let platform = if to == ParentStatus::Active { None } else { self.platform_role().await? };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.leave_an_administrator(unit.as_mut(), platform.as_ref(), Holders::Parent(parent)).await?;
+            self.leave_an_administrator(&mut unit, platform.as_ref(), Holders::Parent(parent)).await?;
             if !unit.parents().set_status(parent, from, to, self.now()).await? {
                 return Err(Error::Conflict("parent"));
             }
             let event = Event::ParentStatusChanged(from.as_str(), to.as_str());
-            self.audit(unit.as_mut(), &event, actor.in_parent(parent), &actor.client).await?;
+            unit.record(&event, actor.in_parent(parent), &actor.client).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -217,7 +216,7 @@ impl Iam {
                 return role.map(|role| role.id).ok_or(Error::Conflict("role"));
             }
             let subject = Subject { actor: actor.account, ..Subject::default() };
-            self.audit(unit.as_mut(), &Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
+            unit.record(&Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
             unit.commit().await?;
             Ok(role.id)
         })
@@ -234,7 +233,7 @@ impl Iam {
         let role = self.ensure_role(name, actor).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.grant_in(unit.as_mut(), account, role, name.as_str(), actor).await?;
+            self.grant_in(&mut unit, account, role, name.as_str(), actor).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -261,7 +260,7 @@ impl Iam {
                 return Ok(false);
             }
             let event = Event::RoleRevoked(name.to_string());
-            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             Ok(true)
         })
@@ -287,7 +286,7 @@ impl Iam {
                 return Ok(false);
             }
             let event = Event::SessionEnded(session, EndReason::Revoked);
-            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             Ok(true)
         })
@@ -296,7 +295,7 @@ impl Iam {
 
     pub(crate) async fn grant_in(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         role: RoleId,
         name: &str,
@@ -306,20 +305,20 @@ impl Iam {
             RoleGrant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
         if unit.roles().grant(&grant).await? {
             let event = Event::RoleGranted(name.to_owned());
-            self.audit(unit, &event, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
         }
         Ok(())
     }
 
     pub(super) async fn end_sessions_in(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         actor: &Actor,
     ) -> Result<(), Error> {
         let ended = unit.sessions().end_all(account, EndReason::Revoked, self.now()).await?;
         if ended > 0 {
-            self.audit(unit, &Event::SessionsEnded(ended), actor.on(account), &actor.client).await?;
+            unit.record(&Event::SessionsEnded(ended), actor.on(account), &actor.client).await?;
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use crate::audit::Event;
 use crate::base::id::AccountId;
 use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::error::Error;
 use crate::model::role::{AdministratorScope, Role, RoleName};
-use crate::store::{Holders, Ports};
+use crate::store::Holders;
 
 impl Iam {
     /// Makes an account an administrator, from its next request on. Whether the actor may is the caller's to decide: who does this can
@@ -28,7 +28,7 @@ impl Iam {
         let role = self.ensure_role(&scope.role_name(), actor).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.grant_in(unit.as_mut(), account, role, scope.role(), actor).await?;
+            self.grant_in(&mut unit, account, role, scope.role(), actor).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -57,7 +57,7 @@ impl Iam {
                 return Ok(false);
             }
             let event = Event::RoleRevoked(name.to_string());
-            self.audit(unit.as_mut(), &event, actor.on(account), &actor.client).await?;
+            unit.record(&event, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             Ok(true)
         })
@@ -67,7 +67,7 @@ impl Iam {
     /// Whether somebody is left to administer the platform when these are stopped. To be asked before anything else in the unit.
     pub(super) async fn leave_an_administrator(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         platform: Option<&Role>,
         without: Holders,
     ) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
 use crate::delivery::Notice;
 use crate::flow::{Claimant, Login};
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::limits::{LimitKey, Reservation, Slot};
 use crate::model::account::{Account, AccountStatus, LoginIdentifier};
 use crate::model::client::Client;
@@ -17,7 +17,7 @@ use crate::model::error::Error;
 use crate::model::parent::ParentStatus;
 use crate::model::session_state::EndReason;
 use crate::password::{Checked, CountedTry, Outdated, PlainPassword};
-use crate::store::{LoginCandidate, Ports};
+use crate::store::LoginCandidate;
 
 /// The keys under which a try is counted.
 pub(super) struct Counted {
@@ -260,7 +260,7 @@ impl Iam {
     /// counted apart: knowing the password alone does not keep the owner out of them.
     pub(super) async fn count_sign_in(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         reserved: &Reserved,
         account: AccountId,
     ) -> Result<Option<Timestamp>, Error> {
@@ -328,26 +328,25 @@ impl Iam {
                 let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
                 ended = unit.sessions().end(claimant.session, EndReason::WrongPasswords, self.now()).await?;
             }
-            self.count_failure(unit.as_mut(), counted, reserved).await?;
+            self.count_failure(&mut unit, counted, reserved).await?;
             if let Some(owner) = owner.as_ref().filter(|_| ended) {
-                self.notify(unit.as_mut(), owner, Notice::SessionEndedByFailures, client).await?;
+                self.notify(&mut unit, owner, Notice::SessionEndedByFailures, client).await?;
             }
-            self.audit(unit.as_mut(), &Event::ReauthenticationFailed, claimant.subject(), client).await?;
+            unit.record(&Event::ReauthenticationFailed, claimant.subject(), client).await?;
             if ended {
                 let event = Event::SessionEnded(claimant.session, EndReason::WrongPasswords);
-                self.audit(unit.as_mut(), &event, claimant.subject(), client).await?;
+                unit.record(&event, claimant.subject(), client).await?;
             }
             Ok(unit.commit().await?)
         })
         .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(())
     }
 
     /// Counts a failure for the network that it came from. The try itself stays counted.
     pub(super) async fn count_failure(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         counted: &Counted,
         reserved: &Reserved,
     ) -> Result<(), Error> {
@@ -375,7 +374,7 @@ impl Iam {
     /// leads to, which holds the account if somebody is told.
     pub(super) async fn accept(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         reserved: &Reserved,
         told: Option<&Account>,
         client: &Client,
@@ -391,14 +390,14 @@ impl Iam {
     pub(super) async fn give_back(&self, reserved: &Reserved) -> Result<(), Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.release(unit.as_mut(), reserved).await?;
+            self.release(&mut unit, reserved).await?;
             Ok(unit.commit().await?)
         })
         .await
     }
 
     /// A success gives back its own try and nobody else's.
-    pub(super) async fn release(&self, unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
+    pub(super) async fn release(&self, unit: &mut Unit<'_>, reserved: &Reserved) -> Result<(), Error> {
         // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
         for (key, slot) in [&reserved.devices, &reserved.session].into_iter().flatten() {
             unit.limits().give_back_in_window(key, slot).await?;
@@ -409,7 +408,7 @@ impl Iam {
     }
 }
 
-async fn release_in_flight(unit: &mut dyn Ports, reserved: &Reserved) -> Result<(), Error> {
+async fn release_in_flight(unit: &mut Unit<'_>, reserved: &Reserved) -> Result<(), Error> {
     if let Some((key, slot)) = &reserved.in_flight {
         unit.limits().give_back_in_window(key, slot).await?;
     }

@@ -219,18 +219,17 @@ impl Iam {
             }
             if unit.sessions().end(session, EndReason::TokenReused, self.now()).await? {
                 if let Some(owner) = &owner {
-                    self.notify(unit.as_mut(), owner, Notice::SessionCopied, client).await?;
+                    self.notify(&mut unit, owner, Notice::SessionCopied, client).await?;
                 }
                 // Whoever it was: the owner, or who has the copy.
                 let subject = Subject { account: Some(account), ..Subject::default() };
                 let event = Event::SessionEnded(session, EndReason::TokenReused);
-                self.audit(unit.as_mut(), &event, subject, client).await?;
+                unit.record(&event, subject, client).await?;
                 unit.commit().await?;
             }
             Ok(())
         })
         .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(())
     }
 
@@ -240,7 +239,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             if unit.sessions().end(session, reason, self.now()).await? {
                 let event = Event::SessionEnded(session, reason);
-                self.audit(unit.as_mut(), &event, Subject::own(account), client).await?;
+                unit.record(&event, Subject::own(account), client).await?;
                 unit.commit().await?;
             }
             Ok(())

@@ -111,7 +111,7 @@ impl Iam {
             // Another process may have done all of it beside this one.
             if unit.seen_time().put_back(now).await? {
                 let event = Event::ClockPutBack { seen, sessions };
-                self.audit(unit.as_mut(), &event, Subject::default(), &Client::default()).await?;
+                unit.record(&event, Subject::default(), &Client::default()).await?;
             }
             Ok(unit.commit().await?)
         })

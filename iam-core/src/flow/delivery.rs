@@ -11,14 +11,14 @@ use crate::base::id::{AccountId, ChallengeId, MessageId};
 use crate::delivery::{
     AT_ONCE, Claimed, Delivery, Message, NewMessage, Notice, OtpSender, SEND_TIMEOUT, SendError, Settled,
 };
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::limits::{LimitKey, Reservation, Window};
 use crate::model::account::Account;
 use crate::model::channel::Channel;
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::secrets::seal::Place;
-use crate::store::{Ports, SealedColumn};
+use crate::store::SealedColumn;
 
 /// After this long an attempt of which nothing was written down counts as lost: its worker died.
 const LOST_AFTER: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ impl Iam {
     /// Tells an account's owner what happened to it, at their verified address, if they have one and mail can be sent.
     pub(super) async fn notify(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: &Account,
         notice: Notice,
         client: &Client,
@@ -58,10 +58,10 @@ impl Iam {
         self.put(unit, account.id, None, Channel::Email, &message, now.plus(NOTICE_LIFETIME)).await
     }
 
-    /// Keeps a message for the worker. Whoever commits the unit wakes that.
+    /// Keeps a message for the worker.
     pub(super) async fn put(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         challenge: Option<ChallengeId>,
         channel: Channel,
@@ -73,7 +73,9 @@ impl Iam {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(message).unwrap_or_default());
         let sealed = self.inner.keys.ring.seal(place(&account, &id), &plain, self.randomness())?;
         let new = NewMessage { id, account, challenge, channel, sealed, created_at: now, expires_at };
-        Ok(unit.outbox().put(&new).await?)
+        unit.outbox().put(&new).await?;
+        unit.note_message();
+        Ok(())
     }
 
     pub(super) fn sender(&self, channel: Channel) -> Option<&dyn OtpSender> {
@@ -130,7 +132,7 @@ impl Iam {
             if let Settled::Over(delivery) = settled
                 && delivery.has_failed()
             {
-                self.note_failure(unit.as_mut(), &message, delivery).await?;
+                self.note_failure(&mut unit, &message, delivery).await?;
             }
             Ok(unit.commit().await?)
         })
@@ -183,7 +185,7 @@ impl Iam {
         let mut unit = self.begin().await?;
         let expired = unit.outbox().expire(self.now(), EXPIRED_AT_ONCE).await?;
         for message in &expired {
-            self.note_failure(unit.as_mut(), message, Delivery::Expired).await?;
+            self.note_failure(&mut unit, message, Delivery::Expired).await?;
         }
         unit.commit().await?;
         Ok(expired.len() as u64)
@@ -191,13 +193,13 @@ impl Iam {
 
     async fn note_failure(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         message: &NewMessage,
         delivery: Delivery,
     ) -> Result<(), Error> {
         let subject = Subject { account: Some(message.account), ..Subject::default() };
         let event = Event::DeliveryFailed(message.channel, delivery);
-        Ok(self.audit(unit, &event, subject, &Client::default()).await?)
+        Ok(unit.record(&event, subject, &Client::default()).await?)
     }
 }
 

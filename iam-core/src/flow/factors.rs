@@ -24,7 +24,7 @@ use crate::flow::second_factor::{
     Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest, with_kind,
 };
 use crate::flow::{Actor, Renewed};
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, EmailAddress};
 use crate::model::client::Client;
 use crate::model::error::{Error, Proof, SecondFactorRefusal};
@@ -36,7 +36,7 @@ use crate::model::session_state::{EndReason, SessionState};
 use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::{SessionToken, TicketPurpose as TokenPurpose};
 use crate::secrets::device::DeviceToken;
-use crate::store::{Insert, Ports};
+use crate::store::Insert;
 
 /// How fresh a proof must be for a change of factors.
 const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
@@ -209,13 +209,12 @@ impl Iam {
         let asked = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.hold(unit.as_mut(), &claimant, token).await?;
-                self.count_change(unit.as_mut(), account).await?;
+                self.hold(&mut unit, &claimant, token).await?;
+                self.count_change(&mut unit, account).await?;
                 if unit.methods().insert(&method, MOST_METHODS).await? == Insert::Taken {
                     return Err(Error::Conflict("factor"));
                 }
-                let asked =
-                    self.ask(unit.as_mut(), &claimant, factor, Some(id), &destination, client).await?;
+                let asked = self.ask(&mut unit, &claimant, factor, Some(id), &destination, client).await?;
                 unit.commit().await?;
                 Ok(asked)
             })
@@ -223,7 +222,6 @@ impl Iam {
         let limit = if kind.channel().is_some() { "otp.send" } else { CHANGED };
         self.note_throttled(&asked, limit, &claimant, client).await;
         let asked = asked?;
-        self.inner.outbox_wake.notify_one();
         Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
     }
 
@@ -265,7 +263,7 @@ impl Iam {
             .retried(|| async {
                 let now = self.now();
                 let mut unit = self.begin().await?;
-                self.hold(unit.as_mut(), &claimant, token).await?;
+                self.hold(&mut unit, &claimant, token).await?;
                 let purpose = ChallengePurpose::Enrol;
                 let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
                 let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
@@ -278,7 +276,7 @@ impl Iam {
                     Verdict::AtStep(step) => Some(step),
                     Verdict::Rejected | Verdict::IfUnused(_) => {
                         let event = Event::SecondFactorRefused(method.kind, purpose);
-                        self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                        unit.record(&event, of(principal), client).await?;
                         unit.commit().await?;
                         let tries_left = TRIES.saturating_sub(challenge.tries + 1);
                         return Err(SecondFactorRefusal::Rejected { tries_left }.into());
@@ -289,8 +287,8 @@ impl Iam {
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());
                 }
-                self.give_back_send(unit.as_mut(), challenge.new.id).await?;
-                let verified = self.verify_address(unit.as_mut(), &known, method, principal, client).await?;
+                self.give_back_send(&mut unit, challenge.new.id).await?;
+                let verified = self.verify_address(&mut unit, &known, method, principal, client).await?;
                 // News go to what was proved just now, if there was nothing before.
                 let known = match verified {
                     Some(address) => {
@@ -301,27 +299,26 @@ impl Iam {
                 // It was for the first factor, and there is one now.
                 unit.one_time_tokens().void(TokenPurpose::Invitation, account, now).await?;
                 let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
-                self.audit(unit.as_mut(), &event, of(principal), client).await?;
-                self.notify(unit.as_mut(), &known, Notice::FactorAdded, client).await?;
+                unit.record(&event, of(principal), client).await?;
+                self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
                 let proved = Proved {
                     amr: amr_with(&principal.amr, method.kind),
                     factors: with_kind(&principal.factors, method.kind),
                     at: Some(now),
                 };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, proved, device, client).await?;
+                    self.renew_after_change(&mut unit, token, principal, proved, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
             .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(renewed)
     }
 
     /// An address that a code came back from is its owner's.
     async fn verify_address(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         known: &Account,
         method: &Method,
         principal: &Principal,
@@ -345,7 +342,7 @@ impl Iam {
         if unit.accounts().verify_email(known.id, &address, self.now()).await? == Insert::Taken {
             return Err(Invalid::new("email", Problem::Taken).into());
         }
-        self.audit(unit, &Event::EmailVerified, of(principal), client).await?;
+        unit.record(&Event::EmailVerified, of(principal), client).await?;
         Ok(Some(address))
     }
 
@@ -366,12 +363,12 @@ impl Iam {
         let renamed = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.count_change(unit.as_mut(), principal.account).await?;
+                self.count_change(&mut unit, principal.account).await?;
                 if !unit.methods().rename(principal.account, id, name).await? {
                     return Ok(false);
                 }
                 let event = Event::FactorRenamed(method.name.as_str().to_owned(), name.as_str().to_owned());
-                self.audit(unit.as_mut(), &event, of(principal), client).await?;
+                unit.record(&event, of(principal), client).await?;
                 unit.commit().await?;
                 Ok(true)
             })
@@ -406,7 +403,7 @@ impl Iam {
         let renewed = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+                self.hold(&mut unit, &Claimant::from(principal), token).await?;
                 if !unit.methods().remove(account, id).await? {
                     return Err(Error::NotFound("factor"));
                 }
@@ -414,8 +411,8 @@ impl Iam {
                     unit.recovery_codes().replace(account, &[], self.now()).await?;
                 }
                 let event = Event::FactorRemoved(method.kind, method.name.as_str().to_owned());
-                self.audit(unit.as_mut(), &event, of(principal), client).await?;
-                self.notify(unit.as_mut(), &known, Notice::FactorRemoved, client).await?;
+                unit.record(&event, of(principal), client).await?;
+                self.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
                 let mut factors = principal.factors.clone();
                 // What is gone satisfies nothing any more; another device of the kind does.
                 if !methods
@@ -430,12 +427,11 @@ impl Iam {
                     Proved { amr: principal.amr.clone(), factors, at: None }
                 };
                 let renewed =
-                    self.renew_after_change(unit.as_mut(), token, principal, proved, device, client).await?;
+                    self.renew_after_change(&mut unit, token, principal, proved, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
             .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(renewed)
     }
 
@@ -447,7 +443,7 @@ impl Iam {
     ) -> Result<Renewed, Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
+            self.hold(&mut unit, &Claimant::from(principal), token).await?;
             if !unit.methods().remove_unconfirmed(principal.account, id).await? {
                 return Err(Error::NotFound("factor"));
             }
@@ -484,18 +480,17 @@ impl Iam {
         let done = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.hold(unit.as_mut(), &Claimant::from(principal), token).await?;
-                self.count_change(unit.as_mut(), account).await?;
+                self.hold(&mut unit, &Claimant::from(principal), token).await?;
+                self.count_change(&mut unit, account).await?;
                 unit.recovery_codes().replace(account, &digests, self.now()).await?;
                 let event = Event::RecoveryCodesMade(digests.len());
-                self.audit(unit.as_mut(), &event, of(principal), client).await?;
-                self.notify(unit.as_mut(), &known, Notice::RecoveryCodesMade, client).await?;
+                unit.record(&event, of(principal), client).await?;
+                self.notify(&mut unit, &known, Notice::RecoveryCodesMade, client).await?;
                 Ok(unit.commit().await?)
             })
             .await;
         self.note_throttled(&done, CHANGED, &principal.into(), client).await;
         done?;
-        self.inner.outbox_wake.notify_one();
         Ok(codes)
     }
 
@@ -520,26 +515,23 @@ impl Iam {
                 unit.one_time_tokens().void(TokenPurpose::Invitation, account, self.now()).await?;
                 unit.recovery_codes().replace(account, &[], self.now()).await?;
                 let subject = actor.on(account);
-                self.audit(unit.as_mut(), &Event::FactorsReset(removed), subject.clone(), &actor.client)
-                    .await?;
+                unit.record(&Event::FactorsReset(removed), subject.clone(), &actor.client).await?;
                 if ended > 0 {
-                    self.audit(unit.as_mut(), &Event::SessionsEnded(ended), subject.clone(), &actor.client)
-                        .await?;
+                    unit.record(&Event::SessionsEnded(ended), subject.clone(), &actor.client).await?;
                 }
-                self.forget_devices_in(unit.as_mut(), account, subject, &actor.client).await?;
-                self.notify(unit.as_mut(), &known, Notice::FactorsReset, &actor.client).await?;
+                self.forget_devices_in(&mut unit, account, subject, &actor.client).await?;
+                self.notify(&mut unit, &known, Notice::FactorsReset, &actor.client).await?;
                 unit.commit().await?;
                 Ok(removed)
             })
             .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(removed)
     }
 
     /// Raises the account's version, takes this session along under a new token, ends all others, and the trust in browsers.
     async fn renew_after_change(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         token: &SessionToken,
         principal: &Principal,
         proved: Proved,
@@ -569,7 +561,7 @@ impl Iam {
         let ended =
             unit.sessions().end_others(account, principal.session, EndReason::FactorsChanged, now).await?;
         if ended > 0 {
-            self.audit(unit, &Event::SessionsEnded(ended), of(principal), client).await?;
+            unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
         }
         self.forget_devices_in(unit, account, of(principal), client).await?;
         self.renewed_on(new, principal, device)

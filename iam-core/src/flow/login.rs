@@ -9,7 +9,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::flow::Claimant;
 use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -21,7 +21,7 @@ use crate::model::token::{Carrier, SessionToken};
 use crate::model::trusted_device::TrustedDeviceToken;
 use crate::password::{PlainPassword, RenewedHash};
 use crate::secrets::device::DeviceToken;
-use crate::store::{Insert, LoginCandidate, Ports, Rehash};
+use crate::store::{Insert, LoginCandidate, Rehash};
 
 /// A sign-in as it was sent.
 #[derive(Debug)]
@@ -133,9 +133,9 @@ impl Iam {
         why: LoginFailure,
     ) -> Result<SignedIn, Error> {
         let mut unit = self.begin().await?;
-        self.count_failure(unit.as_mut(), counted, reserved).await?;
+        self.count_failure(&mut unit, counted, reserved).await?;
         let event = Event::LoginFailed(why);
-        self.audit(unit.as_mut(), &event, self.subject(login, candidate), login.client).await?;
+        unit.record(&event, self.subject(login, candidate), login.client).await?;
         unit.commit().await?;
         Err(Error::Credentials)
     }
@@ -191,18 +191,18 @@ impl Iam {
         subject.actor = Some(candidate.account);
         subject.amr = Some(session.amr.clone());
         if let Some(renewed) = renewed {
-            self.renew_hash(unit.as_mut(), login, candidate, renewed, &subject).await?;
+            self.renew_hash(&mut unit, login, candidate, renewed, &subject).await?;
         }
         if let Some((id, account)) = replaced
             && unit.sessions().end(id, EndReason::Replaced, now).await?
         {
             let event = Event::SessionEnded(id, EndReason::Replaced);
-            self.audit(unit.as_mut(), &event, Subject::own(account), login.client).await?;
+            unit.record(&event, Subject::own(account), login.client).await?;
         }
-        self.evict(unit.as_mut(), candidate.account, session.state, session.id, login.client).await?;
-        self.accept(unit.as_mut(), reserved, told.as_ref(), login.client).await?;
+        self.evict(&mut unit, candidate.account, session.state, session.id, login.client).await?;
+        self.accept(&mut unit, reserved, told.as_ref(), login.client).await?;
         // Known only to who knows the password: a guesser learns nothing from it.
-        if let Some(until) = self.count_sign_in(unit.as_mut(), reserved, candidate.account).await? {
+        if let Some(until) = self.count_sign_in(&mut unit, reserved, candidate.account).await? {
             drop(unit);
             self.give_back(reserved).await?;
             let subject = self.subject(login, Some(candidate));
@@ -213,11 +213,10 @@ impl Iam {
             SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
             SessionState::PendingSecondFactor => Event::FirstFactorAccepted { session: session.id, tries },
         };
-        self.audit(unit.as_mut(), &event, subject.clone(), login.client).await?;
+        unit.record(&event, subject.clone(), login.client).await?;
         let created = Event::SessionCreated { session: session.id, long: session.long };
-        self.audit(unit.as_mut(), &created, subject, login.client).await?;
+        unit.record(&created, subject, login.client).await?;
         unit.commit().await?;
-        self.inner.outbox_wake.notify_one();
         Ok(SignedIn {
             account: candidate.account,
             session: session.id,
@@ -233,7 +232,7 @@ impl Iam {
     /// Puts a hash of today's policy in the place of the one that was right, unless somebody has changed it meanwhile.
     async fn renew_hash(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         login: &Login<'_>,
         candidate: &LoginCandidate,
         renewed: &RenewedHash,
@@ -243,7 +242,7 @@ impl Iam {
         let unchanged_since = renewed.unchanged_since;
         let rehash = Rehash { old, new: &renewed.hash, unchanged_since, at: self.now() };
         if unit.accounts().rehash(candidate.account, candidate.auth_version, &rehash).await? {
-            self.audit(unit, &Event::PasswordRehashed, subject.clone(), login.client).await?;
+            unit.record(&Event::PasswordRehashed, subject.clone(), login.client).await?;
         }
         Ok(())
     }
@@ -296,9 +295,9 @@ impl Iam {
         candidate: &LoginCandidate,
     ) -> Result<SignedIn, Error> {
         let mut unit = self.begin().await?;
-        self.release(unit.as_mut(), reserved).await?;
+        self.release(&mut unit, reserved).await?;
         let event = Event::LoginFailed(LoginFailure::ChangedMeanwhile);
-        self.audit(unit.as_mut(), &event, self.subject(login, Some(candidate)), login.client).await?;
+        unit.record(&event, self.subject(login, Some(candidate)), login.client).await?;
         unit.commit().await?;
         Err(Error::Credentials)
     }
@@ -306,7 +305,7 @@ impl Iam {
     /// A session more than there may be ends the oldest of its state. The caller holds the account.
     pub(super) async fn evict(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         state: SessionState,
         new: SessionId,
@@ -317,7 +316,7 @@ impl Iam {
             unit.sessions().end_oldest_beyond(account, state, new, most, EndReason::Evicted, now).await?;
         for id in evicted {
             let event = Event::SessionEnded(id, EndReason::Evicted);
-            self.audit(unit, &event, Subject::own(account), client).await?;
+            unit.record(&event, Subject::own(account), client).await?;
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Iam {
                 return Ok(false);
             }
             let event = Event::SessionEnded(session, EndReason::Logout);
-            self.audit(unit.as_mut(), &event, subject.clone(), client).await?;
+            unit.record(&event, subject.clone(), client).await?;
             unit.commit().await?;
             Ok(true)
         })

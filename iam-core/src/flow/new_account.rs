@@ -6,7 +6,7 @@ use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::flow::administrators::is_hosts_own;
 use crate::flow::new_password::NewPassword;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, EmailAddress, ExternalId, Username};
 use crate::model::error::Error;
 use crate::model::role::{PLATFORM_ADMIN, RoleName};
@@ -117,7 +117,7 @@ impl Iam {
         let prepared = self.prepare_account(new).await?;
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            let id = self.create_account_in(unit.as_mut(), &prepared, actor).await?;
+            let id = self.make_account(&mut unit, &prepared, actor).await?;
             unit.commit().await?;
             Ok(id)
         })
@@ -176,7 +176,19 @@ impl Iam {
     /// [`Error::Store`] roll it back; if that was a [`Conflict`](crate::base::store_error::StoreErrorKind::Conflict), begin anew.
     pub async fn create_account_in(
         &self,
-        unit: &mut dyn Ports,
+        transaction: &mut dyn Ports,
+        prepared: &PreparedAccount,
+        actor: &Actor,
+    ) -> Result<AccountId, Error> {
+        let mut unit = Unit::within(self, transaction);
+        let account = self.make_account(&mut unit, prepared, actor).await?;
+        unit.commit().await?;
+        Ok(account)
+    }
+
+    pub(super) async fn make_account(
+        &self,
+        unit: &mut Unit<'_>,
         prepared: &PreparedAccount,
         actor: &Actor,
     ) -> Result<AccountId, Error> {
@@ -197,9 +209,9 @@ impl Iam {
         }
         let subject = Subject { parent: new.parent, ..actor.on(id) };
         let event = Event::AccountCreated(new.username.to_string());
-        self.audit(unit, &event, subject.clone(), &actor.client).await?;
+        unit.record(&event, subject.clone(), &actor.client).await?;
         if let Some(password) = password {
-            password.audit(self, unit, subject, &actor.client).await?;
+            password.audit(unit, subject, &actor.client).await?;
         }
         for (role, name) in roles {
             self.grant_in(unit, id, *role, name.as_str(), actor).await?;
@@ -219,8 +231,8 @@ impl Iam {
             if unit.roles().is_held(role).await? {
                 return Ok(false);
             }
-            let account = self.create_account_in(unit.as_mut(), &prepared, actor).await?;
-            self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
+            let account = self.make_account(&mut unit, &prepared, actor).await?;
+            self.grant_in(&mut unit, account, role, PLATFORM_ADMIN, actor).await?;
             unit.commit().await?;
             Ok(true)
         })

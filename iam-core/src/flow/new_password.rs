@@ -4,12 +4,11 @@ use crate::audit::{Event, Subject};
 use crate::base::id::ParentId;
 use crate::base::invalid::{Invalid, Problem};
 use crate::base::store_error::StoreError;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::{EmailAddress, Username};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::password::{self, Breach, PasswordContext, PasswordHash, PlainPassword};
-use crate::store::Ports;
 
 /// A password that was accepted.
 #[derive(Debug)]
@@ -27,13 +26,12 @@ impl NewPassword {
     /// Notes, in the unit that keeps the hash, what could not be checked about it.
     pub(crate) async fn audit(
         &self,
-        iam: &Iam,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         subject: Subject,
         client: &Client,
     ) -> Result<(), StoreError> {
         match self.breach_check_skipped {
-            Some(why) => iam.audit(unit, &Event::BreachCheckSkipped(why), subject, client).await,
+            Some(why) => unit.record(&Event::BreachCheckSkipped(why), subject, client).await,
             None => Ok(()),
         }
     }

@@ -59,7 +59,7 @@ impl Iam {
                 return Ok(false);
             }
             let event = Event::SessionEnded(session, EndReason::Revoked);
-            self.audit(unit.as_mut(), &event, of(principal), client).await?;
+            unit.record(&event, of(principal), client).await?;
             unit.commit().await?;
             Ok(true)
         })
@@ -77,7 +77,7 @@ impl Iam {
             let (account, kept) = (principal.account(), principal.session());
             let ended = unit.sessions().end_others(account, kept, EndReason::Revoked, self.now()).await?;
             if ended > 0 {
-                self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
+                unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
                 unit.commit().await?;
             }
             Ok(ended)
@@ -107,12 +107,11 @@ impl Iam {
             if told.is_some() {
                 let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
             }
-            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
-            self.audit(unit.as_mut(), &Event::Reauthenticated, claimant.subject(), client).await?;
+            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
+            unit.record(&Event::Reauthenticated, claimant.subject(), client).await?;
             Ok(unit.commit().await?)
         })
         .await?;
-        self.inner.outbox_wake.notify_one();
         Ok(true)
     }
 
@@ -138,14 +137,13 @@ impl Iam {
             }
             let renewed = unit.sessions().renew(principal.session(), &token.hash(), &renewal).await?;
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
-            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
+            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             if !renewed {
                 unit.commit().await?;
                 return Err(Error::Conflict("session"));
             }
-            self.audit(unit.as_mut(), &Event::Reauthenticated, of(principal), client).await?;
+            unit.record(&Event::Reauthenticated, of(principal), client).await?;
             unit.commit().await?;
-            self.inner.outbox_wake.notify_one();
             Ok(new)
         })
         .await
@@ -199,22 +197,21 @@ impl Iam {
                 self.give_back(&reserved).await?;
                 return Err(Error::Conflict("session"));
             }
-            if let Err(refused) = self.count_password_change(unit.as_mut(), account).await {
+            if let Err(refused) = self.count_password_change(&mut unit, account).await {
                 drop(unit);
                 self.give_back(&reserved).await?;
                 return Err(refused);
             }
             let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
-            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
-            self.audit(unit.as_mut(), &Event::PasswordChanged, of(principal), client).await?;
-            self.notify(unit.as_mut(), &known, Notice::PasswordChanged, client).await?;
-            new.audit(self, unit.as_mut(), of(principal), client).await?;
+            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
+            unit.record(&Event::PasswordChanged, of(principal), client).await?;
+            self.notify(&mut unit, &known, Notice::PasswordChanged, client).await?;
+            new.audit(&mut unit, of(principal), client).await?;
             if ended > 0 {
-                self.audit(unit.as_mut(), &Event::SessionsEnded(ended), of(principal), client).await?;
+                unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
             }
-            self.forget_devices_in(unit.as_mut(), account, of(principal), client).await?;
+            self.forget_devices_in(&mut unit, account, of(principal), client).await?;
             unit.commit().await?;
-            self.inner.outbox_wake.notify_one();
             Ok(renewed)
         });
         let done = done.await;

@@ -127,7 +127,7 @@ impl Iam {
                 return Err(Error::Conflict("requirement"));
             }
             let event = Event::FactorRequirementChanged(of.to_string(), in_words(from), in_words(to));
-            self.audit(unit.as_mut(), &event, actor.subject(), &actor.client).await?;
+            unit.record(&event, actor.subject(), &actor.client).await?;
             unit.commit().await?;
             Ok(true)
         })
@@ -176,7 +176,7 @@ impl Iam {
             };
             let mut unit = self.begin().await?;
             unit.one_time_tokens().issue(&new, now).await?;
-            self.audit(unit.as_mut(), &Event::InvitationIssued, actor.on(account), &actor.client).await?;
+            unit.record(&Event::InvitationIssued, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             Ok(token)
         })

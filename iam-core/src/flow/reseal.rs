@@ -188,7 +188,7 @@ impl Iam {
                 let is_known = unit.keys().all().await?.iter().any(|(known, _)| *known == id);
                 return Ok(if is_known { Retirement::InUse } else { Retirement::Unknown });
             }
-            self.audit(unit.as_mut(), &Event::KeyRetired(id), actor.subject(), &actor.client).await?;
+            unit.record(&Event::KeyRetired(id), actor.subject(), &actor.client).await?;
             unit.commit().await?;
             Ok(Retirement::Retired)
         })
@@ -268,7 +268,7 @@ impl Iam {
             if !renewed.is_empty() {
                 let event =
                     Event::KeysResealed { key, count: u32::try_from(renewed.len()).unwrap_or(u32::MAX) };
-                self.audit(unit.as_mut(), &event, actor.subject(), &actor.client).await?;
+                unit.record(&event, actor.subject(), &actor.client).await?;
                 unit.commit().await?;
             }
             Ok(renewed)

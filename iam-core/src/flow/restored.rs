@@ -7,11 +7,10 @@ use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
 use crate::base::store_error::StoreError;
 use crate::flow::Actor;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::AuthVersion;
 use crate::model::error::Error;
 use crate::model::session_state::EndReason;
-use crate::store::UnitOfWork;
 
 /// The most accounts of one unit of work, each with a few statements.
 const ACCOUNTS: u32 = 50;
@@ -167,13 +166,13 @@ impl Iam {
                 ended.insert(account, count);
             }
         }
-        self.move_steps_on(unit.as_mut(), &accounts, now).await?;
+        self.move_steps_on(&mut unit, &accounts, now).await?;
         for (&account, &count) in &ended {
-            self.audit(unit.as_mut(), &Event::SessionsEnded(count), actor.on(account), &actor.client).await?;
+            unit.record(&Event::SessionsEnded(count), actor.on(account), &actor.client).await?;
         }
         if let Ok(count @ 1..) = u32::try_from(accounts.len()) {
             let event = Event::StoreRestored { count };
-            self.audit(unit.as_mut(), &event, actor.subject(), &actor.client).await?;
+            unit.record(&event, actor.subject(), &actor.client).await?;
         }
         unit.commit().await?;
         Ok(Batch { accounts, ended })
@@ -182,7 +181,7 @@ impl Iam {
     /// A code that may have been used before is not good again.
     async fn move_steps_on(
         &self,
-        unit: &mut dyn UnitOfWork,
+        unit: &mut Unit<'_>,
         accounts: &[AccountId],
         now: Timestamp,
     ) -> Result<(), StoreError> {

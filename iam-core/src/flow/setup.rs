@@ -36,7 +36,7 @@ impl Iam {
                 return Ok(None);
             }
             unit.one_time_tokens().issue(&new, now).await?;
-            self.audit(unit.as_mut(), &Event::SetupOffered, actor.subject(), &actor.client).await?;
+            unit.record(&Event::SetupOffered, actor.subject(), &actor.client).await?;
             unit.commit().await?;
             Ok(Some(token))
         })
@@ -75,11 +75,11 @@ impl Iam {
             {
                 return Err(GONE);
             }
-            let account = match self.create_account_in(unit.as_mut(), &prepared, actor).await {
+            let account = match self.make_account(&mut unit, &prepared, actor).await {
                 Err(Error::Conflict(_)) => return Err(Invalid::new("username", Problem::Taken).into()),
                 done => done?,
             };
-            self.grant_in(unit.as_mut(), account, role, PLATFORM_ADMIN, actor).await?;
+            self.grant_in(&mut unit, account, role, PLATFORM_ADMIN, actor).await?;
             unit.commit().await?;
             Ok(account)
         })

@@ -8,12 +8,11 @@ use crate::authz::principal::Principal;
 use crate::base::id::{AccountId, DeviceId};
 use crate::flow::Claimant;
 use crate::flow::own_account::of;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::trusted_device::{MOST_TRUSTED, NewTrustedDevice, TrustedDeviceToken};
-use crate::store::Ports;
 
 impl Iam {
     /// Trusts none of the person's browsers any more. Their sessions go on; who doubts a browser ends those, too
@@ -34,7 +33,7 @@ impl Iam {
                 return Ok(0);
             }
             let forgotten =
-                self.forget_devices_in(unit.as_mut(), principal.account, of(principal), client).await?;
+                self.forget_devices_in(&mut unit, principal.account, of(principal), client).await?;
             unit.commit().await?;
             Ok(forgotten)
         })
@@ -44,7 +43,7 @@ impl Iam {
     /// Trusts the browser that a claimant signs in on, in the unit that holds the account and completes the sign-in.
     pub(super) async fn trust_in(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         kind: FactorKind,
         subject: &Subject,
@@ -63,7 +62,7 @@ impl Iam {
             client: client.clone(),
         };
         unit.trusted_devices().trust(&new, MOST_TRUSTED).await?;
-        self.audit(unit, &Event::DeviceTrusted, subject.clone(), client).await?;
+        unit.record(&Event::DeviceTrusted, subject.clone(), client).await?;
         Ok(Some(token))
     }
 
@@ -71,14 +70,14 @@ impl Iam {
     /// has ended the trust already; this takes away what is left of it, and writes it down.
     pub(super) async fn forget_devices_in(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         subject: Subject,
         client: &Client,
     ) -> Result<u64, Error> {
         let forgotten = unit.trusted_devices().forget_all(account).await?;
         if forgotten > 0 {
-            self.audit(unit, &Event::DevicesForgotten(forgotten), subject, client).await?;
+            unit.record(&Event::DevicesForgotten(forgotten), subject, client).await?;
         }
         Ok(forgotten)
     }

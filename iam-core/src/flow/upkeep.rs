@@ -240,7 +240,7 @@ impl Iam {
             if unit.sessions().end(session, EndReason::Idle, now).await? {
                 let event = Event::SessionEnded(session, EndReason::Idle);
                 let subject = Subject { account: Some(account), ..Subject::default() };
-                self.audit(unit.as_mut(), &event, subject, &Client::default()).await?;
+                unit.record(&event, subject, &Client::default()).await?;
                 ended += 1;
             }
         }

@@ -1,6 +1,7 @@
 //! The facade: everything a service asks of its identity layer.
 
 mod check;
+mod unit;
 mod unsafe_keys;
 mod worker;
 
@@ -12,11 +13,9 @@ use std::time::Duration;
 use crate::audit::{Event, Listing, Record, Subject, Tally};
 use crate::authz::standing::Rules;
 use crate::base::base_url::BaseUrl;
-use crate::base::clock::SteadyClock;
-use crate::base::clock::{Clock, Timestamp};
-use crate::base::clock::{WARN_FROM, WRONG_FROM};
+use crate::base::clock::{Clock, SteadyClock, Timestamp, WARN_FROM, WRONG_FROM};
 use crate::base::random::{OsRandomness, Randomness};
-use crate::base::store_error::{StoreError, StoreErrorKind};
+use crate::base::store_error::StoreErrorKind;
 use crate::delivery::OtpSender;
 use crate::delivery::{AT_ONCE, SEND_TIMEOUT};
 use crate::factor::{Factor, FactorLimits};
@@ -34,8 +33,10 @@ use crate::password::{
 use crate::secrets::keys::Keys;
 use crate::secrets::seal::{KeyRing, Place};
 use crate::secrets::secret_key::MacKey;
-use crate::store::{Ports, Readiness, Store, UnitOfWork};
+use crate::store::{Readiness, Store};
 
+pub(crate) use unit::Unit;
+use unit::announce;
 pub use unsafe_keys::{UnsafeKey, unsafe_keys};
 pub use worker::Worker;
 
@@ -227,10 +228,6 @@ impl Iam {
         Ok(self.inner.store.close().await?)
     }
 
-    pub(crate) async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError> {
-        self.inner.store.begin().await
-    }
-
     /// Does a unit of work again when it lost against another one: at most three times more, after a short time that differs for
     /// each, so that the same two don't meet again.
     pub(crate) async fn retried<T, F>(&self, mut unit: impl FnMut() -> F) -> Result<T, Error>
@@ -254,24 +251,11 @@ impl Iam {
         unit().await
     }
 
-    /// Writes an event into a unit of work.
-    pub(crate) async fn audit(
-        &self,
-        unit: &mut dyn Ports,
-        event: &Event,
-        subject: Subject,
-        client: &Client,
-    ) -> Result<(), StoreError> {
-        announce(event, &subject, client);
-        let record = self.inner.listing.bounded(Record::new(event, subject, client, self.now()));
-        unit.audit().append(&record).await
-    }
-
     /// Writes an event that comes with no other change.
     pub(crate) async fn record(&self, event: &Event, subject: Subject, client: &Client) -> Result<(), Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.audit(unit.as_mut(), event, subject.clone(), client).await?;
+            unit.record(event, subject.clone(), client).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -338,12 +322,6 @@ impl Iam {
             self.inner.tally.written(&records, self.now());
         }
     }
-}
-
-/// The audit trail's copy in the log.
-fn announce(event: &Event, subject: &Subject, client: &Client) {
-    tracing::info!(target: "iam::audit", event = event.name(), outcome = event.outcome().as_str(),
-        request_id = client.request_id.as_deref(), account = subject.account.map(tracing::field::display));
 }
 
 impl fmt::Debug for Iam {

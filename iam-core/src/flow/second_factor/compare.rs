@@ -7,12 +7,11 @@ use crate::base::random::{Randomness, RandomnessUnavailable};
 use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
 use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::purpose::Purpose;
 use crate::model::token::{OneTimeToken, TicketPurpose as TokenPurpose};
-use crate::store::Ports;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
@@ -35,7 +34,7 @@ impl Iam {
     /// Compares with every method of the kind, and uses up what was right.
     pub(super) async fn compare(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         known: &Known<'_>,
         challenge: &NewChallenge,

@@ -9,14 +9,13 @@ use crate::base::id::{AccountId, ChallengeId};
 use crate::delivery::Notice;
 use crate::factor::FactorLimits;
 use crate::factor::challenge::Challenge;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::limits::{LimitKey, Reservation, Slot, TakenPlace, Window};
 use crate::model::account::Account;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
 use crate::model::factor_kind::FactorKind;
 use crate::model::session_state::EndReason;
-use crate::store::Ports;
 
 /// How many codes are sent for one purpose in one session.
 const MOST_SENDS: u32 = 5;
@@ -40,7 +39,7 @@ pub(super) struct Failure {
 impl Iam {
     pub(super) async fn reserve_failure(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         kind: FactorKind,
     ) -> Result<Result<Failure, SecondFactorRefusal>, Error> {
@@ -66,7 +65,7 @@ impl Iam {
     /// not: who reads somebody's mail has not found their telephone.
     pub(super) async fn give_back_failure(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         failure: &Failure,
         accepted: bool,
     ) -> Result<(), Error> {
@@ -82,7 +81,7 @@ impl Iam {
     /// Whether right answers would be refused, too.
     pub(super) async fn locked(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
         kind: FactorKind,
     ) -> Result<Option<SecondFactorRefusal>, Error> {
@@ -129,8 +128,8 @@ impl Iam {
             {
                 return Ok(());
             }
-            self.audit(unit.as_mut(), &Event::SecondFactorLocked, claimant.subject(), client).await?;
-            self.tell_of(unit.as_mut(), account, Notice::SecondFactorLocked, client).await?;
+            unit.record(&Event::SecondFactorLocked, claimant.subject(), client).await?;
+            self.tell_of(&mut unit, account, Notice::SecondFactorLocked, client).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -139,7 +138,7 @@ impl Iam {
     /// Once a day for each kind of news: who knows the password could fill its owner's mailbox otherwise.
     pub(in crate::flow) async fn tell_of(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: &Account,
         notice: Notice,
         client: &Client,
@@ -175,7 +174,7 @@ impl Iam {
     /// back.
     pub(super) async fn count_send(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         address: &str,
         client: &Client,
@@ -206,7 +205,7 @@ impl Iam {
         Ok(place)
     }
 
-    async fn take_send(&self, unit: &mut dyn Ports, key: &LimitKey, window: &Window) -> Result<Slot, Error> {
+    async fn take_send(&self, unit: &mut Unit<'_>, key: &LimitKey, window: &Window) -> Result<Slot, Error> {
         let now = self.now();
         match unit.limits().reserve_in_window(key, window, now).await? {
             Reservation::Granted(slot) => Ok(slot),
@@ -219,7 +218,7 @@ impl Iam {
     /// destination, not the day's budget, not a code that nobody answered.
     pub(in crate::flow) async fn give_back_send(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         challenge: ChallengeId,
     ) -> Result<(), Error> {
         if let Some(place) = unit.challenges().take_place(challenge).await? {
@@ -229,7 +228,7 @@ impl Iam {
     }
 
     /// Another question that nothing is sent for.
-    pub(super) async fn count_ask(&self, unit: &mut dyn Ports, claimant: &Claimant) -> Result<(), Error> {
+    pub(super) async fn count_ask(&self, unit: &mut Unit<'_>, claimant: &Claimant) -> Result<(), Error> {
         let now = self.now();
         match unit.limits().reserve_in_window(&self.asks(claimant.account), &ASKS, now).await? {
             Reservation::Granted(_) => Ok(()),
@@ -240,7 +239,7 @@ impl Iam {
     /// Another change that somebody makes to what is their own.
     pub(in crate::flow) async fn count_change(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
     ) -> Result<(), Error> {
         self.count_change_of("account.changes", unit, account).await
@@ -250,7 +249,7 @@ impl Iam {
     /// session, which can make others, does not keep the owner from changing the password.
     pub(in crate::flow) async fn count_password_change(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
     ) -> Result<(), Error> {
         self.count_change_of("account.changes.password", unit, account).await
@@ -259,7 +258,7 @@ impl Iam {
     async fn count_change_of(
         &self,
         purpose: &'static str,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         account: AccountId,
     ) -> Result<(), Error> {
         let now = self.now();
@@ -271,7 +270,7 @@ impl Iam {
     }
 
     /// Whoever answers with a code of their device floods nobody.
-    pub(super) async fn forget_asks(&self, unit: &mut dyn Ports, account: AccountId) -> Result<(), Error> {
+    pub(super) async fn forget_asks(&self, unit: &mut Unit<'_>, account: AccountId) -> Result<(), Error> {
         Ok(unit.limits().forget(&self.asks(account)).await?)
     }
 

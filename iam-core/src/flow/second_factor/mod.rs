@@ -24,7 +24,7 @@ use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
 use crate::factor::{Digest, Factor, FactorLimits, TRIES};
 use crate::flow::SignedIn;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AuthVersion, Username};
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
@@ -34,7 +34,7 @@ use crate::model::session::Renewal;
 use crate::model::session_state::SessionState;
 use crate::model::token::SessionToken;
 use crate::secrets::seal::Place;
-use crate::store::{Ports, SealedColumn};
+use crate::store::SealedColumn;
 
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
@@ -283,11 +283,11 @@ impl Iam {
         let asked = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.hold(unit.as_mut(), claimant, token).await?;
-                if let Some(locked) = self.locked(unit.as_mut(), claimant.account, kind).await? {
+                self.hold(&mut unit, claimant, token).await?;
+                if let Some(locked) = self.locked(&mut unit, claimant.account, kind).await? {
                     return Err(locked.into());
                 }
-                let asked = self.ask(unit.as_mut(), claimant, factor, None, &destination, client).await?;
+                let asked = self.ask(&mut unit, claimant, factor, None, &destination, client).await?;
                 unit.commit().await?;
                 Ok(asked)
             })
@@ -299,14 +299,13 @@ impl Iam {
                 self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
             self.lock_out(claimant, &account, client).await?;
         }
-        self.inner.outbox_wake.notify_one();
         asked
     }
 
     /// Puts a challenge into a unit of work that holds the session.
     pub(super) async fn ask(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         factor: &dyn Factor,
         method: Option<MethodId>,
@@ -375,7 +374,7 @@ impl Iam {
     /// The one way by which a code leaves, whatever its channel: within its budgets, by the outbox, and written down.
     async fn send_otp(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         code: &Code,
         challenge: &NewChallenge,
@@ -393,7 +392,7 @@ impl Iam {
         let message = Message::code(address, &claimant.username, code, minutes);
         let (account, expires_at) = (claimant.account, challenge.expires_at);
         self.put(unit, account, Some(challenge.id), channel, &message, expires_at).await?;
-        Ok(self.audit(unit, &Event::CodeIssued(kind), claimant.subject(), client).await?)
+        Ok(unit.record(&Event::CodeIssued(kind), claimant.subject(), client).await?)
     }
 
     /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead. For a
@@ -439,7 +438,6 @@ impl Iam {
         if kind != FactorKind::Password {
             self.note_throttled(&done, "mfa.asked", claimant, client).await;
         }
-        self.inner.outbox_wake.notify_one();
         done
     }
 
@@ -454,31 +452,31 @@ impl Iam {
     ) -> Result<SignedIn, Error> {
         let (now, kind) = (self.now(), known.factor.kind());
         let mut unit = self.begin().await?;
-        self.hold(unit.as_mut(), claimant, token).await?;
-        let challenge = self.to_answer(unit.as_mut(), claimant, known.factor, client).await?;
+        self.hold(&mut unit, claimant, token).await?;
+        let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
         // Counted before anything is compared: for this challenge, for a day, and in a row.
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        let reserved = match self.reserve_failure(unit.as_mut(), claimant.account, kind).await? {
+        let reserved = match self.reserve_failure(&mut unit, claimant.account, kind).await? {
             Ok(reserved) => reserved,
             Err(locked) => return Err(locked.into()),
         };
-        let right = self.compare(unit.as_mut(), claimant.account, known, &challenge, response).await?;
+        let right = self.compare(&mut unit, claimant.account, known, &challenge, response).await?;
         let right = match right {
             Compared::Right(right) => right,
             compared => {
                 if compared == Compared::Used {
                     // A right code that came second is no guess.
-                    self.give_back_failure(unit.as_mut(), &reserved, false).await?;
+                    self.give_back_failure(&mut unit, &reserved, false).await?;
                 }
                 let event = Event::SecondFactorRefused(kind, claimant.purpose);
-                self.audit(unit.as_mut(), &event, claimant.subject(), client).await?;
+                unit.record(&event, claimant.subject(), client).await?;
                 let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
                 let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
                 // Somebody knows the password (OWASP ASVS 6.3.5); its owner will hardly mistype so often.
                 if tries_left == 0 && claimant.is_signing_in() {
-                    self.tell_of(unit.as_mut(), account, Notice::SecondFactorFailed, client).await?;
+                    self.tell_of(&mut unit, account, Notice::SecondFactorFailed, client).await?;
                 }
                 unit.commit().await?;
                 return Err(SecondFactorRefusal::Rejected { tries_left }.into());
@@ -492,11 +490,11 @@ impl Iam {
         if !unit.challenges().consume(challenge.id, by, terms.as_ref(), now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        self.give_back_failure(unit.as_mut(), &reserved, true).await?;
-        self.give_back_send(unit.as_mut(), challenge.id).await?;
-        let done = self.complete(unit.as_mut(), claimant, token, kind, client).await?;
+        self.give_back_failure(&mut unit, &reserved, true).await?;
+        self.give_back_send(&mut unit, challenge.id).await?;
+        let done = self.complete(&mut unit, claimant, token, kind, client).await?;
         if right == Right::Recovery {
-            self.notify(unit.as_mut(), account, Notice::RecoveryCodeUsed, client).await?;
+            self.notify(&mut unit, account, Notice::RecoveryCodeUsed, client).await?;
         }
         unit.commit().await?;
         Ok(done)
@@ -505,7 +503,7 @@ impl Iam {
     /// The challenge that an answer is for, in a unit that holds the session. What needs nothing to be sent needs no asking, either.
     async fn to_answer(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         factor: &dyn Factor,
         client: &Client,
@@ -527,7 +525,7 @@ impl Iam {
     /// The session goes on with what was proved.
     async fn complete(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         token: &SessionToken,
         kind: FactorKind,
@@ -576,7 +574,7 @@ impl Iam {
         }
         let subject = Subject { amr: Some(renewal.amr), ..claimant.subject() };
         let event = Event::SecondFactorAccepted(kind, claimant.purpose);
-        self.audit(unit, &event, subject.clone(), client).await?;
+        unit.record(&event, subject.clone(), client).await?;
         let (mut device, mut trusted) = (None, None);
         if claimant.is_signing_in() {
             if claimant.trusting && self.inner.factor_policy.may_trust(kind, token.carrier()) {
@@ -584,7 +582,7 @@ impl Iam {
             }
             self.evict(unit, claimant.account, SessionState::Active, claimant.session, client).await?;
             let event = Event::LoginSucceeded { session: claimant.session, tries: 1 };
-            self.audit(unit, &event, subject, client).await?;
+            unit.record(&event, subject, client).await?;
             device = Some(self.device_note(claimant.account, claimant.auth_version, None)?);
         }
         Ok(SignedIn {
@@ -602,7 +600,7 @@ impl Iam {
     /// Holds account and session, in this order, and knows that they are what the caller believes.
     pub(super) async fn hold(
         &self,
-        unit: &mut dyn Ports,
+        unit: &mut Unit<'_>,
         claimant: &Claimant,
         token: &SessionToken,
     ) -> Result<(), Error> {

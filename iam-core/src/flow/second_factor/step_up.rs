@@ -129,7 +129,7 @@ impl Iam {
         self.retried(|| async {
             let now = self.now();
             let mut unit = self.begin().await?;
-            match self.hold(unit.as_mut(), &principal.into(), token).await {
+            match self.hold(&mut unit, &principal.into(), token).await {
                 Ok(()) => {}
                 Err(Error::SecondFactor(SecondFactorRefusal::Gone)) => return Ok(Used::Gone),
                 Err(error) => return Err(error),
@@ -146,7 +146,7 @@ impl Iam {
                     return Ok(Used::Spent);
                 }
                 let event = Event::GrantUsed(grant.kind, grant.purpose);
-                self.audit(unit.as_mut(), &event, subject(principal), client).await?;
+                unit.record(&event, subject(principal), client).await?;
             }
             unit.commit().await?;
             Ok(Used::ForThis)
@@ -178,7 +178,7 @@ impl Iam {
         };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.hold(unit.as_mut(), &principal.into(), token).await?;
+            self.hold(&mut unit, &principal.into(), token).await?;
             if let Some(old) = replaces
                 && !unit.interrupted_requests().resume(old, principal.session, now).await?
             {
@@ -222,14 +222,14 @@ impl Iam {
         let proved = self.retried(|| async {
             let now = self.now();
             let mut unit = self.begin().await?;
-            self.hold(unit.as_mut(), claimant, token).await?;
-            let challenge = self.to_answer(unit.as_mut(), claimant, known.factor, client).await?;
+            self.hold(&mut unit, claimant, token).await?;
+            let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
             let terms = claimant.terms(&challenge);
             if !unit.challenges().consume(challenge.id, None, terms.as_ref(), now).await? {
                 return Err(SecondFactorRefusal::Spent.into());
             }
-            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
-            let done = self.complete(unit.as_mut(), claimant, token, FactorKind::Password, client).await?;
+            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
+            let done = self.complete(&mut unit, claimant, token, FactorKind::Password, client).await?;
             unit.commit().await?;
             Ok(done)
         });

@@ -1,0 +1,126 @@
+//! Units of work, as flows use them.
+
+use std::ops::{Deref, DerefMut};
+
+use super::Iam;
+use crate::audit::{Event, Outcome, Record, Subject};
+use crate::base::id::AccountId;
+use crate::base::store_error::StoreError;
+use crate::model::client::Client;
+use crate::store::{Ports, UnitOfWork};
+
+/// A unit of work: what is written through it is kept by [`commit`](Self::commit), all of it or nothing. Only then does the log tell of its
+/// events, and is the worker woken for its messages.
+///
+/// It dereferences to the store's ports.
+pub(crate) struct Unit<'u> {
+    iam: &'u Iam,
+    transaction: Transaction<'u>,
+    told: Vec<Told>,
+    has_messages: bool,
+}
+
+/// What the writes of a unit go into.
+enum Transaction<'u> {
+    /// One of the store's own.
+    Own(Box<dyn UnitOfWork>),
+    /// One of the host's, who keeps it or not.
+    Hosts(&'u mut dyn Ports),
+}
+
+/// An event for the log.
+struct Told {
+    event: &'static str,
+    outcome: Outcome,
+    request_id: Option<String>,
+    account: Option<AccountId>,
+}
+
+impl<'u> Unit<'u> {
+    /// Writes into a transaction of the host's. [`commit`](Self::commit) leaves that as it is.
+    pub(crate) fn within(iam: &'u Iam, ports: &'u mut dyn Ports) -> Self {
+        Self { iam, transaction: Transaction::Hosts(ports), told: Vec::new(), has_messages: false }
+    }
+
+    /// Writes an event into the trail.
+    pub(crate) async fn record(
+        &mut self,
+        event: &Event,
+        subject: Subject,
+        client: &Client,
+    ) -> Result<(), StoreError> {
+        let told = Told::new(event, &subject, client);
+        let record = self.iam.inner.listing.bounded(Record::new(event, subject, client, self.iam.now()));
+        (**self).audit().append(&record).await?;
+        self.told.push(told);
+        Ok(())
+    }
+
+    /// Notes that a message was put into the outbox.
+    pub(crate) fn note_message(&mut self) {
+        self.has_messages = true;
+    }
+
+    /// Keeps what was written.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        if let Transaction::Own(unit) = self.transaction {
+            unit.commit().await?;
+        }
+        for told in &self.told {
+            told.log();
+        }
+        if self.has_messages {
+            self.iam.inner.outbox_wake.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl<'u> Deref for Unit<'u> {
+    type Target = dyn Ports + 'u;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.transaction {
+            Transaction::Own(unit) => unit.as_ref(),
+            Transaction::Hosts(ports) => &**ports,
+        }
+    }
+}
+
+impl DerefMut for Unit<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match &mut self.transaction {
+            Transaction::Own(unit) => unit.as_mut(),
+            Transaction::Hosts(ports) => &mut **ports,
+        }
+    }
+}
+
+impl Told {
+    fn new(event: &Event, subject: &Subject, client: &Client) -> Self {
+        Self {
+            event: event.name(),
+            outcome: event.outcome(),
+            request_id: client.request_id.clone(),
+            account: subject.account,
+        }
+    }
+
+    fn log(&self) {
+        tracing::info!(target: "iam::audit", event = self.event, outcome = self.outcome.as_str(),
+            request_id = self.request_id.as_deref(), account = self.account.map(tracing::field::display));
+    }
+}
+
+/// Tells the log of an event that no unit of work writes: a refusal, which is counted.
+pub(super) fn announce(event: &Event, subject: &Subject, client: &Client) {
+    Told::new(event, subject, client).log();
+}
+
+impl Iam {
+    /// Begins a unit of work of the store's own.
+    pub(crate) async fn begin(&self) -> Result<Unit<'_>, StoreError> {
+        let unit = self.inner.store.begin().await?;
+        Ok(Unit { iam: self, transaction: Transaction::Own(unit), told: Vec::new(), has_messages: false })
+    }
+}
