@@ -18,14 +18,11 @@ use std::{env, thread};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use iam_bench::usage::Cpu;
 use iam_bench::{app, stats, usage};
-use iam_core::AccountStatus;
-use iam_core::Actor;
-use iam_core::Client;
-use iam_core::LoginLimits;
 use iam_core::ports::LoginIdentifier;
 use iam_core::protocol::Login;
-use iam_core::{Argon2Params, HashingConfig, PlainPassword};
-use iam_core::{Error, Iam};
+use iam_core::{
+    AccountStatus, Actor, Argon2Params, Client, Error, HashingConfig, Iam, LoginLimits, PlainPassword,
+};
 use iam_tests::{Faults, FaultyStore};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

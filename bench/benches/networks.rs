@@ -13,12 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use iam_bench::app;
-use iam_core::Client;
-use iam_core::Iam;
 use iam_core::ports::LoginIdentifier;
-use iam_core::protocol::Carrier;
-use iam_core::protocol::Login;
-use iam_core::{Argon2Params, PlainPassword};
+use iam_core::protocol::{Carrier, Login};
+use iam_core::{Argon2Params, Client, Iam, PlainPassword};
 use iam_tests::{Backend, Database, Faults};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;

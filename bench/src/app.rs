@@ -10,21 +10,12 @@ use axum::http::Request;
 use axum::http::header::COOKIE;
 use axum::routing::get;
 use iam_axum::{CurrentUser, IamLayer, auth_routes, requires_login, requires_role, requires_step_up};
-use iam_core::AccountId;
-use iam_core::Client;
-use iam_core::FactorKind;
-use iam_core::KeyRing;
-use iam_core::PlainPassword;
-use iam_core::Purpose;
-use iam_core::RoleName;
-use iam_core::Username;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::Store;
-use iam_core::protocol::{Activity, Authentication, Claimant, Login};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Actor, NewAccount};
-use iam_core::{Iam, IamBuilder};
-use iam_core::{Keys, SecretKey};
+use iam_core::ports::{LoginIdentifier, Store};
+use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
+use iam_core::{
+    AccountId, Actor, Client, FactorKind, Iam, IamBuilder, KeyRing, Keys, NewAccount, PlainPassword, Purpose,
+    RoleName, SecretKey, Username,
+};
 use iam_store_sqlite::SqliteStore;
 
 /// Everybody's password.

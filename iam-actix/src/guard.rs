@@ -13,10 +13,7 @@ use std::time::Duration;
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest};
-use iam_core::FactorKind;
-use iam_core::ObjectParent;
-use iam_core::ParentKey;
-use iam_core::Purpose;
+use iam_core::{FactorKind, ObjectParent, ParentKey, Purpose};
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 
 use crate::convert::{self, Context, View};

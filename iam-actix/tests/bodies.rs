@@ -13,8 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::{App, web};
 use futures_util::Stream;
-use iam_actix::FactorKind;
-use iam_actix::{IamLayer, requires_login, requires_step_up};
+use iam_actix::{FactorKind, IamLayer, requires_login, requires_step_up};
 use iam_testkit::{PEER, TestIam};
 use twofold::{ENCODED, PLAIN, TWOFOLD};
 

@@ -13,9 +13,8 @@ use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{App, HttpResponse};
 use cases::{Answer, INVENTORY, Objects, Request};
-use iam_actix::ParentKey;
 use iam_actix::{
-    Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
+    Guard, GuardedRouter, IamLayer, ParentId, ParentKey, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
 };
 use iam_testkit::PEER;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
-use iam_actix::FactorKind;
-use iam_actix::Purpose;
-use iam_actix::{Guard, GuardedRouter, IamLayer, any_of, requires_role, requires_step_up};
+use iam_actix::{
+    FactorKind, Guard, GuardedRouter, IamLayer, Purpose, any_of, requires_role, requires_step_up,
+};
 use iam_testkit::{PEER, TestIam};
 
 async fn ok() -> &'static str {

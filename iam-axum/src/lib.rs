@@ -112,12 +112,11 @@ pub use guard::{
 };
 /// What services use of the core: accounts, policies, errors, and what they may implement ([`ports`]).
 pub use iam_core::*;
-pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{
-    CookiePrefix, ForwardHeader, Hsts, InvalidCookiePrefix, InvalidHsts, InvalidProxies, InvalidTheme, Theme,
-    ThemeBuilder, TrustedProxies,
+    Access, CookiePrefix, ForwardHeader, Granted, Hsts, InvalidCookiePrefix, InvalidHsts, InvalidProxies,
+    InvalidTheme, Inventory, InventoryRoute, Theme, ThemeBuilder, TrustedProxies, WebIam, WebIamBuilder,
+    loggable_path, settings,
 };
-pub use iam_web::{loggable_path, settings};
 pub use layer::{IamLayer, IamService};
 pub use router::GuardedRouter;
 pub use routes::auth_routes;

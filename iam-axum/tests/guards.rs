@@ -13,9 +13,8 @@ use axum::extract::{ConnectInfo, FromRef, Path, State};
 use axum::http;
 use axum::routing::get;
 use cases::{Answer, INVENTORY, Objects, Request};
-use iam_axum::ParentKey;
 use iam_axum::{
-    Guard, GuardedRouter, IamLayer, ParentId, Proof, any_of, auth_routes, public, requires_login,
+    Guard, GuardedRouter, IamLayer, ParentId, ParentKey, Proof, any_of, auth_routes, public, requires_login,
     requires_parent, requires_role,
 };
 use iam_testkit::PEER;

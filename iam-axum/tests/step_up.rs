@@ -10,9 +10,9 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
-use iam_axum::FactorKind;
-use iam_axum::Purpose;
-use iam_axum::{Guard, GuardedRouter, IamLayer, any_of, requires_role, requires_step_up};
+use iam_axum::{
+    FactorKind, Guard, GuardedRouter, IamLayer, Purpose, any_of, requires_role, requires_step_up,
+};
 use iam_testkit::{PEER, TestIam};
 use tower::ServiceExt;
 

@@ -1,7 +1,5 @@
-use iam_core::FactorKind;
 use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::typed;
-use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::{FactorKind, Randomness, RandomnessUnavailable, typed};
 use zeroize::Zeroizing;
 
 /// Crockford's base32: no I, L, O or U.

@@ -1,6 +1,5 @@
-use iam_core::FactorKind;
 use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::{FactorKind, Randomness, RandomnessUnavailable};
 
 /// Digits of a code: about 26.5 bits. NIST SP 800-63B-4 (3.1.3) and OWASP ASVS (6.5.4) ask for 20 at least.
 const DIGITS: usize = 8;
@@ -87,8 +86,7 @@ pub(crate) fn digits(typed: &str, count: usize) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::Channel;
-    use iam_core::OsRandomness;
+    use iam_core::{Channel, OsRandomness};
     use proptest::prelude::*;
 
     use super::*;

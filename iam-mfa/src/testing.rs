@@ -1,12 +1,7 @@
 //! What the tests of this crate share.
 
-use iam_core::AccountId;
-use iam_core::SecretKey;
-use iam_core::Timestamp;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::Message;
-use iam_core::ports::{Digest, Stored};
-use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::ports::{ChallengeId, Digest, Message, Stored};
+use iam_core::{AccountId, Randomness, RandomnessUnavailable, SecretKey, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct NoRandomness;

@@ -1,9 +1,7 @@
 use std::fmt::Write as _;
 
-use iam_core::FactorKind;
-use iam_core::Timestamp;
 use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::{FactorKind, Randomness, RandomnessUnavailable, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret};
@@ -159,8 +157,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use iam_core::OsRandomness;
-    use iam_core::{Clock, ManualClock};
+    use iam_core::{Clock, ManualClock, OsRandomness};
     use proptest::prelude::*;
 
     use super::*;

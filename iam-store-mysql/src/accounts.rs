@@ -1,14 +1,11 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::ParentStatus;
-use iam_core::PasswordHash;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::{Accounts, Insert, LoginCandidate, Rehash};
-use iam_core::ports::{AuthVersion, LoginIdentifier};
-use iam_core::{Account, AccountStatus, EmailAddress, ExternalId, Username};
-use iam_core::{AccountId, ParentId};
+use iam_core::ports::{Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::{
+    Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
+    StoreError, Timestamp, Username,
+};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, Statement, all, execute, optional};

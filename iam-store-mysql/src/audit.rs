@@ -1,13 +1,8 @@
 //! `iam_auth_log`.
 
 use async_trait::async_trait;
-use iam_core::Client;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::AuditLog;
-use iam_core::ports::Record;
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{Entry, Outcome};
+use iam_core::ports::{AuditLog, Record};
+use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute};

@@ -1,16 +1,11 @@
 //! `iam_mfa_method`, `iam_recovery_code` and `iam_mfa_challenge`.
 
 use async_trait::async_trait;
-use iam_core::Purpose;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::Delivery;
-use iam_core::ports::{Challenge, ChallengePurpose, GrantTerms, Method, NewChallenge};
-use iam_core::ports::{ChallengeId, MethodId};
-use iam_core::ports::{Challenges, Insert, Methods, RecoveryCodes};
-use iam_core::ports::{LimitKey, TakenPlace};
-use iam_core::{AccountId, SessionId};
-use iam_core::{FactorKind, MethodName};
+use iam_core::ports::{
+    Challenge, ChallengeId, ChallengePurpose, Challenges, Delivery, GrantTerms, Insert, LimitKey, Method,
+    MethodId, Methods, NewChallenge, RecoveryCodes, TakenPlace,
+};
+use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute, one, optional};

@@ -6,11 +6,8 @@
 //! is made from others after those.
 
 use async_trait::async_trait;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::Limits;
-use iam_core::ports::{Delays, LimitKey, Reservation, Slot, bounded_micros};
-use iam_core::{Throttle, Window};
+use iam_core::ports::{Delays, LimitKey, Limits, Reservation, Slot, bounded_micros};
+use iam_core::{StoreError, Throttle, Timestamp, Window};
 
 use crate::connection::{Link, execute, one, optional};
 use crate::rows::Column;

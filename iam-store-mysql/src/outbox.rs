@@ -1,13 +1,8 @@
 //! `iam_outbox`.
 
 use async_trait::async_trait;
-use iam_core::AccountId;
-use iam_core::Channel;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::Outbox;
-use iam_core::ports::{ChallengeId, MessageId};
-use iam_core::ports::{Claimed, NewMessage, Settled};
+use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, Settled};
+use iam_core::{AccountId, Channel, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, all, execute, optional};

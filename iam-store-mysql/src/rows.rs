@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use iam_core::FactorRequirement;
-use iam_core::StoreError;
-use iam_core::Timestamp;
+use iam_core::{FactorRequirement, StoreError, Timestamp};
 use time::macros::datetime;
 use time::{OffsetDateTime, PrimitiveDateTime};
 

@@ -6,26 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::Entry;
-use iam_core::FactorKind;
-use iam_core::Purpose;
-use iam_core::SessionSummary;
-use iam_core::Timestamp;
-use iam_core::ports::Delivery;
-use iam_core::ports::Interrupted;
-use iam_core::ports::InterruptedId;
-use iam_core::ports::KeptRequest;
-use iam_core::ports::Replacement;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{AuthVersion, LoginIdentifier};
-use iam_core::ports::{Challenge, ChallengePurpose, Method};
-use iam_core::ports::{LoginCandidate, Ports, SealedColumn, SealedRow, Store, UnitOfWork};
-use iam_core::ports::{RoleOfAccount, SessionRecord};
-use iam_core::{Account, ExternalId, Username};
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{Parent, ParentKey};
-use iam_core::{Readiness, StoreError, StoreErrorKind};
-use iam_core::{Role, RoleName};
+use iam_core::ports::{
+    AuthVersion, Challenge, ChallengePurpose, Delivery, Interrupted, InterruptedId, KeptRequest,
+    LoginCandidate, LoginIdentifier, Method, Ports, Replacement, RoleOfAccount, SealedColumn, SealedRow,
+    SessionRecord, Store, TokenHash, UnitOfWork,
+};
+use iam_core::{
+    Account, AccountId, Entry, ExternalId, FactorKind, Parent, ParentId, ParentKey, Purpose, Readiness, Role,
+    RoleName, SessionId, SessionSummary, StoreError, StoreErrorKind, Timestamp, Username,
+};
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Executor, MySqlConnection};
 use tokio::time::timeout;

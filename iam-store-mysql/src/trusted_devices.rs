@@ -1,13 +1,8 @@
 //! `iam_trusted_device`.
 
 use async_trait::async_trait;
-use iam_core::AccountId;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::AuthVersion;
-use iam_core::ports::NewTrustedDevice;
-use iam_core::ports::TokenHash;
-use iam_core::ports::TrustedDevices;
+use iam_core::ports::{AuthVersion, NewTrustedDevice, TokenHash, TrustedDevices};
+use iam_core::{AccountId, StoreError, Timestamp};
 
 use crate::connection::{Connections, Link, all, execute, unless_fenced};
 use crate::rows::utc;

@@ -1,12 +1,8 @@
 //! `iam_interrupted_request`.
 
 use async_trait::async_trait;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::InterruptedId;
-use iam_core::ports::InterruptedRequests;
-use iam_core::ports::{Interrupted, NewInterrupted};
-use iam_core::{AccountId, SessionId};
+use iam_core::ports::{Interrupted, InterruptedId, InterruptedRequests, NewInterrupted};
+use iam_core::{AccountId, SessionId, StoreError, Timestamp};
 use sqlx::SqlitePool;
 
 use crate::error::failed;

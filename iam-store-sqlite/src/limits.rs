@@ -1,11 +1,8 @@
 //! `iam_rate_limit`: each decision is one statement.
 
 use async_trait::async_trait;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::Limits;
-use iam_core::ports::{Delays, LimitKey, Reservation, Slot, bounded_micros};
-use iam_core::{Throttle, Window};
+use iam_core::ports::{Delays, LimitKey, Limits, Reservation, Slot, bounded_micros};
+use iam_core::{StoreError, Throttle, Timestamp, Window};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;

@@ -1,11 +1,8 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::AccountId;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::OneTimeTokens;
-use iam_core::ports::{NewOneTimeToken, TicketPurpose, TokenHash};
+use iam_core::ports::{NewOneTimeToken, OneTimeTokens, TicketPurpose, TokenHash};
+use iam_core::{AccountId, StoreError, Timestamp};
 
 use crate::error::failed;
 use crate::unit::{Link, Work};

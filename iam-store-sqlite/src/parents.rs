@@ -1,12 +1,8 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::FactorRequirement;
-use iam_core::ParentId;
-use iam_core::StoreError;
-use iam_core::Timestamp;
 use iam_core::ports::{Insert, Parents};
-use iam_core::{Parent, ParentKey, ParentStatus};
+use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
 use sqlx::SqlitePool;
 
 use crate::error::failed;

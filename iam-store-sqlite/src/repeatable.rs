@@ -1,12 +1,8 @@
 //! `iam_repeatable_answer`.
 
 use async_trait::async_trait;
-use iam_core::SessionId;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::RepeatableAnswers;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{Claim, KeptAnswer, KeptRequest};
+use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswers, TokenHash};
+use iam_core::{SessionId, StoreError, Timestamp};
 use sqlx::SqlitePool;
 
 use crate::error::failed;

@@ -1,14 +1,8 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::FactorRequirement;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::RoleGrant;
-use iam_core::ports::RoleOfAccount;
-use iam_core::ports::{Holders, Insert, Roles};
-use iam_core::{AccountId, RoleId};
-use iam_core::{Role, RoleName};
+use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, Roles};
+use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
 use sqlx::SqlitePool;
 
 use crate::error::failed;

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use iam_core::FactorRequirement;
-use iam_core::StoreError;
-use iam_core::Timestamp;
+use iam_core::{FactorRequirement, StoreError, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 

@@ -1,10 +1,8 @@
 //! `iam_clock`, and what is done when the clock was put back behind it.
 
 use async_trait::async_trait;
-use iam_core::EndReason;
-use iam_core::StoreError;
-use iam_core::Timestamp;
 use iam_core::ports::SeenTime;
+use iam_core::{EndReason, StoreError, Timestamp};
 use sqlx::SqlitePool;
 
 use crate::error::failed;

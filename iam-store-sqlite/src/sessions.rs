@@ -1,23 +1,14 @@
 //! `iam_auth_session`.
 
 use async_trait::async_trait;
-use iam_core::Client;
-use iam_core::FactorKind;
-use iam_core::Purpose;
-use iam_core::RoleName;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::AuthVersion;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::StepUpProof;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{Insert, Sessions};
-use iam_core::ports::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord, SessionState};
-use iam_core::ports::{Replacement, Tokens};
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{AccountStatus, ExternalId, Username};
-use iam_core::{EndReason, SessionSummary};
-use iam_core::{ParentKey, ParentStatus};
+use iam_core::ports::{
+    AuthVersion, ChallengeId, Insert, NewSession, ParentOfAccount, Renewal, Replacement, RoleOfAccount,
+    SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
+};
+use iam_core::{
+    AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
+    Purpose, RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
+};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 

@@ -3,13 +3,12 @@
 use std::ops::DerefMut;
 
 use async_trait::async_trait;
-use iam_core::StoreError;
-use iam_core::Timestamp;
 use iam_core::ports::{
     Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
     Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions,
     TrustedDevices, UnitOfWork,
 };
+use iam_core::{StoreError, Timestamp};
 use sqlx::SqliteConnection;
 
 use crate::error::failed;

@@ -188,10 +188,8 @@ impl DerefMut for Unit {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::SessionId;
-    use iam_core::Timestamp;
     use iam_core::ports::Store;
-    use iam_core::{Readiness, StoreErrorKind};
+    use iam_core::{Readiness, SessionId, StoreErrorKind, Timestamp};
 
     use super::*;
     use crate::SqliteStore;

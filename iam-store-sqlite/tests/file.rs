@@ -5,21 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iam_core::Channel;
-use iam_core::Client;
-use iam_core::EndReason;
-use iam_core::Throttle;
-use iam_core::Timestamp;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{ChallengeId, MessageId};
-use iam_core::ports::{Delivery, NewMessage, Settled};
-use iam_core::ports::{Insert, Store};
-use iam_core::ports::{LimitKey, Reservation};
-use iam_core::ports::{NewSession, SessionState};
-use iam_core::{Account, Username};
-use iam_core::{AccountId, SessionId};
-use iam_core::{Readiness, StoreErrorKind};
+use iam_core::ports::{
+    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Reservation,
+    SessionState, Settled, Store, TokenHash,
+};
+use iam_core::{
+    Account, AccountId, Channel, Client, EndReason, Readiness, SessionId, StoreErrorKind, Throttle,
+    Timestamp, Username,
+};
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};

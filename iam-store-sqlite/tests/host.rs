@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
-use iam_core::Error;
-use iam_core::Keys;
 use iam_core::ports::Store;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PasswordHash, PlainPassword};
-use iam_core::{ExternalId, Username};
-use iam_core::{Iam, Problem};
+use iam_core::{
+    Actor, Argon2Params, Error, ExternalId, Iam, Keys, NewAccount, PasswordHash, PlainPassword, Problem,
+    Username,
+};
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};

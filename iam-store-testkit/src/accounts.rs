@@ -1,10 +1,7 @@
 //! Accounts.
 
-use iam_core::EndReason;
-use iam_core::ParentStatus;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::{LoginCandidate, Rehash};
-use iam_core::{EmailAddress, ExternalId};
+use iam_core::ports::{LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::{EmailAddress, EndReason, ExternalId, ParentStatus};
 
 use super::*;
 

@@ -1,12 +1,10 @@
 //! Factors, recovery codes and challenges.
 
-use iam_core::Channel;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::{Challenge, ChallengePurpose, Method, NewChallenge};
-use iam_core::ports::{ChallengeId, MessageId, MethodId};
-use iam_core::ports::{Delivery, NewMessage, Settled};
-use iam_core::ports::{LimitKey, TakenPlace};
-use iam_core::{FactorKind, MethodName};
+use iam_core::ports::{
+    Challenge, ChallengeId, ChallengePurpose, Delivery, LimitKey, LoginIdentifier, MessageId, Method,
+    MethodId, NewChallenge, NewMessage, Settled, TakenPlace,
+};
+use iam_core::{Channel, FactorKind, MethodName};
 
 use super::*;
 

@@ -4,31 +4,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use iam_core::Entry;
-use iam_core::FactorKind;
-use iam_core::Purpose;
-use iam_core::ports::Delivery;
-use iam_core::ports::Interrupted;
-use iam_core::ports::InterruptedId;
-use iam_core::ports::KeptRequest;
-use iam_core::ports::Record;
-use iam_core::ports::Replacement;
-use iam_core::ports::TokenHash;
 use iam_core::ports::{
-    Accounts, AuditLog, Challenges, Insert, InterruptedRequests, KeyCanaries, Limits, LoginCandidate,
-    Methods, OneTimeTokens, Outbox, Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedColumn,
-    SealedRow, SealedValues, SeenTime, Sessions, Store, TrustedDevices, UnitOfWork,
+    Accounts, AuditLog, AuthVersion, Challenge, ChallengePurpose, Challenges, Delivery, Insert, Interrupted,
+    InterruptedId, InterruptedRequests, KeptRequest, KeyCanaries, Limits, LoginCandidate, LoginIdentifier,
+    Method, Methods, NewSession, OneTimeTokens, Outbox, Parents, Ports, Record, RecoveryCodes, Renewal,
+    RepeatableAnswers, Replacement, RoleOfAccount, Roles, SealedColumn, SealedRow, SealedValues, SeenTime,
+    SessionRecord, SessionState, Sessions, Store, TokenHash, TrustedDevices, UnitOfWork,
 };
-use iam_core::ports::{AuthVersion, LoginIdentifier};
-use iam_core::ports::{Challenge, ChallengePurpose, Method};
-use iam_core::ports::{NewSession, Renewal, RoleOfAccount, SessionRecord, SessionState};
-use iam_core::{Account, ExternalId, Username};
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{EndReason, SessionSummary};
-use iam_core::{Parent, ParentKey};
-use iam_core::{Readiness, StoreError, StoreErrorKind};
-use iam_core::{RealWork, Timestamp};
-use iam_core::{Role, RoleName};
+use iam_core::{
+    Account, AccountId, EndReason, Entry, ExternalId, FactorKind, Parent, ParentId, ParentKey, Purpose,
+    Readiness, RealWork, Role, RoleName, SessionId, SessionSummary, StoreError, StoreErrorKind, Timestamp,
+    Username,
+};
 use tokio::sync::oneshot;
 
 /// Switches and counters.

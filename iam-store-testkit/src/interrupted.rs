@@ -1,7 +1,6 @@
 //! Requests that a guard stopped.
 
-use iam_core::ports::InterruptedId;
-use iam_core::ports::NewInterrupted;
+use iam_core::ports::{InterruptedId, NewInterrupted};
 
 use super::*;
 

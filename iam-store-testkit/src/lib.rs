@@ -61,18 +61,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use iam_core::Client;
-use iam_core::PasswordHash;
-use iam_core::ports::AuthVersion;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{Insert, Store};
-use iam_core::ports::{NewSession, SessionRecord, SessionState};
-use iam_core::{Account, AccountStatus, Username};
-use iam_core::{AccountId, ParentId, RoleId, SessionId};
-use iam_core::{Parent, ParentKey};
-use iam_core::{Role, RoleName};
-use iam_core::{StoreError, StoreErrorKind};
-use iam_core::{TOLERATED_LEAD, Timestamp};
+use iam_core::ports::{AuthVersion, Insert, NewSession, SessionRecord, SessionState, Store, TokenHash};
+use iam_core::{
+    Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Role, RoleId,
+    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, Username,
+};
 use tokio::task::JoinSet;
 
 /// The same store, opened twice.

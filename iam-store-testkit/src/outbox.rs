@@ -1,8 +1,7 @@
 //! Messages to be sent.
 
 use iam_core::Channel;
-use iam_core::ports::{ChallengeId, MessageId};
-use iam_core::ports::{Claimed, Delivery, NewMessage, Settled};
+use iam_core::ports::{ChallengeId, Claimed, Delivery, MessageId, NewMessage, Settled};
 
 use iam_core::ports::SealedColumn;
 

@@ -1,11 +1,7 @@
 //! Roles and who holds them.
 
-use iam_core::FactorRequirement;
-use iam_core::ParentStatus;
-use iam_core::ports::Holders;
-use iam_core::ports::RoleGrant;
-use iam_core::ports::RoleOfAccount;
-use iam_core::{StoreError, StoreErrorKind};
+use iam_core::ports::{Holders, RoleGrant, RoleOfAccount};
+use iam_core::{FactorRequirement, ParentStatus, StoreError, StoreErrorKind};
 
 use super::*;
 

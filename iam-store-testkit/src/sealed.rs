@@ -1,15 +1,10 @@
 //! Sealed values, wherever they lie, and the keys under which nothing is sealed any more.
 
-use iam_core::Channel;
-use iam_core::KeyRing;
-use iam_core::OsRandomness;
-use iam_core::ports::Method;
-use iam_core::ports::NewInterrupted;
-use iam_core::ports::{Claimed, Delivery, NewMessage, Settled};
-use iam_core::ports::{InterruptedId, MessageId, MethodId};
-use iam_core::ports::{Place, key_id};
-use iam_core::ports::{SealedColumn, SealedRow};
-use iam_core::{FactorKind, MethodName};
+use iam_core::ports::{
+    Claimed, Delivery, InterruptedId, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
+    SealedColumn, SealedRow, Settled, key_id,
+};
+use iam_core::{Channel, FactorKind, KeyRing, MethodName, OsRandomness};
 
 use super::*;
 

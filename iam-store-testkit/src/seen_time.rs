@@ -1,14 +1,9 @@
 //! The database's clock, and what is done when the clock was put back.
 
-use iam_core::Channel;
-use iam_core::EndReason;
-use iam_core::ports::NewMessage;
-use iam_core::ports::NewTrustedDevice;
-use iam_core::ports::{DeviceId, MessageId};
-use iam_core::ports::{LimitKey, Reservation};
-use iam_core::ports::{NewOneTimeToken, TicketPurpose};
-use iam_core::{Clock, SystemClock};
-use iam_core::{Throttle, Window};
+use iam_core::ports::{
+    DeviceId, LimitKey, MessageId, NewMessage, NewOneTimeToken, NewTrustedDevice, Reservation, TicketPurpose,
+};
+use iam_core::{Channel, Clock, EndReason, SystemClock, Throttle, Window};
 
 use super::*;
 

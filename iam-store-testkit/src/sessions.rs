@@ -1,11 +1,7 @@
 //! Sessions.
 
-use iam_core::EndReason;
-use iam_core::ExternalId;
-use iam_core::ParentStatus;
-use iam_core::StoreError;
-use iam_core::ports::{ParentOfAccount, Renewal};
-use iam_core::ports::{Replacement, Tokens};
+use iam_core::ports::{ParentOfAccount, Renewal, Replacement, Tokens};
+use iam_core::{EndReason, ExternalId, ParentStatus, StoreError};
 
 use super::*;
 

@@ -1,14 +1,9 @@
 //! Grants: challenges that were answered for a purpose.
 
-use iam_core::EndReason;
-use iam_core::FactorKind;
-use iam_core::FactorRequirement;
-use iam_core::Purpose;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::Renewal;
-use iam_core::ports::RoleGrant;
-use iam_core::ports::StepUpProof;
-use iam_core::ports::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+use iam_core::ports::{
+    Challenge, ChallengeId, ChallengePurpose, GrantTerms, NewChallenge, Renewal, RoleGrant, StepUpProof,
+};
+use iam_core::{EndReason, FactorKind, FactorRequirement, Purpose};
 
 use super::*;
 

@@ -1,7 +1,6 @@
 //! Browsers that are trusted.
 
-use iam_core::ports::DeviceId;
-use iam_core::ports::NewTrustedDevice;
+use iam_core::ports::{DeviceId, NewTrustedDevice};
 
 use super::*;
 

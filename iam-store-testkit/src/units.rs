@@ -1,18 +1,12 @@
 //! Units of work, and what holds for every method.
 
-use iam_core::EndReason;
-use iam_core::FactorKind;
-use iam_core::ParentStatus;
-use iam_core::Readiness;
-use iam_core::RoleName;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::ChallengePurpose;
-use iam_core::ports::{AuthVersion, LoginIdentifier};
-use iam_core::ports::{Insert, Rehash, Store, UnitOfWork};
-use iam_core::ports::{LimitKey, Slot};
-use iam_core::ports::{Renewal, SessionState};
-use iam_core::{AccountStatus, ExternalId};
-use iam_core::{Throttle, Window};
+use iam_core::ports::{
+    AuthVersion, ChallengeId, ChallengePurpose, Insert, LimitKey, LoginIdentifier, Rehash, Renewal,
+    SessionState, Slot, Store, UnitOfWork,
+};
+use iam_core::{
+    AccountStatus, EndReason, ExternalId, FactorKind, ParentStatus, Readiness, RoleName, Throttle, Window,
+};
 
 use super::*;
 

@@ -3,21 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use iam_core::AccountId;
-use iam_core::Client;
-use iam_core::Error;
-use iam_core::Keys;
-use iam_core::SecondFactorRefusal;
-use iam_core::StoreError;
-use iam_core::Timestamp;
-use iam_core::ports::MethodId;
-use iam_core::ports::Place;
-use iam_core::ports::SessionState;
-use iam_core::ports::{Enrolment, Factor, Label, Method};
-use iam_core::ports::{Insert, SealedColumn};
+use iam_core::ports::{
+    Enrolment, Factor, Insert, Label, Method, MethodId, Place, SealedColumn, SessionState,
+};
 use iam_core::protocol::{Activity, Authentication, Claimant, SignedIn};
-use iam_core::{FactorKind, MethodName};
-use iam_core::{OsRandomness, Randomness};
+use iam_core::{
+    AccountId, Client, Error, FactorKind, Keys, MethodName, OsRandomness, Randomness, SecondFactorRefusal,
+    StoreError, Timestamp,
+};
 use iam_mfa::Totp;
 use totp_rs::{Algorithm, Builder};
 

@@ -293,12 +293,8 @@ mod people;
 mod test_iam;
 
 pub use authenticator::Authenticator;
-pub use iam_core::Outcome;
-pub use iam_core::ports::Message;
-pub use iam_core::ports::Record;
-pub use iam_core::{AccountId, ParentId, SessionId};
-pub use iam_core::{Iam, IamBuilder};
-pub use iam_core::{ManualClock, Timestamp};
+pub use iam_core::ports::{Message, Record};
+pub use iam_core::{AccountId, Iam, IamBuilder, ManualClock, Outcome, ParentId, SessionId, Timestamp};
 pub use iam_mfa::{MemoryOutcome, MemorySender};
 pub use iam_web::{WebIam, WebIamBuilder};
 pub use people::{Person, SignIn, SignedInPerson};

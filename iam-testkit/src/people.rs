@@ -3,18 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use iam_core::Client;
-use iam_core::Error;
-use iam_core::FactorKind;
-use iam_core::PlainPassword;
-use iam_core::Purpose;
 use iam_core::ports::LoginIdentifier;
-use iam_core::protocol::Carrier;
-use iam_core::protocol::{Login, SignedIn};
-use iam_core::{AccountId, SessionId};
-use iam_core::{Actor, NewAccount};
-use iam_core::{AdministratorScope, RoleName};
-use iam_core::{EmailAddress, ExternalId, Username};
+use iam_core::protocol::{Carrier, Login, SignedIn};
+use iam_core::{
+    AccountId, Actor, AdministratorScope, Client, EmailAddress, Error, ExternalId, FactorKind, NewAccount,
+    PlainPassword, Purpose, RoleName, SessionId, Username,
+};
 use tokio::sync::OnceCell;
 
 use crate::must;

@@ -6,23 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use iam_core::Actor;
-use iam_core::BaseUrl;
-use iam_core::Channel;
-use iam_core::FactorKind;
-use iam_core::Keys;
-use iam_core::ParentKey;
-use iam_core::Purpose;
-use iam_core::StoreError;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::Message;
-use iam_core::ports::Record;
-use iam_core::ports::Store;
-use iam_core::ports::{ChallengePurpose, GrantTerms, NewChallenge};
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{Argon2Params, HashingConfig};
-use iam_core::{Clock, ManualClock, RealWork, Timestamp};
-use iam_core::{Iam, IamBuilder};
+use iam_core::ports::{ChallengeId, ChallengePurpose, GrantTerms, Message, NewChallenge, Record, Store};
+use iam_core::{
+    AccountId, Actor, Argon2Params, BaseUrl, Channel, Clock, FactorKind, HashingConfig, Iam, IamBuilder,
+    Keys, ManualClock, ParentId, ParentKey, Purpose, RealWork, SessionId, StoreError, Timestamp,
+};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
 use iam_store_testkit::faults::{Faults, FaultyStore};

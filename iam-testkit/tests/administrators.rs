@@ -4,14 +4,10 @@
 
 use std::time::Duration;
 
-use iam_core::AccountId;
-use iam_core::Error;
-use iam_core::ParentStatus;
-use iam_core::Requirement;
-use iam_core::{AccountStatus, Username};
-use iam_core::{Actor, Met, NewAccount, RequirementOf};
-use iam_core::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RoleName};
-use iam_core::{Invalid, Problem};
+use iam_core::{
+    AccountId, AccountStatus, Actor, AdministratorScope, Error, Invalid, Met, NewAccount, PARENT_ADMIN,
+    PLATFORM_ADMIN, ParentStatus, Problem, Requirement, RequirementOf, RoleName, Username,
+};
 use iam_testkit::TestIam;
 
 fn role(name: &str) -> RoleName {

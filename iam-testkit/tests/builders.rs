@@ -4,18 +4,11 @@
 
 use std::time::Duration;
 
-use iam_core::Channel;
-use iam_core::FactorPolicy;
-use iam_core::InvalidOrigin;
-use iam_core::KeyRing;
-use iam_core::LongSessions;
-use iam_core::SessionPolicy;
 use iam_core::ports::Store;
-use iam_core::{Argon2Params, PasswordPolicy, PepperRing};
-use iam_core::{Error, Iam, IamBuilder};
-use iam_core::{FactorKind, FactorLimits};
-use iam_core::{Keys, SecretKey};
-use iam_core::{LoginLimits, Window};
+use iam_core::{
+    Argon2Params, Channel, Error, FactorKind, FactorLimits, FactorPolicy, Iam, IamBuilder, InvalidOrigin,
+    KeyRing, Keys, LoginLimits, LongSessions, PasswordPolicy, PepperRing, SecretKey, SessionPolicy, Window,
+};
 use iam_mfa::{MemorySender, SentCode, Totp};
 use iam_store_sqlite::SqliteStore;
 use iam_web::WebIam;

@@ -8,23 +8,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use iam_core::Channel;
-use iam_core::Client;
-use iam_core::EndReason;
-use iam_core::Keys;
-use iam_core::Readiness;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::Place;
-use iam_core::ports::{SealedColumn, SealedRow, Store};
-use iam_core::protocol::DeviceToken;
-use iam_core::protocol::{Activity, Authentication, Claimant, Login, SignedIn};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, HashingConfig, PlainPassword};
-use iam_core::{Clock, ManualClock, ManualTime, SteadyClock, TimeSource, Timestamp};
-use iam_core::{EmailAddress, Username};
-use iam_core::{Error, Iam, Worker};
-use iam_core::{FactorKind, MethodName};
+use iam_core::ports::{LoginIdentifier, Place, SealedColumn, SealedRow, Store};
+use iam_core::protocol::{
+    Activity, Authentication, Carrier, Claimant, DeviceToken, Login, SessionToken, SignedIn,
+};
+use iam_core::{
+    Actor, Argon2Params, Channel, Client, Clock, EmailAddress, EndReason, Error, FactorKind, HashingConfig,
+    Iam, Keys, ManualClock, ManualTime, MethodName, NewAccount, PlainPassword, Readiness, SteadyClock,
+    TimeSource, Timestamp, Username, Worker,
+};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
 use iam_store_testkit::faults::{Faults, FaultyStore, Held, Point};

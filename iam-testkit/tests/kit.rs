@@ -4,21 +4,12 @@
 
 use std::time::Duration;
 
-use iam_core::AccountId;
-use iam_core::Client;
-use iam_core::Error;
-use iam_core::PlainPassword;
-use iam_core::Readiness;
-use iam_core::Requirement;
-use iam_core::RoleName;
-use iam_core::SessionPolicy;
 use iam_core::ports::LoginIdentifier;
-use iam_core::protocol::{Activity, Authentication, Claimant, Login};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Actor, Met, NewAccount, RequirementOf};
-use iam_core::{ExternalId, Username};
-use iam_core::{FactorKind, MethodName};
-use iam_core::{Purpose, StepUp};
+use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
+use iam_core::{
+    AccountId, Actor, Client, Error, ExternalId, FactorKind, Met, MethodName, NewAccount, PlainPassword,
+    Purpose, Readiness, Requirement, RequirementOf, RoleName, SessionPolicy, StepUp, Username,
+};
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
 

@@ -8,28 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use iam_core::Channel;
-use iam_core::Client;
-use iam_core::KeyRing;
-use iam_core::Keys;
-use iam_core::OsRandomness;
-use iam_core::Username;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::Method;
-use iam_core::ports::NewInterrupted;
-use iam_core::ports::NewMessage;
-use iam_core::ports::SessionState;
-use iam_core::ports::{Insert, SealedColumn, SealedRow, Store};
-use iam_core::ports::{InterruptedId, MessageId, MethodId};
-use iam_core::ports::{Place, key_id};
-use iam_core::protocol::{Activity, Authentication, Claimant, Login};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{AccountId, SessionId};
-use iam_core::{Actor, NewAccount, Resealing, Retirement};
-use iam_core::{Argon2Params, HashingConfig, PepperRing, PlainPassword};
-use iam_core::{Error, Iam};
-use iam_core::{FactorKind, MethodName};
-use iam_core::{ManualClock, Timestamp};
+use iam_core::ports::{
+    Insert, InterruptedId, LoginIdentifier, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
+    SealedColumn, SealedRow, SessionState, Store, key_id,
+};
+use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
+use iam_core::{
+    AccountId, Actor, Argon2Params, Channel, Client, Error, FactorKind, HashingConfig, Iam, KeyRing, Keys,
+    ManualClock, MethodName, NewAccount, OsRandomness, PepperRing, PlainPassword, Resealing, Retirement,
+    SessionId, Timestamp, Username,
+};
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
 use iam_store_testkit::faults::{Faults, FaultyStore, Point};

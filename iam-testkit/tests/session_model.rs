@@ -12,22 +12,13 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::Client;
-use iam_core::Keys;
-use iam_core::LoginLimits;
-use iam_core::Principal;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::Record;
-use iam_core::ports::Store;
-use iam_core::protocol::{Activity, Authentication, Login, Replaced};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{AccountId, ParentId, SessionId};
-use iam_core::{AccountStatus, Username};
-use iam_core::{Actor, FRESH_FOR, NewAccount};
-use iam_core::{Argon2Params, HashingConfig, PlainPassword};
-use iam_core::{Clock, ManualClock, Timestamp};
-use iam_core::{Error, Iam};
-use iam_core::{ParentKey, ParentStatus};
+use iam_core::ports::{LoginIdentifier, Record, Store};
+use iam_core::protocol::{Activity, Authentication, Carrier, Login, Replaced, SessionToken};
+use iam_core::{
+    AccountId, AccountStatus, Actor, Argon2Params, Client, Clock, Error, FRESH_FOR, HashingConfig, Iam, Keys,
+    LoginLimits, ManualClock, NewAccount, ParentId, ParentKey, ParentStatus, PlainPassword, Principal,
+    SessionId, Timestamp, Username,
+};
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::PEER;
 use proptest::prelude::*;

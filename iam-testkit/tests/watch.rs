@@ -4,12 +4,8 @@
 
 use std::time::Duration;
 
-use iam_core::Actor;
-use iam_core::Client;
-use iam_core::PlainPassword;
-use iam_core::RoleName;
-use iam_core::protocol::{Activity, Authentication};
-use iam_core::protocol::{Carrier, SessionToken};
+use iam_core::protocol::{Activity, Authentication, Carrier, SessionToken};
+use iam_core::{Actor, Client, PlainPassword, RoleName};
 use iam_testkit::{PASSWORD, PEER, SignedInPerson, TestIam};
 use iam_web::{Evidence, Progress, RequestContext, Rule, SessionWatch, WebRequest};
 

@@ -7,14 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use iam_core::Client;
-use iam_core::Timestamp;
-use iam_core::protocol::Facts;
-use iam_core::protocol::{Activity, Authentication, Claimant};
-use iam_core::protocol::{Carrier, SessionToken, TokenHash};
-use iam_core::protocol::{ChallengeId, InterruptedId};
-use iam_core::{Error, Iam};
-use iam_core::{Principal, Requirement};
+use iam_core::protocol::{
+    Activity, Authentication, Carrier, ChallengeId, Claimant, Facts, InterruptedId, SessionToken, TokenHash,
+};
+use iam_core::{Client, Error, Iam, Principal, Requirement, Timestamp};
 
 use crate::address::client_address;
 use crate::cookies::CookieKind;

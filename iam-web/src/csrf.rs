@@ -4,9 +4,8 @@
 //! differs each time it is written, so that compression gives nothing away.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use iam_core::MacKey;
 use iam_core::protocol::TokenHash;
-use iam_core::{Randomness, RandomnessUnavailable};
+use iam_core::{MacKey, Randomness, RandomnessUnavailable};
 
 use crate::message::RequestView;
 
@@ -95,8 +94,7 @@ pub(crate) fn is_upgrade(view: &dyn RequestView) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::OsRandomness;
-    use iam_core::SecretKey;
+    use iam_core::{OsRandomness, SecretKey};
 
     use super::*;
     use crate::message::WebRequest;

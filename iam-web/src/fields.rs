@@ -66,8 +66,7 @@ pub(crate) fn is_media_type(content_type: &[&[u8]], essence: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::Username;
-    use iam_core::{PasswordContext, PasswordPolicy, PlainPassword};
+    use iam_core::{PasswordContext, PasswordPolicy, PlainPassword, Username};
 
     use super::*;
 

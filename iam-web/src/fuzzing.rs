@@ -2,9 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use iam_core::protocol::DeviceToken;
-use iam_core::protocol::is_seen;
-use iam_core::protocol::{Carrier, SessionToken};
+use iam_core::protocol::{Carrier, DeviceToken, SessionToken, is_seen};
 use url::Url;
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies, client_address};

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use iam_core::ParentId;
-use iam_core::protocol::Activity;
-use iam_core::protocol::{Decision, Facts, Step};
-use iam_core::{ObjectParent, Principal, Requirement};
+use iam_core::protocol::{Activity, Decision, Facts, Step};
+use iam_core::{ObjectParent, ParentId, Principal, Requirement};
 use url::{Position, Url};
 
 use crate::context::{Caller, RequestContext};

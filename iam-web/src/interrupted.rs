@@ -1,10 +1,7 @@
 //! A request that a guard stopped: what is kept of it until its sender has proved who they are, and how it is read back.
 
-use iam_core::FactorKind;
-use iam_core::Principal;
-use iam_core::protocol::InterruptedId;
-use iam_core::protocol::is_seen;
-use iam_core::{Purpose, StepUp};
+use iam_core::protocol::{InterruptedId, is_seen};
+use iam_core::{FactorKind, Principal, Purpose, StepUp};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use iam_core::protocol::SessionToken;
-use iam_core::protocol::is_seen;
+use iam_core::protocol::{SessionToken, is_seen};
 use percent_encoding::percent_decode_str;
 
 use crate::endpoints::SECRET_BEHIND;

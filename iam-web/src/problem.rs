@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use iam_core::Assurance;
-use iam_core::Error;
-use iam_core::SecondFactorRefusal;
+use iam_core::{Assurance, Error, SecondFactorRefusal};
 use serde_json::{Map, Value, json};
 
 use crate::fields::FieldError;

@@ -7,14 +7,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::FactorKind;
-use iam_core::ParentKey;
-use iam_core::Requirement;
-use iam_core::protocol::Activity;
-use iam_core::protocol::MOST_WITHIN;
-use iam_core::protocol::is_seen;
-use iam_core::{AdministratorScope, RoleName};
-use iam_core::{Purpose, StepUp};
+use iam_core::protocol::{Activity, MOST_WITHIN, is_seen};
+use iam_core::{AdministratorScope, FactorKind, ParentKey, Purpose, Requirement, RoleName, StepUp};
 
 /// The longest name of a field that is approved, in bytes.
 const MOST_FIELD_NAME: usize = 128;

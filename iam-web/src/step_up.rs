@@ -2,16 +2,10 @@
 //! or a problem document that names purpose and methods (RFC 9470).
 
 use bytes::Bytes;
-use iam_core::Error;
-use iam_core::FactorDue;
-use iam_core::SecondFactorRefusal;
-use iam_core::protocol::Used;
-use iam_core::protocol::{Approval, StepUpProof};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::protocol::{ChallengeId, InterruptedId};
-use iam_core::{Assurance, FactorKind};
-use iam_core::{Principal, Requirement};
-use iam_core::{Purpose, StepUp};
+use iam_core::protocol::{Approval, Carrier, ChallengeId, InterruptedId, SessionToken, StepUpProof, Used};
+use iam_core::{
+    Assurance, Error, FactorDue, FactorKind, Principal, Purpose, Requirement, SecondFactorRefusal, StepUp,
+};
 use serde_json::{Map, Value, json};
 
 use crate::accept::wants_page;

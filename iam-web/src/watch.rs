@@ -4,11 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use iam_core::protocol::Activity;
-use iam_core::protocol::TokenHash;
-use iam_core::protocol::{Decision, Facts, Step};
-use iam_core::{Error, Iam};
-use iam_core::{Principal, Requirement};
+use iam_core::protocol::{Activity, Decision, Facts, Step, TokenHash};
+use iam_core::{Error, Iam, Principal, Requirement};
 
 use crate::context::RequestContext;
 use crate::message::{RequestView, WebResponse};

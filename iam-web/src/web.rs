@@ -4,10 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use iam_core::Iam;
-use iam_core::MacKey;
 use iam_core::protocol::Origin;
-use iam_core::{BaseUrl, InvalidOrigin};
+use iam_core::{BaseUrl, Iam, InvalidOrigin, MacKey};
 
 use crate::address::{ForwardHeader, ProxyConfig, TrustedProxies};
 use crate::context::RequestContext;

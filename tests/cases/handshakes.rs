@@ -123,8 +123,7 @@ pub(crate) async fn check(test: &TestIam, address: SocketAddr) {
 
 /// The connection of `/watched` looks whenever `look` says so, and sends back what it is sent.
 pub(crate) async fn check_ends(test: &TestIam, address: SocketAddr, look: &Arc<Notify>) {
-    use iam_core::Actor;
-    use iam_core::RoleName;
+    use iam_core::{Actor, RoleName};
 
     let open = async |cookie: &str| {
         let mut socket = Socket::open(address, "/watched", &[("origin", OWN), ("cookie", cookie)]).await;

@@ -4,22 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::Channel;
-use iam_core::Keys;
-use iam_core::ParentKey;
-use iam_core::Username;
-use iam_core::ports::Content;
-use iam_core::ports::PasswordScheme;
-use iam_core::ports::Record;
-use iam_core::ports::StepUpProof;
-use iam_core::ports::Store;
-use iam_core::ports::{ChallengePurpose, GrantTerms, NewChallenge};
-use iam_core::{AccountId, SessionId};
-use iam_core::{Actor, NewAccount};
-use iam_core::{AdministratorScope, RoleName};
-use iam_core::{Argon2Params, PlainPassword};
-use iam_core::{Iam, IamBuilder};
-use iam_core::{ManualClock, Timestamp};
+use iam_core::ports::{
+    ChallengePurpose, Content, GrantTerms, NewChallenge, PasswordScheme, Record, StepUpProof, Store,
+};
+use iam_core::{
+    AccountId, Actor, AdministratorScope, Argon2Params, Channel, Iam, IamBuilder, Keys, ManualClock,
+    NewAccount, ParentKey, PlainPassword, RoleName, SessionId, Timestamp, Username,
+};
 use iam_mfa::{MemorySender, Smtp};
 use tokio::net::TcpListener;
 

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use iam_core::Timestamp;
-use iam_core::ports::Store;
-use iam_core::ports::TokenHash;
+use iam_core::ports::{Store, TokenHash};
 use iam_store_mysql::MySqlStore;
 use iam_tests::{Adapter, Answer, Backend, Browser, Database, Proxy, Way, World};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};

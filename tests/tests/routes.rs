@@ -1,7 +1,6 @@
 //! Both examples say the same of their routes, and what they say is known: a change of a guard shows here, too.
 
-use iam_core::Iam;
-use iam_core::Keys;
+use iam_core::{Iam, Keys};
 use iam_store_sqlite::SqliteStore;
 
 const GUARDS: &str = "\

@@ -3,12 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use iam_axum::settings::IamSettings;
-use iam_core::KeyRing;
-use iam_core::Keys;
-use iam_core::PepperRing;
-use iam_core::Username;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Error, Iam};
+use iam_core::{Actor, Error, Iam, KeyRing, Keys, NewAccount, PepperRing, Username};
 use iam_store_sqlite::SqliteStore;
 
 const OLD: &str = "0:3Kf0mZ0q2m8c1xw7VJt5rY9dLh4sQpTnUaEbGiCjOkM=";

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use iam_core::Argon2Params;
-use iam_core::Iam;
-use iam_core::Keys;
 use iam_core::ports::Store;
-use iam_core::{ManualClock, Timestamp};
+use iam_core::{Argon2Params, Iam, Keys, ManualClock, Timestamp};
 use iam_tests::{Backend, Database, Faults};
 
 const SESSIONS: i64 = 100_000;

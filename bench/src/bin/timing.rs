@@ -20,12 +20,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use iam_bench::{app, stats};
-use iam_core::Iam;
-use iam_core::LoginLimits;
-use iam_core::{AccountStatus, Username};
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PasswordHash, PlainPassword};
-use iam_core::{ParentKey, ParentStatus};
+use iam_core::{
+    AccountStatus, Actor, Argon2Params, Iam, LoginLimits, NewAccount, ParentKey, ParentStatus, PasswordHash,
+    PlainPassword, Username,
+};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, redirect};
 use serde_json::json;

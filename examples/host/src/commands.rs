@@ -9,11 +9,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use iam_core::Iam;
-use iam_core::ParentKey;
-use iam_core::RoleName;
-use iam_core::{Account, Username};
-use iam_core::{Actor, RequirementOf};
+use iam_core::{Account, Actor, Iam, ParentKey, RequirementOf, RoleName, Username};
 
 use crate::keys;
 

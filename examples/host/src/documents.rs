@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iam_core::Actor;
-use iam_core::ParentKey;
-use iam_core::{AccountId, ParentId};
-use iam_core::{Error, Iam};
+use iam_core::{AccountId, Actor, Error, Iam, ParentId, ParentKey};
 
 /// A handful of documents and the payments, in memory.
 #[derive(Clone, Debug, Default)]

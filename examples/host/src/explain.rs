@@ -6,9 +6,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use iam_core::Iam;
-use iam_core::Met;
-use iam_core::Username;
+use iam_core::{Iam, Met, Username};
 use iam_web::settings::IamSettings;
 use iam_web::{Access, Inventory, WebIam};
 

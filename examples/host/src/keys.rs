@@ -5,8 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use iam_core::Iam;
-use iam_core::{Actor, KeyInUse, Retirement};
+use iam_core::{Actor, Iam, KeyInUse, Retirement};
 
 /// How often it says how far it has come.
 const SAY_EVERY: Duration = Duration::from_secs(1);

@@ -12,8 +12,7 @@ mod start;
 pub use documents::{Document, Documents, Ledger, Payment};
 pub use start::{Host, Stop, run};
 
-use iam_core::Iam;
-use iam_core::Readiness;
+use iam_core::{Iam, Readiness};
 
 /// The largest form that the host's own routes take.
 pub const MAX_FORM_BYTES: usize = 64 * 1024;

@@ -9,10 +9,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use iam_core::Actor;
-use iam_core::Channel;
-use iam_core::Iam;
-use iam_core::StoreError;
+use iam_core::{Actor, Channel, Iam, StoreError};
 use iam_mfa::{Console, Smtp};
 use iam_store_mysql::MySqlStore;
 use iam_store_sqlite::SqliteStore;

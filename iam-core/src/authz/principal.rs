@@ -2,11 +2,8 @@
 
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
-use crate::model::account::AuthVersion;
-use crate::model::account::ExternalId;
-use crate::model::account::Username;
-use crate::model::factor_kind::Assurance;
-use crate::model::factor_kind::FactorKind;
+use crate::model::account::{AuthVersion, ExternalId, Username};
+use crate::model::factor_kind::{Assurance, FactorKind};
 use crate::model::parent::ParentKey;
 use crate::model::purpose::Purpose;
 use crate::model::role::RoleName;

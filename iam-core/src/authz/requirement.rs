@@ -1,8 +1,7 @@
 //! Guards: who may pass. Sans-IO: a [`Requirement`] is checked against a [`Principal`] and the facts known so far, and says
 //! either what it decides or what it needs to know next. Whoever asks fetches that, and asks again.
 
-use crate::authz::principal::ObjectParent;
-use crate::authz::principal::Principal;
+use crate::authz::principal::{ObjectParent, Principal};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::audit::{Event, Subject};
-use crate::base::clock::{Correction, Offsets, WARN_FROM, WRONG_FROM};
-use crate::base::clock::{Timestamp, micros};
+use crate::base::clock::{Correction, Offsets, Timestamp, WARN_FROM, WRONG_FROM, micros};
 use crate::iam::Iam;
 use crate::model::client::Client;
 use crate::model::error::Error;

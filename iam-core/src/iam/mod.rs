@@ -16,8 +16,7 @@ use crate::base::base_url::BaseUrl;
 use crate::base::clock::{Clock, SteadyClock, Timestamp, WARN_FROM, WRONG_FROM};
 use crate::base::random::{OsRandomness, Randomness};
 use crate::base::store_error::StoreErrorKind;
-use crate::delivery::OtpSender;
-use crate::delivery::{AT_ONCE, SEND_TIMEOUT};
+use crate::delivery::{AT_ONCE, OtpSender, SEND_TIMEOUT};
 use crate::factor::{Factor, FactorLimits};
 use crate::limits::LoginLimits;
 use crate::model::client::Client;
@@ -25,10 +24,9 @@ use crate::model::error::Error;
 use crate::model::long_sessions::LongSessions;
 use crate::model::policy::FactorPolicy;
 use crate::model::session_state::SessionPolicy;
-use crate::password::Hashing;
 use crate::password::{
-    Argon2Params, Argon2id, BreachedPasswords, HashingConfig, HashingThreads, PasswordPolicy, PasswordScheme,
-    PepperRing, Registry,
+    Argon2Params, Argon2id, BreachedPasswords, Hashing, HashingConfig, HashingThreads, PasswordPolicy,
+    PasswordScheme, PepperRing, Registry,
 };
 use crate::secrets::keys::Keys;
 use crate::secrets::seal::{KeyRing, Place};

@@ -3,8 +3,7 @@
 use crate::password::pepper::PepperRing;
 use crate::secrets::keys::Keys;
 use crate::secrets::seal::KeyRing;
-use crate::secrets::secret_key::SecretKey;
-use crate::secrets::secret_key::looks_made_up;
+use crate::secrets::secret_key::{SecretKey, looks_made_up};
 
 /// A key that protects nothing, by the setting that it is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

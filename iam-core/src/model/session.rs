@@ -1,8 +1,6 @@
 //! Sessions: what a token stands for, and for how long.
 
-use crate::model::session_state::EndReason;
-use crate::model::session_state::SessionPolicy;
-use crate::model::session_state::SessionState;
+use crate::model::session_state::{EndReason, SessionPolicy, SessionState};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};

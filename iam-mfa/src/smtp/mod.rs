@@ -9,9 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::Channel;
 use iam_core::ports::{Message, OtpSender, SendError};
-use iam_core::{OsRandomness, Randomness};
+use iam_core::{Channel, OsRandomness, Randomness};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::transport::smtp::client::AsyncSmtpConnection;

@@ -4,18 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use iam_core::Client;
-use iam_core::Iam;
-use iam_core::Keys;
-use iam_core::Readiness;
-use iam_core::Username;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::Store;
-use iam_core::protocol::{Activity, Authentication, Login};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PlainPassword};
-use iam_core::{Clock, ManualTime, SteadyClock, SystemClock, Timestamp};
+use iam_core::ports::{LoginIdentifier, Store};
+use iam_core::protocol::{Activity, Authentication, Carrier, Login, SessionToken};
+use iam_core::{
+    Actor, Argon2Params, Client, Clock, Iam, Keys, ManualTime, NewAccount, PlainPassword, Readiness,
+    SteadyClock, SystemClock, Timestamp, Username,
+};
 use iam_store_mysql::MySqlStore;
 use iam_store_testkit::faults::{Faults, FaultyStore};
 

@@ -11,15 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use iam_core::Client;
-use iam_core::EndReason;
-use iam_core::SessionId;
-use iam_core::Timestamp;
-use iam_core::ports::DeviceId;
-use iam_core::ports::NewTrustedDevice;
-use iam_core::ports::Store;
-use iam_core::ports::TokenHash;
-use iam_core::{StoreError, StoreErrorKind};
+use iam_core::ports::{DeviceId, NewTrustedDevice, Store, TokenHash};
+use iam_core::{Client, EndReason, SessionId, StoreError, StoreErrorKind, Timestamp};
 use iam_store_mysql::MySqlStore;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};

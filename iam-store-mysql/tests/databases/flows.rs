@@ -1,16 +1,10 @@
 //! Whole sign-ins, by two programs at once: limits are exact, and the flows' own order of locks lets them through.
 
-use iam_core::Client;
-use iam_core::Error;
-use iam_core::Iam;
-use iam_core::Keys;
-use iam_core::Username;
 use iam_core::ports::LoginIdentifier;
-use iam_core::protocol::Carrier;
-use iam_core::protocol::Login;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PlainPassword};
-use iam_core::{LoginLimits, Window};
+use iam_core::protocol::{Carrier, Login};
+use iam_core::{
+    Actor, Argon2Params, Client, Error, Iam, Keys, LoginLimits, NewAccount, PlainPassword, Username, Window,
+};
 use iam_store_mysql::MySqlStore;
 use tokio::task::JoinSet;
 

@@ -1,12 +1,7 @@
 //! A service whose customers have accounts: both are made in one transaction of the service's own.
 
-use iam_core::Error;
-use iam_core::Iam;
-use iam_core::Keys;
 use iam_core::ports::Store;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PlainPassword};
-use iam_core::{ExternalId, Username};
+use iam_core::{Actor, Argon2Params, Error, ExternalId, Iam, Keys, NewAccount, PlainPassword, Username};
 use iam_store_mysql::MySqlStore;
 use sqlx::MySqlPool;
 

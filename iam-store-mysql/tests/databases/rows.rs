@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-use iam_core::Channel;
-use iam_core::Client;
-use iam_core::EndReason;
-use iam_core::StoreErrorKind;
-use iam_core::Throttle;
-use iam_core::Timestamp;
-use iam_core::ports::LoginIdentifier;
-use iam_core::ports::RoleGrant;
-use iam_core::ports::TokenHash;
-use iam_core::ports::{ChallengeId, MessageId};
-use iam_core::ports::{Delivery, NewMessage, Settled};
-use iam_core::ports::{Insert, Store};
-use iam_core::ports::{LimitKey, Reservation};
-use iam_core::ports::{NewSession, SessionState};
-use iam_core::{Account, AccountStatus, Username};
-use iam_core::{AccountId, RoleId, SessionId};
-use iam_core::{Role, RoleName};
+use iam_core::ports::{
+    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Reservation,
+    RoleGrant, SessionState, Settled, Store, TokenHash,
+};
+use iam_core::{
+    Account, AccountId, AccountStatus, Channel, Client, EndReason, Role, RoleId, RoleName, SessionId,
+    StoreErrorKind, Throttle, Timestamp, Username,
+};
 use iam_store_mysql::MySqlStore;
 
 use crate::common::{BOTH, Database};

@@ -4,10 +4,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iam_core::Readiness;
-use iam_core::Timestamp;
-use iam_core::ports::Store;
-use iam_core::ports::TokenHash;
+use iam_core::ports::{Store, TokenHash};
+use iam_core::{Readiness, Timestamp};
 use iam_store_mysql::MySqlStore;
 use tokio::runtime::{Builder, Runtime};
 

@@ -1,9 +1,7 @@
 //! Sessions of the server: what they are set to, and which are refused.
 
-use iam_core::Timestamp;
-use iam_core::ports::Store;
-use iam_core::ports::TokenHash;
-use iam_core::{Readiness, StoreErrorKind};
+use iam_core::ports::{Store, TokenHash};
+use iam_core::{Readiness, StoreErrorKind, Timestamp};
 use iam_store_mysql::MySqlStore;
 
 use crate::common::{BOTH, Database};

@@ -2,18 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::Error;
-use iam_core::PlainPassword;
-use iam_core::Principal;
-use iam_core::Purpose;
-use iam_core::SessionId;
-use iam_core::SessionSummary;
-use iam_core::Timestamp;
-use iam_core::protocol::DeviceToken;
-use iam_core::protocol::Proof;
-use iam_core::protocol::Renewed;
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Invalid, Problem};
+use iam_core::protocol::{Carrier, DeviceToken, Proof, Renewed, SessionToken};
+use iam_core::{
+    Error, Invalid, PlainPassword, Principal, Problem, Purpose, SessionId, SessionSummary, Timestamp,
+};
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 

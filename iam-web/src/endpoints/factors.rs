@@ -1,15 +1,10 @@
 //! The own factors: set one up, name it, take it away, draw recovery codes. As pages and as JSON.
 
-use iam_core::Error;
-use iam_core::FactorSummary;
-use iam_core::Principal;
-use iam_core::protocol::Code;
-use iam_core::protocol::MethodId;
-use iam_core::protocol::{Enrolled, Renewed};
-use iam_core::typed;
-use iam_core::{EmailAddress, Username};
-use iam_core::{FactorKind, MethodName};
-use iam_core::{Invalid, Problem, SecondFactorRefusal};
+use iam_core::protocol::{Code, Enrolled, MethodId, Renewed};
+use iam_core::{
+    EmailAddress, Error, FactorKind, FactorSummary, Invalid, MethodName, Principal, Problem,
+    SecondFactorRefusal, Username, typed,
+};
 use minijinja::{Value, context};
 use serde_json::{Map, json};
 

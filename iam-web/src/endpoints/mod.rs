@@ -10,8 +10,7 @@ mod step_up;
 mod trusted_devices;
 
 use iam_core::BaseUrl;
-use iam_core::protocol::Activity;
-use iam_core::protocol::OneTimeToken;
+use iam_core::protocol::{Activity, OneTimeToken};
 use zeroize::Zeroizing;
 
 use crate::context::{Caller, RequestContext};

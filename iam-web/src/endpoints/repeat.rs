@@ -1,8 +1,6 @@
 //! What comes twice is carried out once: a double click, a retry, an answer that was lost, on an address whose success renews the session.
 
-use iam_core::protocol::Begun;
-use iam_core::protocol::Repeatable;
-use iam_core::protocol::{Carrier, TokenHash};
+use iam_core::protocol::{Begun, Carrier, Repeatable, TokenHash};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::Error;
-use iam_core::FactorKind;
-use iam_core::Purpose;
-use iam_core::protocol::InterruptedId;
-use iam_core::protocol::{Activity, Asked, Authentication, Claimant, Offer, SignedIn};
-use iam_core::protocol::{Carrier, SessionToken};
-use iam_core::{Invalid, Problem, SecondFactorRefusal};
+use iam_core::protocol::{
+    Activity, Asked, Authentication, Carrier, Claimant, InterruptedId, Offer, SessionToken, SignedIn,
+};
+use iam_core::{Error, FactorKind, Invalid, Problem, Purpose, SecondFactorRefusal};
 use minijinja::{Value, context};
 use serde_json::json;
 

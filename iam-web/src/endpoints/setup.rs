@@ -2,13 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::Actor;
-use iam_core::Error;
-use iam_core::Invalid;
-use iam_core::PlainPassword;
-use iam_core::Username;
 use iam_core::protocol::OneTimeToken;
-use iam_core::typed;
+use iam_core::{Actor, Error, Invalid, PlainPassword, Username, typed};
 use minijinja::context;
 
 use super::account::field_text;

@@ -2,16 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::Client;
-use iam_core::Error;
-use iam_core::PlainPassword;
-use iam_core::protocol::Carrier;
-use iam_core::protocol::DeviceToken;
-use iam_core::protocol::LoginIdentifier;
-use iam_core::protocol::SessionState;
-use iam_core::protocol::TrustedDeviceToken;
-use iam_core::protocol::{Activity, Authentication, Login, Replaced, SignedIn};
-use iam_core::{Invalid, Problem};
+use iam_core::protocol::{
+    Activity, Authentication, Carrier, DeviceToken, Login, LoginIdentifier, Replaced, SessionState, SignedIn,
+    TrustedDeviceToken,
+};
+use iam_core::{Client, Error, Invalid, PlainPassword, Problem};
 use minijinja::context;
 use serde_json::{Map, Value, json};
 

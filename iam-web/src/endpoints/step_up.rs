@@ -3,13 +3,8 @@
 
 use std::borrow::Cow;
 
-use iam_core::Error;
-use iam_core::FactorDue;
-use iam_core::FactorKind;
-use iam_core::Principal;
-use iam_core::Purpose;
-use iam_core::protocol::Claimant;
-use iam_core::protocol::InterruptedId;
+use iam_core::protocol::{Claimant, InterruptedId};
+use iam_core::{Error, FactorDue, FactorKind, Principal, Purpose};
 use minijinja::{Value, context};
 
 use super::account::{Said, minute};

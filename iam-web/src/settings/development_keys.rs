@@ -5,9 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use iam_core::KeyRing;
-use iam_core::OsRandomness;
-use iam_core::{Keys, SecretKey};
+use iam_core::{KeyRing, Keys, OsRandomness, SecretKey};
 use zeroize::Zeroizing;
 
 /// The keys beside a database, made when there are none.

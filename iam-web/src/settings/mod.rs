@@ -109,19 +109,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iam_core::BaseUrl;
-use iam_core::FactorPolicy;
-use iam_core::Keys;
-use iam_core::LongSessions;
-use iam_core::ParentKey;
-use iam_core::RoleName;
-use iam_core::SessionPolicy;
-use iam_core::Username;
 use iam_core::ports::Store;
 use iam_core::protocol::Origin;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Error, Iam, IamBuilder};
-use iam_core::{PepperRing, PlainPassword};
+use iam_core::{
+    Actor, BaseUrl, Error, FactorPolicy, Iam, IamBuilder, Keys, LongSessions, NewAccount, ParentKey,
+    PepperRing, PlainPassword, RoleName, SessionPolicy, Username,
+};
 
 use crate::address::{ForwardHeader, TrustedProxies};
 use crate::cookies::CookiePrefix;

@@ -5,16 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iam_core::BaseUrl;
-use iam_core::KeyRing;
-use iam_core::LongSessions;
-use iam_core::ParentKey;
-use iam_core::RoleName;
-use iam_core::SessionPolicy;
-use iam_core::Username;
 use iam_core::protocol::Origin;
-use iam_core::{Keys, SecretKey, unsafe_keys};
-use iam_core::{PasswordContext, PasswordPolicy, PepperRing, PlainPassword};
+use iam_core::{
+    BaseUrl, KeyRing, Keys, LongSessions, ParentKey, PasswordContext, PasswordPolicy, PepperRing,
+    PlainPassword, RoleName, SecretKey, SessionPolicy, Username, unsafe_keys,
+};
 use url::{Host, Url};
 
 use super::values::Values;

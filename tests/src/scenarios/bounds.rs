@@ -2,13 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use iam_core::Client;
-use iam_core::Username;
 use iam_core::ports::LoginIdentifier;
-use iam_core::protocol::Carrier;
-use iam_core::protocol::Login;
-use iam_core::{Actor, NewAccount};
-use iam_core::{Argon2Params, PasswordHash, PlainPassword};
+use iam_core::protocol::{Carrier, Login};
+use iam_core::{Actor, Argon2Params, Client, NewAccount, PasswordHash, PlainPassword, Username};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -1,11 +1,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iam_core::FactorLimits;
-use iam_core::PlainPassword;
 use iam_core::ports::SendError;
-use iam_core::{Actor, NewAccount};
-use iam_core::{EmailAddress, Username};
+use iam_core::{Actor, EmailAddress, FactorLimits, NewAccount, PlainPassword, Username};
 use iam_mfa::{MemoryOutcome, Smtp};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

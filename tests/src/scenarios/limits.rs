@@ -1,9 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use iam_core::PlainPassword;
-use iam_core::{Actor, NewAccount};
-use iam_core::{EmailAddress, Username};
+use iam_core::{Actor, EmailAddress, NewAccount, PlainPassword, Username};
 use tokio::sync::Barrier;
 
 use super::factors::with_address;

@@ -1,13 +1,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use iam_core::Error;
-use iam_core::Problem;
 use iam_core::ports::{HashMemory, HashVerdict, PasswordScheme};
-use iam_core::{AccountStatus, EmailAddress, Username};
-use iam_core::{Actor, NewAccount};
-use iam_core::{BreachCheckFailed, BreachedPasswords, PepperRing, PlainPassword};
-use iam_core::{ParentKey, ParentStatus};
+use iam_core::{
+    AccountStatus, Actor, BreachCheckFailed, BreachedPasswords, EmailAddress, Error, NewAccount, ParentKey,
+    ParentStatus, PepperRing, PlainPassword, Problem, Username,
+};
 
 use crate::{Adapter, Backend, PASSWORD, World};
 

@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use iam_core::IamBuilder;
-use iam_core::LongSessions;
-use iam_core::{Actor, RequirementOf};
-use iam_core::{AdministratorScope, RoleName};
+use iam_core::{Actor, AdministratorScope, IamBuilder, LongSessions, RequirementOf, RoleName};
 use serde_json::{Value, json};
 
 use super::account::bearer;

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iam_core::AccountStatus;
-use iam_core::Actor;
+use iam_core::{AccountStatus, Actor};
 use serde_json::json;
 use tokio::sync::Barrier;
 

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use iam_core::Actor;
-use iam_core::RoleName;
+use iam_core::{Actor, RoleName};
 use tokio::sync::Barrier;
 
 use crate::{Adapter, Backend, Browser, PASSWORD, World};

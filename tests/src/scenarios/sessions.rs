@@ -1,11 +1,7 @@
 use std::sync::atomic::Ordering;
 
-use iam_core::AccountStatus;
-use iam_core::Actor;
-use iam_core::PlainPassword;
-use iam_core::RoleName;
 use iam_core::protocol::Login;
-use iam_core::{ParentKey, ParentStatus};
+use iam_core::{AccountStatus, Actor, ParentKey, ParentStatus, PlainPassword, RoleName};
 
 use crate::{Adapter, Backend, PASSWORD, World};
 

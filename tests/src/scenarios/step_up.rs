@@ -1,15 +1,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use iam_core::FactorKind;
-use iam_core::ParentKey;
-use iam_core::Purpose;
-use iam_core::RoleName;
-use iam_core::SessionId;
-use iam_core::ports::AuthVersion;
-use iam_core::ports::ChallengeId;
-use iam_core::ports::StepUpProof;
-use iam_core::{Actor, RequirementOf};
+use iam_core::ports::{AuthVersion, ChallengeId, StepUpProof};
+use iam_core::{Actor, FactorKind, ParentKey, Purpose, RequirementOf, RoleName, SessionId};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

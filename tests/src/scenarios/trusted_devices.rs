@@ -1,11 +1,6 @@
 use std::time::Duration;
 
-use iam_core::AccountStatus;
-use iam_core::Actor;
-use iam_core::FactorKind;
-use iam_core::FactorPolicy;
-use iam_core::IamBuilder;
-use iam_core::PlainPassword;
+use iam_core::{AccountStatus, Actor, FactorKind, FactorPolicy, IamBuilder, PlainPassword};
 use serde_json::{Value, json};
 
 use super::factors::{
