@@ -112,10 +112,12 @@ pub mod ports {
     pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
-        Accounts, AuditLog, Challenges, Holders, Insert, InterruptedRequests, KeyCanaries, Limits,
-        LoginCandidate, Methods, OneTimeTokens, Outbox, Parents, Ports, RecoveryCodes, Rehash,
-        RepeatableAnswers, Roles, SealedColumn, SealedRow, SealedValues, SeenTime, Sessions, Store,
-        TrustedDevices, UnitOfWork,
+        AccountReads, Accounts, AuditLog, AuditReads, ChallengeReads, Challenges, Holders, Insert,
+        InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, LoginCandidate,
+        MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents,
+        Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers,
+        RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads,
+        Sessions, Store, TrustedDeviceReads, TrustedDevices, UnitOfWork,
     };
 }
 

@@ -1,14 +1,14 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::ports::{AccountReads, Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
 use iam_core::{
     Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
     StoreError, Timestamp, Username,
 };
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, Statement, all, execute, optional};
+use crate::connection::{Link, Reading, Statement, all, execute, optional};
 use crate::error::{failed, is_duplicate_key};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
@@ -26,41 +26,6 @@ struct CandidateRow {
     parent_id: Option<Vec<u8>>,
     parent_status: Option<String>,
     second_factor: bool,
-}
-
-pub(crate) async fn login_candidate(
-    connections: &Connections,
-    identifier: &LoginIdentifier,
-) -> Result<Option<LoginCandidate>, StoreError> {
-    let by_username = |name: &[u8]| {
-        optional(sqlx::query_as!(
-            CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
-                EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
-                    WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
-            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
-            WHERE a.username = ?"#,
-            name
-        ))
-    };
-    let by_email = |address: &[u8]| {
-        optional(sqlx::query_as!(
-            CandidateRow,
-            r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
-                EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
-                    WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
-            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
-            WHERE a.verified_email = ?"#,
-            address
-        ))
-    };
-    // What no account can have is looked up all the same: every name takes the same way.
-    let find = || match identifier {
-        LoginIdentifier::Username(username) => by_username(username.as_str().as_bytes()),
-        LoginIdentifier::Email(address) => by_email(address.as_str().as_bytes()),
-        LoginIdentifier::Unknown(text) => by_username(text.as_str().as_bytes()),
-    };
-    connections.read(find).await?.map(candidate).transpose()
 }
 
 fn candidate(row: CandidateRow) -> Result<LoginCandidate, StoreError> {
@@ -97,51 +62,6 @@ struct AccountRow {
     updated_at: PrimitiveDateTime,
 }
 
-pub(crate) async fn by_id(connections: &Connections, id: AccountId) -> Result<Option<Account>, StoreError> {
-    let find = || {
-        optional(sqlx::query_as!(
-            AccountRow,
-            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                password_changed_at, created_at, updated_at
-            FROM iam_user_account WHERE id = ?",
-            &id.as_bytes()[..]
-        ))
-    };
-    connections.read(find).await?.map(account).transpose()
-}
-
-pub(crate) async fn by_username(
-    connections: &Connections,
-    username: &Username,
-) -> Result<Option<Account>, StoreError> {
-    let find = || {
-        optional(sqlx::query_as!(
-            AccountRow,
-            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                password_changed_at, created_at, updated_at
-            FROM iam_user_account WHERE username = ?",
-            username.as_str().as_bytes()
-        ))
-    };
-    connections.read(find).await?.map(account).transpose()
-}
-
-pub(crate) async fn by_external_id(
-    connections: &Connections,
-    external_id: &ExternalId,
-) -> Result<Option<Account>, StoreError> {
-    let find = || {
-        optional(sqlx::query_as!(
-            AccountRow,
-            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-                password_changed_at, created_at, updated_at
-            FROM iam_user_account WHERE external_id = ?",
-            external_id.as_str().as_bytes()
-        ))
-    };
-    connections.read(find).await?.map(account).transpose()
-}
-
 fn account(row: AccountRow) -> Result<Account, StoreError> {
     let id = AccountId::from_bytes(column("id").id(&row.id)?);
     let username = Username::from_stored(column("username").text(row.username)?);
@@ -157,6 +77,83 @@ fn account(row: AccountRow) -> Result<Account, StoreError> {
     account.password_changed_at = row.password_changed_at.map(timestamp);
     account.updated_at = timestamp(row.updated_at);
     Ok(account)
+}
+
+#[async_trait]
+impl<L: Reading> AccountReads for Work<L> {
+    async fn login_candidate(
+        &mut self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError> {
+        let by_username = |name: &[u8]| {
+            optional(sqlx::query_as!(
+                CandidateRow,
+                r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
+                    EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
+                        WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
+                FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+                WHERE a.username = ?"#,
+                name
+            ))
+        };
+        let by_email = |address: &[u8]| {
+            optional(sqlx::query_as!(
+                CandidateRow,
+                r#"SELECT a.id, a.status, a.auth_version, a.password_hash, a.password_changed_at, a.parent_id, p.status AS "parent_status?",
+                    EXISTS (SELECT 1 FROM iam_mfa_method m FORCE INDEX (iam_mfa_method_account)
+                        WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS "second_factor!: bool"
+                FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+                WHERE a.verified_email = ?"#,
+                address
+            ))
+        };
+        // What no account can have is looked up all the same: every name takes the same way.
+        let find = || match identifier {
+            LoginIdentifier::Username(username) => by_username(username.as_str().as_bytes()),
+            LoginIdentifier::Email(address) => by_email(address.as_str().as_bytes()),
+            LoginIdentifier::Unknown(text) => by_username(text.as_str().as_bytes()),
+        };
+        self.0.read(find).await?.map(candidate).transpose()
+    }
+
+    async fn by_id(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let find = || {
+            optional(sqlx::query_as!(
+                AccountRow,
+                "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                    password_changed_at, created_at, updated_at
+                FROM iam_user_account WHERE id = ?",
+                &id.as_bytes()[..]
+            ))
+        };
+        self.0.read(find).await?.map(account).transpose()
+    }
+
+    async fn by_external_id(&mut self, external_id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        let find = || {
+            optional(sqlx::query_as!(
+                AccountRow,
+                "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                    password_changed_at, created_at, updated_at
+                FROM iam_user_account WHERE external_id = ?",
+                external_id.as_str().as_bytes()
+            ))
+        };
+        self.0.read(find).await?.map(account).transpose()
+    }
+
+    async fn by_username(&mut self, username: &Username) -> Result<Option<Account>, StoreError> {
+        let find = || {
+            optional(sqlx::query_as!(
+                AccountRow,
+                "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                    password_changed_at, created_at, updated_at
+                FROM iam_user_account WHERE username = ?",
+                username.as_str().as_bytes()
+            ))
+        };
+        self.0.read(find).await?.map(account).transpose()
+    }
 }
 
 #[async_trait]

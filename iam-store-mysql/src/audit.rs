@@ -1,11 +1,11 @@
 //! `iam_auth_log`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AuditLog, Record};
+use iam_core::ports::{AuditLog, AuditReads, Record};
 use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute};
+use crate::connection::{Link, Reading, all, execute};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -32,24 +32,6 @@ struct EntryRow {
     request_id: Option<String>,
 }
 
-pub(crate) async fn entries(
-    connections: &Connections,
-    before: Option<u64>,
-    most: u32,
-) -> Result<Vec<Entry>, StoreError> {
-    let find = || {
-        all(sqlx::query_as!(
-            EntryRow,
-            "SELECT id, at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr, identifier,
-                client_address, user_agent, request_id
-             FROM iam_auth_log WHERE id < ? ORDER BY id DESC LIMIT ?",
-            before.unwrap_or(u64::MAX),
-            most
-        ))
-    };
-    connections.read(find).await?.into_iter().map(entry).collect()
-}
-
 fn entry(row: EntryRow) -> Result<Entry, StoreError> {
     let outcome = column("outcome").parsed(row.outcome, Outcome::parse)?;
     let mut record = Record::at(timestamp(row.at), row.event, outcome);
@@ -68,6 +50,23 @@ fn entry(row: EntryRow) -> Result<Entry, StoreError> {
     record.client.user_agent = row.user_agent;
     record.client.request_id = row.request_id;
     Ok(Entry { id: row.id, record })
+}
+
+#[async_trait]
+impl<L: Reading> AuditReads for Work<L> {
+    async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        let find = || {
+            all(sqlx::query_as!(
+                EntryRow,
+                "SELECT id, at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr, identifier,
+                    client_address, user_agent, request_id
+                 FROM iam_auth_log WHERE id < ? ORDER BY id DESC LIMIT ?",
+                before.unwrap_or(u64::MAX),
+                most
+            ))
+        };
+        self.0.read(find).await?.into_iter().map(entry).collect()
+    }
 }
 
 #[async_trait]

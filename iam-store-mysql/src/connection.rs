@@ -174,8 +174,44 @@ impl Open {
     }
 }
 
+/// What can be asked for what was written.
+pub(crate) trait Reading: Send {
+    /// Asks for something that takes no lock.
+    fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+}
+
+impl Reading for Connections {
+    async fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        Self::read(self, statement).await
+    }
+}
+
+impl Reading for Open {
+    async fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        self.try_read(statement).await.map_err(failed)
+    }
+}
+
+impl Reading for &mut MySqlConnection {
+    async fn read<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<T> + Send,
+    ) -> Result<T, StoreError> {
+        self.try_read(statement).await.map_err(failed)
+    }
+}
+
 /// What leads to a transaction.
-pub(crate) trait Link: Send {
+pub(crate) trait Link: Reading {
     /// Asks for something that takes no lock: nothing is lost when a transaction of our own is begun anew after it.
     fn try_read<T: Send + 'static>(
         &mut self,
@@ -193,13 +229,6 @@ pub(crate) trait Link: Send {
         &mut self,
         statement: impl Fn() -> Statement<T> + Send,
     ) -> impl Future<Output = Result<T, sqlx::Error>> + Send;
-
-    fn read<T: Send + 'static>(
-        &mut self,
-        statement: impl Fn() -> Statement<T> + Send,
-    ) -> impl Future<Output = Result<T, StoreError>> + Send {
-        async { self.try_read(statement).await.map_err(failed) }
-    }
 
     fn write(
         &mut self,

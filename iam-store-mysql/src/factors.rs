@@ -2,58 +2,16 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, Challenges, Delivery, GrantTerms, Insert, LimitKey, Method,
-    MethodId, Methods, NewChallenge, RecoveryCodes, TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, GrantTerms, Insert,
+    LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes,
+    TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute, one, optional};
+use crate::connection::{Link, Reading, all, execute, one, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
-
-pub(crate) async fn methods_of(
-    connections: &Connections,
-    account: AccountId,
-) -> Result<Vec<Method>, StoreError> {
-    let find = || {
-        all(sqlx::query!(
-            "SELECT id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
-            FROM iam_mfa_method FORCE INDEX (iam_mfa_method_account) WHERE account_id = ? ORDER BY created_at, id",
-            &account.as_bytes()[..]
-        ))
-    };
-    let column = |name| Column("iam_mfa_method", name);
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Method {
-                id: MethodId::from_bytes(column("id").id(&row.id)?),
-                account,
-                kind: column("kind").parsed(row.kind, FactorKind::parse)?,
-                name: MethodName::from_stored(column("name").text(row.name)?),
-                secret: row.secret,
-                created_at: timestamp(row.created_at),
-                confirmed_at: row.confirmed_at.map(timestamp),
-                last_used_at: row.last_used_at.map(timestamp),
-                last_step: row.last_step,
-            })
-        })
-        .collect()
-}
-
-pub(crate) async fn recovery_codes_left(
-    connections: &Connections,
-    account: AccountId,
-) -> Result<u32, StoreError> {
-    let count = || {
-        one(sqlx::query!(
-            "SELECT COUNT(*) AS left_over FROM iam_recovery_code FORCE INDEX (PRIMARY) WHERE account_id = ? AND used_at IS NULL",
-            &account.as_bytes()[..]
-        ))
-    };
-    Ok(u32::try_from(connections.read(count).await?.left_over).unwrap_or(u32::MAX))
-}
 
 struct ChallengeRow {
     id: Vec<u8>,
@@ -72,35 +30,6 @@ struct ChallengeRow {
     replaced_at: Option<PrimitiveDateTime>,
     /// How far the latest message that carries its code has come.
     delivery: Option<String>,
-}
-
-pub(crate) async fn open_challenges(
-    connections: &Connections,
-    session: SessionId,
-    purpose: ChallengePurpose,
-) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-    let find = || {
-        all(sqlx::query_as!(
-            ChallengeRow,
-            r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
-                c.expires_at, c.consumed_at, c.replaced_at,
-                (SELECT o.state FROM iam_outbox o FORCE INDEX (iam_outbox_challenge) WHERE o.challenge_id = c.id
-                 ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS "delivery?"
-            FROM iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_session)
-            WHERE c.session_id = ? AND c.purpose = ? AND c.consumed_at IS NULL AND c.replaced_at IS NULL
-            ORDER BY c.created_at, c.id"#,
-            &session.as_bytes()[..],
-            purpose.as_str()
-        ))
-    };
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|mut row| {
-            let state = Column("iam_outbox", "state");
-            let delivery = row.delivery.take().map(|name| state.parsed(name, Delivery::parse)).transpose()?;
-            Ok((challenge(row)?, delivery))
-        })
-        .collect()
 }
 
 fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
@@ -126,49 +55,34 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
     })
 }
 
-pub(crate) async fn asked_last(
-    connections: &Connections,
-    session: SessionId,
-    purpose: Option<Purpose>,
-    now: Timestamp,
-) -> Result<Option<Challenge>, StoreError> {
-    let purpose = purpose.map(|purpose| purpose.to_string());
-    let find = || {
-        optional(sqlx::query_as!(
-            ChallengeRow,
-            r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at,
-                consumed_at, replaced_at, NULL AS "delivery?: String"
-            FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
-            WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND (? IS NULL OR purpose = ?)
-                AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?
-            ORDER BY created_at DESC, id DESC LIMIT 1"#,
-            &session.as_bytes()[..],
-            purpose.clone(),
-            purpose.clone(),
-            utc(now)
-        ))
-    };
-    connections.read(find).await?.map(challenge).transpose()
-}
-
-pub(crate) async fn proved(
-    connections: &Connections,
-    session: SessionId,
-) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-    let find = || {
-        all(sqlx::query!(
-            r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
-               WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind"#,
-            &session.as_bytes()[..]
-        ))
-    };
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|row| {
-            let kind = Column("iam_mfa_challenge", "kind").parsed(row.kind, FactorKind::parse)?;
-            Ok((kind, timestamp(row.proved_at)))
-        })
-        .collect()
+#[async_trait]
+impl<L: Reading> MethodReads for Work<L> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<Method>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
+                FROM iam_mfa_method FORCE INDEX (iam_mfa_method_account) WHERE account_id = ? ORDER BY created_at, id",
+                &account.as_bytes()[..]
+            ))
+        };
+        let column = |name| Column("iam_mfa_method", name);
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(Method {
+                    id: MethodId::from_bytes(column("id").id(&row.id)?),
+                    account,
+                    kind: column("kind").parsed(row.kind, FactorKind::parse)?,
+                    name: MethodName::from_stored(column("name").text(row.name)?),
+                    secret: row.secret,
+                    created_at: timestamp(row.created_at),
+                    confirmed_at: row.confirmed_at.map(timestamp),
+                    last_used_at: row.last_used_at.map(timestamp),
+                    last_step: row.last_step,
+                })
+            })
+            .collect()
+    }
 }
 
 #[async_trait]
@@ -316,6 +230,19 @@ impl<L: Link> Methods for Work<L> {
 }
 
 #[async_trait]
+impl<L: Reading> RecoveryCodeReads for Work<L> {
+    async fn left(&mut self, account: AccountId) -> Result<u32, StoreError> {
+        let count = || {
+            one(sqlx::query!(
+                "SELECT COUNT(*) AS left_over FROM iam_recovery_code FORCE INDEX (PRIMARY) WHERE account_id = ? AND used_at IS NULL",
+                &account.as_bytes()[..]
+            ))
+        };
+        Ok(u32::try_from(self.0.read(count).await?.left_over).unwrap_or(u32::MAX))
+    }
+}
+
+#[async_trait]
 impl<L: Link> RecoveryCodes for Work<L> {
     async fn replace(
         &mut self,
@@ -361,6 +288,81 @@ impl<L: Link> RecoveryCodes for Work<L> {
             ))
         };
         Ok(self.0.write(consume).await? == 1)
+    }
+}
+
+#[async_trait]
+impl<L: Reading> ChallengeReads for Work<L> {
+    async fn all_open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+        let find = || {
+            all(sqlx::query_as!(
+                ChallengeRow,
+                r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
+                    c.expires_at, c.consumed_at, c.replaced_at,
+                    (SELECT o.state FROM iam_outbox o FORCE INDEX (iam_outbox_challenge) WHERE o.challenge_id = c.id
+                     ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS "delivery?"
+                FROM iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_session)
+                WHERE c.session_id = ? AND c.purpose = ? AND c.consumed_at IS NULL AND c.replaced_at IS NULL
+                ORDER BY c.created_at, c.id"#,
+                &session.as_bytes()[..],
+                purpose.as_str()
+            ))
+        };
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|mut row| {
+                let state = Column("iam_outbox", "state");
+                let delivery =
+                    row.delivery.take().map(|name| state.parsed(name, Delivery::parse)).transpose()?;
+                Ok((challenge(row)?, delivery))
+            })
+            .collect()
+    }
+
+    async fn asked_last(
+        &mut self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let purpose = purpose.map(|purpose| purpose.to_string());
+        let find = || {
+            optional(sqlx::query_as!(
+                ChallengeRow,
+                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at,
+                    consumed_at, replaced_at, NULL AS "delivery?: String"
+                FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
+                WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND (? IS NULL OR purpose = ?)
+                    AND consumed_at IS NULL AND replaced_at IS NULL AND expires_at > ?
+                ORDER BY created_at DESC, id DESC LIMIT 1"#,
+                &session.as_bytes()[..],
+                purpose.clone(),
+                purpose.clone(),
+                utc(now)
+            ))
+        };
+        self.0.read(find).await?.map(challenge).transpose()
+    }
+
+    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
+                   WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind"#,
+                &session.as_bytes()[..]
+            ))
+        };
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|row| {
+                let kind = Column("iam_mfa_challenge", "kind").parsed(row.kind, FactorKind::parse)?;
+                Ok((kind, timestamp(row.proved_at)))
+            })
+            .collect()
     }
 }
 

@@ -1,40 +1,45 @@
 //! `iam_interrupted_request`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Interrupted, InterruptedId, InterruptedRequests, NewInterrupted};
+use iam_core::ports::{
+    Interrupted, InterruptedId, InterruptedRequestReads, InterruptedRequests, NewInterrupted,
+};
 use iam_core::{AccountId, SessionId, StoreError, Timestamp};
 
-use crate::connection::{Connections, Link, execute, optional};
+use crate::connection::{Link, Reading, execute, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
-pub(crate) async fn by_id(
-    connections: &Connections,
-    id: InterruptedId,
-    session: SessionId,
-    now: Timestamp,
-) -> Result<Option<Interrupted>, StoreError> {
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
-             WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
-            &id.as_bytes()[..],
-            &session.as_bytes()[..],
-            utc(now),
-            utc(now.latest_tolerated())
-        ))
-    };
-    let Some(row) = connections.read(find).await? else { return Ok(None) };
-    let account = Column("iam_interrupted_request", "account_id").id(&row.account_id)?;
-    let new = NewInterrupted {
-        id,
-        account: AccountId::from_bytes(account),
-        session,
-        sealed: row.sealed,
-        created_at: timestamp(row.created_at),
-        expires_at: timestamp(row.expires_at),
-    };
-    Ok(Some(Interrupted { new, resumed_at: row.resumed_at.map(timestamp) }))
+#[async_trait]
+impl<L: Reading> InterruptedRequestReads for Work<L> {
+    async fn by_id(
+        &mut self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
+                 WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
+                &id.as_bytes()[..],
+                &session.as_bytes()[..],
+                utc(now),
+                utc(now.latest_tolerated())
+            ))
+        };
+        let Some(row) = self.0.read(find).await? else { return Ok(None) };
+        let account = Column("iam_interrupted_request", "account_id").id(&row.account_id)?;
+        let new = NewInterrupted {
+            id,
+            account: AccountId::from_bytes(account),
+            session,
+            sealed: row.sealed,
+            created_at: timestamp(row.created_at),
+            expires_at: timestamp(row.expires_at),
+        };
+        Ok(Some(Interrupted { new, resumed_at: row.resumed_at.map(timestamp) }))
+    }
 }
 
 #[async_trait]

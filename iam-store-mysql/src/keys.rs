@@ -2,18 +2,21 @@
 
 use async_trait::async_trait;
 use iam_core::StoreError;
-use iam_core::ports::KeyCanaries;
+use iam_core::ports::{KeyCanaries, KeyCanaryReads};
 
-use crate::connection::{Link, all, execute};
+use crate::connection::{Link, Reading, all, execute};
 use crate::unit::Work;
 
 #[async_trait]
-impl<L: Link> KeyCanaries for Work<L> {
+impl<L: Reading> KeyCanaryReads for Work<L> {
     async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
         let find = || all(sqlx::query!("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id"));
         Ok(self.0.read(find).await?.into_iter().map(|row| (row.key_id, row.sealed)).collect())
     }
+}
 
+#[async_trait]
+impl<L: Link> KeyCanaries for Work<L> {
     async fn put(&mut self, key_id: u32, sealed: &[u8]) -> Result<(), StoreError> {
         let put = || {
             execute(sqlx::query!(

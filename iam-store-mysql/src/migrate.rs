@@ -42,6 +42,7 @@ pub(crate) async fn run(connections: &Connections) -> Result<(), StoreError> {
     if is_done(connections).await? {
         return Ok(());
     }
+
     // A connection of its own: no pool gets one back that holds the lock.
     let options = connections.pool.connect_options();
     let connecting = timeout(STATEMENT, options.connect()).await;
@@ -58,6 +59,7 @@ pub(crate) async fn run(connections: &Connections) -> Result<(), StoreError> {
     if done.is_ok() {
         connection.execute(UNLOCK).await.map_err(failed)?;
     }
+
     // Without a reply to wait for; the lock would go with it too.
     let _ = timeout(Duration::from_secs(1), connection.close()).await;
     done
@@ -72,6 +74,7 @@ async fn apply(connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let forget = "DELETE FROM iam_schema_migrations WHERE version = ? AND success = 0";
         sqlx::query(forget).bind(migration.version).execute(&mut *connection).await.map_err(failed)?;
     }
+
     // Not `run`: the compiler can't tell that its future may be sent between threads.
     MIGRATOR.run_direct(None, connection, false).await.map_err(migration_failed)
 }

@@ -1,12 +1,34 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::ports::{NewOneTimeToken, OneTimeTokens, TicketPurpose, TokenHash};
+use iam_core::ports::{NewOneTimeToken, OneTimeTokenReads, OneTimeTokens, TicketPurpose, TokenHash};
 use iam_core::{AccountId, StoreError, Timestamp};
 
-use crate::connection::{Link, execute, optional};
+use crate::connection::{Link, Reading, execute, optional};
 use crate::rows::utc;
 use crate::unit::Work;
+
+#[async_trait]
+impl<L: Reading> OneTimeTokenReads for Work<L> {
+    async fn is_good(
+        &mut self,
+        hash: &TokenHash,
+        purpose: TicketPurpose,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT hash FROM iam_one_time_token
+                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?",
+                &hash.as_bytes()[..],
+                purpose.as_str(),
+                utc(now),
+                utc(now.latest_tolerated())
+            ))
+        };
+        Ok(self.0.read(find).await?.is_some())
+    }
+}
 
 #[async_trait]
 impl<L: Link> OneTimeTokens for Work<L> {
@@ -33,25 +55,6 @@ impl<L: Link> OneTimeTokens for Work<L> {
             ))
         };
         self.0.write(insert).await.map(drop)
-    }
-
-    async fn is_good(
-        &mut self,
-        hash: &TokenHash,
-        purpose: TicketPurpose,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let find = || {
-            optional(sqlx::query!(
-                "SELECT hash FROM iam_one_time_token
-                 WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?",
-                &hash.as_bytes()[..],
-                purpose.as_str(),
-                utc(now),
-                utc(now.latest_tolerated())
-            ))
-        };
-        Ok(self.0.read(find).await?.is_some())
     }
 
     async fn consume(

@@ -1,11 +1,11 @@
 //! `iam_outbox`.
 
 use async_trait::async_trait;
-use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, Settled};
+use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, OutboxReads, Settled};
 use iam_core::{AccountId, Channel, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute, optional};
+use crate::connection::{Link, Reading, all, execute, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -37,21 +37,21 @@ fn message(row: MessageRow) -> Result<NewMessage, StoreError> {
     })
 }
 
-/// Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
-pub(crate) async fn oldest_due(
-    connections: &Connections,
-    now: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT created_at FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
-             WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? AND expires_at > ?
-             ORDER BY next_attempt_at LIMIT 1",
-            utc(now),
-            utc(now)
-        ))
-    };
-    Ok(connections.read(find).await?.map(|row| timestamp(row.created_at)))
+#[async_trait]
+impl<L: Reading> OutboxReads for Work<L> {
+    // Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
+    async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT created_at FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
+                 WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ? AND expires_at > ?
+                 ORDER BY next_attempt_at LIMIT 1",
+                utc(now),
+                utc(now)
+            ))
+        };
+        Ok(self.0.read(find).await?.map(|row| timestamp(row.created_at)))
+    }
 }
 
 #[async_trait]

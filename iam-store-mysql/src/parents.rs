@@ -1,46 +1,50 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Insert, Parents};
+use iam_core::ports::{Insert, ParentReads, Parents};
 use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
 
-use crate::connection::{Connections, Link, execute, optional};
+use crate::connection::{Link, Reading, execute, optional};
 use crate::rows::{Column, grace_seconds, utc};
 use crate::unit::Work;
 
-pub(crate) async fn by_id(connections: &Connections, id: ParentId) -> Result<Option<Parent>, StoreError> {
-    let bytes = &id.as_bytes()[..];
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
-            bytes
-        ))
-    };
-    let Some(row) = connections.read(find).await? else { return Ok(None) };
-    let key = Column("iam_parent", "key").parsed(row.key, |key| ParentKey::parse(key).ok())?;
-    let mut parent = Parent::new(id, key);
-    parent.name = row.name;
-    parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
-    parent.factor_required =
-        Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-    Ok(Some(parent))
-}
+#[async_trait]
+impl<L: Reading> ParentReads for Work<L> {
+    async fn by_id(&mut self, id: ParentId) -> Result<Option<Parent>, StoreError> {
+        let bytes = &id.as_bytes()[..];
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
+                bytes
+            ))
+        };
+        let Some(row) = self.0.read(find).await? else { return Ok(None) };
+        let key = Column("iam_parent", "key").parsed(row.key, |key| ParentKey::parse(key).ok())?;
+        let mut parent = Parent::new(id, key);
+        parent.name = row.name;
+        parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+        parent.factor_required =
+            Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
+        Ok(Some(parent))
+    }
 
-pub(crate) async fn by_key(connections: &Connections, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-    let bytes = key.as_str().as_bytes();
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE `key` = ?",
-            bytes
-        ))
-    };
-    let Some(row) = connections.read(find).await? else { return Ok(None) };
-    let mut parent = Parent::new(ParentId::from_bytes(Column("iam_parent", "id").id(&row.id)?), key.clone());
-    parent.name = row.name;
-    parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
-    parent.factor_required =
-        Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-    Ok(Some(parent))
+    async fn by_key(&mut self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
+        let bytes = key.as_str().as_bytes();
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE `key` = ?",
+                bytes
+            ))
+        };
+        let Some(row) = self.0.read(find).await? else { return Ok(None) };
+        let mut parent =
+            Parent::new(ParentId::from_bytes(Column("iam_parent", "id").id(&row.id)?), key.clone());
+        parent.name = row.name;
+        parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
+        parent.factor_required =
+            Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
+        Ok(Some(parent))
+    }
 }
 
 #[async_trait]

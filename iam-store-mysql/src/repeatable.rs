@@ -1,10 +1,10 @@
 //! `iam_repeatable_answer`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswers, TokenHash};
+use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswerReads, RepeatableAnswers, TokenHash};
 use iam_core::{SessionId, StoreError, Timestamp};
 
-use crate::connection::{Connections, Link, execute, optional};
+use crate::connection::{Link, Reading, execute, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -12,29 +12,29 @@ const fn column(name: &'static str) -> Column {
     Column("iam_repeatable_answer", name)
 }
 
-/// Whether the answer counts is a matter of its session, and so of the guard's read, which knows a primary of before.
-pub(crate) async fn by_old_token(
-    connections: &Connections,
-    old_token: &TokenHash,
-) -> Result<Option<KeptRequest>, StoreError> {
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT session_id, request, token_hash, answer, at FROM iam_repeatable_answer WHERE old_token = ?",
-            &old_token.as_bytes()[..]
-        ))
-    };
-    let Some(row) = connections.read(find).await? else { return Ok(None) };
-    let claim = Claim {
-        session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
-        old_token: *old_token,
-        request: column("request")
-            .maybe_digest(Some(&row.request))?
-            .ok_or_else(|| column("request").corrupt())?,
-        at: timestamp(row.at),
-    };
-    let token = column("token_hash").maybe_digest(row.token_hash.as_deref())?.map(TokenHash::from_bytes);
-    let answer = token.zip(row.answer).map(|(token, sealed)| KeptAnswer { token, sealed });
-    Ok(Some(KeptRequest { claim, answer }))
+#[async_trait]
+impl<L: Reading> RepeatableAnswerReads for Work<L> {
+    // Whether the answer counts is a matter of its session, and so of the guard's read, which knows a primary of before.
+    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT session_id, request, token_hash, answer, at FROM iam_repeatable_answer WHERE old_token = ?",
+                &old_token.as_bytes()[..]
+            ))
+        };
+        let Some(row) = self.0.read(find).await? else { return Ok(None) };
+        let claim = Claim {
+            session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
+            old_token: *old_token,
+            request: column("request")
+                .maybe_digest(Some(&row.request))?
+                .ok_or_else(|| column("request").corrupt())?,
+            at: timestamp(row.at),
+        };
+        let token = column("token_hash").maybe_digest(row.token_hash.as_deref())?.map(TokenHash::from_bytes);
+        let answer = token.zip(row.answer).map(|(token, sealed)| KeptAnswer { token, sealed });
+        Ok(Some(KeptRequest { claim, answer }))
+    }
 }
 
 #[async_trait]

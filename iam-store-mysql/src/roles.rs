@@ -1,53 +1,53 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, Roles};
+use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, RoleReads, Roles};
 use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
 
-use crate::connection::{Connections, Link, all, execute, optional};
+use crate::connection::{Link, Reading, all, execute, optional};
 use crate::rows::{Column, grace_seconds, timestamp, utc};
 use crate::unit::Work;
 
-pub(crate) async fn of_account(
-    connections: &Connections,
-    account: AccountId,
-) -> Result<Vec<RoleOfAccount>, StoreError> {
-    let find = || {
-        all(sqlx::query!(
-            "SELECT r.name, g.granted_at, g.expires_at, r.factor_required_at, r.factor_grace
-             FROM iam_user_role g JOIN iam_role r ON r.id = g.role_id
-             WHERE g.account_id = ? ORDER BY r.name",
-            &account.as_bytes()[..]
-        ))
-    };
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(RoleOfAccount {
-                name: Column("iam_role", "name").parsed(row.name, |name| RoleName::parse(name).ok())?,
-                granted_at: timestamp(row.granted_at),
-                expires_at: row.expires_at.map(timestamp),
-                factor_required: Column("iam_role", "factor_grace")
-                    .requirement(row.factor_required_at, row.factor_grace)?,
+#[async_trait]
+impl<L: Reading> RoleReads for Work<L> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                "SELECT r.name, g.granted_at, g.expires_at, r.factor_required_at, r.factor_grace
+                 FROM iam_user_role g JOIN iam_role r ON r.id = g.role_id
+                 WHERE g.account_id = ? ORDER BY r.name",
+                &account.as_bytes()[..]
+            ))
+        };
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(RoleOfAccount {
+                    name: Column("iam_role", "name").parsed(row.name, |name| RoleName::parse(name).ok())?,
+                    granted_at: timestamp(row.granted_at),
+                    expires_at: row.expires_at.map(timestamp),
+                    factor_required: Column("iam_role", "factor_grace")
+                        .requirement(row.factor_required_at, row.factor_grace)?,
+                })
             })
-        })
-        .collect()
-}
+            .collect()
+    }
 
-pub(crate) async fn by_name(connections: &Connections, name: &RoleName) -> Result<Option<Role>, StoreError> {
-    let bytes = name.as_str().as_bytes();
-    let find = || {
-        optional(sqlx::query!(
-            "SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
-            bytes
-        ))
-    };
-    let Some(row) = connections.read(find).await? else { return Ok(None) };
-    let mut role = Role::new(RoleId::from_bytes(Column("iam_role", "id").id(&row.id)?), name.clone());
-    role.description = row.description;
-    role.factor_required =
-        Column("iam_role", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-    Ok(Some(role))
+    async fn by_name(&mut self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        let bytes = name.as_str().as_bytes();
+        let find = || {
+            optional(sqlx::query!(
+                "SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
+                bytes
+            ))
+        };
+        let Some(row) = self.0.read(find).await? else { return Ok(None) };
+        let mut role = Role::new(RoleId::from_bytes(Column("iam_role", "id").id(&row.id)?), name.clone());
+        role.description = row.description;
+        role.factor_required =
+            Column("iam_role", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
+        Ok(Some(role))
+    }
 }
 
 #[async_trait]
@@ -151,6 +151,7 @@ impl<L: Link> Roles for Work<L> {
         self.0.lock(hold).await?;
         Ok(self.0.lock(find).await?.is_some())
     }
+
     async fn are_last_holders(&mut self, role: RoleId, who: Holders) -> Result<bool, StoreError> {
         let role = &role.as_bytes()[..];
         let (account, parent) = match who {

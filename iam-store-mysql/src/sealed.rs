@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use iam_core::StoreError;
-use iam_core::ports::{SealedColumn, SealedRow, SealedValues};
+use iam_core::ports::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
 
-use crate::connection::{Connections, Link, Statement, all, execute};
+use crate::connection::{Link, Reading, Statement, all, execute};
 use crate::rows::Column;
 use crate::unit::Work;
 
@@ -51,17 +51,20 @@ columns! {
     InterruptedRequest: "iam_interrupted_request", value "sealed", owner "session_id";
 }
 
-pub(crate) async fn rows(
-    connections: &Connections,
-    column: SealedColumn,
-    before: Option<[u8; 16]>,
-    most: u32,
-) -> Result<Vec<SealedRow>, StoreError> {
-    let rows = connections.read(|| select(column, before.unwrap_or(ABOVE_ALL), most)).await?;
-    let id = |bytes: &[u8]| Column(column.table(), "id").id(bytes);
-    rows.into_iter()
-        .map(|row| Ok(SealedRow { row: id(&row.id)?, owner: id(&row.owner)?, sealed: row.sealed }))
-        .collect()
+#[async_trait]
+impl<L: Reading> SealedValueReads for Work<L> {
+    async fn rows(
+        &mut self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        let rows = self.0.read(|| select(column, before.unwrap_or(ABOVE_ALL), most)).await?;
+        let id = |bytes: &[u8]| Column(column.table(), "id").id(bytes);
+        rows.into_iter()
+            .map(|row| Ok(SealedRow { row: id(&row.id)?, owner: id(&row.owner)?, sealed: row.sealed }))
+            .collect()
+    }
 }
 
 #[async_trait]

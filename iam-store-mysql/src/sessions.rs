@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::ports::{
     AuthVersion, ChallengeId, Insert, NewSession, ParentOfAccount, Renewal, Replacement, RoleOfAccount,
-    SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
+    SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
@@ -11,7 +11,7 @@ use iam_core::{
 };
 use time::PrimitiveDateTime;
 
-use crate::connection::{Connections, Link, all, execute, optional, unless_fenced};
+use crate::connection::{Connections, Link, Reading, all, execute, optional, unless_fenced};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -236,66 +236,6 @@ fn parent(row: &SessionRow) -> Result<Option<ParentOfAccount>, StoreError> {
     }))
 }
 
-pub(crate) async fn unseen_since(
-    connections: &Connections,
-    before: Timestamp,
-    long: bool,
-    most: u32,
-) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-    let find = || {
-        all(sqlx::query!(
-            "SELECT id, account_id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
-             WHERE ended_at IS NULL AND long_lived = ? AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
-            i8::from(long),
-            utc(before),
-            most
-        ))
-    };
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|row| {
-            let (id, account) = (column("id").id(&row.id)?, column("account_id").id(&row.account_id)?);
-            Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
-        })
-        .collect()
-}
-
-pub(crate) async fn of_account(
-    connections: &Connections,
-    account: AccountId,
-) -> Result<Vec<SessionSummary>, StoreError> {
-    let find = || {
-        all(sqlx::query!(
-            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at,
-                client_address, user_agent
-             FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
-             WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
-            &account.as_bytes()[..]
-        ))
-    };
-    let rows = connections.read(find).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut client = Client::default();
-            let address = row
-                .client_address
-                .map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
-            client.address = address.transpose()?;
-            client.user_agent = row.user_agent;
-            Ok(SessionSummary {
-                id: SessionId::from_bytes(column("id").id(&row.id)?),
-                login_at: timestamp(row.login_time),
-                authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
-                second_factor_at: row.second_factor_at.map(timestamp),
-                last_seen_at: timestamp(row.last_seen_at),
-                lapsed_at: row.lapsed_at.map(timestamp),
-                long: row.long_lived == 1,
-                client,
-            })
-        })
-        .collect()
-}
-
 pub(crate) async fn touch(
     connections: &Connections,
     id: SessionId,
@@ -342,6 +282,66 @@ pub(crate) async fn replace_token(
         ))
     };
     Ok(connections.write(replace).await? == 1)
+}
+
+#[async_trait]
+impl<L: Reading> SessionReads for Work<L> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at,
+                    client_address, user_agent
+                 FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
+                 WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
+                &account.as_bytes()[..]
+            ))
+        };
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|row| {
+                let mut client = Client::default();
+                let address = row
+                    .client_address
+                    .map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
+                client.address = address.transpose()?;
+                client.user_agent = row.user_agent;
+                Ok(SessionSummary {
+                    id: SessionId::from_bytes(column("id").id(&row.id)?),
+                    login_at: timestamp(row.login_time),
+                    authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
+                    second_factor_at: row.second_factor_at.map(timestamp),
+                    last_seen_at: timestamp(row.last_seen_at),
+                    lapsed_at: row.lapsed_at.map(timestamp),
+                    long: row.long_lived == 1,
+                    client,
+                })
+            })
+            .collect()
+    }
+
+    async fn unseen_since(
+        &mut self,
+        before: Timestamp,
+        long: bool,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        let find = || {
+            all(sqlx::query!(
+                "SELECT id, account_id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
+                 WHERE ended_at IS NULL AND long_lived = ? AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
+                i8::from(long),
+                utc(before),
+                most
+            ))
+        };
+        let rows = self.0.read(find).await?;
+        rows.into_iter()
+            .map(|row| {
+                let (id, account) = (column("id").id(&row.id)?, column("account_id").id(&row.account_id)?);
+                Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
+            })
+            .collect()
+    }
 }
 
 #[async_trait]

@@ -6,15 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::ports::{
-    AuthVersion, Challenge, ChallengePurpose, Delivery, Interrupted, InterruptedId, KeptRequest,
-    LoginCandidate, LoginIdentifier, Method, Ports, Replacement, RoleOfAccount, SealedColumn, SealedRow,
-    SessionRecord, Store, TokenHash, UnitOfWork,
-};
-use iam_core::{
-    Account, AccountId, Entry, ExternalId, FactorKind, Parent, ParentId, ParentKey, Purpose, Readiness, Role,
-    RoleName, SessionId, SessionSummary, StoreError, StoreErrorKind, Timestamp, Username,
-};
+use iam_core::ports::{Ports, Reads, Replacement, SessionRecord, Store, TokenHash, UnitOfWork};
+use iam_core::{Readiness, SessionId, StoreError, StoreErrorKind, Timestamp};
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Executor, MySqlConnection};
 use tokio::time::timeout;
@@ -22,10 +15,7 @@ use tokio::time::timeout;
 use crate::connection::{Connections, STATEMENT};
 use crate::doubt::Doubts;
 use crate::unit::Work;
-use crate::{
-    accounts, audit, factors, interrupted, migrate, options, outbox, parents, repeatable, roles, sealed,
-    seen_time, server, sessions, trusted_devices,
-};
+use crate::{migrate, options, seen_time, server, sessions};
 
 /// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
 const CONNECTIONS: u32 = 10;
@@ -172,6 +162,10 @@ impl Store for MySqlStore {
         Ok(Box::new(Work(self.connections.begin().await?)))
     }
 
+    async fn reader(&self) -> Result<Box<dyn Reads>, StoreError> {
+        Ok(Box::new(Work(self.connections.clone())))
+    }
+
     async fn readiness(&self) -> Result<Readiness, StoreError> {
         self.check_settings().await?;
         let readiness = migrate::readiness(&self.connections).await?;
@@ -222,122 +216,5 @@ impl Store for MySqlStore {
     async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
         self.check_settings().await?;
         sessions::replace_token(&self.connections, id, replacement).await
-    }
-
-    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
-        sessions::of_account(&self.connections, account).await
-    }
-
-    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
-        factors::methods_of(&self.connections, account).await
-    }
-
-    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
-        factors::recovery_codes_left(&self.connections, account).await
-    }
-
-    async fn open_challenges(
-        &self,
-        session: SessionId,
-        purpose: ChallengePurpose,
-    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-        factors::open_challenges(&self.connections, session, purpose).await
-    }
-
-    async fn asked_last(
-        &self,
-        session: SessionId,
-        purpose: Option<Purpose>,
-        now: Timestamp,
-    ) -> Result<Option<Challenge>, StoreError> {
-        factors::asked_last(&self.connections, session, purpose, now).await
-    }
-
-    async fn interrupted(
-        &self,
-        id: InterruptedId,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<Option<Interrupted>, StoreError> {
-        interrupted::by_id(&self.connections, id, session, now).await
-    }
-
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
-        repeatable::by_old_token(&self.connections, old_token).await
-    }
-
-    async fn is_trusted_device(
-        &self,
-        token: &TokenHash,
-        account: AccountId,
-        auth_version: AuthVersion,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        trusted_devices::is_trusted(&self.connections, token, account, auth_version, now).await
-    }
-
-    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        factors::proved(&self.connections, session).await
-    }
-
-    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        outbox::oldest_due(&self.connections, now).await
-    }
-
-    async fn sealed_rows(
-        &self,
-        column: SealedColumn,
-        before: Option<[u8; 16]>,
-        most: u32,
-    ) -> Result<Vec<SealedRow>, StoreError> {
-        sealed::rows(&self.connections, column, before, most).await
-    }
-
-    async fn sessions_unseen_since(
-        &self,
-        before: Timestamp,
-        long: bool,
-        most: u32,
-    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        sessions::unseen_since(&self.connections, before, long, most).await
-    }
-
-    async fn login_candidate(
-        &self,
-        identifier: &LoginIdentifier,
-    ) -> Result<Option<LoginCandidate>, StoreError> {
-        accounts::login_candidate(&self.connections, identifier).await
-    }
-
-    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        accounts::by_id(&self.connections, id).await
-    }
-
-    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
-        accounts::by_external_id(&self.connections, id).await
-    }
-
-    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
-        accounts::by_username(&self.connections, username).await
-    }
-
-    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
-        audit::entries(&self.connections, before, most).await
-    }
-
-    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError> {
-        parents::by_id(&self.connections, id).await
-    }
-
-    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-        parents::by_key(&self.connections, key).await
-    }
-
-    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
-        roles::of_account(&self.connections, account).await
-    }
-
-    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        roles::by_name(&self.connections, name).await
     }
 }

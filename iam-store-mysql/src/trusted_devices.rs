@@ -1,35 +1,38 @@
 //! `iam_trusted_device`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AuthVersion, NewTrustedDevice, TokenHash, TrustedDevices};
+use iam_core::ports::{AuthVersion, NewTrustedDevice, TokenHash, TrustedDeviceReads, TrustedDevices};
 use iam_core::{AccountId, StoreError, Timestamp};
 
-use crate::connection::{Connections, Link, all, execute, unless_fenced};
+use crate::connection::{Link, Reading, all, execute, unless_fenced};
 use crate::rows::utc;
 use crate::unit::Work;
 
-pub(crate) async fn is_trusted(
-    connections: &Connections,
-    token: &TokenHash,
-    account: AccountId,
-    auth_version: AuthVersion,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let find = || {
-        // Which browsers are trusted is no matter of the account's version, which the sign-in asks for anew: that this one was forgotten
-        // must not be overlooked on the primary of before.
-        let find = all(sqlx::query!(
-            r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool" FROM iam_trusted_device
-             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?"#,
-            &token.as_bytes()[..],
-            &account.as_bytes()[..],
-            auth_version.as_i64(),
-            utc(now),
-            utc(now.latest_tolerated())
-        ));
-        unless_fenced(find, |row| row.fenced)
-    };
-    Ok(!connections.read(find).await?.is_empty())
+#[async_trait]
+impl<L: Reading> TrustedDeviceReads for Work<L> {
+    async fn is_trusted(
+        &mut self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let find = || {
+            // Which browsers are trusted is no matter of the account's version, which the sign-in asks for anew: that this one was forgotten
+            // must not be overlooked on the primary of before.
+            let find = all(sqlx::query!(
+                r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool" FROM iam_trusted_device
+                 WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?"#,
+                &token.as_bytes()[..],
+                &account.as_bytes()[..],
+                auth_version.as_i64(),
+                utc(now),
+                utc(now.latest_tolerated())
+            ));
+            unless_fenced(find, |row| row.fenced)
+        };
+        Ok(!self.0.read(find).await?.is_empty())
+    }
 }
 
 #[async_trait]

@@ -1,87 +1,31 @@
-//! One transaction behind every port: a unit of work of our own, or the host's.
+//! One way to the server behind every port: the pool of a reader, a unit of work of our own, or the host's transaction.
 
 use async_trait::async_trait;
 use iam_core::StoreError;
-use iam_core::ports::{
-    Accounts, AuditLog, Challenges, InterruptedRequests, KeyCanaries, Limits, Methods, OneTimeTokens, Outbox,
-    Parents, Ports, RecoveryCodes, RepeatableAnswers, Roles, SealedValues, SeenTime, Sessions,
-    TrustedDevices, UnitOfWork,
-};
+use iam_core::ports::UnitOfWork;
 
-use crate::connection::{Link, Open};
+use crate::connection::{Link, Open, Reading};
 
-/// A transaction of our own, which dropping it rolls back; or a borrowed connection, whose owner does as they like.
+/// A pool that reads; a transaction of our own, which dropping it rolls back; or a borrowed connection, whose owner does as they like.
 pub(crate) struct Work<L>(pub(crate) L);
 
-impl<L: Link> Ports for Work<L> {
-    fn accounts(&mut self) -> &mut dyn Accounts {
-        self
-    }
+macro_rules! accessors {
+    (reads { $($read:ident: $reads:ident;)* } ports { $($port:ident: $writes:ident;)* }) => {
+        impl<L: Reading> iam_core::ports::Reads for Work<L> {
+            $(fn $read(&mut self) -> &mut dyn iam_core::ports::$reads {
+                self
+            })*
+        }
 
-    fn parents(&mut self) -> &mut dyn Parents {
-        self
-    }
-
-    fn roles(&mut self) -> &mut dyn Roles {
-        self
-    }
-
-    fn sessions(&mut self) -> &mut dyn Sessions {
-        self
-    }
-
-    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
-        self
-    }
-
-    fn methods(&mut self) -> &mut dyn Methods {
-        self
-    }
-
-    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes {
-        self
-    }
-
-    fn challenges(&mut self) -> &mut dyn Challenges {
-        self
-    }
-
-    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
-        self
-    }
-
-    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers {
-        self
-    }
-
-    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
-        self
-    }
-
-    fn outbox(&mut self) -> &mut dyn Outbox {
-        self
-    }
-
-    fn limits(&mut self) -> &mut dyn Limits {
-        self
-    }
-
-    fn audit(&mut self) -> &mut dyn AuditLog {
-        self
-    }
-
-    fn keys(&mut self) -> &mut dyn KeyCanaries {
-        self
-    }
-
-    fn sealed_values(&mut self) -> &mut dyn SealedValues {
-        self
-    }
-
-    fn seen_time(&mut self) -> &mut dyn SeenTime {
-        self
-    }
+        impl<L: Link> iam_core::ports::Ports for Work<L> {
+            $(fn $port(&mut self) -> &mut dyn iam_core::ports::$writes {
+                self
+            })*
+        }
+    };
 }
+
+iam_core::for_each_port!(accessors);
 
 #[async_trait]
 impl UnitOfWork for Work<Open> {

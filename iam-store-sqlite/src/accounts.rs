@@ -1,49 +1,22 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::ports::{AccountReads, Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
 use iam_core::{
     Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
     StoreError, Timestamp, Username,
 };
-use sqlx::SqlitePool;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 /// ?1 the least version, ?2 now, ?3 the id before the first, ?4 how many.
 const RAISE_VERSIONS: &str =
     "UPDATE iam_user_account SET auth_version = max(auth_version + 1, ?1), updated_at = ?2
     WHERE id IN (SELECT id FROM iam_user_account WHERE id > ?3 ORDER BY id LIMIT ?4) RETURNING id";
-
-pub(crate) async fn login_candidate(
-    pool: &SqlitePool,
-    identifier: &LoginIdentifier,
-) -> Result<Option<LoginCandidate>, StoreError> {
-    const BY_USERNAME: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
-            p.status AS parent_status,
-            EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
-        FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
-        WHERE a.username = ?";
-    const BY_EMAIL: &str =
-        "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
-            p.status AS parent_status,
-            EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
-        FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
-        WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
-    // What no account can have is looked up all the same: every name takes the same way.
-    let (sql, value) = match identifier {
-        LoginIdentifier::Username(username) => (BY_USERNAME, username.as_str()),
-        LoginIdentifier::Email(address) => (BY_EMAIL, address.as_str()),
-        LoginIdentifier::Unknown(text) => (BY_USERNAME, text.as_str()),
-    };
-    let row = sqlx::query(sql).bind(value).fetch_optional(pool).await.map_err(failed)?;
-    row.as_ref().map(candidate).transpose()
-}
 
 fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
     let columns = Columns { table: "iam_user_account", row };
@@ -62,42 +35,6 @@ fn candidate(row: &SqliteRow) -> Result<LoginCandidate, StoreError> {
     })
 }
 
-pub(crate) async fn by_id(pool: &SqlitePool, id: AccountId) -> Result<Option<Account>, StoreError> {
-    const SQL: &str =
-        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            password_changed_at, created_at, updated_at
-        FROM iam_user_account WHERE id = ?";
-    let query = sqlx::query(SQL).bind(&id.as_bytes()[..]);
-    let row = query.fetch_optional(pool).await.map_err(failed)?;
-    row.as_ref().map(account).transpose()
-}
-
-pub(crate) async fn by_username(
-    pool: &SqlitePool,
-    username: &Username,
-) -> Result<Option<Account>, StoreError> {
-    const SQL: &str =
-        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            password_changed_at, created_at, updated_at
-        FROM iam_user_account WHERE username = ?";
-    let query = sqlx::query(SQL).bind(username.as_str());
-    let row = query.fetch_optional(pool).await.map_err(failed)?;
-    row.as_ref().map(account).transpose()
-}
-
-pub(crate) async fn by_external_id(
-    pool: &SqlitePool,
-    external_id: &ExternalId,
-) -> Result<Option<Account>, StoreError> {
-    const SQL: &str =
-        "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
-            password_changed_at, created_at, updated_at
-        FROM iam_user_account WHERE external_id = ?";
-    let query = sqlx::query(SQL).bind(external_id.as_str());
-    let row = query.fetch_optional(pool).await.map_err(failed)?;
-    row.as_ref().map(account).transpose()
-}
-
 fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     let columns = Columns { table: "iam_user_account", row };
     let id = AccountId::from_bytes(columns.id("id")?);
@@ -112,6 +49,65 @@ fn account(row: &SqliteRow) -> Result<Account, StoreError> {
     account.password_changed_at = columns.maybe_time("password_changed_at")?;
     account.updated_at = columns.time("updated_at")?;
     Ok(account)
+}
+
+#[async_trait]
+impl<C: Reading> AccountReads for Work<C> {
+    async fn login_candidate(
+        &mut self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError> {
+        const BY_USERNAME: &str =
+            "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
+                p.status AS parent_status,
+                EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
+            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+            WHERE a.username = ?";
+        const BY_EMAIL: &str =
+            "SELECT a.id, a.status, a.auth_version, CAST(a.password_hash AS BLOB) AS password_hash, a.password_changed_at, a.parent_id,
+                p.status AS parent_status,
+                EXISTS (SELECT 1 FROM iam_mfa_method m WHERE m.account_id = a.id AND m.confirmed_at IS NOT NULL) AS second_factor
+            FROM iam_user_account a LEFT JOIN iam_parent p ON p.id = a.parent_id
+            WHERE a.email = ? AND a.email_verified_at IS NOT NULL";
+        // What no account can have is looked up all the same: every name takes the same way.
+        let (sql, value) = match identifier {
+            LoginIdentifier::Username(username) => (BY_USERNAME, username.as_str()),
+            LoginIdentifier::Email(address) => (BY_EMAIL, address.as_str()),
+            LoginIdentifier::Unknown(text) => (BY_USERNAME, text.as_str()),
+        };
+        let row = sqlx::query(sql).bind(value).fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(candidate).transpose()
+    }
+
+    async fn by_id(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        const SQL: &str =
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                password_changed_at, created_at, updated_at
+            FROM iam_user_account WHERE id = ?";
+        let query = sqlx::query(SQL).bind(&id.as_bytes()[..]);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(account).transpose()
+    }
+
+    async fn by_external_id(&mut self, external_id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        const SQL: &str =
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                password_changed_at, created_at, updated_at
+            FROM iam_user_account WHERE external_id = ?";
+        let query = sqlx::query(SQL).bind(external_id.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(account).transpose()
+    }
+
+    async fn by_username(&mut self, username: &Username) -> Result<Option<Account>, StoreError> {
+        const SQL: &str =
+            "SELECT id, username, email, email_verified_at, status, parent_id, auth_version, external_id,
+                password_changed_at, created_at, updated_at
+            FROM iam_user_account WHERE username = ?";
+        let query = sqlx::query(SQL).bind(username.as_str());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(account).transpose()
+    }
 }
 
 #[async_trait]

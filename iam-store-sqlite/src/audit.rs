@@ -1,33 +1,13 @@
 //! `iam_auth_log`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AuditLog, Record};
+use iam_core::ports::{AuditLog, AuditReads, Record};
 use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Timestamp};
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
-
-pub(crate) async fn entries(
-    pool: &SqlitePool,
-    before: Option<u64>,
-    most: u32,
-) -> Result<Vec<Entry>, StoreError> {
-    let before = before.and_then(|id| i64::try_from(id).ok()).unwrap_or(i64::MAX);
-    let rows = sqlx::query(
-        "SELECT id, at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr, identifier,
-            client_address, user_agent, request_id
-         FROM iam_auth_log WHERE id < ? ORDER BY id DESC LIMIT ?",
-    )
-    .bind(before)
-    .bind(i64::from(most))
-    .fetch_all(pool)
-    .await
-    .map_err(failed)?;
-    rows.iter().map(entry).collect()
-}
+use crate::unit::{Link, Reading, Work};
 
 fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
     let columns = Columns { table: "iam_auth_log", row };
@@ -48,6 +28,24 @@ fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
     record.client.user_agent = columns.maybe_text("user_agent")?;
     record.client.request_id = columns.maybe_text("request_id")?;
     Ok(Entry { id, record })
+}
+
+#[async_trait]
+impl<C: Reading> AuditReads for Work<C> {
+    async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        let before = before.and_then(|id| i64::try_from(id).ok()).unwrap_or(i64::MAX);
+        let rows = sqlx::query(
+            "SELECT id, at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id, amr, identifier,
+                client_address, user_agent, request_id
+             FROM iam_auth_log WHERE id < ? ORDER BY id DESC LIMIT ?",
+        )
+        .bind(before)
+        .bind(i64::from(most))
+        .fetch_all(self.connection())
+        .await
+        .map_err(failed)?;
+        rows.iter().map(entry).collect()
+    }
 }
 
 #[async_trait]

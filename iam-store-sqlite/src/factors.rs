@@ -2,16 +2,16 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, Challenges, Delivery, GrantTerms, Insert, LimitKey, Method,
-    MethodId, Methods, NewChallenge, RecoveryCodes, TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, GrantTerms, Insert,
+    LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes,
+    TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 const METHODS_OF: &str =
     "SELECT id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
@@ -57,12 +57,6 @@ const PURGE_UNANSWERED: &str = "DELETE FROM iam_mfa_challenge WHERE id IN
 const PURGE: &str = "DELETE FROM iam_mfa_challenge WHERE id IN
     (SELECT id FROM iam_mfa_challenge WHERE expires_at < ? ORDER BY expires_at LIMIT ?)";
 
-pub(crate) async fn methods_of(pool: &SqlitePool, account: AccountId) -> Result<Vec<Method>, StoreError> {
-    let query = sqlx::query(METHODS_OF).bind(&account.as_bytes()[..]);
-    let rows = query.fetch_all(pool).await.map_err(failed)?;
-    rows.iter().map(method).collect()
-}
-
 fn method(row: &SqliteRow) -> Result<Method, StoreError> {
     let columns = Columns { table: "iam_mfa_method", row };
     Ok(Method {
@@ -76,53 +70,6 @@ fn method(row: &SqliteRow) -> Result<Method, StoreError> {
         last_used_at: columns.maybe_time("last_used_at")?,
         last_step: columns.maybe_number("last_step")?,
     })
-}
-
-pub(crate) async fn recovery_codes_left(pool: &SqlitePool, account: AccountId) -> Result<u32, StoreError> {
-    let query = sqlx::query_scalar::<_, i64>(CODES_LEFT).bind(&account.as_bytes()[..]);
-    let left = query.fetch_one(pool).await.map_err(failed)?;
-    Ok(u32::try_from(left).unwrap_or(u32::MAX))
-}
-
-pub(crate) async fn open_challenges(
-    pool: &SqlitePool,
-    session: SessionId,
-    purpose: ChallengePurpose,
-) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-    let query = sqlx::query(OPEN_CHALLENGES).bind(&session.as_bytes()[..]).bind(purpose.as_str());
-    let rows = query.fetch_all(pool).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let delivery = Columns { table: "iam_outbox", row }.maybe_parsed("state", Delivery::parse)?;
-            Ok((challenge(row)?, delivery))
-        })
-        .collect()
-}
-
-pub(crate) async fn asked_last(
-    pool: &SqlitePool,
-    session: SessionId,
-    purpose: Option<Purpose>,
-    now: Timestamp,
-) -> Result<Option<Challenge>, StoreError> {
-    let purpose = purpose.map(|purpose| purpose.to_string());
-    let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
-    let row = query.fetch_optional(pool).await.map_err(failed)?;
-    row.as_ref().map(challenge).transpose()
-}
-
-pub(crate) async fn proved(
-    pool: &SqlitePool,
-    session: SessionId,
-) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-    let query = sqlx::query(PROVED).bind(&session.as_bytes()[..]);
-    let rows = query.fetch_all(pool).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let columns = Columns { table: "iam_mfa_challenge", row };
-            Ok((columns.parsed("kind", FactorKind::parse)?, columns.time("proved_at")?))
-        })
-        .collect()
 }
 
 fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
@@ -146,6 +93,15 @@ fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
         consumed_at: columns.maybe_time("consumed_at")?,
         replaced_at: columns.maybe_time("replaced_at")?,
     })
+}
+
+#[async_trait]
+impl<C: Reading> MethodReads for Work<C> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<Method>, StoreError> {
+        let query = sqlx::query(METHODS_OF).bind(&account.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter().map(method).collect()
+    }
 }
 
 #[async_trait]
@@ -284,6 +240,15 @@ impl<C: Link> Methods for Work<C> {
 }
 
 #[async_trait]
+impl<C: Reading> RecoveryCodeReads for Work<C> {
+    async fn left(&mut self, account: AccountId) -> Result<u32, StoreError> {
+        let query = sqlx::query_scalar::<_, i64>(CODES_LEFT).bind(&account.as_bytes()[..]);
+        let left = query.fetch_one(self.connection()).await.map_err(failed)?;
+        Ok(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+}
+
+#[async_trait]
 impl<C: Link> RecoveryCodes for Work<C> {
     async fn replace(
         &mut self,
@@ -324,6 +289,47 @@ impl<C: Link> RecoveryCodes for Work<C> {
         .await
         .map_err(failed)?;
         Ok(done.rows_affected() == 1)
+    }
+}
+
+#[async_trait]
+impl<C: Reading> ChallengeReads for Work<C> {
+    async fn all_open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
+        let query = sqlx::query(OPEN_CHALLENGES).bind(&session.as_bytes()[..]).bind(purpose.as_str());
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let delivery = Columns { table: "iam_outbox", row }.maybe_parsed("state", Delivery::parse)?;
+                Ok((challenge(row)?, delivery))
+            })
+            .collect()
+    }
+
+    async fn asked_last(
+        &mut self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError> {
+        let purpose = purpose.map(|purpose| purpose.to_string());
+        let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
+        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(challenge).transpose()
+    }
+
+    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
+        let query = sqlx::query(PROVED).bind(&session.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { table: "iam_mfa_challenge", row };
+                Ok((columns.parsed("kind", FactorKind::parse)?, columns.time("proved_at")?))
+            })
+            .collect()
     }
 }
 

@@ -237,6 +237,7 @@ fn warn_of_others(path: &Path) {
     {
         tracing::warn!("{} can be read by others on this machine: chmod 600 it", path.display());
     }
+
     #[cfg(not(unix))]
     let _ = path;
 }

@@ -1,13 +1,14 @@
 //! `iam_interrupted_request`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Interrupted, InterruptedId, InterruptedRequests, NewInterrupted};
+use iam_core::ports::{
+    Interrupted, InterruptedId, InterruptedRequestReads, InterruptedRequests, NewInterrupted,
+};
 use iam_core::{AccountId, SessionId, StoreError, Timestamp};
-use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 const LEAVE_NEWEST: &str = "DELETE FROM iam_interrupted_request WHERE id IN
     (SELECT id FROM iam_interrupted_request WHERE session_id = ?1 AND id <> ?2 ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?3)";
@@ -15,34 +16,37 @@ const LEAVE_NEWEST: &str = "DELETE FROM iam_interrupted_request WHERE id IN
 const PURGE: &str = "DELETE FROM iam_interrupted_request WHERE id IN
     (SELECT id FROM iam_interrupted_request WHERE expires_at < ? ORDER BY expires_at LIMIT ?)";
 
-pub(crate) async fn by_id(
-    pool: &SqlitePool,
-    id: InterruptedId,
-    session: SessionId,
-    now: Timestamp,
-) -> Result<Option<Interrupted>, StoreError> {
-    let row = sqlx::query(
-        "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
-         WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
-    )
-    .bind(&id.as_bytes()[..])
-    .bind(&session.as_bytes()[..])
-    .bind(now.as_micros())
-    .bind(now.latest_tolerated().as_micros())
-    .fetch_optional(pool)
-    .await
-    .map_err(failed)?;
-    let Some(row) = row else { return Ok(None) };
-    let columns = Columns { table: "iam_interrupted_request", row: &row };
-    let new = NewInterrupted {
-        id,
-        account: AccountId::from_bytes(columns.id("account_id")?),
-        session,
-        sealed: columns.maybe_bytes("sealed")?.unwrap_or_default().to_vec(),
-        created_at: columns.time("created_at")?,
-        expires_at: columns.time("expires_at")?,
-    };
-    Ok(Some(Interrupted { new, resumed_at: columns.maybe_time("resumed_at")? }))
+#[async_trait]
+impl<C: Reading> InterruptedRequestReads for Work<C> {
+    async fn by_id(
+        &mut self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError> {
+        let row = sqlx::query(
+            "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
+             WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(&session.as_bytes()[..])
+        .bind(now.as_micros())
+        .bind(now.latest_tolerated().as_micros())
+        .fetch_optional(self.connection())
+        .await
+        .map_err(failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let columns = Columns { table: "iam_interrupted_request", row: &row };
+        let new = NewInterrupted {
+            id,
+            account: AccountId::from_bytes(columns.id("account_id")?),
+            session,
+            sealed: columns.maybe_bytes("sealed")?.unwrap_or_default().to_vec(),
+            created_at: columns.time("created_at")?,
+            expires_at: columns.time("expires_at")?,
+        };
+        Ok(Some(Interrupted { new, resumed_at: columns.maybe_time("resumed_at")? }))
+    }
 }
 
 #[async_trait]

@@ -1,11 +1,33 @@
 //! `iam_one_time_token`.
 
 use async_trait::async_trait;
-use iam_core::ports::{NewOneTimeToken, OneTimeTokens, TicketPurpose, TokenHash};
+use iam_core::ports::{NewOneTimeToken, OneTimeTokenReads, OneTimeTokens, TicketPurpose, TokenHash};
 use iam_core::{AccountId, StoreError, Timestamp};
 
 use crate::error::failed;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
+
+#[async_trait]
+impl<C: Reading> OneTimeTokenReads for Work<C> {
+    async fn is_good(
+        &mut self,
+        hash: &TokenHash,
+        purpose: TicketPurpose,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM iam_one_time_token
+                WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?)",
+        )
+        .bind(&hash.as_bytes()[..])
+        .bind(purpose.as_str())
+        .bind(now.as_micros())
+        .bind(now.latest_tolerated().as_micros())
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
+    }
+}
 
 #[async_trait]
 impl<C: Link> OneTimeTokens for Work<C> {
@@ -32,25 +54,6 @@ impl<C: Link> OneTimeTokens for Work<C> {
         .await
         .map_err(failed)?;
         Ok(())
-    }
-
-    async fn is_good(
-        &mut self,
-        hash: &TokenHash,
-        purpose: TicketPurpose,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM iam_one_time_token
-                WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ? AND issued_at <= ?)",
-        )
-        .bind(&hash.as_bytes()[..])
-        .bind(purpose.as_str())
-        .bind(now.as_micros())
-        .bind(now.latest_tolerated().as_micros())
-        .fetch_one(self.connection())
-        .await
-        .map_err(failed)
     }
 
     async fn consume(

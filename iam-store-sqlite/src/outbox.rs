@@ -1,14 +1,13 @@
 //! `iam_outbox`.
 
 use async_trait::async_trait;
-use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, Settled};
+use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, OutboxReads, Settled};
 use iam_core::{AccountId, Channel, StoreError, Timestamp};
-use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 /// Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
 const OLDEST_DUE: &str = "SELECT created_at FROM iam_outbox
@@ -42,11 +41,6 @@ const WITHDRAW: &str =
 const PURGE: &str = "DELETE FROM iam_outbox WHERE id IN
     (SELECT id FROM iam_outbox WHERE settled_at IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
 
-pub(crate) async fn oldest_due(pool: &SqlitePool, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    let query = sqlx::query_scalar::<_, i64>(OLDEST_DUE).bind(now.as_micros());
-    Ok(query.fetch_optional(pool).await.map_err(failed)?.map(Timestamp::from_micros))
-}
-
 fn columns(row: &SqliteRow) -> Columns<'_> {
     Columns { table: "iam_outbox", row }
 }
@@ -63,6 +57,14 @@ fn message(row: &SqliteRow) -> Result<NewMessage, StoreError> {
         created_at: columns.time("created_at")?,
         expires_at: columns.time("expires_at")?,
     })
+}
+
+#[async_trait]
+impl<C: Reading> OutboxReads for Work<C> {
+    async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let query = sqlx::query_scalar::<_, i64>(OLDEST_DUE).bind(now.as_micros());
+        Ok(query.fetch_optional(self.connection()).await.map_err(failed)?.map(Timestamp::from_micros))
+    }
 }
 
 #[async_trait]

@@ -1,40 +1,46 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Insert, Parents};
+use iam_core::ports::{Insert, ParentReads, Parents};
 use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
-use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::{Columns, grace_seconds};
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
-pub(crate) async fn by_id(pool: &SqlitePool, id: ParentId) -> Result<Option<Parent>, StoreError> {
-    let query = sqlx::query(
-        "SELECT key, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
-    )
-    .bind(&id.as_bytes()[..]);
-    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
-    let columns = Columns { table: "iam_parent", row: &row };
-    let mut parent = Parent::new(id, columns.parsed("key", |key| ParentKey::parse(key).ok())?);
-    parent.name = columns.text("name")?;
-    parent.status = columns.parsed("status", ParentStatus::parse)?;
-    parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
-    Ok(Some(parent))
-}
+#[async_trait]
+impl<C: Reading> ParentReads for Work<C> {
+    async fn by_id(&mut self, id: ParentId) -> Result<Option<Parent>, StoreError> {
+        let query = sqlx::query(
+            "SELECT key, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
+        )
+        .bind(&id.as_bytes()[..]);
+        let Some(row) = query.fetch_optional(self.connection()).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let columns = Columns { table: "iam_parent", row: &row };
+        let mut parent = Parent::new(id, columns.parsed("key", |key| ParentKey::parse(key).ok())?);
+        parent.name = columns.text("name")?;
+        parent.status = columns.parsed("status", ParentStatus::parse)?;
+        parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
+        Ok(Some(parent))
+    }
 
-pub(crate) async fn by_key(pool: &SqlitePool, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-    let query = sqlx::query(
-        "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE key = ?",
-    )
-    .bind(key.as_str());
-    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
-    let columns = Columns { table: "iam_parent", row: &row };
-    let mut parent = Parent::new(ParentId::from_bytes(columns.id("id")?), key.clone());
-    parent.name = columns.text("name")?;
-    parent.status = columns.parsed("status", ParentStatus::parse)?;
-    parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
-    Ok(Some(parent))
+    async fn by_key(&mut self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE key = ?",
+        )
+        .bind(key.as_str());
+        let Some(row) = query.fetch_optional(self.connection()).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let columns = Columns { table: "iam_parent", row: &row };
+        let mut parent = Parent::new(ParentId::from_bytes(columns.id("id")?), key.clone());
+        parent.name = columns.text("name")?;
+        parent.status = columns.parsed("status", ParentStatus::parse)?;
+        parent.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
+        Ok(Some(parent))
+    }
 }
 
 #[async_trait]

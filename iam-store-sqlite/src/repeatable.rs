@@ -1,13 +1,12 @@
 //! `iam_repeatable_answer`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswers, TokenHash};
+use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswerReads, RepeatableAnswers, TokenHash};
 use iam_core::{SessionId, StoreError, Timestamp};
-use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 const BY_OLD_TOKEN: &str =
     "SELECT session_id, request, token_hash, answer, at FROM iam_repeatable_answer WHERE old_token = ?";
@@ -15,23 +14,25 @@ const BY_OLD_TOKEN: &str =
 const PURGE: &str = "DELETE FROM iam_repeatable_answer WHERE session_id IN
     (SELECT session_id FROM iam_repeatable_answer WHERE at < ?1 AND (answer IS NOT NULL OR at < ?2) ORDER BY at LIMIT ?3)";
 
-pub(crate) async fn by_old_token(
-    pool: &SqlitePool,
-    old_token: &TokenHash,
-) -> Result<Option<KeptRequest>, StoreError> {
-    let query = sqlx::query(BY_OLD_TOKEN).bind(&old_token.as_bytes()[..]);
-    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
-    let columns = Columns { table: "iam_repeatable_answer", row: &row };
-    let claim = Claim {
-        session: SessionId::from_bytes(columns.id("session_id")?),
-        old_token: *old_token,
-        request: columns.maybe_digest("request")?.ok_or_else(|| columns.corrupt("request"))?,
-        at: columns.time("at")?,
-    };
-    let token = columns.maybe_digest("token_hash")?.map(TokenHash::from_bytes);
-    let sealed = columns.maybe_bytes("answer")?.map(<[u8]>::to_vec);
-    let answer = token.zip(sealed).map(|(token, sealed)| KeptAnswer { token, sealed });
-    Ok(Some(KeptRequest { claim, answer }))
+#[async_trait]
+impl<C: Reading> RepeatableAnswerReads for Work<C> {
+    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+        let query = sqlx::query(BY_OLD_TOKEN).bind(&old_token.as_bytes()[..]);
+        let Some(row) = query.fetch_optional(self.connection()).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let columns = Columns { table: "iam_repeatable_answer", row: &row };
+        let claim = Claim {
+            session: SessionId::from_bytes(columns.id("session_id")?),
+            old_token: *old_token,
+            request: columns.maybe_digest("request")?.ok_or_else(|| columns.corrupt("request"))?,
+            at: columns.time("at")?,
+        };
+        let token = columns.maybe_digest("token_hash")?.map(TokenHash::from_bytes);
+        let sealed = columns.maybe_bytes("answer")?.map(<[u8]>::to_vec);
+        let answer = token.zip(sealed).map(|(token, sealed)| KeptAnswer { token, sealed });
+        Ok(Some(KeptRequest { claim, answer }))
+    }
 }
 
 #[async_trait]

@@ -1,48 +1,50 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, Roles};
+use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, RoleReads, Roles};
 use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
-use sqlx::SqlitePool;
 
 use crate::error::failed;
 use crate::rows::{Columns, grace_seconds};
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 const OF_ACCOUNT: &str = "SELECT iam_role.name, iam_user_role.granted_at, iam_user_role.expires_at,
         iam_role.factor_required_at, iam_role.factor_grace
     FROM iam_user_role JOIN iam_role ON iam_role.id = iam_user_role.role_id
     WHERE iam_user_role.account_id = ? ORDER BY iam_role.name";
 
-pub(crate) async fn of_account(
-    pool: &SqlitePool,
-    account: AccountId,
-) -> Result<Vec<RoleOfAccount>, StoreError> {
-    let query = sqlx::query(OF_ACCOUNT).bind(&account.as_bytes()[..]);
-    let rows = query.fetch_all(pool).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let columns = Columns { table: "iam_role", row };
-            Ok(RoleOfAccount {
-                name: columns.parsed("name", |name| RoleName::parse(name).ok())?,
-                granted_at: columns.time("granted_at")?,
-                expires_at: columns.maybe_time("expires_at")?,
-                factor_required: columns.requirement("factor_required_at", "factor_grace")?,
+#[async_trait]
+impl<C: Reading> RoleReads for Work<C> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
+        let query = sqlx::query(OF_ACCOUNT).bind(&account.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { table: "iam_role", row };
+                Ok(RoleOfAccount {
+                    name: columns.parsed("name", |name| RoleName::parse(name).ok())?,
+                    granted_at: columns.time("granted_at")?,
+                    expires_at: columns.maybe_time("expires_at")?,
+                    factor_required: columns.requirement("factor_required_at", "factor_grace")?,
+                })
             })
-        })
-        .collect()
-}
+            .collect()
+    }
 
-pub(crate) async fn by_name(pool: &SqlitePool, name: &RoleName) -> Result<Option<Role>, StoreError> {
-    let query =
-        sqlx::query("SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?")
-            .bind(name.as_str());
-    let Some(row) = query.fetch_optional(pool).await.map_err(failed)? else { return Ok(None) };
-    let columns = Columns { table: "iam_role", row: &row };
-    let mut role = Role::new(RoleId::from_bytes(columns.id("id")?), name.clone());
-    role.description = columns.text("description")?;
-    role.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
-    Ok(Some(role))
+    async fn by_name(&mut self, name: &RoleName) -> Result<Option<Role>, StoreError> {
+        let query = sqlx::query(
+            "SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
+        )
+        .bind(name.as_str());
+        let Some(row) = query.fetch_optional(self.connection()).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let columns = Columns { table: "iam_role", row: &row };
+        let mut role = Role::new(RoleId::from_bytes(columns.id("id")?), name.clone());
+        role.description = columns.text("description")?;
+        role.factor_required = columns.requirement("factor_required_at", "factor_grace")?;
+        Ok(Some(role))
+    }
 }
 
 #[async_trait]

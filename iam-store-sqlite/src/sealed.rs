@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use iam_core::StoreError;
-use iam_core::ports::{SealedColumn, SealedRow, SealedValues};
-use sqlx::{AssertSqlSafe, SqlitePool};
+use iam_core::ports::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
+use sqlx::AssertSqlSafe;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 /// Above every `UUIDv7`.
 const ABOVE_ALL: [u8; 16] = [0xff; 16];
@@ -32,28 +32,31 @@ fn replace(column: SealedColumn) -> String {
     format!("UPDATE {table} SET {value} = ? WHERE id = ? AND {value} = ?")
 }
 
-pub(crate) async fn rows(
-    pool: &SqlitePool,
-    column: SealedColumn,
-    before: Option<[u8; 16]>,
-    most: u32,
-) -> Result<Vec<SealedRow>, StoreError> {
-    let rows = sqlx::query(AssertSqlSafe(select(column)))
-        .bind(&before.unwrap_or(ABOVE_ALL)[..])
-        .bind(i64::from(most))
-        .fetch_all(pool)
-        .await
-        .map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let columns = Columns { table: column.table(), row };
-            Ok(SealedRow {
-                row: columns.id("id")?,
-                owner: columns.id("owner")?,
-                sealed: columns.maybe_bytes("sealed")?.map(<[u8]>::to_vec),
+#[async_trait]
+impl<C: Reading> SealedValueReads for Work<C> {
+    async fn rows(
+        &mut self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(select(column)))
+            .bind(&before.unwrap_or(ABOVE_ALL)[..])
+            .bind(i64::from(most))
+            .fetch_all(self.connection())
+            .await
+            .map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { table: column.table(), row };
+                Ok(SealedRow {
+                    row: columns.id("id")?,
+                    owner: columns.id("owner")?,
+                    sealed: columns.maybe_bytes("sealed")?.map(<[u8]>::to_vec),
+                })
             })
-        })
-        .collect()
+            .collect()
+    }
 }
 
 #[async_trait]

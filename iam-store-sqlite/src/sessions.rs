@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iam_core::ports::{
     AuthVersion, ChallengeId, Insert, NewSession, ParentOfAccount, Renewal, Replacement, RoleOfAccount,
-    SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
+    SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
@@ -14,7 +14,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
 use crate::rows::Columns;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 /// The guard's read: one statement, a row for each role.
 ///
@@ -165,39 +165,6 @@ fn parent(row: &SqliteRow) -> Result<Option<ParentOfAccount>, StoreError> {
     }))
 }
 
-pub(crate) async fn unseen_since(
-    pool: &SqlitePool,
-    before: Timestamp,
-    long: bool,
-    most: u32,
-) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-    let query = sqlx::query(UNSEEN_SINCE).bind(long).bind(before.as_micros()).bind(i64::from(most));
-    let rows = query.fetch_all(pool).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let columns = Columns { table: "iam_auth_session", row };
-            let (id, account) = (columns.id("id")?, columns.id("account_id")?);
-            Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
-        })
-        .collect()
-}
-
-pub(crate) async fn of_account(
-    pool: &SqlitePool,
-    account: AccountId,
-) -> Result<Vec<SessionSummary>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at, client_address, user_agent
-         FROM iam_auth_session
-         WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
-    )
-    .bind(&account.as_bytes()[..])
-    .fetch_all(pool)
-    .await
-    .map_err(failed)?;
-    rows.iter().map(summary).collect()
-}
-
 fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
     let columns = Columns { table: "iam_auth_session", row };
     let mut client = Client::default();
@@ -257,6 +224,39 @@ pub(crate) async fn replace_token(
     .await
     .map_err(failed)?;
     Ok(done.rows_affected() == 1)
+}
+
+#[async_trait]
+impl<C: Reading> SessionReads for Work<C> {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at, client_address, user_agent
+             FROM iam_auth_session
+             WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
+        )
+        .bind(&account.as_bytes()[..])
+        .fetch_all(self.connection())
+        .await
+        .map_err(failed)?;
+        rows.iter().map(summary).collect()
+    }
+
+    async fn unseen_since(
+        &mut self,
+        before: Timestamp,
+        long: bool,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        let query = sqlx::query(UNSEEN_SINCE).bind(long).bind(before.as_micros()).bind(i64::from(most));
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { table: "iam_auth_session", row };
+                let (id, account) = (columns.id("id")?, columns.id("account_id")?);
+                Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
+            })
+            .collect()
+    }
 }
 
 #[async_trait]

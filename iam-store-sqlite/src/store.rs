@@ -6,15 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use iam_core::ports::{
-    AuthVersion, Challenge, ChallengePurpose, Delivery, Interrupted, InterruptedId, KeptRequest,
-    LoginCandidate, LoginIdentifier, Method, Ports, Replacement, RoleOfAccount, SealedColumn, SealedRow,
-    SessionRecord, Store, TokenHash, UnitOfWork,
-};
-use iam_core::{
-    Account, AccountId, Entry, ExternalId, FactorKind, Parent, ParentId, ParentKey, Purpose, Readiness, Role,
-    RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
-};
+use iam_core::ports::{Ports, Reads, Replacement, SessionRecord, Store, TokenHash, UnitOfWork};
+use iam_core::{Readiness, SessionId, StoreError, Timestamp};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -23,10 +16,7 @@ use crate::error::{failed, migration_failed};
 use crate::file::{OpenFile, Pools};
 use crate::unit::Work;
 use crate::writer::Writer;
-use crate::{
-    accounts, audit, factors, file, interrupted, outbox, parents, repeatable, roles, sealed, seen_time,
-    sessions, trusted_devices,
-};
+use crate::{file, seen_time, sessions};
 
 /// What was applied is kept apart from a host's own migrations; what a newer program applied is left as it is.
 static MIGRATOR: LazyLock<Migrator> = LazyLock::new(|| {
@@ -126,6 +116,10 @@ impl Store for SqliteStore {
         Ok(Box::new(Work(self.writer.begin().await.map_err(failed)?)))
     }
 
+    async fn reader(&self) -> Result<Box<dyn Reads>, StoreError> {
+        Ok(Box::new(Work(self.read.acquire().await.map_err(failed)?)))
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         match &self.file {
             Some(file) => Pools::close(self.writer.pool(), &self.read, file).await,
@@ -195,123 +189,6 @@ impl Store for SqliteStore {
     async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError> {
         let replaced = sessions::replace_token(self.writer.pool(), id, replacement).await;
         replaced.inspect_err(|_| self.writer.doubted())
-    }
-
-    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
-        sessions::of_account(&self.read, account).await
-    }
-
-    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
-        factors::methods_of(&self.read, account).await
-    }
-
-    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
-        factors::recovery_codes_left(&self.read, account).await
-    }
-
-    async fn open_challenges(
-        &self,
-        session: SessionId,
-        purpose: ChallengePurpose,
-    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-        factors::open_challenges(&self.read, session, purpose).await
-    }
-
-    async fn asked_last(
-        &self,
-        session: SessionId,
-        purpose: Option<Purpose>,
-        now: Timestamp,
-    ) -> Result<Option<Challenge>, StoreError> {
-        factors::asked_last(&self.read, session, purpose, now).await
-    }
-
-    async fn interrupted(
-        &self,
-        id: InterruptedId,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<Option<Interrupted>, StoreError> {
-        interrupted::by_id(&self.read, id, session, now).await
-    }
-
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
-        repeatable::by_old_token(&self.read, old_token).await
-    }
-
-    async fn is_trusted_device(
-        &self,
-        token: &TokenHash,
-        account: AccountId,
-        auth_version: AuthVersion,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        trusted_devices::is_trusted(&self.read, token, account, auth_version, now).await
-    }
-
-    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        factors::proved(&self.read, session).await
-    }
-
-    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        outbox::oldest_due(&self.read, now).await
-    }
-
-    async fn sealed_rows(
-        &self,
-        column: SealedColumn,
-        before: Option<[u8; 16]>,
-        most: u32,
-    ) -> Result<Vec<SealedRow>, StoreError> {
-        sealed::rows(&self.read, column, before, most).await
-    }
-
-    async fn sessions_unseen_since(
-        &self,
-        before: Timestamp,
-        long: bool,
-        most: u32,
-    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        sessions::unseen_since(&self.read, before, long, most).await
-    }
-
-    async fn login_candidate(
-        &self,
-        identifier: &LoginIdentifier,
-    ) -> Result<Option<LoginCandidate>, StoreError> {
-        accounts::login_candidate(&self.read, identifier).await
-    }
-
-    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        accounts::by_id(&self.read, id).await
-    }
-
-    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
-        accounts::by_external_id(&self.read, id).await
-    }
-
-    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
-        accounts::by_username(&self.read, username).await
-    }
-
-    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
-        audit::entries(&self.read, before, most).await
-    }
-
-    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError> {
-        parents::by_id(&self.read, id).await
-    }
-
-    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-        parents::by_key(&self.read, key).await
-    }
-
-    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
-        roles::of_account(&self.read, account).await
-    }
-
-    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        roles::by_name(&self.read, name).await
     }
 }
 

@@ -1,12 +1,11 @@
 //! `iam_trusted_device`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AuthVersion, NewTrustedDevice, TokenHash, TrustedDevices};
+use iam_core::ports::{AuthVersion, NewTrustedDevice, TokenHash, TrustedDeviceReads, TrustedDevices};
 use iam_core::{AccountId, StoreError, Timestamp};
-use sqlx::SqlitePool;
 
 use crate::error::failed;
-use crate::unit::{Link, Work};
+use crate::unit::{Link, Reading, Work};
 
 const LEAVE_NEWEST: &str = "DELETE FROM iam_trusted_device WHERE id IN
     (SELECT id FROM iam_trusted_device WHERE account_id = ?1 AND id <> ?2 ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?3)";
@@ -14,25 +13,28 @@ const LEAVE_NEWEST: &str = "DELETE FROM iam_trusted_device WHERE id IN
 const PURGE: &str = "DELETE FROM iam_trusted_device WHERE id IN
     (SELECT id FROM iam_trusted_device WHERE expires_at < ? ORDER BY expires_at LIMIT ?)";
 
-pub(crate) async fn is_trusted(
-    pool: &SqlitePool,
-    token: &TokenHash,
-    account: AccountId,
-    auth_version: AuthVersion,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM iam_trusted_device
-         WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?)",
-    )
-    .bind(&token.as_bytes()[..])
-    .bind(&account.as_bytes()[..])
-    .bind(auth_version.as_i64())
-    .bind(now.as_micros())
-    .bind(now.latest_tolerated().as_micros())
-    .fetch_one(pool)
-    .await
-    .map_err(failed)
+#[async_trait]
+impl<C: Reading> TrustedDeviceReads for Work<C> {
+    async fn is_trusted(
+        &mut self,
+        token: &TokenHash,
+        account: AccountId,
+        auth_version: AuthVersion,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM iam_trusted_device
+             WHERE token_hash = ? AND account_id = ? AND auth_version = ? AND expires_at > ? AND created_at <= ?)",
+        )
+        .bind(&token.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .bind(auth_version.as_i64())
+        .bind(now.as_micros())
+        .bind(now.latest_tolerated().as_micros())
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
+    }
 }
 
 #[async_trait]

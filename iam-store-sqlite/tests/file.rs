@@ -142,7 +142,7 @@ async fn migrating_makes_it_ready_and_twice_is_once() {
     sign_in(&store).await;
     store.migrate().await.unwrap();
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
-    assert!(store.account(account().id).await.unwrap().is_some());
+    assert!(store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap().is_some());
 }
 
 /// Four programs start at the same time.
@@ -211,8 +211,19 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
     assert_eq!(session.second_factor_at, None);
     let alice = LoginIdentifier::parse("alice").unwrap();
-    assert!(!store.login_candidate(&alice).await.unwrap().unwrap().second_factor);
-    assert_eq!(store.audit_entries(None, 9).await.unwrap().len(), 1);
+    assert!(
+        !store
+            .reader()
+            .await
+            .unwrap()
+            .accounts()
+            .login_candidate(&alice)
+            .await
+            .unwrap()
+            .unwrap()
+            .second_factor
+    );
+    assert_eq!(store.reader().await.unwrap().audit().entries(None, 9).await.unwrap().len(), 1);
     let rule = Throttle {
         free: 5,
         first_delay: Duration::from_secs(1),
@@ -264,7 +275,7 @@ async fn an_older_program_runs_on_a_newer_schema() {
     store.migrate().await.unwrap();
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     sign_in(&store).await;
-    assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+    assert_eq!(store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(), Some(account()));
 }
 
 #[tokio::test]
@@ -356,7 +367,7 @@ async fn a_closed_store_leaves_one_file_with_everything() {
         let store = migrated(&file).await;
         sign_in(&store).await;
         if read {
-            assert!(store.account(account().id).await.unwrap().is_some());
+            assert!(store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap().is_some());
         }
         let clone = store.clone();
         store.close().await.unwrap();
@@ -416,7 +427,10 @@ async fn no_connection_is_opened_to_a_file_that_was_replaced() {
     let store = SqliteStore::open(&file).await.unwrap();
     std::fs::rename(&file, directory.path().join("aside")).unwrap();
     std::fs::copy(directory.path().join("aside"), &file).unwrap();
-    assert!(store.begin().await.is_err() && store.account(account().id).await.is_err());
+    assert!(
+        store.begin().await.is_err()
+            && store.reader().await.unwrap().accounts().by_id(account().id).await.is_err()
+    );
 }
 
 /// Nothing is idle so long that the log goes away by itself.
@@ -532,7 +546,7 @@ async fn a_hash_that_is_no_text_is_one_that_nothing_matches() {
     let host = host_pool(&file, 1).await;
     run(&host, "UPDATE iam_user_account SET password_hash = CAST(x'246172ff' AS TEXT)").await;
     let alice = LoginIdentifier::parse("alice").unwrap();
-    let candidate = store.login_candidate(&alice).await.unwrap().unwrap();
+    let candidate = store.reader().await.unwrap().accounts().login_candidate(&alice).await.unwrap().unwrap();
     assert_eq!(candidate.password.unwrap().expose(), "$ar\u{fffd}");
 }
 

@@ -39,7 +39,7 @@ impl Service {
 
     /// How often accounts were said to be made.
     async fn made(&self) -> usize {
-        let entries = self.store.audit_entries(None, 100).await.unwrap();
+        let entries = self.store.reader().await.unwrap().audit().entries(None, 100).await.unwrap();
         entries.into_iter().filter(|entry| entry.record.event == "user_created").count()
     }
 }
@@ -135,7 +135,7 @@ async fn an_account_is_tied_to_a_key_of_the_host_and_untied() {
     service.iam.set_external_id(ids[1], Some(&key), &actor).await.unwrap();
     let found = service.iam.account_by_external_id(&key).await.unwrap();
     assert_eq!(found.map(|account| account.id), Some(ids[1]));
-    let entries = service.store.audit_entries(None, 100).await.unwrap();
+    let entries = service.store.reader().await.unwrap().audit().entries(None, 100).await.unwrap();
     let mut said: Vec<String> = entries
         .into_iter()
         .filter(|entry| entry.record.event == "user_updated")

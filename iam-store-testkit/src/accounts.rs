@@ -17,7 +17,14 @@ fn verified(n: u8, email: &str) -> Account {
 }
 
 async fn candidate(store: &dyn Store, identifier: &str) -> Option<LoginCandidate> {
-    store.login_candidate(&LoginIdentifier::parse(identifier).unwrap()).await.unwrap()
+    store
+        .reader()
+        .await
+        .unwrap()
+        .accounts()
+        .login_candidate(&LoginIdentifier::parse(identifier).unwrap())
+        .await
+        .unwrap()
 }
 
 pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
@@ -30,8 +37,14 @@ pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
     full.updated_at = after(1);
     for account in [full, account(2)] {
         assert_eq!(insert_account(store, &account).await, Insert::Inserted);
-        assert_eq!(store.account(account.id).await.unwrap().as_ref(), Some(&account));
-        assert_eq!(store.account_by_username(&account.username).await.unwrap(), Some(account));
+        assert_eq!(
+            store.reader().await.unwrap().accounts().by_id(account.id).await.unwrap().as_ref(),
+            Some(&account)
+        );
+        assert_eq!(
+            store.reader().await.unwrap().accounts().by_username(&account.username).await.unwrap(),
+            Some(account)
+        );
     }
 }
 
@@ -45,9 +58,9 @@ pub async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dy
     same_key.external_id.clone_from(&first.external_id);
     for second in [same_name, same_address, same_key] {
         assert_eq!(insert_account(store, &second).await, Insert::Taken);
-        assert!(store.account(account_id(2)).await.unwrap().is_none());
+        assert!(store.reader().await.unwrap().accounts().by_id(account_id(2)).await.unwrap().is_none());
     }
-    assert_eq!(store.account(account_id(1)).await.unwrap(), Some(first));
+    assert_eq!(store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap(), Some(first));
 }
 
 async fn set_external_id(store: &dyn Store, n: u8, key: Option<&str>) -> Insert {
@@ -59,7 +72,8 @@ async fn set_external_id(store: &dyn Store, n: u8, key: Option<&str>) -> Insert 
 }
 
 async fn owner_of(store: &dyn Store, key: &str) -> Option<AccountId> {
-    let found = store.account_by_external_id(&ExternalId::from_stored(key)).await.unwrap();
+    let found =
+        store.reader().await.unwrap().accounts().by_external_id(&ExternalId::from_stored(key)).await.unwrap();
     found.map(|account| account.id)
 }
 
@@ -72,7 +86,7 @@ pub async fn an_external_id_is_set_taken_away_and_found_by(store: &dyn Store) {
     assert_eq!(set_external_id(store, 1, Some("key")).await, Insert::Inserted, "the same again");
     assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Taken);
     assert_eq!((owner_of(store, "key").await, owner_of(store, "KEY").await), (Some(account_id(1)), None));
-    let found = store.account(account_id(1)).await.unwrap().unwrap();
+    let found = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((found.updated_at, found.auth_version), (after(1), AuthVersion::FIRST));
     assert_eq!(set_external_id(store, 1, None).await, Insert::Inserted);
     assert_eq!(set_external_id(store, 2, None).await, Insert::Inserted, "any number have none");
@@ -91,8 +105,8 @@ pub async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
     assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Taken);
     assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
     unit.commit().await.unwrap();
-    assert!(store.account(account_id(1)).await.unwrap().is_some());
-    assert!(store.account(account_id(2)).await.unwrap().is_some());
+    assert!(store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().is_some());
+    assert!(store.reader().await.unwrap().accounts().by_id(account_id(2)).await.unwrap().is_some());
 }
 
 pub async fn an_address_is_unique_and_signs_in_only_once_verified(store: &dyn Store) {
@@ -128,9 +142,12 @@ pub async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
 pub async fn set_status_asks_for_the_old_one_and_raises_the_version(store: &dyn Store) {
     add_account(store).await;
     assert!(!set_status(store, AccountStatus::Locked, AccountStatus::Disabled).await);
-    assert_eq!(store.account(account_id(1)).await.unwrap().unwrap(), account(1));
+    assert_eq!(
+        store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap(),
+        account(1)
+    );
     assert!(set_status(store, AccountStatus::Active, AccountStatus::Disabled).await);
-    let changed = store.account(account_id(1)).await.unwrap().unwrap();
+    let changed = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!(changed.status, AccountStatus::Disabled);
     assert_eq!((changed.auth_version, changed.updated_at), (AuthVersion::from_i64(2), after(1)));
 }
@@ -143,7 +160,10 @@ pub async fn set_password_raises_the_version(store: &dyn Store) {
     let changed = candidate(store, "user-1").await.unwrap();
     assert_eq!(changed.password, Some(hash("$test$2")));
     assert_eq!(changed.auth_version, AuthVersion::from_i64(2));
-    assert_eq!(store.account(account_id(1)).await.unwrap().unwrap().updated_at, after(1));
+    assert_eq!(
+        store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap().updated_at,
+        after(1)
+    );
 }
 
 pub async fn change_password_asks_for_the_version_and_an_active_account(store: &dyn Store) {
@@ -214,7 +234,7 @@ pub async fn the_time_of_a_password_is_that_of_its_last_change(store: &dyn Store
     made.password_changed_at = Some(after(3));
     assert_eq!(insert_account(store, &made).await, Insert::Inserted);
     let at = async || {
-        let account = store.account(account_id(1)).await.unwrap().unwrap();
+        let account = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
         let candidate = candidate(store, "user-1").await.unwrap();
         assert_eq!(account.password_changed_at, candidate.password_changed_at);
         account.password_changed_at
@@ -251,7 +271,7 @@ pub async fn raise_version_asks_for_the_version_and_an_active_account(store: &dy
     assert!(!raise(two).await, "another version");
     assert!(raise(one).await);
     assert!(!raise(one).await, "raised before");
-    let changed = store.account(account_id(1)).await.unwrap().unwrap();
+    let changed = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((changed.auth_version, changed.updated_at), (two, after(1)));
     assert!(set_status(store, AccountStatus::Active, AccountStatus::Locked).await);
     assert!(!raise(two.next()).await, "not active");
@@ -274,7 +294,19 @@ pub async fn versions_are_raised_account_by_account_whatever_their_status(store:
     let versions = async || {
         let mut versions = Vec::new();
         for n in 1..=5 {
-            versions.push(store.account(account_id(n)).await.unwrap().unwrap().auth_version.as_i64());
+            versions.push(
+                store
+                    .reader()
+                    .await
+                    .unwrap()
+                    .accounts()
+                    .by_id(account_id(n))
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .auth_version
+                    .as_i64(),
+            );
         }
         versions
     };
@@ -285,7 +317,7 @@ pub async fn versions_are_raised_account_by_account_whatever_their_status(store:
     assert_eq!(raise(Some(4), 1, 2).await, [account_id(5)]);
     assert_eq!(raise(Some(5), 1, 2).await, []);
     assert_eq!(versions().await, [250, 250, 350, 401, 501]);
-    let one = store.account(account_id(1)).await.unwrap().unwrap();
+    let one = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((one.status, one.updated_at), (AccountStatus::Disabled, after_now()));
 }
 
@@ -307,10 +339,10 @@ pub async fn an_address_is_set_as_verified_unless_another_account_has_it(store: 
         assert_eq!(insert_account(store, &account).await, Insert::Inserted);
     }
     assert_eq!(verify_email(store, 1, "b@example.com").await, Insert::Taken);
-    let kept = store.account(account_id(1)).await.unwrap().unwrap();
+    let kept = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((kept.email, kept.email_verified_at), (Some(address("a@example.com")), None));
     assert_eq!(verify_email(store, 1, "a@example.com").await, Insert::Inserted);
-    let found = store.account(account_id(1)).await.unwrap().unwrap();
+    let found = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((found.email_verified_at, found.updated_at), (Some(after(1)), after(1)));
     assert_eq!(found.auth_version, AuthVersion::FIRST);
     assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(1));
@@ -347,7 +379,10 @@ pub async fn of_those_who_hold_an_account_one_goes_at_a_time(stores: &Handles) {
         unit.commit().await.unwrap();
     });
     held.await;
-    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 1);
+    assert_eq!(
+        stores[1].reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap().len(),
+        1
+    );
 }
 
 pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
@@ -402,6 +437,6 @@ pub async fn a_status_changes_once(stores: &Handles) {
     })
     .await;
     assert_eq!(done.into_iter().filter(|done| *done).count(), 1);
-    let changed = stores[1].account(account_id(1)).await.unwrap().unwrap();
+    let changed = stores[1].reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!(changed.auth_version, AuthVersion::from_i64(2));
 }

@@ -24,7 +24,7 @@ async fn append(store: &dyn Store, record: &Record) {
 }
 
 async fn entries(store: &dyn Store) -> Vec<Entry> {
-    store.audit_entries(None, 1000).await.unwrap()
+    store.reader().await.unwrap().audit().entries(None, 1000).await.unwrap()
 }
 
 pub async fn a_record_is_kept(store: &dyn Store) {
@@ -51,12 +51,12 @@ pub async fn entries_come_newest_first_and_in_pages(store: &dyn Store) {
     }
     let all = entries(store).await;
     assert_eq!(all.iter().map(|entry| entry.record.at).collect::<Vec<_>>(), [4, 3, 2, 1, 0].map(after));
-    let page = store.audit_entries(None, 2).await.unwrap();
+    let page = store.reader().await.unwrap().audit().entries(None, 2).await.unwrap();
     assert_eq!(page, all[..2]);
-    let page = store.audit_entries(Some(page[1].id), 2).await.unwrap();
+    let page = store.reader().await.unwrap().audit().entries(Some(page[1].id), 2).await.unwrap();
     assert_eq!(page, all[2..4]);
-    assert_eq!(store.audit_entries(Some(all[4].id), 2).await.unwrap(), []);
-    assert_eq!(store.audit_entries(Some(u64::MAX), 9).await.unwrap(), all);
+    assert_eq!(store.reader().await.unwrap().audit().entries(Some(all[4].id), 2).await.unwrap(), []);
+    assert_eq!(store.reader().await.unwrap().audit().entries(Some(u64::MAX), 9).await.unwrap(), all);
 }
 
 pub async fn a_record_with_a_known_key_adds_to_its_row(store: &dyn Store) {

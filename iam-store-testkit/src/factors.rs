@@ -46,7 +46,7 @@ async fn add_accounts(store: &dyn Store) {
 }
 
 async fn methods(store: &dyn Store) -> Vec<Method> {
-    store.methods_of(account_id(1)).await.unwrap()
+    store.reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap()
 }
 
 async fn confirm(store: &dyn Store, account: u8, n: u8, step: Option<i64>, made_after: Timestamp) -> bool {
@@ -76,7 +76,10 @@ pub async fn methods_come_back_in_the_order_in_which_they_were_made(store: &dyn 
         add(store, method).await;
     }
     assert_eq!(methods(store).await, [bare, full]);
-    assert_eq!(store.methods_of(account_id(2)).await.unwrap(), [method(3, 2)]);
+    assert_eq!(
+        store.reader().await.unwrap().methods().of_account(account_id(2)).await.unwrap(),
+        [method(3, 2)]
+    );
 }
 
 pub async fn every_kind_of_method_comes_back(store: &dyn Store) {
@@ -105,7 +108,16 @@ pub async fn only_a_confirmed_method_makes_a_second_factor_due(store: &dyn Store
     add_accounts(store).await;
     let due = async || {
         let identifier = LoginIdentifier::parse("user-1").unwrap();
-        store.login_candidate(&identifier).await.unwrap().unwrap().second_factor
+        store
+            .reader()
+            .await
+            .unwrap()
+            .accounts()
+            .login_candidate(&identifier)
+            .await
+            .unwrap()
+            .unwrap()
+            .second_factor
     };
     add(store, &method(1, 1)).await;
     add(store, &confirmed(2, 2)).await;
@@ -172,7 +184,7 @@ pub async fn steps_are_moved_on_and_never_back(store: &dyn Store) {
     let steps: Vec<_> = methods(store).await.iter().map(|method| method.last_step).collect();
     assert_eq!(steps, [Some(50), Some(60), Some(50), None]);
     assert_eq!(
-        store.methods_of(account_id(2)).await.unwrap()[0].last_step,
+        store.reader().await.unwrap().methods().of_account(account_id(2)).await.unwrap()[0].last_step,
         Some(40),
         "of this account alone"
     );
@@ -206,7 +218,10 @@ pub async fn methods_are_removed_one_or_all(store: &dyn Store) {
     assert_eq!(unit.methods().remove_all(account_id(1)).await.unwrap(), 0);
     unit.commit().await.unwrap();
     assert_eq!(methods(store).await, []);
-    assert_eq!(store.methods_of(account_id(2)).await.unwrap(), [confirmed(5, 2)]);
+    assert_eq!(
+        store.reader().await.unwrap().methods().of_account(account_id(2)).await.unwrap(),
+        [confirmed(5, 2)]
+    );
 }
 
 pub async fn purge_removes_methods_that_were_never_confirmed(store: &dyn Store) {
@@ -265,7 +280,7 @@ async fn consume_code(store: &dyn Store, account: u8, digest: u8) -> bool {
 }
 
 async fn codes_left(store: &dyn Store, account: u8) -> u32 {
-    store.recovery_codes_left(account_id(account)).await.unwrap()
+    store.reader().await.unwrap().recovery_codes().left(account_id(account)).await.unwrap()
 }
 
 pub async fn new_recovery_codes_take_the_place_of_all_before_them(store: &dyn Store) {
@@ -373,7 +388,10 @@ pub async fn of_any_number_added_at_once_no_more_than_that_are(stores: &Handles)
         done
     });
     let added = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
-    assert_eq!((added, stores[1].methods_of(account_id(1)).await.unwrap().len()), (5, 5));
+    assert_eq!(
+        (added, stores[1].reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap().len()),
+        (5, 5)
+    );
 }
 
 pub async fn only_an_unconfirmed_method_is_removed_as_one(store: &dyn Store) {
@@ -386,7 +404,7 @@ pub async fn only_an_unconfirmed_method_is_removed_as_one(store: &dyn Store) {
         unit.commit().await.unwrap();
         assert_eq!(done, removed, "{account} {n}");
     }
-    assert_eq!(store.methods_of(account_id(1)).await.unwrap().len(), 1);
+    assert_eq!(store.reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap().len(), 1);
 }
 
 async fn issue(store: &dyn Store, challenge: &NewChallenge) {
@@ -401,7 +419,7 @@ async fn open_of(store: &dyn Store, like: &NewChallenge) -> Option<Challenge> {
 }
 
 async fn open_ids(store: &dyn Store, purpose: ChallengePurpose) -> Vec<ChallengeId> {
-    let found = store.open_challenges(session_id(1), purpose).await.unwrap();
+    let found = store.reader().await.unwrap().challenges().all_open(session_id(1), purpose).await.unwrap();
     let mut ids: Vec<_> = found.into_iter().map(|(challenge, _)| challenge.new.id).collect();
     ids.sort_unstable();
     ids
@@ -432,7 +450,8 @@ pub async fn a_challenge_comes_back_as_it_was_issued(store: &dyn Store) {
         issue(store, &new).await;
         let expected = kept(new.clone(), 0);
         assert_eq!(open_of(store, &new).await.as_ref(), Some(&expected));
-        let listed = store.open_challenges(new.session, new.purpose).await.unwrap();
+        let listed =
+            store.reader().await.unwrap().challenges().all_open(new.session, new.purpose).await.unwrap();
         assert_eq!(listed, [(expected, None)]);
     }
 }
@@ -446,13 +465,13 @@ pub async fn what_was_proved_is_found_by_its_session(store: &dyn Store) {
     for new in [&elsewhere, &mail, &app, &again, &unanswered] {
         issue(store, new).await;
     }
-    assert_eq!(store.factors_proved(session_id(1)).await.unwrap(), []);
+    assert_eq!(store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap(), []);
     for (new, at) in [(&elsewhere, 9), (&mail, 1), (&app, 2), (&again, 3)] {
         let mut unit = store.begin().await.unwrap();
         assert!(unit.challenges().consume(new.id, Some(method_id(8)), None, after(at)).await.unwrap());
         unit.commit().await.unwrap();
     }
-    let mut proved = store.factors_proved(session_id(1)).await.unwrap();
+    let mut proved = store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap();
     proved.sort_unstable();
     assert_eq!(proved, [(FactorKind::Totp, after(2)), (challenge(1).kind, after(3))]);
 }
@@ -470,7 +489,10 @@ pub async fn a_challenge_belongs_to_one_session_purpose_and_kind(store: &dyn Sto
         assert_eq!(open_of(store, &other).await, None, "{other:?}");
     }
     assert_eq!(open_ids(store, ChallengePurpose::Enrol).await, []);
-    assert_eq!(store.open_challenges(session_id(2), SIGN_IN).await.unwrap(), []);
+    assert_eq!(
+        store.reader().await.unwrap().challenges().all_open(session_id(2), SIGN_IN).await.unwrap(),
+        []
+    );
 }
 
 pub async fn a_challenge_takes_the_place_of_those_before_it(store: &dyn Store) {
@@ -612,7 +634,8 @@ pub async fn open_challenges_tell_how_far_their_message_has_come(store: &dyn Sto
     issue(store, &challenge(1)).await;
     issue(store, &NewChallenge { kind: FactorKind::SmsOtp, ..challenge(2) }).await;
     let far = async || {
-        let mut found = store.open_challenges(session_id(1), SIGN_IN).await.unwrap();
+        let mut found =
+            store.reader().await.unwrap().challenges().all_open(session_id(1), SIGN_IN).await.unwrap();
         found.sort_unstable_by_key(|(challenge, _)| challenge.new.id);
         found.into_iter().map(|(_, delivery)| delivery).collect::<Vec<_>>()
     };
@@ -689,6 +712,6 @@ pub async fn who_holds_the_session_issues_alone(stores: &Handles) {
         .await;
     })
     .await;
-    let open = stores[1].open_challenges(session_id(1), SIGN_IN).await.unwrap();
+    let open = stores[1].reader().await.unwrap().challenges().all_open(session_id(1), SIGN_IN).await.unwrap();
     assert_eq!(open.iter().map(|(open, _)| open.new.sends).collect::<Vec<_>>(), [u32::from(TASKS)]);
 }

@@ -5,16 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Accounts, AuditLog, AuthVersion, Challenge, ChallengePurpose, Challenges, Delivery, Insert, Interrupted,
-    InterruptedId, InterruptedRequests, KeptRequest, KeyCanaries, Limits, LoginCandidate, LoginIdentifier,
-    Method, Methods, NewSession, OneTimeTokens, Outbox, Parents, Ports, Record, RecoveryCodes, Renewal,
-    RepeatableAnswers, Replacement, RoleOfAccount, Roles, SealedColumn, SealedRow, SealedValues, SeenTime,
-    SessionRecord, SessionState, Sessions, Store, TokenHash, TrustedDevices, UnitOfWork,
+    AccountReads, AuditLog, AuditReads, Insert, LoginCandidate, LoginIdentifier, NewSession, Ports, Reads,
+    Record, Renewal, Replacement, SealedColumn, SealedRow, SealedValueReads, SessionReads, SessionRecord,
+    SessionState, Sessions, Store, TokenHash, UnitOfWork,
 };
 use iam_core::{
-    Account, AccountId, EndReason, Entry, ExternalId, FactorKind, Parent, ParentId, ParentKey, Purpose,
-    Readiness, RealWork, Role, RoleName, SessionId, SessionSummary, StoreError, StoreErrorKind, Timestamp,
-    Username,
+    Account, AccountId, EndReason, Entry, ExternalId, Readiness, RealWork, SessionId, SessionSummary,
+    StoreError, StoreErrorKind, Timestamp, Username,
 };
 use tokio::sync::oneshot;
 
@@ -179,6 +176,12 @@ impl Store for FaultyStore {
         self.inner.readiness().await
     }
 
+    async fn reader(&self) -> Result<Box<dyn Reads>, StoreError> {
+        let real = self.faults.check()?;
+        let inner = self.inner.reader().await?;
+        Ok(Box::new(FaultyReads { inner, faults: Arc::clone(&self.faults), _real: real }))
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         let _real = RealWork::begin();
         self.inner.close().await
@@ -223,200 +226,112 @@ impl Store for FaultyStore {
         let _real = self.faults.check()?;
         self.inner.replace_token(id, replacement).await
     }
+}
 
-    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.sessions_of(account).await
+macro_rules! forward_port {
+    (sessions: $writes:ident) => {};
+    (audit: $writes:ident) => {};
+    ($port:ident: $writes:ident) => {
+        fn $port(&mut self) -> &mut dyn iam_core::ports::$writes {
+            self.inner.$port()
+        }
+    };
+}
+
+macro_rules! rest_of_the_unit {
+    (reads { $($read:ident: $reads:ident;)* } ports { $($port:ident: $writes:ident;)* }) => {
+        $(forward_port!($port: $writes);)*
+    };
+}
+
+impl Ports for FaultyUnit {
+    fn sessions(&mut self) -> &mut dyn Sessions {
+        self
     }
 
-    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.methods_of(account).await
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
     }
 
-    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.recovery_codes_left(account).await
+    iam_core::for_each_port!(rest_of_the_unit);
+}
+
+/// Reads, each of which counts.
+struct FaultyReads {
+    inner: Box<dyn Reads>,
+    faults: Arc<Faults>,
+    _real: RealWork,
+}
+
+impl FaultyReads {
+    fn counted(&mut self) -> &mut dyn Reads {
+        self.faults.reads.fetch_add(1, Ordering::SeqCst);
+        self.inner.as_mut()
+    }
+}
+
+macro_rules! count_read {
+    (accounts: $reads:ident) => {};
+    (sealed_values: $reads:ident) => {};
+    ($read:ident: $reads:ident) => {
+        fn $read(&mut self) -> &mut dyn iam_core::ports::$reads {
+            self.counted().$read()
+        }
+    };
+}
+
+macro_rules! rest_of_the_reads {
+    (reads { $($read:ident: $reads:ident;)* } ports { $($port:ident: $writes:ident;)* }) => {
+        $(count_read!($read: $reads);)*
+    };
+}
+
+impl Reads for FaultyReads {
+    fn accounts(&mut self) -> &mut dyn AccountReads {
+        self
     }
 
-    async fn open_challenges(
-        &self,
-        session: SessionId,
-        purpose: ChallengePurpose,
-    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.open_challenges(session, purpose).await
+    fn sealed_values(&mut self) -> &mut dyn SealedValueReads {
+        self
     }
 
-    async fn asked_last(
-        &self,
-        session: SessionId,
-        purpose: Option<Purpose>,
-        now: Timestamp,
-    ) -> Result<Option<Challenge>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.asked_last(session, purpose, now).await
+    iam_core::for_each_port!(rest_of_the_reads);
+}
+
+#[async_trait]
+impl AccountReads for FaultyReads {
+    async fn login_candidate(
+        &mut self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError> {
+        self.faults.pass(Point::Candidate).await;
+        self.counted().accounts().login_candidate(identifier).await
     }
 
-    async fn interrupted(
-        &self,
-        id: InterruptedId,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<Option<Interrupted>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.interrupted(id, session, now).await
+    async fn by_id(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.counted().accounts().by_id(id).await
     }
 
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.repeatable(old_token).await
+    async fn by_external_id(&mut self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
+        self.counted().accounts().by_external_id(id).await
     }
 
-    async fn is_trusted_device(
-        &self,
-        token: &TokenHash,
-        account: AccountId,
-        auth_version: AuthVersion,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.is_trusted_device(token, account, auth_version, now).await
+    async fn by_username(&mut self, username: &Username) -> Result<Option<Account>, StoreError> {
+        self.counted().accounts().by_username(username).await
     }
+}
 
-    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.factors_proved(session).await
-    }
-
-    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.oldest_due_message(now).await
-    }
-
-    async fn sealed_rows(
-        &self,
+#[async_trait]
+impl SealedValueReads for FaultyReads {
+    async fn rows(
+        &mut self,
         column: SealedColumn,
         before: Option<[u8; 16]>,
         most: u32,
     ) -> Result<Vec<SealedRow>, StoreError> {
-        let _real = self.faults.check()?;
-        let rows = self.inner.sealed_rows(column, before, most).await;
+        let rows = self.counted().sealed_values().rows(column, before, most).await;
         self.faults.pass(Point::SealedRead).await;
         rows
-    }
-
-    async fn sessions_unseen_since(
-        &self,
-        before: Timestamp,
-        long: bool,
-        most: u32,
-    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.sessions_unseen_since(before, long, most).await
-    }
-
-    async fn login_candidate(
-        &self,
-        identifier: &LoginIdentifier,
-    ) -> Result<Option<LoginCandidate>, StoreError> {
-        let _real = self.faults.read()?;
-        self.faults.pass(Point::Candidate).await;
-        self.inner.login_candidate(identifier).await
-    }
-
-    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.account(id).await
-    }
-
-    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.account_by_external_id(id).await
-    }
-
-    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.account_by_username(username).await
-    }
-
-    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
-        let _real = self.faults.check()?;
-        self.inner.audit_entries(before, most).await
-    }
-
-    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.parent(id).await
-    }
-
-    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.parent_by_key(key).await
-    }
-
-    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.roles_of(account).await
-    }
-
-    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        let _real = self.faults.read()?;
-        self.inner.role_by_name(name).await
-    }
-}
-
-impl Ports for FaultyUnit {
-    fn accounts(&mut self) -> &mut dyn Accounts {
-        self.inner.accounts()
-    }
-    fn parents(&mut self) -> &mut dyn Parents {
-        self.inner.parents()
-    }
-    fn roles(&mut self) -> &mut dyn Roles {
-        self.inner.roles()
-    }
-    fn sessions(&mut self) -> &mut dyn Sessions {
-        self
-    }
-    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens {
-        self.inner.one_time_tokens()
-    }
-    fn methods(&mut self) -> &mut dyn Methods {
-        self.inner.methods()
-    }
-    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes {
-        self.inner.recovery_codes()
-    }
-    fn challenges(&mut self) -> &mut dyn Challenges {
-        self.inner.challenges()
-    }
-    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests {
-        self.inner.interrupted_requests()
-    }
-    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers {
-        self.inner.repeatable_answers()
-    }
-    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices {
-        self.inner.trusted_devices()
-    }
-    fn outbox(&mut self) -> &mut dyn Outbox {
-        self.inner.outbox()
-    }
-    fn limits(&mut self) -> &mut dyn Limits {
-        self.inner.limits()
-    }
-    fn audit(&mut self) -> &mut dyn AuditLog {
-        self
-    }
-    fn keys(&mut self) -> &mut dyn KeyCanaries {
-        self.inner.keys()
-    }
-    fn sealed_values(&mut self) -> &mut dyn SealedValues {
-        self.inner.sealed_values()
-    }
-    fn seen_time(&mut self) -> &mut dyn SeenTime {
-        self.inner.seen_time()
     }
 }
 
@@ -429,6 +344,29 @@ impl UnitOfWork for FaultyUnit {
             return Err(StoreError::new(StoreErrorKind::Conflict, "as the test asked"));
         }
         self.inner.commit().await
+    }
+}
+
+#[async_trait]
+impl AuditReads for FaultyUnit {
+    async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
+        self.inner.audit().entries(before, most).await
+    }
+}
+
+#[async_trait]
+impl SessionReads for FaultyUnit {
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
+        self.inner.sessions().of_account(account).await
+    }
+
+    async fn unseen_since(
+        &mut self,
+        before: Timestamp,
+        long: bool,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
+        self.inner.sessions().unseen_since(before, long, most).await
     }
 }
 

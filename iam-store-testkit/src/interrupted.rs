@@ -37,14 +37,30 @@ async fn resume(store: &dyn Store, n: u8, session: u8, now: u64) -> bool {
 }
 
 async fn is_kept(store: &dyn Store, n: u8) -> bool {
-    store.interrupted(id(n), session_id(1), after(20)).await.unwrap().is_some()
+    store
+        .reader()
+        .await
+        .unwrap()
+        .interrupted_requests()
+        .by_id(id(n), session_id(1), after(20))
+        .await
+        .unwrap()
+        .is_some()
 }
 
 pub async fn a_request_comes_back_in_its_session_while_it_is_kept(store: &dyn Store) {
     add_account(store).await;
     let new = request(1, 1);
     keep(store, &new, 5).await;
-    let find = |session, now| store.interrupted(id(1), session_id(session), after(now));
+    let find = async |session, now| {
+        store
+            .reader()
+            .await
+            .unwrap()
+            .interrupted_requests()
+            .by_id(id(1), session_id(session), after(now))
+            .await
+    };
     let found = find(1, 60).await.unwrap().unwrap();
     assert_eq!(
         (found.new.account, found.new.session, found.new.sealed),
@@ -59,7 +75,9 @@ pub async fn a_request_comes_back_in_its_session_while_it_is_kept(store: &dyn St
 pub async fn a_request_of_the_future_is_not_there(store: &dyn Store) {
     add_account(store).await;
     keep(store, &request(1, 1), 5).await;
-    let find = |now| store.interrupted(id(1), session_id(1), now);
+    let find = async |now| {
+        store.reader().await.unwrap().interrupted_requests().by_id(id(1), session_id(1), now).await
+    };
     let resume = async |now| {
         let mut unit = store.begin().await.unwrap();
         unit.interrupted_requests().resume(id(1), session_id(1), now).await.unwrap()
@@ -79,7 +97,15 @@ pub async fn a_request_is_resumed_once_in_time_and_in_its_session(store: &dyn St
     assert!(!resume(store, 1, 1, 61).await, "too late");
     assert!(resume(store, 1, 1, 10).await);
     assert!(!resume(store, 1, 1, 11).await, "again");
-    let found = store.interrupted(id(1), session_id(1), after(20)).await.unwrap().unwrap();
+    let found = store
+        .reader()
+        .await
+        .unwrap()
+        .interrupted_requests()
+        .by_id(id(1), session_id(1), after(20))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.resumed_at, Some(after(10)));
 }
 
@@ -97,7 +123,17 @@ pub async fn only_the_newest_of_a_session_are_kept(store: &dyn Store) {
     for n in 1..=6 {
         assert_eq!(is_kept(store, n).await, n == 6, "{n}");
     }
-    assert!(store.interrupted(id(9), session_id(2), after(20)).await.unwrap().is_some());
+    assert!(
+        store
+            .reader()
+            .await
+            .unwrap()
+            .interrupted_requests()
+            .by_id(id(9), session_id(2), after(20))
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 pub async fn purge_removes_what_has_expired(store: &dyn Store) {

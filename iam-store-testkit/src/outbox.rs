@@ -218,7 +218,14 @@ pub async fn all_that_waits_or_was_taken_is_withdrawn(store: &dyn Store) {
     };
     assert_eq!((withdraw(3).await, withdraw(3).await, withdraw(3).await), (3, 1, 0));
     assert_eq!(taken(store, 500, 499).await, []);
-    let rows = store.sealed_rows(SealedColumn::OutboxMessage, None, 9).await.unwrap();
+    let rows = store
+        .reader()
+        .await
+        .unwrap()
+        .sealed_values()
+        .rows(SealedColumn::OutboxMessage, None, 9)
+        .await
+        .unwrap();
     assert!(rows.len() == 4 && rows.iter().all(|row| row.sealed.is_none()), "{rows:?}");
 }
 
@@ -260,7 +267,7 @@ pub async fn purge_removes_what_is_over(store: &dyn Store) {
 
 pub async fn the_oldest_due_message_is_one_that_nobody_has_taken(store: &dyn Store) {
     add_account(store).await;
-    let oldest = async |now| store.oldest_due_message(after(now)).await.unwrap();
+    let oldest = async |now| store.reader().await.unwrap().outbox().oldest_due(after(now)).await.unwrap();
     assert_eq!(oldest(9).await, None);
     for n in [3, 1, 2] {
         put(store, &message(n)).await;

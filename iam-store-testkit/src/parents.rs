@@ -9,9 +9,15 @@ pub async fn a_parent_comes_back_as_it_was_added(store: &dyn Store) {
     added.name.push_str(" Ünïted \u{1f3e2}");
     added.status = ParentStatus::Suspended;
     add_parent(store, &added).await;
-    assert_eq!(store.parent_by_key(&added.key).await.unwrap().as_ref(), Some(&added));
-    assert_eq!(store.parent(added.id).await.unwrap(), Some(added));
-    assert_eq!(store.parent(ParentId::from_bytes([0xee; 16])).await.unwrap(), None);
+    assert_eq!(
+        store.reader().await.unwrap().parents().by_key(&added.key).await.unwrap().as_ref(),
+        Some(&added)
+    );
+    assert_eq!(store.reader().await.unwrap().parents().by_id(added.id).await.unwrap(), Some(added));
+    assert_eq!(
+        store.reader().await.unwrap().parents().by_id(ParentId::from_bytes([0xee; 16])).await.unwrap(),
+        None
+    );
 }
 
 pub async fn insert_gives_taken_for_a_key(store: &dyn Store) {
@@ -20,7 +26,10 @@ pub async fn insert_gives_taken_for_a_key(store: &dyn Store) {
     let second = Parent::new(ParentId::from_bytes([2; 16]), parent(1).key);
     assert_eq!(unit.parents().insert(&second, NOW).await.unwrap(), Insert::Taken);
     unit.commit().await.unwrap();
-    assert_eq!(store.parent_by_key(&parent(1).key).await.unwrap(), Some(parent(1)));
+    assert_eq!(
+        store.reader().await.unwrap().parents().by_key(&parent(1).key).await.unwrap(),
+        Some(parent(1))
+    );
 }
 
 pub async fn set_status_asks_for_the_old_one(store: &dyn Store) {
@@ -31,7 +40,10 @@ pub async fn set_status_asks_for_the_old_one(store: &dyn Store) {
     assert!(unit.parents().set_status(parent(1).id, active, suspended, after(1)).await.unwrap());
     assert!(!unit.parents().set_status(parent(1).id, active, suspended, after(1)).await.unwrap());
     unit.commit().await.unwrap();
-    assert_eq!(store.parent_by_key(&parent(1).key).await.unwrap().unwrap().status, suspended);
+    assert_eq!(
+        store.reader().await.unwrap().parents().by_key(&parent(1).key).await.unwrap().unwrap().status,
+        suspended
+    );
 }
 
 pub async fn of_equal_parents_added_at_once_one_is_inserted(stores: &Handles) {

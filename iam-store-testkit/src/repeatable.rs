@@ -44,7 +44,7 @@ async fn give_back(store: &dyn Store, claim: &Claim) -> bool {
 }
 
 async fn found(store: &dyn Store, session: u8) -> Option<KeptRequest> {
-    store.repeatable(&token(session)).await.unwrap()
+    store.reader().await.unwrap().repeatable_answers().by_old_token(&token(session)).await.unwrap()
 }
 
 pub async fn a_request_is_claimed_once_until_that_is_stale(store: &dyn Store) {

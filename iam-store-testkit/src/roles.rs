@@ -30,7 +30,7 @@ pub async fn a_role_comes_back_as_it_was_added(store: &dyn Store) {
     let mut added = role(1);
     added.description.push_str("Counts beans.");
     add_role(store, &added).await;
-    assert_eq!(store.role_by_name(&added.name).await.unwrap(), Some(added));
+    assert_eq!(store.reader().await.unwrap().roles().by_name(&added.name).await.unwrap(), Some(added));
 }
 
 pub async fn insert_gives_taken_for_a_name(store: &dyn Store) {
@@ -39,7 +39,7 @@ pub async fn insert_gives_taken_for_a_name(store: &dyn Store) {
     let second = Role::new(RoleId::from_bytes([2; 16]), role(1).name);
     assert_eq!(unit.roles().insert(&second, NOW).await.unwrap(), Insert::Taken);
     unit.commit().await.unwrap();
-    assert_eq!(store.role_by_name(&role(1).name).await.unwrap(), Some(role(1)));
+    assert_eq!(store.reader().await.unwrap().roles().by_name(&role(1).name).await.unwrap(), Some(role(1)));
 }
 
 pub async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dyn Store) {
@@ -83,12 +83,12 @@ pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn St
     let mut unit = store.begin().await.unwrap();
     assert!(unit.roles().set_factor_requirement(role(2).id, None, Some(asked)).await.unwrap());
     unit.commit().await.unwrap();
-    assert_eq!(store.roles_of(account_id(1)).await.unwrap(), []);
+    assert_eq!(store.reader().await.unwrap().roles().of_account(account_id(1)).await.unwrap(), []);
     let over = RoleGrant { role: role(2).id, expires_at: Some(NOW), ..grant_of_role_1() };
     assert!(give(store, &over).await);
     assert!(give(store, &RoleGrant { granted_at: after(5), ..grant_of_role_1() }).await);
     assert!(give(store, &RoleGrant { account: account_id(2), role: role(3).id, ..grant_of_role_1() }).await);
-    let found = store.roles_of(account_id(1)).await.unwrap();
+    let found = store.reader().await.unwrap().roles().of_account(account_id(1)).await.unwrap();
     assert_eq!(
         found,
         [
@@ -110,7 +110,11 @@ pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn St
     let mut of_session = find(store, 1).await.unwrap().roles;
     of_session.sort_by(|one, other| one.name.cmp(&other.name));
     assert_eq!(of_session, found);
-    assert_eq!(store.roles_of(account_id(9)).await.unwrap(), [], "of nobody");
+    assert_eq!(
+        store.reader().await.unwrap().roles().of_account(account_id(9)).await.unwrap(),
+        [],
+        "of nobody"
+    );
 }
 
 pub async fn is_held_by_anyone_at_all(store: &dyn Store) {

@@ -97,7 +97,7 @@ async fn take(store: &dyn Store, column: SealedColumn, n: u8) {
 }
 
 async fn rows(store: &dyn Store, column: SealedColumn) -> Vec<SealedRow> {
-    store.sealed_rows(column, None, 1000).await.unwrap()
+    store.reader().await.unwrap().sealed_values().rows(column, None, 1000).await.unwrap()
 }
 
 async fn values(store: &dyn Store, column: SealedColumn) -> Vec<Vec<u8>> {
@@ -146,7 +146,16 @@ pub async fn sealed_rows_come_newest_first_and_in_pages(store: &dyn Store) {
         assert_eq!(rows(store, column).await, [5, 4, 3, 2, 1].map(expected));
         let mut pages = Vec::new();
         for before in [None, Some(4), Some(2), Some(1)] {
-            pages.push(store.sealed_rows(column, before.map(|n| [n; 16]), 2).await.unwrap());
+            pages.push(
+                store
+                    .reader()
+                    .await
+                    .unwrap()
+                    .sealed_values()
+                    .rows(column, before.map(|n| [n; 16]), 2)
+                    .await
+                    .unwrap(),
+            );
         }
         assert_eq!(
             pages,
@@ -183,14 +192,22 @@ pub async fn replace_asks_for_the_old_value_and_changes_nothing_else(store: &dyn
         assert_eq!(values(store, column).await, [under(0, 2), under(1, 1)]);
     }
     let expected = [method(1, Some(under(1, 1))), method(2, Some(under(0, 2)))];
-    assert_eq!(store.methods_of(account_id(1)).await.unwrap(), expected);
+    assert_eq!(store.reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap(), expected);
     let mut unit = store.begin().await.unwrap();
     let mut claimed = unit.outbox().claim(after(1), NOW, 9).await.unwrap();
     claimed.sort_by_key(|claimed| claimed.message.id);
     let claimed: Vec<_> = claimed.into_iter().map(|claimed| (claimed.message, claimed.attempt)).collect();
     assert_eq!(claimed, [(message(1, under(1, 1)), 1), (message(2, under(0, 2)), 1)]);
     let kept = interrupted(1, under(1, 1));
-    let found = store.interrupted(kept.id, kept.session, after(1)).await.unwrap().unwrap();
+    let found = store
+        .reader()
+        .await
+        .unwrap()
+        .interrupted_requests()
+        .by_id(kept.id, kept.session, after(1))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (found.new.sealed, found.new.created_at, found.new.expires_at),
         (kept.sealed, NOW, after(1000))
@@ -285,7 +302,7 @@ fn place<'a>(column: SealedColumn, owner: &'a [u8; 16], row: &'a [u8; 16]) -> Pl
 async fn reseal(store: Arc<dyn Store>, column: SealedColumn) -> usize {
     let (ring, mut before, mut done) = (KeyRing::parse(NEW).unwrap(), None, 0);
     loop {
-        let rows = store.sealed_rows(column, before, 7).await.unwrap();
+        let rows = store.reader().await.unwrap().sealed_values().rows(column, before, 7).await.unwrap();
         let Some(last) = rows.last() else { return done };
         before = Some(last.row);
         let renewals: Vec<_> = rows
@@ -357,7 +374,8 @@ pub async fn replacing_beside_uses_of_a_method_loses_nothing(stores: &Handles) {
     })
     .await;
     assert!(done.into_iter().any(|noted| noted));
-    let method = stores[1].methods_of(account_id(1)).await.unwrap().remove(0);
+    let method =
+        stores[1].reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap().remove(0);
     assert_eq!(method.secret, Some(under(KEYS, 0)));
     assert_eq!((method.last_step, method.last_used_at), (Some(63), Some(after(63))));
 }

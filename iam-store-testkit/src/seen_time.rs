@@ -137,7 +137,14 @@ pub async fn browsers_of_the_future_and_those_whose_time_was_over_are_forgotten(
     }
     assert_eq!(bring_back(store, 9).await, 2);
     for (n, now, is_trusted) in [(1, NOW, false), (2, THEN, false), (3, THEN, true)] {
-        let found = store.is_trusted_device(&token(n), account_id(1), AuthVersion::FIRST, now).await.unwrap();
+        let found = store
+            .reader()
+            .await
+            .unwrap()
+            .trusted_devices()
+            .is_trusted(&token(n), account_id(1), AuthVersion::FIRST, now)
+            .await
+            .unwrap();
         assert_eq!(found, is_trusted, "{n}");
     }
 }

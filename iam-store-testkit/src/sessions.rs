@@ -175,7 +175,7 @@ pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dy
         Renewal { amr: both.clone(), authenticated_at: Some(after(70)), at: after(70), ..from_two };
     assert!(renew_by(store, 3, &password).await);
     assert_eq!(proofs(2).await, (after(70), Some(after(29)), after(70), both));
-    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    let listed = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
     assert_eq!((listed[0].login_at, listed[0].authenticated_at), (NOW, after(70)));
 }
 
@@ -385,7 +385,7 @@ pub async fn sessions_whose_second_factor_is_due_are_not_listed(store: &dyn Stor
     add_session(store).await;
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(2, 1) };
     assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
-    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    let listed = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
     assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [session_id(1)]);
 }
 
@@ -395,7 +395,7 @@ pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
     assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
     assert!(store.touch_session(session_id(2), after(70), after(9), None).await.unwrap());
-    let found = store.sessions_of(account_id(1)).await.unwrap();
+    let found = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
     let shown: Vec<_> = found.iter().map(|one| (one.id, one.login_at, one.last_seen_at)).collect();
     let at = |n: u8| (session_id(n), after(u64::from(n)));
     let expected =
@@ -430,7 +430,10 @@ pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
         .await;
     })
     .await;
-    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
+    assert_eq!(
+        stores[1].reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap().len(),
+        10
+    );
     assert_eq!(alive(stores[0].as_ref()).await, 15);
 }
 
@@ -455,7 +458,10 @@ pub async fn of_those_that_become_active_at_once_the_newest_are_kept(stores: &Ha
         .await;
     })
     .await;
-    assert_eq!(stores[1].sessions_of(account_id(1)).await.unwrap().len(), 10);
+    assert_eq!(
+        stores[1].reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap().len(),
+        10
+    );
 }
 
 /// Of those who found the same token and hold its session, one replaces it, and all others learn that it is another one now.
@@ -577,7 +583,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
 }
 
 async fn unseen(store: &dyn Store, before: Timestamp, most: u32) -> Vec<SessionId> {
-    let found = store.sessions_unseen_since(before, false, most).await.unwrap();
+    let found = store.reader().await.unwrap().sessions().unseen_since(before, false, most).await.unwrap();
     assert!(found.iter().all(|(_, account)| *account == account_id(1)));
     found.into_iter().map(|(id, _)| id).collect()
 }
@@ -605,9 +611,9 @@ pub async fn sessions_unseen_since_gives_long_ones_apart(store: &dyn Store) {
     let long = NewSession { long: true, ..session(5, 1) };
     assert_eq!(insert_session(store, &long).await, Insert::Inserted);
     assert_eq!(unseen(store, after(11), 10).await, [1, 2, 3, 4].map(session_id));
-    let found = store.sessions_unseen_since(after(11), true, 10).await.unwrap();
+    let found = store.reader().await.unwrap().sessions().unseen_since(after(11), true, 10).await.unwrap();
     assert_eq!(found, [(session_id(5), account_id(1))]);
-    assert_eq!(store.sessions_unseen_since(NOW, true, 10).await.unwrap(), []);
+    assert_eq!(store.reader().await.unwrap().sessions().unseen_since(NOW, true, 10).await.unwrap(), []);
 }
 
 /// A store with account 1 and its long session 1.
@@ -643,7 +649,7 @@ pub async fn a_long_session_comes_back_with_its_tokens_and_with_what_lapsed(stor
     let tokens = Tokens::new(Some(token(1)), None, NOW, None, None);
     assert_eq!((found.long, found.lapsed_at, found.tokens), (true, None, tokens));
     assert!(!find(store, 2).await.unwrap().long);
-    let listed = store.sessions_of(account_id(1)).await.unwrap();
+    let listed = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
     assert_eq!(listed.iter().map(|known| known.long).collect::<Vec<_>>(), [false, true]);
 
     assert!(store.touch_session(session_id(1), after(60), NOW, Some(NOW)).await.unwrap());
@@ -651,7 +657,10 @@ pub async fn a_long_session_comes_back_with_its_tokens_and_with_what_lapsed(stor
     assert!(!store.touch_session(session_id(1), after(90), NOW, Some(after(30))).await.unwrap());
     assert!(store.touch_session(session_id(1), after(120), after(60), None).await.unwrap());
     assert_eq!(find(store, 1).await.unwrap().lapsed_at, Some(NOW), "it stays");
-    assert_eq!(store.sessions_of(account_id(1)).await.unwrap()[1].lapsed_at, Some(NOW));
+    assert_eq!(
+        store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap()[1].lapsed_at,
+        Some(NOW)
+    );
     assert!(renew_by(store, 1, &Renewal { lapsed_at: Some(after(60)), ..renewal(3) }).await);
     assert_eq!(find(store, 3).await.unwrap().lapsed_at, Some(after(60)));
     assert!(renew_by(store, 3, &renewal(4)).await);

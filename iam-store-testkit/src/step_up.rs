@@ -128,7 +128,7 @@ pub async fn a_grant_beside_roles_comes_once_and_so_do_they(store: &dyn Store) {
 pub async fn what_makes_a_grant_proves_no_factor_otherwise(store: &dyn Store) {
     add_session(store).await;
     grant(store, &challenge(1, "p"), Some(&TERMS), 1).await;
-    assert_eq!(store.factors_proved(session_id(1)).await.unwrap(), []);
+    assert_eq!(store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap(), []);
 }
 
 pub async fn a_grant_is_used_once_and_in_time(store: &dyn Store) {
@@ -158,7 +158,9 @@ pub async fn a_grant_is_used_in_its_own_session_while_that_lives(store: &dyn Sto
 
 pub async fn the_challenge_asked_for_last_is_found(store: &dyn Store) {
     add_session(store).await;
-    let last = |now| store.asked_last(session_id(1), None, after(now));
+    let last = async |now| {
+        store.reader().await.unwrap().challenges().asked_last(session_id(1), None, after(now)).await
+    };
     assert_eq!(last(0).await.unwrap(), None);
     let mut unit = store.begin().await.unwrap();
     for new in [
@@ -180,7 +182,14 @@ pub async fn the_challenge_asked_for_last_is_found(store: &dyn Store) {
     assert_eq!((found.new.id, found.new.approval), (challenge_id(2), Some([4; 32])));
     assert_eq!(last(62).await.unwrap(), None, "all have expired");
     for (name, n) in [("p", Some(2)), ("q", None), ("other", None)] {
-        let found = store.asked_last(session_id(1), Some(purpose(name)), after(11)).await.unwrap();
+        let found = store
+            .reader()
+            .await
+            .unwrap()
+            .challenges()
+            .asked_last(session_id(1), Some(purpose(name)), after(11))
+            .await
+            .unwrap();
         assert_eq!(found.map(|found| found.new.id), n.map(challenge_id), "{name}");
     }
 }
@@ -271,11 +280,41 @@ pub async fn a_requirement_of_a_role_or_parent_is_set_from_what_it_was(store: &d
         role
     };
     let seen = async || {
-        let role = store.role_by_name(&role(1).name).await.unwrap().unwrap().factor_required;
-        let by_key = store.parent_by_key(&parent(1).key).await.unwrap().unwrap().factor_required;
+        let role = store
+            .reader()
+            .await
+            .unwrap()
+            .roles()
+            .by_name(&role(1).name)
+            .await
+            .unwrap()
+            .unwrap()
+            .factor_required;
+        let by_key = store
+            .reader()
+            .await
+            .unwrap()
+            .parents()
+            .by_key(&parent(1).key)
+            .await
+            .unwrap()
+            .unwrap()
+            .factor_required;
         assert_eq!(
             (role, role),
-            (by_key, store.parent(parent(1).id).await.unwrap().unwrap().factor_required)
+            (
+                by_key,
+                store
+                    .reader()
+                    .await
+                    .unwrap()
+                    .parents()
+                    .by_id(parent(1).id)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .factor_required
+            )
         );
         role
     };

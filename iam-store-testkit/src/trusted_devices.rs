@@ -24,7 +24,14 @@ async fn trust(store: &dyn Store, new: &NewTrustedDevice, most: u32) {
 }
 
 async fn is_trusted(store: &dyn Store, n: u8, account: u8) -> bool {
-    store.is_trusted_device(&token(n), account_id(account), AuthVersion::FIRST, after(20)).await.unwrap()
+    store
+        .reader()
+        .await
+        .unwrap()
+        .trusted_devices()
+        .is_trusted(&token(n), account_id(account), AuthVersion::FIRST, after(20))
+        .await
+        .unwrap()
 }
 
 async fn two_accounts(store: &dyn Store) {
@@ -41,7 +48,14 @@ pub async fn a_browser_is_trusted_for_its_account_and_version_and_time(store: &d
     assert!(!is_trusted(store, 2, 1).await, "another token");
     let of = async |version, now| {
         let version = AuthVersion::from_i64(version);
-        store.is_trusted_device(&token(1), account_id(1), version, after(now)).await.unwrap()
+        store
+            .reader()
+            .await
+            .unwrap()
+            .trusted_devices()
+            .is_trusted(&token(1), account_id(1), version, after(now))
+            .await
+            .unwrap()
     };
     assert!(of(1, 60).await);
     assert!(!of(1, 61).await, "too late");
@@ -51,8 +65,16 @@ pub async fn a_browser_is_trusted_for_its_account_and_version_and_time(store: &d
 pub async fn a_browser_of_the_future_is_not_trusted(store: &dyn Store) {
     two_accounts(store).await;
     trust(store, &device(1, 1), 5).await;
-    let at =
-        async |now| store.is_trusted_device(&token(1), account_id(1), AuthVersion::FIRST, now).await.unwrap();
+    let at = async |now| {
+        store
+            .reader()
+            .await
+            .unwrap()
+            .trusted_devices()
+            .is_trusted(&token(1), account_id(1), AuthVersion::FIRST, now)
+            .await
+            .unwrap()
+    };
     let tolerated = after(1).minus(TOLERATED_LEAD);
     assert!(at(tolerated).await, "the clocks of two processes differ");
     assert!(!at(tolerated.minus(MICROSECOND)).await);
@@ -112,8 +134,13 @@ pub async fn of_any_number_trusted_at_once_no_more_than_that_are_left(stores: &H
     done.await;
     let mut left = 0;
     for n in 1..=TASKS {
-        let found =
-            stores[1].is_trusted_device(&token(n), account_id(1), AuthVersion::FIRST, after(20)).await;
+        let found = stores[1]
+            .reader()
+            .await
+            .unwrap()
+            .trusted_devices()
+            .is_trusted(&token(n), account_id(1), AuthVersion::FIRST, after(20))
+            .await;
         left += u32::from(found.unwrap());
     }
     assert_eq!(left, 5);

@@ -18,7 +18,7 @@ async fn add_two(unit: &mut dyn UnitOfWork, first: u8) {
 }
 
 async fn is_there(store: &dyn Store, n: u8) -> bool {
-    store.parent_by_key(&parent(n).key).await.unwrap().is_some()
+    store.reader().await.unwrap().parents().by_key(&parent(n).key).await.unwrap().is_some()
 }
 
 pub async fn a_migrated_store_is_ready(store: &dyn Store) {
@@ -111,13 +111,17 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     let address = LoginIdentifier::parse("a@example.com").unwrap();
     let name = LoginIdentifier::parse("alice").unwrap();
     for identifier in [unknown, address, name] {
-        assert!(store.login_candidate(&identifier).await.unwrap().is_none());
+        assert!(
+            store.reader().await.unwrap().accounts().login_candidate(&identifier).await.unwrap().is_none()
+        );
     }
     assert!(find(store, 1).await.is_none());
-    assert!(store.account(account_id(1)).await.unwrap().is_none());
-    assert!(store.account_by_username(&username("alice")).await.unwrap().is_none());
-    assert!(store.parent_by_key(&parent(1).key).await.unwrap().is_none());
-    assert!(store.role_by_name(&role(1).name).await.unwrap().is_none());
+    assert!(store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().is_none());
+    assert!(
+        store.reader().await.unwrap().accounts().by_username(&username("alice")).await.unwrap().is_none()
+    );
+    assert!(store.reader().await.unwrap().parents().by_key(&parent(1).key).await.unwrap().is_none());
+    assert!(store.reader().await.unwrap().roles().by_name(&role(1).name).await.unwrap().is_none());
     assert!(!store.touch_session(session_id(1), NOW, NOW, None).await.unwrap());
     let mut unit = store.begin().await.unwrap();
     let (active, locked) = (AccountStatus::Active, AccountStatus::Locked);
@@ -190,7 +194,10 @@ pub async fn ids_hashes_and_names_compare_byte_by_byte(store: &dyn Store) {
     for (n, name) in [(1, "Admin"), (2, "admin")] {
         let role = Role::new(role(n).id, RoleName::parse(name).unwrap());
         add_role(store, &role).await;
-        assert_eq!(store.role_by_name(&role.name).await.unwrap().unwrap().id, role.id);
+        assert_eq!(
+            store.reader().await.unwrap().roles().by_name(&role.name).await.unwrap().unwrap().id,
+            role.id
+        );
     }
     let mut unit = store.begin().await.unwrap();
     let (old, new) = (hash("$TEST$1"), hash("x"));

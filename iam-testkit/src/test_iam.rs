@@ -126,7 +126,10 @@ impl TestIam {
         let _real = RealWork::begin();
         let (mut records, mut before) = (Vec::new(), None);
         loop {
-            let page = must(self.store.audit_entries(before, PAGE).await, "the audit trail can't be read");
+            let page = must(
+                self.store.reader().await.unwrap().audit().entries(before, PAGE).await,
+                "the audit trail can't be read",
+            );
             let Some(oldest) = page.last() else { break };
             before = Some(oldest.id);
             records.extend(page.into_iter().map(|entry| entry.record));
@@ -170,7 +173,9 @@ impl TestIam {
         approval: Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
         let _real = RealWork::begin();
-        let Some(known) = self.store.account(account).await? else { return Ok(()) };
+        let Some(known) = self.store.reader().await.unwrap().accounts().by_id(account).await? else {
+            return Ok(());
+        };
         let (now, number) = (self.now(), GRANTS.fetch_add(1, Ordering::Relaxed));
         let mut id = *session.as_bytes();
         id.iter_mut().rev().zip(number.to_le_bytes()).for_each(|(byte, more)| *byte ^= more);

@@ -122,7 +122,7 @@ impl Machine {
     }
 
     async fn logged(&self, event: &str) -> u32 {
-        let entries = self.store.audit_entries(None, 1000).await.unwrap();
+        let entries = self.store.reader().await.unwrap().audit().entries(None, 1000).await.unwrap();
         entries.iter().filter(|entry| entry.record.event == event).map(|entry| entry.record.count).sum()
     }
 
@@ -133,7 +133,15 @@ impl Machine {
 
     /// The code that bob's app shows at a time.
     async fn app_code(&self, iam: &Iam, at: Timestamp) -> String {
-        let rows = self.store.sealed_rows(SealedColumn::MethodSecret, None, 9).await.unwrap();
+        let rows = self
+            .store
+            .reader()
+            .await
+            .unwrap()
+            .sealed_values()
+            .rows(SealedColumn::MethodSecret, None, 9)
+            .await
+            .unwrap();
         let column = SealedColumn::MethodSecret;
         let bob = iam.account_by_username(&Username::parse("bob").unwrap()).await.unwrap().unwrap().id;
         let open = |row: &SealedRow| {

@@ -131,7 +131,7 @@ impl Service {
     }
 
     async fn rows(&self, column: SealedColumn) -> Vec<SealedRow> {
-        self.store.sealed_rows(column, None, 1000).await.unwrap()
+        self.store.reader().await.unwrap().sealed_values().rows(column, None, 1000).await.unwrap()
     }
 
     /// How many values there are under each key.
@@ -147,7 +147,7 @@ impl Service {
 
     /// How often something happened.
     async fn logged(&self, event: &str) -> u32 {
-        let entries = self.store.audit_entries(None, 1000).await.unwrap();
+        let entries = self.store.reader().await.unwrap().audit().entries(None, 1000).await.unwrap();
         entries.iter().filter(|entry| entry.record.event == event).map(|entry| entry.record.count).sum()
     }
 

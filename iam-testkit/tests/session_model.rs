@@ -591,7 +591,11 @@ impl World {
         for (number, account) in self.accounts.iter().enumerate() {
             let mut open: Vec<_> = self
                 .store
-                .sessions_of(account.id)
+                .reader()
+                .await
+                .unwrap()
+                .sessions()
+                .of_account(account.id)
                 .await
                 .unwrap()
                 .into_iter()
@@ -636,7 +640,7 @@ impl World {
         self.iam.flush_refusals().await.unwrap();
         let (mut records, mut before) = (Vec::new(), None);
         loop {
-            let page = self.store.audit_entries(before, 1000).await.unwrap();
+            let page = self.store.reader().await.unwrap().audit().entries(before, 1000).await.unwrap();
             let Some(oldest) = page.last() else { return records };
             before = Some(oldest.id);
             records.extend(page.into_iter().map(|entry| entry.record));

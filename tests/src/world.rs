@@ -299,7 +299,7 @@ impl World {
     /// The audit log, oldest first.
     pub async fn log(&self) -> Vec<Entry> {
         self.iam.flush_refusals().await.unwrap();
-        let entries = self.store.audit_entries(None, 10_000).await.unwrap();
+        let entries = self.store.reader().await.unwrap().audit().entries(None, 10_000).await.unwrap();
         let entry = |record: Record| Entry {
             event: record.event.into_owned(),
             count: i64::from(record.count),

@@ -56,7 +56,15 @@ impl Iam {
         password: &PlainPassword,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        let known = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(account)
+            .await?
+            .ok_or(Error::NotFound("account"))?;
         let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
         let new = self.new_password(password, &context).await?;
         let now = self.now();
@@ -87,7 +95,16 @@ impl Iam {
         to: AccountStatus,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let from = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?.status;
+        let from = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(account)
+            .await?
+            .ok_or(Error::NotFound("account"))?
+            .status;
         if from == to {
             return Ok(());
         }
@@ -109,12 +126,12 @@ impl Iam {
 
     /// An account by name.
     pub async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, Error> {
-        Ok(self.inner.store.account_by_username(username).await?)
+        Ok(self.inner.store.reader().await?.accounts().by_username(username).await?)
     }
 
     /// Makes a parent, or gives the one that has the key.
     pub async fn ensure_parent(&self, key: &ParentKey, actor: &Actor) -> Result<ParentId, Error> {
-        if let Some(parent) = self.inner.store.parent_by_key(key).await? {
+        if let Some(parent) = self.inner.store.reader().await?.parents().by_key(key).await? {
             return Ok(parent.id);
         }
         let now = self.now();
@@ -123,7 +140,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             if unit.parents().insert(&parent, now).await? == Insert::Taken {
                 drop(unit);
-                let parent = self.inner.store.parent_by_key(key).await?;
+                let parent = self.inner.store.reader().await?.parents().by_key(key).await?;
                 return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
             }
             let event = Event::ParentCreated(key.to_string());
@@ -136,7 +153,7 @@ impl Iam {
 
     /// An account by the host's own key.
     pub async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, Error> {
-        Ok(self.inner.store.account_by_external_id(id).await?)
+        Ok(self.inner.store.reader().await?.accounts().by_external_id(id).await?)
     }
 
     /// Ties an account to the host's own key for it, or unties it.
@@ -149,7 +166,15 @@ impl Iam {
         external_id: Option<&ExternalId>,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        let known = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(account)
+            .await?
+            .ok_or(Error::NotFound("account"))?;
         if known.external_id.as_ref() == external_id {
             return Ok(());
         }
@@ -167,7 +192,7 @@ impl Iam {
 
     /// A parent by key.
     pub async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, Error> {
-        Ok(self.inner.store.parent_by_key(key).await?)
+        Ok(self.inner.store.reader().await?.parents().by_key(key).await?)
     }
 
     /// Lets the accounts of a parent be used, or not, from the next request on.
@@ -203,7 +228,7 @@ impl Iam {
         if AdministratorScope::of_role(name).is_none() {
             is_hosts_own(name)?;
         }
-        if let Some(role) = self.inner.store.role_by_name(name).await? {
+        if let Some(role) = self.inner.store.reader().await?.roles().by_name(name).await? {
             return Ok(role.id);
         }
         let now = self.now();
@@ -212,7 +237,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             if unit.roles().insert(&role, now).await? == Insert::Taken {
                 drop(unit);
-                let role = self.inner.store.role_by_name(name).await?;
+                let role = self.inner.store.reader().await?.roles().by_name(name).await?;
                 return role.map(|role| role.id).ok_or(Error::Conflict("role"));
             }
             let subject = Subject { actor: actor.account, ..Subject::default() };
@@ -253,7 +278,9 @@ impl Iam {
         if AdministratorScope::of_role(name).is_some() {
             is_hosts_own(name)?;
         }
-        let Some(role) = self.inner.store.role_by_name(name).await? else { return Ok(false) };
+        let Some(role) = self.inner.store.reader().await?.roles().by_name(name).await? else {
+            return Ok(false);
+        };
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if !unit.roles().revoke(account, role.id).await? {
@@ -276,7 +303,7 @@ impl Iam {
         actor: &Actor,
     ) -> Result<bool, Error> {
         // A session never changes its account.
-        let sessions = self.inner.store.sessions_of(account).await?;
+        let sessions = self.inner.store.reader().await?.sessions().of_account(account).await?;
         if !sessions.iter().any(|known| known.id == session) {
             return Ok(false);
         }

@@ -21,7 +21,15 @@ impl Iam {
         scope: AdministratorScope,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        let known = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(account)
+            .await?
+            .ok_or(Error::NotFound("account"))?;
         if scope == AdministratorScope::Parent && known.parent.is_none() {
             return Err(Error::Conflict("parent"));
         }
@@ -45,7 +53,9 @@ impl Iam {
         actor: &Actor,
     ) -> Result<bool, Error> {
         let name = scope.role_name();
-        let Some(role) = self.inner.store.role_by_name(&name).await? else { return Ok(false) };
+        let Some(role) = self.inner.store.reader().await?.roles().by_name(&name).await? else {
+            return Ok(false);
+        };
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if scope == AdministratorScope::Platform
@@ -79,7 +89,14 @@ impl Iam {
 
     /// The role of platform administrators, if there ever was one.
     pub(super) async fn platform_role(&self) -> Result<Option<Role>, Error> {
-        Ok(self.inner.store.role_by_name(&AdministratorScope::Platform.role_name()).await?)
+        Ok(self
+            .inner
+            .store
+            .reader()
+            .await?
+            .roles()
+            .by_name(&AdministratorScope::Platform.role_name())
+            .await?)
     }
 }
 

@@ -228,7 +228,7 @@ impl Iam {
         client: &Client,
     ) -> Result<Proven, Error> {
         let identifier = LoginIdentifier::Username(claimant.username.clone());
-        let candidate = self.inner.store.login_candidate(&identifier).await?;
+        let candidate = self.inner.store.reader().await?.accounts().login_candidate(&identifier).await?;
         let candidate = candidate.filter(|found| found.account == claimant.account);
         let counted = self.counted_in_session(claimant, client);
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
@@ -318,8 +318,11 @@ impl Iam {
         let most = self.inner.login_limits.session.limit;
         let is_last = reserved.session.as_ref().is_some_and(|(_, slot)| slot.count >= most);
         // That the session ends does not hang on whether somebody can be told.
-        let owner =
-            if is_last { self.inner.store.account(claimant.account).await.ok().flatten() } else { None };
+        let owner = if is_last {
+            self.inner.store.reader().await?.accounts().by_id(claimant.account).await.ok().flatten()
+        } else {
+            None
+        };
         self.retried(|| async {
             let mut unit = self.begin().await?;
             let mut ended = false;
@@ -367,7 +370,7 @@ impl Iam {
         if reserved.tries() <= self.inner.login_limits.account.free {
             return Ok(None);
         }
-        Ok(self.inner.store.account(account).await?)
+        Ok(self.inner.store.reader().await?.accounts().by_id(account).await?)
     }
 
     /// Gives back what was reserved for a password that was right, and tells its owner where that is due. In the unit of work that it

@@ -210,7 +210,7 @@ impl Iam {
         client: &Client,
     ) -> Result<(), Error> {
         // That the session ends does not hang on whether somebody can be told.
-        let owner = self.inner.store.account(account).await.ok().flatten();
+        let owner = self.inner.store.reader().await?.accounts().by_id(account).await.ok().flatten();
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if let Some(owner) = &owner {

@@ -90,12 +90,18 @@ impl Iam {
     /// [`Error::NotFound`] for an account that does not exist.
     pub async fn explain(&self, account: AccountId, requirement: &Requirement) -> Result<Explanation, Error> {
         let store = &self.inner.store;
-        let known = store.account(account).await?.ok_or(Error::NotFound("account"))?;
+        let known =
+            store.reader().await?.accounts().by_id(account).await?.ok_or(Error::NotFound("account"))?;
         let parent = match known.parent {
-            Some(id) => Some(store.parent(id).await?.ok_or(Error::NotFound("parent"))?),
+            Some(id) => {
+                Some(store.reader().await?.parents().by_id(id).await?.ok_or(Error::NotFound("parent"))?)
+            }
             None => None,
         };
-        let (roles, methods) = (store.roles_of(account).await?, store.methods_of(account).await?);
+        let (roles, methods) = (
+            store.reader().await?.roles().of_account(account).await?,
+            store.reader().await?.methods().of_account(account).await?,
+        );
         let policy = &self.inner.factor_policy;
         let mut at_sign_in = self.usable_kinds(account, &methods, ChallengePurpose::SignIn).await?;
         at_sign_in.retain(|kind| policy.is_satisfied_by(*kind));

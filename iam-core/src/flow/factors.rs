@@ -103,7 +103,7 @@ impl Iam {
 
     /// The person's confirmed factors, oldest first, and how many recovery codes they have left.
     pub async fn own_factors(&self, principal: &Principal) -> Result<(Vec<FactorSummary>, u32), Error> {
-        let methods = self.inner.store.methods_of(principal.account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let factors = methods
             .into_iter()
             .filter_map(|method| {
@@ -116,7 +116,7 @@ impl Iam {
                 })
             })
             .collect();
-        Ok((factors, self.inner.store.recovery_codes_left(principal.account).await?))
+        Ok((factors, self.inner.store.reader().await?.recovery_codes().left(principal.account).await?))
     }
 
     /// Whether the person may change their factors now, or what they have to prove again before: the password, and a factor as strong
@@ -131,9 +131,9 @@ impl Iam {
         if !counts(principal.authenticated_at) {
             return stale(Proof::Password);
         }
-        let methods = self.inner.store.methods_of(principal.account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
-        let proved = self.inner.store.factors_proved(principal.session).await?;
+        let proved = self.inner.store.reader().await?.challenges().proved(principal.session).await?;
         let is_proved = proved.iter().any(|(kind, at)| kind.assurance() >= needed && counts(*at));
         if !is_proved {
             return stale(Proof::SecondFactor);
@@ -173,8 +173,16 @@ impl Iam {
     ) -> Result<Enrolled, Error> {
         self.may_change_factors(principal).await?;
         let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        let known = self.inner.store.account(principal.account).await?.ok_or(Error::Credentials)?;
-        let methods = self.inner.store.methods_of(principal.account).await?;
+        let known = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(principal.account)
+            .await?
+            .ok_or(Error::Credentials)?;
+        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let (now, account) = (self.now(), principal.account);
         let id = MethodId::generate(now, self.randomness())?;
         let label = Label { service: self.service(), account: principal.username() };
@@ -241,7 +249,7 @@ impl Iam {
     ) -> Result<Renewed, Error> {
         must_not_have_lapsed(principal)?;
         let account = principal.account;
-        let methods = self.inner.store.methods_of(account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(account).await?;
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
         let method = found.ok_or(Error::NotFound("factor"))?;
         let factor = self.factor(method.kind).ok_or(SecondFactorRefusal::NoMethod)?;
@@ -256,7 +264,8 @@ impl Iam {
         if !methods.iter().any(is_confirmed) {
             self.may_set_up_first(principal)?;
         }
-        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let known =
+            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
         let claimant = enrolling(principal);
         let renewed = self
             .retried(|| async {
@@ -357,7 +366,7 @@ impl Iam {
         client: &Client,
     ) -> Result<bool, Error> {
         must_not_have_lapsed(principal)?;
-        let methods = self.inner.store.methods_of(principal.account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
         let renamed = self
             .retried(|| async {
@@ -391,9 +400,10 @@ impl Iam {
     ) -> Result<Renewed, Error> {
         self.may_change_factors(principal).await?;
         let account = principal.account;
-        let methods = self.inner.store.methods_of(account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(account).await?;
         let method = methods.iter().find(|method| method.id == id).ok_or(Error::NotFound("factor"))?;
-        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let known =
+            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
         if !is_confirmed(method) {
             // It counted for nothing, so nothing changes.
             return self.drop_unconfirmed(token, principal, id).await;
@@ -466,10 +476,11 @@ impl Iam {
         self.may_change_factors(principal).await?;
         let account = principal.account;
         let factor = self.factor(FactorKind::RecoveryCode).ok_or(SecondFactorRefusal::NoMethod)?;
-        if !self.inner.store.methods_of(account).await?.iter().any(is_confirmed) {
+        if !self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
-        let known = self.inner.store.account(account).await?.ok_or(Error::Credentials)?;
+        let known =
+            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
         let label = Label { service: self.service(), account: principal.username() };
         let Enrolment::Codes(codes) = factor.enrol(&label, self.randomness())? else {
             return Err(SecondFactorRefusal::NoMethod.into());
@@ -499,7 +510,15 @@ impl Iam {
         let keys = self.failure_keys(account);
         let removed = self
             .retried(|| async {
-                let known = self.inner.store.account(account).await?.ok_or(Error::NotFound("account"))?;
+                let known = self
+                    .inner
+                    .store
+                    .reader()
+                    .await?
+                    .accounts()
+                    .by_id(account)
+                    .await?
+                    .ok_or(Error::NotFound("account"))?;
                 let mut unit = self.begin().await?;
                 // Also of an account that is locked: then there is no session to end. One that changed meanwhile is tried again.
                 let raised = unit.accounts().raise_version(account, known.auth_version, self.now()).await?;

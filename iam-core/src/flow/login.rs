@@ -83,7 +83,7 @@ impl Iam {
     /// [`Error::Credentials`] for everything that is wrong with name, password or account, after the same work for each.
     /// [`Error::Throttled`] before anything is checked. [`Error::Busy`] when too many passwords wait to be hashed.
     pub async fn login(&self, login: Login<'_>) -> Result<SignedIn, Error> {
-        let candidate = self.inner.store.login_candidate(login.identifier).await?;
+        let candidate = self.inner.store.reader().await?.accounts().login_candidate(login.identifier).await?;
         let counted = self.counted(&login, candidate.as_ref());
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
@@ -263,7 +263,14 @@ impl Iam {
         let shown = login.trusted.filter(|shown| shown.may_count(policy, login.carrier));
         let Some(shown) = shown.filter(|_| candidate.second_factor) else { return Ok(false) };
         let (account, version) = (candidate.account, candidate.auth_version);
-        Ok(self.inner.store.is_trusted_device(&shown.hash(), account, version, now).await?)
+        Ok(self
+            .inner
+            .store
+            .reader()
+            .await?
+            .trusted_devices()
+            .is_trusted(&shown.hash(), account, version, now)
+            .await?)
     }
 
     /// The policy by which they may stay signed in, if they want that and may. What they hold now is asked for again with every
@@ -278,9 +285,9 @@ impl Iam {
             return Ok(None);
         };
         let store = &self.inner.store;
-        let roles = store.roles_of(candidate.account).await?;
+        let roles = store.reader().await?.roles().of_account(candidate.account).await?;
         let parent = match candidate.parent {
-            Some((id, _)) => store.parent(id).await?,
+            Some((id, _)) => store.reader().await?.parents().by_id(id).await?,
             None => None,
         };
         let held = roles.iter().filter(|role| role.counts(now)).map(|role| role.name.as_str());

@@ -27,7 +27,7 @@ impl Iam {
         if let Some(session) = self.inner.store.session(token, now).await? {
             return Ok(Some(session));
         }
-        let kept = self.inner.store.repeatable(token).await?;
+        let kept = self.inner.store.reader().await?.repeatable_answers().by_old_token(token).await?;
         let Some(KeptRequest { claim, answer: Some(answer) }) = kept else { return Ok(None) };
         let renewed = self.inner.store.session(&answer.token, now).await?;
         Ok(renewed.filter(|record| record.id == claim.session && record.tokens.is_unused(&answer.token)))

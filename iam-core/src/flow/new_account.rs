@@ -152,7 +152,7 @@ impl Iam {
         for name in names {
             let name = RoleName::parse(name)?;
             is_hosts_own(&name)?;
-            let role = self.inner.store.role_by_name(&name).await?;
+            let role = self.inner.store.reader().await?.roles().by_name(&name).await?;
             let role = role.ok_or_else(|| Error::UnknownRole(name.clone()))?;
             roles.push((role.id, name));
         }

@@ -53,7 +53,7 @@ impl Iam {
             context = context.base_url(base_url);
         }
         let parent = match parent {
-            Some(id) => self.inner.store.parent(id).await?,
+            Some(id) => self.inner.store.reader().await?.parents().by_id(id).await?,
             None => None,
         };
         Ok(match parent {

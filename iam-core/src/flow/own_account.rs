@@ -26,7 +26,8 @@ pub const FRESH_FOR: Duration = Duration::from_mins(15);
 impl Iam {
     /// The person's sessions that still count, newest first.
     pub async fn own_sessions(&self, principal: &Principal) -> Result<Vec<SessionSummary>, Error> {
-        let mut sessions = self.inner.store.sessions_of(principal.account()).await?;
+        let mut sessions =
+            self.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
         let now = self.now();
         let long = self.inner.long_sessions.as_ref();
         let long = long.filter(|long| long.allows(principal.roles(), principal.parent_key_of_account()));
@@ -49,7 +50,7 @@ impl Iam {
         client: &Client,
     ) -> Result<bool, Error> {
         self.must_be_fresh(principal)?;
-        let own = self.inner.store.sessions_of(principal.account()).await?;
+        let own = self.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
         if !own.iter().any(|known| known.id == session) {
             return Ok(false);
         }
@@ -97,7 +98,7 @@ impl Iam {
         password: &PlainPassword,
         client: &Client,
     ) -> Result<bool, Error> {
-        let named = self.inner.store.login_candidate(identifier).await?;
+        let named = self.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
         if named.is_none_or(|named| named.account != claimant.account) {
             return Ok(false);
         }
@@ -164,7 +165,15 @@ impl Iam {
         device: Option<&DeviceToken>,
         client: &Client,
     ) -> Result<Renewed, Error> {
-        let known = self.inner.store.account(principal.account()).await?.ok_or(Error::Credentials)?;
+        let known = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(principal.account())
+            .await?
+            .ok_or(Error::Credentials)?;
         let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
         self.inner
             .password_policy

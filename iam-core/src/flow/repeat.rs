@@ -183,7 +183,11 @@ impl Iam {
         key: &KeyRing,
         lives: bool,
     ) -> Result<Before, Error> {
-        let Some(kept) = self.inner.store.repeatable(old_token).await? else { return Ok(Before::Nothing) };
+        let Some(kept) =
+            self.inner.store.reader().await?.repeatable_answers().by_old_token(old_token).await?
+        else {
+            return Ok(Before::Nothing);
+        };
         let KeptRequest { claim, answer } = kept;
         if !bool::from(claim.request.ct_eq(digest)) {
             if !lives {

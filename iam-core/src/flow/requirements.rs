@@ -87,10 +87,24 @@ impl Iam {
         let store = &self.inner.store;
         Ok(match of {
             RequirementOf::Role(name) => {
-                store.role_by_name(name).await?.ok_or(Error::NotFound("role"))?.factor_required
+                store
+                    .reader()
+                    .await?
+                    .roles()
+                    .by_name(name)
+                    .await?
+                    .ok_or(Error::NotFound("role"))?
+                    .factor_required
             }
             RequirementOf::Parent(id) => {
-                store.parent(*id).await?.ok_or(Error::NotFound("parent"))?.factor_required
+                store
+                    .reader()
+                    .await?
+                    .parents()
+                    .by_id(*id)
+                    .await?
+                    .ok_or(Error::NotFound("parent"))?
+                    .factor_required
             }
         })
     }
@@ -108,20 +122,15 @@ impl Iam {
             if from.is_none() && to.is_none() {
                 return Ok(false);
             }
-            // Nothing is read beside a unit that is open.
-            let role = match of {
-                RequirementOf::Role(name) => self.inner.store.role_by_name(name).await?,
-                RequirementOf::Parent(_) => None,
-            };
             let mut unit = self.begin().await?;
-            let changed = match (of, role) {
-                (RequirementOf::Parent(id), _) => {
+            let changed = match of {
+                RequirementOf::Parent(id) => {
                     unit.parents().set_factor_requirement(*id, from, to, now).await?
                 }
-                (RequirementOf::Role(_), Some(role)) => {
+                RequirementOf::Role(name) => {
+                    let role = unit.roles().by_name(name).await?.ok_or(Error::NotFound("role"))?;
                     unit.roles().set_factor_requirement(role.id, from, to).await?
                 }
-                (RequirementOf::Role(_), None) => return Err(Error::NotFound("role")),
             };
             if !changed {
                 return Err(Error::Conflict("requirement"));
@@ -136,7 +145,7 @@ impl Iam {
 
     /// What somebody has to do whose second factor is due.
     pub async fn factor_due(&self, principal: &Principal) -> Result<FactorDue, Error> {
-        let methods = self.inner.store.methods_of(principal.account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
         let kinds = self.counting();
         let known = confirmed.iter().map(|method| method.kind);
@@ -160,9 +169,9 @@ impl Iam {
     /// # Errors
     /// [`Error::NotFound`] for an account that does not exist or may not sign in; [`Error::Conflict`] for one that has a factor.
     pub async fn invite_to_enrol(&self, account: AccountId, actor: &Actor) -> Result<OneTimeToken, Error> {
-        let known = self.inner.store.account(account).await?;
+        let known = self.inner.store.reader().await?.accounts().by_id(account).await?;
         known.filter(|known| known.status == AccountStatus::Active).ok_or(Error::NotFound("account"))?;
-        if self.inner.store.methods_of(account).await?.iter().any(is_confirmed) {
+        if self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
             return Err(Error::Conflict("factor"));
         }
         self.retried(|| async {

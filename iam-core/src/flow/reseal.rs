@@ -122,7 +122,8 @@ impl Iam {
     /// batch or nothing, and may be called again.
     pub async fn reseal(&self, resealing: &mut Resealing, actor: &Actor) -> Result<(), Error> {
         let Some((&column, further)) = resealing.columns.split_first() else { return Ok(()) };
-        let rows = self.inner.store.sealed_rows(column, resealing.before, BATCH).await?;
+        let rows =
+            self.inner.store.reader().await?.sealed_values().rows(column, resealing.before, BATCH).await?;
         let (renewals, unreadable) = self.renewals(column, &rows)?;
         let renewed = self.replace(column, &renewals, actor).await?;
         for renewal in &renewed {
@@ -199,7 +200,7 @@ impl Iam {
     /// a process that still sealed under a retired key would have left something; [`keys_in_use`](Self::keys_in_use) looks at all.
     pub(crate) async fn look_for_unknown_keys(&self) -> Result<(), StoreError> {
         for column in SealedColumn::ALL {
-            let rows = self.inner.store.sealed_rows(column, None, PAGE).await?;
+            let rows = self.inner.store.reader().await?.sealed_values().rows(column, None, PAGE).await?;
             let keys: BTreeSet<u32> = rows.iter().filter_map(|row| key_id(row.sealed.as_deref()?)).collect();
             for key in keys {
                 if !self.inner.keys.ring.ids().any(|known| known == key) {
@@ -297,7 +298,8 @@ impl Iam {
         for column in SealedColumn::ALL {
             let mut before = None;
             loop {
-                let rows = self.inner.store.sealed_rows(column, before, PAGE).await?;
+                let rows =
+                    self.inner.store.reader().await?.sealed_values().rows(column, before, PAGE).await?;
                 for sealed in rows.iter().filter_map(|row| row.sealed.as_deref()) {
                     *values.entry((key_id(sealed), column)).or_default() += 1;
                 }

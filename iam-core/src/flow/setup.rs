@@ -45,8 +45,8 @@ impl Iam {
 
     /// Whether a token would make the first administrator now. It changes nothing.
     pub async fn is_setup_token(&self, token: &OneTimeToken) -> Result<bool, Error> {
-        let mut unit = self.begin().await?;
-        Ok(unit.one_time_tokens().is_good(&token.hash(), TicketPurpose::Setup, self.now()).await?)
+        let mut reader = self.inner.store.reader().await?;
+        Ok(reader.one_time_tokens().is_good(&token.hash(), TicketPurpose::Setup, self.now()).await?)
     }
 
     /// Makes the first platform administrator. What is wrong with name or password uses up nothing.

@@ -253,11 +253,16 @@ impl Iam {
         let (policy, store) = (&self.inner.session_policy, &self.inner.store);
         // Beyond the deadline of every session, so that none of them can be brought back by a request under way.
         let deadline = |idle: Duration| now.minus(idle).minus(policy.touch_interval());
-        let mut idle = store.sessions_unseen_since(deadline(policy.idle), false, ENDED_AT_ONCE).await?;
+        let mut idle = store
+            .reader()
+            .await?
+            .sessions()
+            .unseen_since(deadline(policy.idle), false, ENDED_AT_ONCE)
+            .await?;
         let left = ENDED_AT_ONCE.saturating_sub(u32::try_from(idle.len()).unwrap_or(ENDED_AT_ONCE));
         if left > 0 {
             let long = self.inner.long_sessions.as_ref().map_or(policy.idle, LongSessions::idle);
-            idle.extend(store.sessions_unseen_since(deadline(long), true, left).await?);
+            idle.extend(store.reader().await?.sessions().unseen_since(deadline(long), true, left).await?);
         }
         Ok(idle)
     }

@@ -195,7 +195,7 @@ impl Iam {
         // A worker that looks is none that is missing, however slow the provider is.
         let looked_at = Timestamp::from_micros(self.inner.looked_at.load(Ordering::Relaxed).max(0));
         if now.since(looked_at) >= UNDELIVERED
-            && let Some(made_at) = self.inner.store.oldest_due_message(now).await?
+            && let Some(made_at) = self.inner.store.reader().await?.outbox().oldest_due(now).await?
             && now.since(made_at) >= UNDELIVERED
         {
             return Ok(Readiness::MessagesWait);

@@ -1,3 +1,4 @@
+use crate::model::account::{LoginIdentifier, Username};
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
@@ -39,9 +40,28 @@ pub struct Rehash<'a> {
     pub at: Timestamp,
 }
 
+/// Reads of accounts: in a unit of work, or beside any.
+#[async_trait]
+pub trait AccountReads: Send {
+    /// What a sign-in needs to know of an account: found by user name, or by address once that is verified.
+    async fn login_candidate(
+        &mut self,
+        identifier: &LoginIdentifier,
+    ) -> Result<Option<LoginCandidate>, StoreError>;
+
+    /// An account by id.
+    async fn by_id(&mut self, id: AccountId) -> Result<Option<Account>, StoreError>;
+
+    /// An account by the host's own key.
+    async fn by_external_id(&mut self, id: &ExternalId) -> Result<Option<Account>, StoreError>;
+
+    /// An account by name.
+    async fn by_username(&mut self, username: &Username) -> Result<Option<Account>, StoreError>;
+}
+
 /// Accounts, in a unit of work.
 #[async_trait]
-pub trait Accounts: Send {
+pub trait Accounts: AccountReads {
     /// Adds an account with its password's hash. User name, verified address and external id are unique: it MUST give
     /// [`Insert::Taken`] when another account has one of them, also when both are added at the same time.
     async fn insert(

@@ -1,12 +1,20 @@
+use crate::audit::Entry;
 use async_trait::async_trait;
 
 use super::StoreError;
 use crate::audit::Record;
 use crate::base::clock::Timestamp;
 
+/// Reads of the audit log: in a unit of work, or beside any.
+#[async_trait]
+pub trait AuditReads: Send {
+    /// Up to `most` records of the audit log, newest first, below the id `before` when one is given.
+    async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError>;
+}
+
 /// The audit log, in a unit of work.
 #[async_trait]
-pub trait AuditLog: Send {
+pub trait AuditLog: AuditReads {
     /// Adds a record under an id higher than all before. A record with a `coalesce` key that the log has already MUST add its
     /// count to that of the row, and its last time as the row's if that is later, instead of a row.
     async fn append(&mut self, record: &Record) -> Result<(), StoreError>;

@@ -1,3 +1,5 @@
+use crate::delivery::Delivery;
+use crate::model::purpose::Purpose;
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
@@ -8,9 +10,16 @@ use crate::factor::method::{Method, MethodName};
 use crate::limits::TakenPlace;
 use crate::model::factor_kind::FactorKind;
 
+/// Reads of factors that people have set up: in a unit of work, or beside any.
+#[async_trait]
+pub trait MethodReads: Send {
+    /// The methods of an account, confirmed or not, in the order in which they were made.
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<Method>, StoreError>;
+}
+
 /// The factors that people have set up, in a unit of work.
 #[async_trait]
-pub trait Methods: Send {
+pub trait Methods: MethodReads {
     /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Insert::Taken`]. One conditional statement;
     /// whoever calls it holds the account, so that of any number at once no more are added.
     async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError>;
@@ -61,9 +70,16 @@ pub trait Methods: Send {
     async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError>;
 }
 
+/// Reads of recovery codes: in a unit of work, or beside any.
+#[async_trait]
+pub trait RecoveryCodeReads: Send {
+    /// How many recovery codes of an account were not used.
+    async fn left(&mut self, account: AccountId) -> Result<u32, StoreError>;
+}
+
 /// Recovery codes, in a unit of work.
 #[async_trait]
-pub trait RecoveryCodes: Send {
+pub trait RecoveryCodes: RecoveryCodeReads {
     /// Puts these digests in place of all codes of an account.
     async fn replace(
         &mut self,
@@ -81,9 +97,34 @@ pub trait RecoveryCodes: Send {
     ) -> Result<bool, StoreError>;
 }
 
+/// Reads of challenges: in a unit of work, or beside any.
+#[async_trait]
+pub trait ChallengeReads: Send {
+    /// The challenges of a session and purpose that were not answered and not replaced, whatever their age, each with how far the
+    /// message that carries its code has come.
+    async fn all_open(
+        &mut self,
+        session: SessionId,
+        purpose: ChallengePurpose,
+    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
+
+    /// The challenge of a session that was asked for last, was not answered and not replaced, and has not expired; for this purpose, or
+    /// for any but setting up a factor and signing in.
+    async fn asked_last(
+        &mut self,
+        session: SessionId,
+        purpose: Option<Purpose>,
+        now: Timestamp,
+    ) -> Result<Option<Challenge>, StoreError>;
+
+    /// The factors that were proved in a session, to sign in, to prove again who one is, or to set one up: the latest time for each kind.
+    /// What makes a grant is not among them.
+    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
+}
+
 /// Challenges (`iam_mfa_challenge`), in a unit of work.
 #[async_trait]
-pub trait Challenges: Send {
+pub trait Challenges: ChallengeReads {
     /// Adds a challenge in place of those of the same session, purpose and kind (and method, if it names one) that were not answered:
     /// they are marked as replaced. Whoever calls it holds the session.
     async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError>;

@@ -1,3 +1,4 @@
+use crate::model::interrupted::Interrupted;
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -5,9 +6,21 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{InterruptedId, SessionId};
 use crate::model::interrupted::NewInterrupted;
 
+/// Reads of requests that a guard stopped: in a unit of work, or beside any.
+#[async_trait]
+pub trait InterruptedRequestReads: Send {
+    /// A request of this session that a guard stopped, whatever became of it, if it has not expired and is not of the future.
+    async fn by_id(
+        &mut self,
+        id: InterruptedId,
+        session: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Interrupted>, StoreError>;
+}
+
 /// Requests that a guard stopped (`iam_interrupted_request`), in a unit of work.
 #[async_trait]
-pub trait InterruptedRequests: Send {
+pub trait InterruptedRequests: InterruptedRequestReads {
     /// Keeps a request. Of those of its session only the `most` newest are left, this one among them.
     async fn keep(&mut self, request: &NewInterrupted, most: u32) -> Result<(), StoreError>;
 

@@ -26,6 +26,7 @@ mod limits;
 mod one_time;
 mod outbox;
 mod parents;
+mod ports;
 mod repeatable;
 mod roles;
 mod sealed;
@@ -38,37 +39,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use accounts::{Accounts, LoginCandidate, Rehash};
-pub use audit::AuditLog;
-pub use factors::{Challenges, Methods, RecoveryCodes};
-pub use interrupted::InterruptedRequests;
-pub use keys::KeyCanaries;
+pub use accounts::{AccountReads, Accounts, LoginCandidate, Rehash};
+pub use audit::{AuditLog, AuditReads};
+pub use factors::{ChallengeReads, Challenges, MethodReads, Methods, RecoveryCodeReads, RecoveryCodes};
+pub use interrupted::{InterruptedRequestReads, InterruptedRequests};
+pub use keys::{KeyCanaries, KeyCanaryReads};
 pub use limits::Limits;
-pub use one_time::OneTimeTokens;
-pub use outbox::Outbox;
-pub use parents::Parents;
-pub use repeatable::RepeatableAnswers;
-pub use roles::{Holders, Roles};
-pub use sealed::{SealedColumn, SealedRow, SealedValues};
+pub use one_time::{OneTimeTokenReads, OneTimeTokens};
+pub use outbox::{Outbox, OutboxReads};
+pub use parents::{ParentReads, Parents};
+pub use ports::{Ports, Reads};
+pub use repeatable::{RepeatableAnswerReads, RepeatableAnswers};
+pub use roles::{Holders, RoleReads, Roles};
+pub use sealed::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
 pub use seen_time::SeenTime;
-pub use sessions::Sessions;
-pub use trusted_devices::TrustedDevices;
+pub use sessions::{SessionReads, Sessions};
+pub use trusted_devices::{TrustedDeviceReads, TrustedDevices};
 
-use crate::audit::Entry;
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, InterruptedId, ParentId, SessionId};
-use crate::delivery::Delivery;
-use crate::factor::challenge::{Challenge, ChallengePurpose};
-use crate::factor::method::Method;
-use crate::model::account::{Account, AuthVersion, ExternalId, LoginIdentifier, Username};
-use crate::model::factor_kind::FactorKind;
-use crate::model::interrupted::Interrupted;
+use crate::base::id::SessionId;
 use crate::model::long_sessions::Replacement;
-use crate::model::parent::{Parent, ParentKey};
-use crate::model::purpose::Purpose;
-use crate::model::repeat::KeptRequest;
-use crate::model::role::{Role, RoleName};
-use crate::model::session::{RoleOfAccount, SessionRecord, SessionSummary};
+use crate::model::session::SessionRecord;
 use crate::model::token::TokenHash;
 
 /// A store: units of work for writing, and the reads that need none.
@@ -76,6 +67,9 @@ use crate::model::token::TokenHash;
 pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Begins a unit of work.
     async fn begin(&self) -> Result<Box<dyn UnitOfWork>, StoreError>;
+
+    /// Reads beside any unit of work: of what was committed, each by itself. It MUST take nothing that a writer waits for.
+    async fn reader(&self) -> Result<Box<dyn Reads>, StoreError>;
 
     /// Whether the store can be reached, its schema is what this program needs, and it can be written. A schema that a newer program
     /// extended MUST do, until it says itself that this program is too old for it. That it can be written MUST be found out by
@@ -116,149 +110,6 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// the one before it. It MUST be one conditional statement. Says whether it did; of those who show the same token at once, at most
     /// one is told so.
     async fn replace_token(&self, id: SessionId, replacement: &Replacement) -> Result<bool, StoreError>;
-
-    /// The active sessions of an account that have not ended, newest first. Those whose second factor is due are none of its owner's
-    /// business yet.
-    async fn sessions_of(&self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError>;
-
-    /// The methods of an account, confirmed or not, in the order in which they were made.
-    async fn methods_of(&self, account: AccountId) -> Result<Vec<Method>, StoreError>;
-
-    /// How many recovery codes of an account were not used.
-    async fn recovery_codes_left(&self, account: AccountId) -> Result<u32, StoreError>;
-
-    /// The challenges of a session and purpose that were not answered and not replaced, whatever their age, each with how far the
-    /// message that carries its code has come.
-    async fn open_challenges(
-        &self,
-        session: SessionId,
-        purpose: ChallengePurpose,
-    ) -> Result<Vec<(Challenge, Option<Delivery>)>, StoreError>;
-
-    /// The challenge of a session that was asked for last, was not answered and not replaced, and has not expired; for this purpose, or
-    /// for any but setting up a factor and signing in.
-    async fn asked_last(
-        &self,
-        session: SessionId,
-        purpose: Option<Purpose>,
-        now: Timestamp,
-    ) -> Result<Option<Challenge>, StoreError>;
-
-    /// A request of this session that a guard stopped, whatever became of it, if it has not expired and is not of the future.
-    async fn interrupted(
-        &self,
-        id: InterruptedId,
-        session: SessionId,
-        now: Timestamp,
-    ) -> Result<Option<Interrupted>, StoreError>;
-
-    /// What is kept of a request that may come twice, by the token that it came with, whatever its age.
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError>;
-
-    /// Whether a browser is trusted: the token is one that was given to it for this account under this version, and its time is not
-    /// over; nor is it of the future.
-    async fn is_trusted_device(
-        &self,
-        token: &TokenHash,
-        account: AccountId,
-        auth_version: AuthVersion,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
-
-    /// The factors that were proved in a session, to sign in, to prove again who one is, or to set one up: the latest time for each kind.
-    /// What makes a grant is not among them.
-    async fn factors_proved(&self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
-
-    /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
-    async fn oldest_due_message(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
-
-    /// Up to `most` rows of a column's table, the newest first (by their ids, from the highest down), below the id `before` when one is
-    /// given; those without a value, too. It MUST find them by the primary key and read no others, so that it takes the same time
-    /// however large the table is.
-    async fn sealed_rows(
-        &self,
-        column: SealedColumn,
-        before: Option<[u8; 16]>,
-        most: u32,
-    ) -> Result<Vec<SealedRow>, StoreError>;
-
-    /// Up to `most` sessions that have not ended and were not used since a time, longest unused first; those that were asked for as long
-    /// ones, or all others. It MUST find them by an index, however many of the other kind there are.
-    async fn sessions_unseen_since(
-        &self,
-        before: Timestamp,
-        long: bool,
-        most: u32,
-    ) -> Result<Vec<(SessionId, AccountId)>, StoreError>;
-
-    /// What a sign-in needs to know of an account: found by user name, or by address once that is verified.
-    async fn login_candidate(
-        &self,
-        identifier: &LoginIdentifier,
-    ) -> Result<Option<LoginCandidate>, StoreError>;
-
-    /// An account by id.
-    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
-
-    /// An account by the host's own key.
-    async fn account_by_external_id(&self, id: &ExternalId) -> Result<Option<Account>, StoreError>;
-
-    /// An account by name.
-    async fn account_by_username(&self, username: &Username) -> Result<Option<Account>, StoreError>;
-
-    /// Up to `most` records of the audit log, newest first, below the id `before` when one is given.
-    async fn audit_entries(&self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError>;
-
-    /// A parent by id.
-    async fn parent(&self, id: ParentId) -> Result<Option<Parent>, StoreError>;
-
-    /// A parent by key.
-    async fn parent_by_key(&self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;
-
-    /// The roles that an account was granted, those whose time is over among them, by name. It MUST find them by an index.
-    async fn roles_of(&self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError>;
-
-    /// A role by name.
-    async fn role_by_name(&self, name: &RoleName) -> Result<Option<Role>, StoreError>;
-}
-
-/// What one transaction can write, whoever's it is: a [`UnitOfWork`] of this library's, or one of the host's that a store lends
-/// itself to.
-pub trait Ports: Send {
-    /// Accounts.
-    fn accounts(&mut self) -> &mut dyn Accounts;
-    /// Parents.
-    fn parents(&mut self) -> &mut dyn Parents;
-    /// Roles and who holds them.
-    fn roles(&mut self) -> &mut dyn Roles;
-    /// Sessions.
-    fn sessions(&mut self) -> &mut dyn Sessions;
-    /// Links that work once.
-    fn one_time_tokens(&mut self) -> &mut dyn OneTimeTokens;
-    /// Factors that were set up.
-    fn methods(&mut self) -> &mut dyn Methods;
-    /// Recovery codes.
-    fn recovery_codes(&mut self) -> &mut dyn RecoveryCodes;
-    /// Challenges.
-    fn challenges(&mut self) -> &mut dyn Challenges;
-    /// Requests that a guard stopped.
-    fn interrupted_requests(&mut self) -> &mut dyn InterruptedRequests;
-    /// Requests that may come twice.
-    fn repeatable_answers(&mut self) -> &mut dyn RepeatableAnswers;
-    /// Browsers that are trusted.
-    fn trusted_devices(&mut self) -> &mut dyn TrustedDevices;
-    /// Messages to be sent.
-    fn outbox(&mut self) -> &mut dyn Outbox;
-    /// Limits.
-    fn limits(&mut self) -> &mut dyn Limits;
-    /// The audit log.
-    fn audit(&mut self) -> &mut dyn AuditLog;
-    /// Proofs that the keys are the right ones.
-    fn keys(&mut self) -> &mut dyn KeyCanaries;
-    /// Sealed values, wherever they lie.
-    fn sealed_values(&mut self) -> &mut dyn SealedValues;
-    /// The latest time that the store has seen.
-    fn seen_time(&mut self) -> &mut dyn SeenTime;
 }
 
 /// Writes that are kept together or not at all. Dropping it without [`commit`](Self::commit) MUST undo all of it, also when

@@ -5,12 +5,9 @@ use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
 use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
 
-/// Links that work once, in a unit of work.
+/// Reads of links that work once: in a unit of work, or beside any.
 #[async_trait]
-pub trait OneTimeTokens: Send {
-    /// Adds a token. Those of the same purpose and account that were added before and not used MUST be void from then on.
-    async fn issue(&mut self, token: &NewOneTimeToken, now: Timestamp) -> Result<(), StoreError>;
-
+pub trait OneTimeTokenReads: Send {
     /// Whether a token would be consumed now. It changes nothing: mail scanners follow links.
     async fn is_good(
         &mut self,
@@ -18,6 +15,13 @@ pub trait OneTimeTokens: Send {
         purpose: TicketPurpose,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
+}
+
+/// Links that work once, in a unit of work.
+#[async_trait]
+pub trait OneTimeTokens: OneTimeTokenReads {
+    /// Adds a token. Those of the same purpose and account that were added before and not used MUST be void from then on.
+    async fn issue(&mut self, token: &NewOneTimeToken, now: Timestamp) -> Result<(), StoreError>;
 
     /// Uses a token of this purpose that is neither used nor void, has not expired at `now`, and is not of the future. Says whether it did; at most one
     /// caller is ever told so.

@@ -5,9 +5,16 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{ChallengeId, MessageId};
 use crate::delivery::{Claimed, NewMessage, Settled};
 
+/// Reads of the outbox: in a unit of work, or beside any.
+#[async_trait]
+pub trait OutboxReads: Send {
+    /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
+    async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+}
+
 /// Messages to be sent, in a unit of work.
 #[async_trait]
-pub trait Outbox: Send {
+pub trait Outbox: OutboxReads {
     /// Keeps a message. It is due at once.
     async fn put(&mut self, message: &NewMessage) -> Result<(), StoreError>;
 

@@ -1,3 +1,4 @@
+use crate::model::parent::ParentKey;
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
@@ -6,9 +7,19 @@ use crate::base::id::ParentId;
 use crate::model::parent::{Parent, ParentStatus};
 use crate::model::policy::FactorRequirement;
 
+/// Reads of parents: in a unit of work, or beside any.
+#[async_trait]
+pub trait ParentReads: Send {
+    /// A parent by id.
+    async fn by_id(&mut self, id: ParentId) -> Result<Option<Parent>, StoreError>;
+
+    /// A parent by key.
+    async fn by_key(&mut self, key: &ParentKey) -> Result<Option<Parent>, StoreError>;
+}
+
 /// Parents, in a unit of work.
 #[async_trait]
-pub trait Parents: Send {
+pub trait Parents: ParentReads {
     /// Adds a parent. Keys are unique: it MUST give [`Insert::Taken`] for one that exists.
     async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError>;
 

@@ -1,3 +1,5 @@
+use crate::model::repeat::KeptRequest;
+use crate::model::token::TokenHash;
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -5,9 +7,16 @@ use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
 use crate::model::repeat::{Claim, KeptAnswer};
 
+/// Reads of requests that may come twice: in a unit of work, or beside any.
+#[async_trait]
+pub trait RepeatableAnswerReads: Send {
+    /// What is kept of a request that may come twice, by the token that it came with, whatever its age.
+    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError>;
+}
+
 /// Requests that may come twice, with their answers (`iam_repeatable_answer`), in a unit of work. Of each session there is one at most.
 #[async_trait]
-pub trait RepeatableAnswers: Send {
+pub trait RepeatableAnswers: RepeatableAnswerReads {
     /// Claims a request. It takes the place of another one of its session; but not that of an equal one (the same request, the same old
     /// token), whether that was answered or not, unless that was claimed or answered at `stale_since` or before, or is of the future. Says
     /// whether it did; of any number of equal requests at once at most one caller MUST ever be told so.

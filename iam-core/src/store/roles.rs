@@ -1,3 +1,5 @@
+use crate::model::role::RoleName;
+use crate::model::session::RoleOfAccount;
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
@@ -6,9 +8,19 @@ use crate::base::id::{AccountId, ParentId, RoleId};
 use crate::model::policy::FactorRequirement;
 use crate::model::role::{Role, RoleGrant};
 
+/// Reads of roles and their holders: in a unit of work, or beside any.
+#[async_trait]
+pub trait RoleReads: Send {
+    /// The roles that an account was granted, those whose time is over among them, by name. It MUST find them by an index.
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError>;
+
+    /// A role by name.
+    async fn by_name(&mut self, name: &RoleName) -> Result<Option<Role>, StoreError>;
+}
+
 /// Roles and who holds them, in a unit of work.
 #[async_trait]
-pub trait Roles: Send {
+pub trait Roles: RoleReads {
     /// Adds a role. Names are unique: it MUST give [`Insert::Taken`] for one that exists.
     async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError>;
 

@@ -55,9 +55,23 @@ pub struct SealedRow {
     pub sealed: Option<Vec<u8>>,
 }
 
+/// Reads of sealed values: in a unit of work, or beside any.
+#[async_trait]
+pub trait SealedValueReads: Send {
+    /// Up to `most` rows of a column's table, the newest first (by their ids, from the highest down), below the id `before` when one is
+    /// given; those without a value, too. It MUST find them by the primary key and read no others, so that it takes the same time
+    /// however large the table is.
+    async fn rows(
+        &mut self,
+        column: SealedColumn,
+        before: Option<[u8; 16]>,
+        most: u32,
+    ) -> Result<Vec<SealedRow>, StoreError>;
+}
+
 /// Sealed values wherever they lie, in a unit of work. [`Store::sealed_rows`](super::Store::sealed_rows) finds them.
 #[async_trait]
-pub trait SealedValues: Send {
+pub trait SealedValues: SealedValueReads {
     /// Puts a value in place of the one that a row has, and changes nothing else of it, if that is still `old`, byte by byte. It MUST be
     /// one conditional statement: what was changed or removed meanwhile stays as it is. Says whether it did.
     async fn replace(

@@ -1,3 +1,4 @@
+use crate::model::session::SessionSummary;
 use async_trait::async_trait;
 
 use super::{Insert, StoreError};
@@ -7,10 +8,27 @@ use crate::model::session::{NewSession, Renewal};
 use crate::model::session_state::{EndReason, SessionState};
 use crate::model::token::TokenHash;
 
+/// Reads of sessions: in a unit of work, or beside any.
+#[async_trait]
+pub trait SessionReads: Send {
+    /// The active sessions of an account that have not ended, newest first. Those whose second factor is due are none of its owner's
+    /// business yet.
+    async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError>;
+
+    /// Up to `most` sessions that have not ended and were not used since a time, longest unused first; those that were asked for as long
+    /// ones, or all others. It MUST find them by an index, however many of the other kind there are.
+    async fn unseen_since(
+        &mut self,
+        before: Timestamp,
+        long: bool,
+        most: u32,
+    ) -> Result<Vec<(SessionId, AccountId)>, StoreError>;
+}
+
 /// Sessions, in a unit of work. Insert, renew and end are separate on purpose: a store that saves whole sessions brings
 /// ended ones back to life.
 #[async_trait]
-pub trait Sessions: Send {
+pub trait Sessions: SessionReads {
     /// Adds a session, only if at this moment its account is active, has the version that the session names, and has no
     /// suspended parent; else [`Insert::Taken`]. It MUST NOT change a session that exists: a second one with the same token is
     /// an error.

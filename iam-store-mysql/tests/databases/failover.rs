@@ -420,8 +420,15 @@ async fn is_fenced(server: Server, own: &mut OwnServer) {
     let mut unit = store.begin().await.unwrap();
     unit.trusted_devices().trust(&browser, 10).await.unwrap();
     unit.commit().await.unwrap();
-    let is_trusted =
-        async || store.is_trusted_device(&TOKEN, account().id, account().auth_version, later(1)).await;
+    let is_trusted = async || {
+        store
+            .reader()
+            .await
+            .unwrap()
+            .trusted_devices()
+            .is_trusted(&TOKEN, account().id, account().auth_version, later(1))
+            .await
+    };
     let session =
         async |token: [u8; 32]| store.session(&TokenHash::from_bytes(token), Timestamp::from_micros(0)).await;
     for _ in 0..2 {

@@ -57,7 +57,7 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
 
         assert_eq!(count(&pool, "SELECT count(*) FROM customer").await, 2, "{server:?}");
         assert_eq!(count(&pool, "SELECT count(*) FROM iam_user_account").await, 1, "{server:?}");
-        let made = store.audit_entries(None, 100).await.unwrap();
+        let made = store.reader().await.unwrap().audit().entries(None, 100).await.unwrap();
         let made = made.into_iter().filter(|entry| entry.record.event == "user_created").count();
         assert_eq!(made, 1, "{server:?}");
         let found = iam.account_by_external_id(&ExternalId::parse("1").unwrap()).await.unwrap();

@@ -42,7 +42,10 @@ async fn migrating_makes_it_ready_and_twice_is_once() {
         sign_in(&store).await;
         store.migrate().await.unwrap();
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
-        assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+        assert_eq!(
+            store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(),
+            Some(account())
+        );
     }
 }
 
@@ -99,7 +102,10 @@ async fn every_older_schema_comes_up_to_date_with_its_rows() {
             .await;
             let store = migrated(&database).await;
             assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
-            assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+            assert_eq!(
+                store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(),
+                Some(account())
+            );
         }
     }
 }
@@ -249,7 +255,10 @@ async fn an_older_program_runs_on_a_newer_schema() {
         store.migrate().await.unwrap();
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
         sign_in(&store).await;
-        assert_eq!(store.account(account().id).await.unwrap(), Some(account()));
+        assert_eq!(
+            store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(),
+            Some(account())
+        );
     }
 }
 

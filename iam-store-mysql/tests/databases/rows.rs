@@ -152,7 +152,8 @@ async fn a_hash_that_is_no_text_is_one_that_nothing_matches() {
         let store = with_session(&database).await;
         database.run("UPDATE iam_user_account SET password_hash = x'246172ff'").await;
         let alice = LoginIdentifier::parse("alice").unwrap();
-        let candidate = store.login_candidate(&alice).await.unwrap().unwrap();
+        let candidate =
+            store.reader().await.unwrap().accounts().login_candidate(&alice).await.unwrap().unwrap();
         assert_eq!(candidate.password.unwrap().expose(), "$ar\u{fffd}");
     }
 }
@@ -164,7 +165,10 @@ async fn names_are_neither_folded_nor_padded() {
         let store = with_session(&database).await;
         for other in ["Alice", "alice ", "ALICE", "alic\u{e9}"] {
             let name = Username::from_stored(other);
-            assert!(store.account_by_username(&name).await.unwrap().is_none(), "{other:?}");
+            assert!(
+                store.reader().await.unwrap().accounts().by_username(&name).await.unwrap().is_none(),
+                "{other:?}"
+            );
         }
         // What was written by somebody else does not collide either.
         database
@@ -173,7 +177,10 @@ async fn names_are_neither_folded_nor_padded() {
                  VALUES (x'02020202020202020202020202020202', 'alice ', 'active', 1, '2026-01-01', '2026-01-01')",
             )
             .await;
-        assert_eq!(store.account_by_username(&account().username).await.unwrap(), Some(account()));
+        assert_eq!(
+            store.reader().await.unwrap().accounts().by_username(&account().username).await.unwrap(),
+            Some(account())
+        );
     }
 }
 

@@ -191,8 +191,8 @@ impl Iam {
     /// The factors that somebody may be asked for, in the order in which to offer them.
     pub async fn offers(&self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
         let store = &self.inner.store;
-        let methods = store.methods_of(claimant.account).await?;
-        let open = store.open_challenges(claimant.session, claimant.purpose).await?;
+        let methods = store.reader().await?.methods().of_account(claimant.account).await?;
+        let open = store.reader().await?.challenges().all_open(claimant.session, claimant.purpose).await?;
         let now = self.now();
         // Who proves again who they are does so with what the account is worth.
         let needed = match claimant.purpose {
@@ -253,7 +253,8 @@ impl Iam {
     ) -> Result<Destination, Error> {
         let is_set_up = match kind {
             FactorKind::RecoveryCode => {
-                methods.iter().any(is_confirmed) && self.inner.store.recovery_codes_left(account).await? > 0
+                methods.iter().any(is_confirmed)
+                    && self.inner.store.reader().await?.recovery_codes().left(account).await? > 0
             }
             FactorKind::Password | FactorKind::Invitation => true,
             // Here it shows whose the account is, and needs no factor to have been set up.
@@ -295,8 +296,15 @@ impl Iam {
         let limit = if kind.channel().is_some() { "otp.send" } else { "mfa.asked" };
         self.note_throttled(&asked, limit, claimant, client).await;
         if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &asked {
-            let account =
-                self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
+            let account = self
+                .inner
+                .store
+                .reader()
+                .await?
+                .accounts()
+                .by_id(claimant.account)
+                .await?
+                .ok_or(SecondFactorRefusal::Gone)?;
             self.lock_out(claimant, &account, client).await?;
         }
         asked
@@ -410,14 +418,22 @@ impl Iam {
         client: &Client,
     ) -> Result<SignedIn, Error> {
         let factor = self.factor_to_ask(kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        let methods = self.inner.store.methods_of(claimant.account).await?;
+        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
         let needs_none = claimant.purpose() == Some(Purpose::ENROL) || kind == FactorKind::Password;
         if !claimant.admits(kind) || !(needs_none || methods.iter().any(is_confirmed)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         // Before anything is counted.
         let response = read_code(factor, response)?;
-        let account = self.inner.store.account(claimant.account).await?.ok_or(SecondFactorRefusal::Gone)?;
+        let account = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(claimant.account)
+            .await?
+            .ok_or(SecondFactorRefusal::Gone)?;
         let (known, response) = (Known { factor, methods }, response.expose());
         let done = if kind == FactorKind::Password {
             self.verify_password(claimant, token, &known, response, client).await
@@ -640,7 +656,7 @@ impl Iam {
         if kind != FactorKind::EmailOtp {
             return Ok(Destination::Missing);
         }
-        let account = self.inner.store.account(account).await?;
+        let account = self.inner.store.reader().await?.accounts().by_id(account).await?;
         let address =
             account.filter(|account| account.email_verified_at.is_some()).and_then(|account| account.email);
         Ok(address.map_or(Destination::Missing, |address| Destination::email(address.as_str())))

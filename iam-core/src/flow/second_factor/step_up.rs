@@ -87,7 +87,14 @@ impl Iam {
         principal: &Principal,
         purpose: Option<Purpose>,
     ) -> Result<Claimant, Error> {
-        let asked = self.inner.store.asked_last(principal.session, purpose, self.now()).await?;
+        let asked = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .challenges()
+            .asked_last(principal.session, purpose, self.now())
+            .await?;
         let Some((ChallengePurpose::StepUp(purpose), new)) =
             asked.map(|found| (found.new.purpose, found.new))
         else {
@@ -197,7 +204,14 @@ impl Iam {
         principal: &Principal,
         id: InterruptedId,
     ) -> Result<Option<(Zeroizing<Vec<u8>>, bool)>, Error> {
-        let found = self.inner.store.interrupted(id, principal.session, self.now()).await?;
+        let found = self
+            .inner
+            .store
+            .reader()
+            .await?
+            .interrupted_requests()
+            .by_id(id, principal.session, self.now())
+            .await?;
         let Some(Interrupted { new, resumed_at }) = found else { return Ok(None) };
         match self.inner.keys.ring.open(interrupted_place(principal, &id), &new.sealed) {
             Ok(request) => Ok(Some((request, resumed_at.is_some()))),
