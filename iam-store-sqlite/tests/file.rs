@@ -103,7 +103,7 @@ async fn a_file_that_is_there_keeps_its_rows() {
     sign_in(&store).await;
     drop(store);
     let again = SqliteStore::open(&file).await.unwrap();
-    assert_eq!(again.account(account().id).await.unwrap(), Some(account()));
+    assert_eq!(again.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(), Some(account()));
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_store_in_memory_is_its_own_and_shared_by_its_clones() {
     let clone = one.clone();
     sign_in(&one).await;
     drop(one);
-    assert!(clone.account(account().id).await.unwrap().is_some());
+    assert!(clone.reader().await.unwrap().accounts().by_id(account().id).await.unwrap().is_some());
 }
 
 // -- migrating --
@@ -377,8 +377,11 @@ async fn a_closed_store_leaves_one_file_with_everything() {
         let copy = directory.path().join("copy.db");
         std::fs::copy(&file, &copy).unwrap();
         let copy = SqliteStore::open(&copy).await.unwrap();
-        assert_eq!(copy.account(account().id).await.unwrap(), Some(account()));
-        assert_eq!(clone.account(account().id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert_eq!(
+            copy.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(),
+            Some(account())
+        );
+        assert_eq!(clone.reader().await.err().unwrap().kind(), StoreErrorKind::Unavailable);
         assert_eq!(clone.readiness().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     }
 }
@@ -393,9 +396,9 @@ async fn a_store_that_is_closed_beside_another_has_everything_in_the_file() {
     let copy = directory.path().join("copy.db");
     std::fs::copy(&file, &copy).unwrap();
     let copy = SqliteStore::open(&copy).await.unwrap();
-    assert_eq!(copy.account(account().id).await.unwrap(), Some(account()));
+    assert_eq!(copy.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(), Some(account()));
     assert_eq!(two.readiness().await.unwrap(), Readiness::Ready);
-    assert_eq!(two.account(account().id).await.unwrap(), Some(account()));
+    assert_eq!(two.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(), Some(account()));
 }
 
 /// What is written goes where nobody will look for it.

@@ -82,8 +82,16 @@ async fn a_clock_put_back_between_two_runs_revives_no_session_and_readiness_tell
         faults.set_database_time(Some(start));
         let iam = program(&database, &faults, at(start)).await;
         assert!(!is_signed_in(&iam, &session).await, "{server:?}");
-        let entries =
-            MySqlStore::connect(&database.url()).await.unwrap().audit_entries(None, 99).await.unwrap();
+        let entries = MySqlStore::connect(&database.url())
+            .await
+            .unwrap()
+            .reader()
+            .await
+            .unwrap()
+            .audit()
+            .entries(None, 99)
+            .await
+            .unwrap();
         assert_eq!(entries.iter().filter(|entry| entry.record.event == "sys_clock_put_back").count(), 1);
         assert!(is_signed_in(&iam, &sign_in(&iam).await).await);
         for (secs, wrong, warned) in [(4, false, false), (6, false, true), (31, true, false)] {
