@@ -121,8 +121,8 @@ pub use iam_core::role::AdministratorScope;
 pub use iam_core::seal::KeyRing;
 pub use iam_core::store::Readiness;
 pub use iam_core::{
-    Error, Iam, IamBuilder, account, flow, limit, long_sessions, mfa, outbox, parent, password, policy,
-    role, session, step_up,
+    Error, Iam, IamBuilder, account, flow, limit, long_sessions, mfa, outbox, parent, password, policy, role,
+    session, step_up,
 };
 pub use iam_web::{Access, Granted, Inventory, InventoryRoute, WebIam, WebIamBuilder};
 pub use iam_web::{
