@@ -270,7 +270,7 @@ impl Store for MySqlStore {
         interrupted::by_id(&self.connections, id, session, now).await
     }
 
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError> {
         repeatable::by_old_token(&self.connections, old_token).await
     }
 

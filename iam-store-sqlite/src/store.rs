@@ -243,7 +243,7 @@ impl Store for SqliteStore {
         interrupted::by_id(&self.read, id, session, now).await
     }
 
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError> {
         repeatable::by_old_token(&self.read, old_token).await
     }
 

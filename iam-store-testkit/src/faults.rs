@@ -278,7 +278,7 @@ impl Store for FaultyStore {
         self.inner.interrupted(id, session, now).await
     }
 
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError> {
         let _real = self.faults.read()?;
         self.inner.repeatable(old_token).await
     }

@@ -480,7 +480,7 @@ macro_rules! conformance {
         $crate::port! { $alone, $twice, repeatable,
             duties: [
                 a_request_is_claimed_once_until_that_is_stale
-                another_request_takes_the_place_of_the_one_before
+                a_few_requests_of_a_session_are_noted_side_by_side
                 an_answer_is_kept_for_its_own_claim_and_once
                 a_claim_that_is_given_back_can_be_made_again
                 a_claim_of_the_future_is_stale
@@ -489,6 +489,7 @@ macro_rules! conformance {
             ]
             races: [
                 of_any_number_one_claims_a_request
+                of_any_number_of_different_ones_a_few_are_claimed
             ]
         }
         $crate::port! { $alone, $twice, trusted_devices,

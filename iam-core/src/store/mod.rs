@@ -149,8 +149,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError>;
 
-    /// What is kept of a request that may come twice, by the token that it came with, whatever its age.
-    async fn repeatable(&self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError>;
+    /// What is kept of requests that may come twice, by the token that they came with, whatever their age. They are of one session.
+    async fn repeatable(&self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError>;
 
     /// Whether a browser is trusted: the token is one that was given to it for this account under this version, and its time is not
     /// over; nor is it of the future.

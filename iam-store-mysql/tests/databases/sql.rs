@@ -52,9 +52,9 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), 'x',
             TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n + 10, '2026-01-01') FROM m;
-    INSERT INTO iam_repeatable_answer (session_id, old_token, request, at)
+    INSERT INTO iam_repeatable_answer (session_id, slot, old_token, request, at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
-        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 64, '0')), UNHEX(LPAD(HEX(n), 64, '0')),
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), 0, UNHEX(LPAD(HEX(n), 64, '0')), UNHEX(LPAD(HEX(n), 64, '0')),
             TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_trusted_device (id, account_id, token_hash, auth_version, created_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)

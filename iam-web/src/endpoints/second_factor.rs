@@ -367,8 +367,11 @@ impl RequestContext {
             return Err(Box::new(self.unauthenticated(request)));
         };
         // As for the account page: what comes of it goes into a cookie.
-        if caller.carrier == Carrier::Bearer || !self.form_is_ours(request, caller, &form).await {
+        if caller.carrier == Carrier::Bearer {
             return Err(Box::new(self.refusal(request, Case::Csrf)));
+        }
+        if !self.form_is_ours(request, caller, &form).await {
+            return Err(Box::new(self.form_not_ours(request, caller, &form)));
         }
         match self.asked_for(caller, &form).await {
             Ok(asked) => Ok((asked, token, form)),
@@ -528,7 +531,7 @@ impl RequestContext {
         };
         if self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
-            return Err(Box::new(self.problem(request, Case::Csrf, &[])));
+            return Err(Box::new(self.problem(request, self.why_not_ours(request, caller), &[])));
         }
         let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_api_body(request, error)))?;

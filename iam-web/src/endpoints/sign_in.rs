@@ -221,7 +221,7 @@ impl RequestContext {
         let from_here =
             !caller.has_session() && (brings_no_cookie(request, caller) || self.site(request) == Site::Same);
         if !from_here && !self.form_is_ours(request, caller, &form).await {
-            return self.refusal(request, Case::Csrf);
+            return self.form_not_ours(request, caller, &form);
         }
         match self.sign_out(request, caller).await {
             Ok(()) => {

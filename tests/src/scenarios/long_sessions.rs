@@ -15,7 +15,7 @@ const DAY: u64 = 24 * HOUR;
 const NEXT: &str = "iam-session-token";
 
 /// For auditors and for everybody of acme: a month without use, three in all.
-fn long(builder: IamBuilder) -> IamBuilder {
+pub(super) fn long(builder: IamBuilder) -> IamBuilder {
     let days = |days: u64| Duration::from_secs(days * DAY);
     builder.long_sessions(LongSessions::new(days(30), days(90)).for_role("auditor").for_parent("acme"))
 }
@@ -29,7 +29,7 @@ async fn status(client: &mut Browser) -> u16 {
 }
 
 /// Signs in by the page, with the box ticked.
-async fn tick(world: &World, name: &str) -> (Browser, Answer) {
+pub(super) async fn tick(world: &World, name: &str) -> (Browser, Answer) {
     let mut browser = world.browser();
     let token = browser.open("/auth/login").await.csrf_token();
     let fields =

@@ -108,6 +108,11 @@ macro_rules! every_scenario {
             an_answer_that_was_lost_is_given_again
             of_equal_requests_at_once_one_is_carried_out
             a_second_click_waits_for_the_first
+            of_two_requests_at_once_one_wins_with_its_equals
+            what_finds_no_room_is_an_ordinary_request
+            an_answer_is_one_of_several
+            a_form_of_before_a_daily_replacement_may_come_twice
+            a_second_click_with_the_new_cookie_says_what_is_so
             what_is_not_the_same_request_is_nobodys
             a_stolen_token_of_old_is_worth_nothing
             what_failed_is_no_repeat
