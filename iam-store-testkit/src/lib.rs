@@ -324,8 +324,9 @@ macro_rules! conformance {
                 every_reason_to_end_comes_back
                 end_all_says_how_many_had_not_ended
                 end_others_keeps_one
-                end_oldest_beyond_keeps_the_newest
-                end_oldest_beyond_counts_one_state_and_never_ends_the_new_one
+                end_longest_unused_beyond_keeps_those_used_last
+                of_sessions_the_longest_unused_end_whenever_they_were_made
+                end_longest_unused_beyond_counts_one_state_and_never_ends_the_new_one
                 sessions_of_an_account_come_newest_first
                 sessions_whose_second_factor_is_due_are_not_listed
                 touch_notes_use_unless_it_was_noted_since
@@ -333,6 +334,8 @@ macro_rules! conformance {
                 sessions_unseen_since_gives_the_longest_unused_ones
                 sessions_unseen_since_gives_long_ones_apart
                 a_long_session_comes_back_with_its_tokens_and_with_what_lapsed
+                lengthen_makes_one_session_a_long_one_and_changes_nothing_else
+                lengthen_asks_for_an_active_session_that_has_not_ended
                 a_token_is_replaced_on_its_conditions_alone
                 no_token_of_an_ordinary_session_is_replaced
                 until_a_new_token_is_used_a_session_has_both
@@ -344,6 +347,7 @@ macro_rules! conformance {
                 at_most_one_caller_replaces_a_token
                 the_first_use_of_a_renewed_token_is_told_once
                 of_those_who_show_a_token_after_a_day_one_replaces_it
+                of_those_who_lengthen_a_session_at_once_one_is_told_so
                 of_any_number_at_once_the_newest_are_kept
                 of_those_that_become_active_at_once_the_newest_are_kept
                 one_at_a_time_holds_a_session

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::account::LoginIdentifier;
 use crate::audit::{Event, Subject};
 use crate::device::DeviceToken;
 use crate::error::{Error, Proof};
+use crate::flow::Renewed;
 use crate::flow::attempt::Proven;
-use crate::flow::{Claimant, Renewed};
 use crate::guard::Principal;
 use crate::iam::Iam;
 use crate::id::SessionId;
@@ -81,37 +80,6 @@ impl Iam {
             Ok(ended)
         })
         .await
-    }
-
-    /// Whether who signs in is the person whose session this is, by a name of theirs and their password: then it goes on as it is, and
-    /// needs no other in its place. Nothing is checked, and nothing counted, where the name is not theirs.
-    ///
-    /// # Errors
-    /// Where the name is theirs, as [`reauthenticate`](Self::reauthenticate).
-    pub async fn is_signed_in_as(
-        &self,
-        claimant: &Claimant,
-        identifier: &LoginIdentifier,
-        password: &PlainPassword,
-        client: &Client,
-    ) -> Result<bool, Error> {
-        let named = self.inner.store.login_candidate(identifier).await?;
-        if named.is_none_or(|named| named.account != claimant.account) {
-            return Ok(false);
-        }
-        let Proven { candidate, reserved, told } = self.prove(claimant, password, client).await?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if told.is_some() {
-                let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
-            }
-            self.accept(unit.as_mut(), &reserved, told.as_ref(), client).await?;
-            self.audit(unit.as_mut(), &Event::Reauthenticated, claimant.subject(), client).await?;
-            Ok(unit.commit().await?)
-        })
-        .await?;
-        self.inner.outbox_wake.notify_one();
-        Ok(true)
     }
 
     /// Proves again who somebody is, and gives their session a new token; the old one is dead.

@@ -166,7 +166,7 @@ impl RequestContext {
                 if let Err(error) = self.keep(&token, principal.stays_until()) {
                     return self.failed(request, &error);
                 }
-                let next = next.and_then(LocalTarget::parse);
+                let next = self.place(next);
                 let account = self.account_path();
                 let location = next.as_ref().map_or(account.as_str(), LocalTarget::as_str);
                 self.own(request, WebResponse::redirect(303, location))
@@ -243,7 +243,7 @@ impl RequestContext {
         next: Option<&str>,
         said: &Said<'_>,
     ) -> WebResponse {
-        let next = next.and_then(LocalTarget::parse);
+        let next = self.place(next);
         let values = context! {
             username => principal.username(),
             action => format!("{}/reauthenticate", self.inner().auth_path),

@@ -12,6 +12,7 @@ use iam_core::token::{Carrier, SessionToken};
 use minijinja::{Value, context};
 use serde_json::json;
 
+use super::sign_in::is_ticked;
 use super::step_up::{For, Unknown};
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
@@ -124,7 +125,7 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        let trusting = form.get("trust_device").is_some_and(|value| !value.is_empty());
+        let trusting = is_ticked(&form, "trust_device");
         if trusting {
             asked.claimant = asked.claimant.trusting_this_browser();
         }
@@ -158,7 +159,7 @@ impl RequestContext {
                     let location = format!("{}/mfa/resume/{id}", self.inner().auth_path);
                     return self.own(request, WebResponse::redirect(303, &location));
                 }
-                let next = next.and_then(LocalTarget::parse);
+                let next = self.place(next);
                 let elsewhere = if claimant.is_signing_in() || asked.purpose.is_some() {
                     "/".to_owned()
                 } else {
@@ -270,7 +271,7 @@ impl RequestContext {
         };
         let pages = &self.inner().pages;
         let auth = &self.inner().auth_path;
-        let next = page.next.and_then(LocalTarget::parse);
+        let next = self.place(page.next);
         let next = next.as_ref().map_or("", LocalTarget::as_str);
         let resume = page.stopped.map(|(id, _)| id.to_string()).unwrap_or_default();
         let purpose = page.purpose.map(|(purpose, _)| purpose.to_string()).unwrap_or_default();
