@@ -68,14 +68,15 @@ CREATE TABLE `iam_rate_limit` (
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_repeatable_answer` (
-  `session_id` binary(16) NOT NULL,
   `old_token` binary(32) NOT NULL,
   `request` binary(32) NOT NULL,
+  `session_id` binary(16) NOT NULL,
+  `slot` tinyint NOT NULL,
   `token_hash` binary(32) DEFAULT NULL,
   `answer` blob,
   `at` datetime(6) NOT NULL,
-  PRIMARY KEY (`session_id`),
-  UNIQUE KEY `iam_repeatable_answer_token` (`old_token`),
+  PRIMARY KEY (`old_token`,`request`),
+  UNIQUE KEY `iam_repeatable_answer_slot` (`session_id`,`slot`),
   KEY `iam_repeatable_answer_at` (`at`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 

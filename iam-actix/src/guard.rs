@@ -242,6 +242,10 @@ impl Guard {
     /// The proof is good only for these values of the request's fields, which its sender is shown: those of an url-encoded form or of a
     /// JSON object, of at most 16 KiB. A proof for other values, or for none, does not count. A name
     /// that no field has, one that is there twice, and none at all stop the program when the guard is put on a route.
+    ///
+    /// The handler reads the body as it was sent. A JSON text is approved as such, all else as it is written: `100`, `100.0` and `1e2` are three
+    /// values, `null` is one, what is nested keeps its spaces; a text that could be taken for JSON keeps its quotation marks. A
+    /// field that is missing or there twice is 422, and so is a value that nobody could read (`docs/STEP_UP.md`).
     #[track_caller]
     pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
         Self(self.0.approving(fields))

@@ -21,6 +21,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Here the builders are called by hand. A service that is set up by its environment begins with [`settings`] instead;
+//! `docs/FIRST_HOUR.md` says when which, and `docs/INVOICES.md` is a whole service.
+//!
 //! # Guards
 //!
 //! A [`GuardedRouter`] takes each route with its guard, so that one can't be forgotten, and lists them all:
@@ -52,8 +55,14 @@
 //!     format!("{} reads what belongs to {:?}", proof.principal().username(), proof.object_parent())
 //! }
 //!
+//! let all = Data::new(Documents::new()); // once, outside of the closure of `HttpServer::new`: that runs in each worker
 //! let router = GuardedRouter::new().get("/documents/{id}", requires_parent(document_parent), document);
+//! let app = actix_web::App::new().app_data(all.clone()).configure(router.into_config());
+//! # let _ = app;
 //! ```
+//!
+//! State is `app_data`, on the `App` or within a `configure`: a resolver takes it as a handler does. What was not registered there fails with
+//! each request, and not at the start.
 //!
 //! Those who keep actix-web's own routes put the same guards on a route, a resource or a scope with `wrap`, and mount
 //! [`auth_routes`]:

@@ -23,6 +23,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Here the builders are called by hand. A service that is set up by its environment begins with [`settings`] instead;
+//! `docs/FIRST_HOUR.md` says when which, and `docs/INVOICES.md` is a whole service.
+//!
 //! # Guards
 //!
 //! A [`GuardedRouter`] takes each route with its guard, so that one can't be forgotten, and lists them all:

@@ -83,7 +83,7 @@ pub use store::Readiness;
 
 /// What people type and paste: one form for codes, one for names.
 pub mod typed {
-    pub use crate::base::typed::{code, name};
+    pub use crate::base::typed::{code, is_around, name};
 }
 
 /// The door for authors of stores, factors, senders and password schemes: what they implement, and what is handed to them.
@@ -102,7 +102,7 @@ pub mod ports {
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::long_sessions::{Replacement, Tokens};
-    pub use crate::model::repeat::{Claim, KeptAnswer, KeptRequest};
+    pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
     pub use crate::model::role::RoleGrant;
     pub use crate::model::session::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord};
     pub use crate::model::session_state::SessionState;
@@ -131,8 +131,8 @@ pub mod protocol {
     pub use crate::base::id::{ChallengeId, InterruptedId, MethodId};
     pub use crate::base::text::is_seen;
     pub use crate::flow::{
-        Activity, Asked, Authentication, Begun, Claimant, Enrolled, First, INTERRUPTED_FOR, Login, Offer,
-        REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
+        Activity, Asked, Authentication, Begun, Claimant, Enrolled, First, INTERRUPTED_FOR, LedOn, Login,
+        LoginAgain, Offer, REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
     };
     pub use crate::model::account::LoginIdentifier;
     pub use crate::model::error::Proof;

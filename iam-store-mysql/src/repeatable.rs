@@ -1,10 +1,13 @@
 //! `iam_repeatable_answer`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Claim, KeptAnswer, KeptRequest, RepeatableAnswerReads, RepeatableAnswers, TokenHash};
+use iam_core::ports::{
+    Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION, RepeatableAnswerReads,
+    RepeatableAnswers, TokenHash,
+};
 use iam_core::{SessionId, StoreError, Timestamp};
 
-use crate::connection::{Link, Reading, execute, optional};
+use crate::connection::{Link, Reading, all, execute};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -15,60 +18,69 @@ const fn column(name: &'static str) -> Column {
 #[async_trait]
 impl<L: Reading> RepeatableAnswerReads for Work<L> {
     // Whether the answer counts is a matter of its session, and so of the guard's read, which knows a primary of before.
-    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError> {
+    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError> {
         let find = || {
-            optional(sqlx::query!(
+            all(sqlx::query!(
                 "SELECT session_id, request, token_hash, answer, at FROM iam_repeatable_answer WHERE old_token = ?",
                 &old_token.as_bytes()[..]
             ))
         };
-        let Some(row) = self.0.read(find).await? else { return Ok(None) };
-        let claim = Claim {
-            session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
-            old_token: *old_token,
-            request: column("request")
-                .maybe_digest(Some(&row.request))?
-                .ok_or_else(|| column("request").corrupt())?,
-            at: timestamp(row.at),
-        };
-        let token = column("token_hash").maybe_digest(row.token_hash.as_deref())?.map(TokenHash::from_bytes);
-        let answer = token.zip(row.answer).map(|(token, sealed)| KeptAnswer { token, sealed });
-        Ok(Some(KeptRequest { claim, answer }))
+        let mut kept = Vec::new();
+        for row in self.0.read(find).await? {
+            let claim = Claim {
+                session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
+                old_token: *old_token,
+                request: column("request")
+                    .maybe_digest(Some(&row.request))?
+                    .ok_or_else(|| column("request").corrupt())?,
+                at: timestamp(row.at),
+            };
+            let token =
+                column("token_hash").maybe_digest(row.token_hash.as_deref())?.map(TokenHash::from_bytes);
+            let answer = token.zip(row.answer).map(|(token, sealed)| KeptAnswer { token, sealed });
+            kept.push(KeptRequest { claim, answer });
+        }
+        Ok(kept)
     }
 }
 
 #[async_trait]
 impl<L: Link> RepeatableAnswers for Work<L> {
-    async fn claim(&mut self, claim: &Claim, stale_since: Timestamp) -> Result<bool, StoreError> {
-        // Each statement claims it or does nothing, whatever others do between the two. In this order, since an insert that finds a row
-        // shares a lock of it, which two of them could not raise afterwards.
-        let take_over = || {
-            execute(sqlx::query!(
-                "UPDATE iam_repeatable_answer SET old_token = ?, request = ?, at = ?, token_hash = NULL, answer = NULL
-                 WHERE session_id = ? AND (request <> ? OR old_token <> ? OR at <= ? OR at > ?)",
-                &claim.old_token.as_bytes()[..],
-                &claim.request[..],
-                utc(claim.at),
-                &claim.session.as_bytes()[..],
-                &claim.request[..],
-                &claim.old_token.as_bytes()[..],
-                utc(stale_since),
-                utc(claim.at.latest_tolerated())
+    async fn claim(&mut self, claim: &Claim, stale_since: Timestamp) -> Result<ClaimOutcome, StoreError> {
+        let latest = claim.at.latest_tolerated();
+        let known = || {
+            all(sqlx::query!(
+                "SELECT slot, old_token, request, at FROM iam_repeatable_answer WHERE session_id = ?",
+                &claim.session.as_bytes()[..]
             ))
         };
-        if self.0.write(take_over).await? == 1 {
-            return Ok(true);
+        let known = self.0.read(known).await?;
+        let (live, stale): (Vec<_>, Vec<_>) = known.into_iter().partition(|row| {
+            let at = timestamp(row.at);
+            at > stale_since && at <= latest
+        });
+        if live.iter().any(|row| row.old_token == claim.old_token.as_bytes() && row.request == claim.request)
+        {
+            return Ok(ClaimOutcome::Before);
         }
-        let insert = || {
-            execute(sqlx::query!(
-                "INSERT IGNORE INTO iam_repeatable_answer (session_id, old_token, request, at) VALUES (?, ?, ?, ?)",
-                &claim.session.as_bytes()[..],
-                &claim.old_token.as_bytes()[..],
-                &claim.request[..],
-                utc(claim.at)
-            ))
-        };
-        Ok(self.0.write(insert).await? == 1)
+        if !stale.is_empty() {
+            self.forget_stale(claim.session, stale_since, latest).await?;
+        }
+        // What was seen says which places are worth a try, and the table's two keys who gets one: an equal request, and who takes a place,
+        // stand in the way of an insert whatever was seen. Different ones begin at different places, so as not to wait for each other.
+        let mut claimed = ClaimOutcome::NoRoom;
+        let begin = claim.request[0] % MOST_OF_A_SESSION;
+        for slot in (begin..MOST_OF_A_SESSION).chain(0..begin) {
+            let slot = i8::try_from(slot).unwrap_or(i8::MAX);
+            if live.iter().any(|row| row.slot == slot) {
+                continue;
+            }
+            if self.take_slot(claim, slot).await? {
+                return Ok(ClaimOutcome::First);
+            }
+            claimed = ClaimOutcome::Before;
+        }
+        Ok(claimed)
     }
 
     async fn answer(
@@ -114,7 +126,7 @@ impl<L: Link> RepeatableAnswers for Work<L> {
                 &session.as_bytes()[..]
             ))
         };
-        Ok(self.0.write(forget).await? == 1)
+        Ok(self.0.write(forget).await? > 0)
     }
 
     async fn purge(
@@ -126,14 +138,48 @@ impl<L: Link> RepeatableAnswers for Work<L> {
         let purge = || {
             execute(sqlx::query!(
                 "DELETE r FROM
-                    (SELECT session_id FROM iam_repeatable_answer FORCE INDEX (iam_repeatable_answer_at)
+                    (SELECT old_token, request FROM iam_repeatable_answer FORCE INDEX (iam_repeatable_answer_at)
                      WHERE at < ? AND (answer IS NOT NULL OR at < ?) ORDER BY at LIMIT ? FOR UPDATE SKIP LOCKED) old
-                 STRAIGHT_JOIN iam_repeatable_answer r FORCE INDEX (PRIMARY) ON r.session_id = old.session_id",
+                 STRAIGHT_JOIN iam_repeatable_answer r FORCE INDEX (PRIMARY)
+                    ON r.old_token = old.old_token AND r.request = old.request",
                 utc(answered_before),
                 utc(claimed_before),
                 most
             ))
         };
         self.0.write(purge).await
+    }
+}
+
+impl<L: Link> Work<L> {
+    async fn forget_stale(
+        &mut self,
+        session: SessionId,
+        stale_since: Timestamp,
+        latest: Timestamp,
+    ) -> Result<(), StoreError> {
+        let forget = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_repeatable_answer WHERE session_id = ? AND (at <= ? OR at > ?)",
+                &session.as_bytes()[..],
+                utc(stale_since),
+                utc(latest)
+            ))
+        };
+        self.0.write(forget).await.map(drop)
+    }
+
+    async fn take_slot(&mut self, claim: &Claim, slot: i8) -> Result<bool, StoreError> {
+        let insert = || {
+            execute(sqlx::query!(
+                "INSERT IGNORE INTO iam_repeatable_answer (session_id, slot, old_token, request, at) VALUES (?, ?, ?, ?, ?)",
+                &claim.session.as_bytes()[..],
+                slot,
+                &claim.old_token.as_bytes()[..],
+                &claim.request[..],
+                utc(claim.at)
+            ))
+        };
+        Ok(self.0.write(insert).await? == 1)
     }
 }

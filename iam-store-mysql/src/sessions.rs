@@ -458,6 +458,25 @@ impl<L: Link> Sessions for Work<L> {
         Ok(self.0.write(note).await? == 1)
     }
 
+    async fn lengthen(
+        &mut self,
+        id: SessionId,
+        account: AccountId,
+        token: &TokenHash,
+    ) -> Result<bool, StoreError> {
+        // By the row itself, as every renewal.
+        let lengthen = || {
+            execute(sqlx::query!(
+                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET long_lived = 1
+                 WHERE id = ? AND account_id = ? AND token_hash = ? AND state = 'active' AND ended_at IS NULL AND long_lived = 0",
+                &id.as_bytes()[..],
+                &account.as_bytes()[..],
+                &token.as_bytes()[..]
+            ))
+        };
+        Ok(self.0.write(lengthen).await? == 1)
+    }
+
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
         let end = || {
             execute(sqlx::query!(
@@ -510,7 +529,7 @@ impl<L: Link> Sessions for Work<L> {
         self.0.write(end).await
     }
 
-    async fn end_oldest_beyond(
+    async fn end_longest_unused_beyond(
         &mut self,
         account: AccountId,
         state: SessionState,
@@ -524,7 +543,7 @@ impl<L: Link> Sessions for Work<L> {
         let find = || {
             all(sqlx::query!(
                 "SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_live) WHERE live_account_id = ? AND state = ? AND id <> ?
-                 ORDER BY login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
+                 ORDER BY last_seen_at DESC, login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
                 &account.as_bytes()[..],
                 state.as_str(),
                 &new.as_bytes()[..],

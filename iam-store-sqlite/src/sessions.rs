@@ -355,6 +355,25 @@ impl<C: Link> Sessions for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
+    async fn lengthen(
+        &mut self,
+        id: SessionId,
+        account: AccountId,
+        token: &TokenHash,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_auth_session SET long_lived = 1
+             WHERE id = ? AND account_id = ? AND token_hash = ? AND state = 'active' AND ended_at IS NULL AND long_lived = 0",
+        )
+        .bind(&id.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .bind(&token.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2,
@@ -410,7 +429,7 @@ impl<C: Link> Sessions for Work<C> {
         Ok(done.rows_affected())
     }
 
-    async fn end_oldest_beyond(
+    async fn end_longest_unused_beyond(
         &mut self,
         account: AccountId,
         state: SessionState,
@@ -422,7 +441,7 @@ impl<C: Link> Sessions for Work<C> {
         let rows = sqlx::query(
             "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2 WHERE id IN
                 (SELECT id FROM iam_auth_session WHERE account_id = ?3 AND state = ?4 AND id <> ?5 AND ended_at IS NULL
-                 ORDER BY login_time DESC, id DESC LIMIT -1 OFFSET ?6)
+                 ORDER BY last_seen_at DESC, login_time DESC, id DESC LIMIT -1 OFFSET ?6)
              RETURNING id",
         )
         .bind(now.as_micros())

@@ -375,7 +375,10 @@ pub async fn of_those_who_hold_an_account_one_goes_at_a_time(stores: &Handles) {
         let session = session(n + 1, 1);
         assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
         let (state, reason) = (SessionState::Active, EndReason::Evicted);
-        unit.sessions().end_oldest_beyond(account_id(1), state, session.id, 1, reason, NOW).await.unwrap();
+        unit.sessions()
+            .end_longest_unused_beyond(account_id(1), state, session.id, 1, reason, NOW)
+            .await
+            .unwrap();
         unit.commit().await.unwrap();
     });
     held.await;

@@ -413,6 +413,15 @@ impl Sessions for FaultyUnit {
         self.inner.sessions().use_token(id, token, now, seen_at, lapsed_at).await
     }
 
+    async fn lengthen(
+        &mut self,
+        id: SessionId,
+        account: AccountId,
+        token: &TokenHash,
+    ) -> Result<bool, StoreError> {
+        self.inner.sessions().lengthen(id, account, token).await
+    }
+
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {
         self.inner.sessions().end(id, reason, now).await
     }
@@ -436,7 +445,7 @@ impl Sessions for FaultyUnit {
         self.inner.sessions().end_others(account, kept, reason, now).await
     }
 
-    async fn end_oldest_beyond(
+    async fn end_longest_unused_beyond(
         &mut self,
         account: AccountId,
         state: SessionState,
@@ -445,7 +454,7 @@ impl Sessions for FaultyUnit {
         reason: EndReason,
         now: Timestamp,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.inner.sessions().end_oldest_beyond(account, state, new, keep, reason, now).await
+        self.inner.sessions().end_longest_unused_beyond(account, state, new, keep, reason, now).await
     }
 
     async fn forget_tokens(&mut self, ended_before: Timestamp, most: u32) -> Result<u64, StoreError> {

@@ -319,8 +319,9 @@ macro_rules! conformance {
                 every_reason_to_end_comes_back
                 end_all_says_how_many_had_not_ended
                 end_others_keeps_one
-                end_oldest_beyond_keeps_the_newest
-                end_oldest_beyond_counts_one_state_and_never_ends_the_new_one
+                end_longest_unused_beyond_keeps_those_used_last
+                of_sessions_the_longest_unused_end_whenever_they_were_made
+                end_longest_unused_beyond_counts_one_state_and_never_ends_the_new_one
                 sessions_of_an_account_come_newest_first
                 sessions_whose_second_factor_is_due_are_not_listed
                 touch_notes_use_unless_it_was_noted_since
@@ -328,6 +329,8 @@ macro_rules! conformance {
                 sessions_unseen_since_gives_the_longest_unused_ones
                 sessions_unseen_since_gives_long_ones_apart
                 a_long_session_comes_back_with_its_tokens_and_with_what_lapsed
+                lengthen_makes_one_session_a_long_one_and_changes_nothing_else
+                lengthen_asks_for_an_active_session_that_has_not_ended
                 a_token_is_replaced_on_its_conditions_alone
                 no_token_of_an_ordinary_session_is_replaced
                 until_a_new_token_is_used_a_session_has_both
@@ -339,6 +342,7 @@ macro_rules! conformance {
                 at_most_one_caller_replaces_a_token
                 the_first_use_of_a_renewed_token_is_told_once
                 of_those_who_show_a_token_after_a_day_one_replaces_it
+                of_those_who_lengthen_a_session_at_once_one_is_told_so
                 of_any_number_at_once_the_newest_are_kept
                 of_those_that_become_active_at_once_the_newest_are_kept
                 one_at_a_time_holds_a_session
@@ -475,7 +479,7 @@ macro_rules! conformance {
         $crate::port! { $alone, $twice, repeatable,
             duties: [
                 a_request_is_claimed_once_until_that_is_stale
-                another_request_takes_the_place_of_the_one_before
+                a_few_requests_of_a_session_are_noted_side_by_side
                 an_answer_is_kept_for_its_own_claim_and_once
                 a_claim_that_is_given_back_can_be_made_again
                 a_claim_of_the_future_is_stale
@@ -484,6 +488,7 @@ macro_rules! conformance {
             ]
             races: [
                 of_any_number_one_claims_a_request
+                of_any_number_of_different_ones_a_few_are_claimed
             ]
         }
         $crate::port! { $alone, $twice, trusted_devices,

@@ -335,7 +335,7 @@ pub async fn end_others_keeps_one(store: &dyn Store) {
     }
 }
 
-pub async fn end_oldest_beyond_keeps_the_newest(store: &dyn Store) {
+pub async fn end_longest_unused_beyond_keeps_those_used_last(store: &dyn Store) {
     add_four_sessions(store).await;
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
     for (keep, expected) in [(3, vec![]), (2, vec![session_id(1)]), (1, vec![session_id(2)]), (0, vec![])] {
@@ -346,10 +346,20 @@ pub async fn end_oldest_beyond_keeps_the_newest(store: &dyn Store) {
     assert_eq!(find(store, 3).await.unwrap().ended, Some((after(5), EndReason::Logout)));
 }
 
-/// Ends those of account 1 beyond the newest.
+pub async fn of_sessions_the_longest_unused_end_whenever_they_were_made(store: &dyn Store) {
+    add_four_sessions(store).await;
+    // The oldest is in use; of two that were used at the same time the older one goes first.
+    assert!(store.touch_session(session_id(1), after(70), after(9), None).await.unwrap());
+    assert!(store.touch_session(session_id(2), after(3), after(2), None).await.unwrap());
+    for (keep, expected) in [(3, session_id(2)), (2, session_id(3)), (1, session_id(1))] {
+        assert_eq!(end_beyond(store, SessionState::Active, 4, keep).await, [expected], "keep {keep}");
+    }
+}
+
+/// Ends those of account 1 beyond those used last.
 async fn end_beyond(store: &dyn Store, state: SessionState, new: u8, keep: u32) -> Vec<SessionId> {
     let mut unit = store.begin().await.unwrap();
-    let ending = unit.sessions().end_oldest_beyond(
+    let ending = unit.sessions().end_longest_unused_beyond(
         account_id(1),
         state,
         session_id(new),
@@ -363,7 +373,7 @@ async fn end_beyond(store: &dyn Store, state: SessionState, new: u8, keep: u32) 
     ended
 }
 
-pub async fn end_oldest_beyond_counts_one_state_and_never_ends_the_new_one(store: &dyn Store) {
+pub async fn end_longest_unused_beyond_counts_one_state_and_never_ends_the_new_one(store: &dyn Store) {
     let (active, pending) = (SessionState::Active, SessionState::PendingSecondFactor);
     add_four_sessions(store).await;
     for n in 5..=8 {
@@ -424,7 +434,9 @@ pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
             let mut unit = store.begin().await?;
             assert_eq!(unit.sessions().insert(&session).await?, Insert::Inserted);
             let (account, new) = (session.account, session.id);
-            unit.sessions().end_oldest_beyond(account, state, new, keep, EndReason::Evicted, NOW).await?;
+            unit.sessions()
+                .end_longest_unused_beyond(account, state, new, keep, EndReason::Evicted, NOW)
+                .await?;
             unit.commit().await
         })
         .await;
@@ -452,7 +464,9 @@ pub async fn of_those_that_become_active_at_once_the_newest_are_kept(stores: &Ha
             let mut unit = store.begin().await?;
             assert!(unit.sessions().hold(id, &token(n)).await?);
             assert!(unit.sessions().renew(id, &token(n), &renewal).await?);
-            unit.sessions().end_oldest_beyond(account_id(1), active, id, 10, EndReason::Evicted, NOW).await?;
+            unit.sessions()
+                .end_longest_unused_beyond(account_id(1), active, id, 10, EndReason::Evicted, NOW)
+                .await?;
             unit.commit().await
         })
         .await;
@@ -702,6 +716,66 @@ pub async fn a_token_is_replaced_on_its_conditions_alone(store: &dyn Store) {
     assert_eq!(unit.sessions().forget_tokens(after(601), 9).await.unwrap(), 1);
     unit.commit().await.unwrap();
     assert!(find(store, 3).await.is_none() && find(store, 4).await.is_none(), "both are forgotten");
+}
+
+/// By whoever shows this token of a session, as this account.
+async fn lengthen(store: &dyn Store, n: u8, account: u8, shown: u8) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.sessions().lengthen(session_id(n), account_id(account), &token(shown)).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+pub async fn lengthen_makes_one_session_a_long_one_and_changes_nothing_else(store: &dyn Store) {
+    add_four_sessions(store).await;
+    assert!(store.touch_session(session_id(1), after(70), after(9), None).await.unwrap());
+    let before = find(store, 1).await.unwrap();
+    assert!(!lengthen(store, 1, 2, 1).await, "another account's");
+    assert!(!lengthen(store, 1, 1, 2).await, "another one's token");
+    assert!(!lengthen(store, 9, 1, 1).await, "no session");
+    assert!(!find(store, 1).await.unwrap().long);
+    assert!(lengthen(store, 1, 1, 1).await);
+    let found = find(store, 1).await.unwrap();
+    assert!(found.long && !find(store, 2).await.unwrap().long);
+    assert_eq!(
+        (found.state, found.login_at, found.authenticated_at, found.second_factor_at, found.last_seen_at),
+        (
+            before.state,
+            before.login_at,
+            before.authenticated_at,
+            before.second_factor_at,
+            before.last_seen_at
+        )
+    );
+    assert_eq!((found.tokens, found.lapsed_at, found.amr), (before.tokens, before.lapsed_at, before.amr));
+    assert!(!lengthen(store, 1, 1, 1).await, "it is one");
+    // Upkeep and the daily replacement take it for one.
+    assert_eq!(
+        store.reader().await.unwrap().sessions().unseen_since(after(99), true, 10).await.unwrap(),
+        [(session_id(1), account_id(1))]
+    );
+    assert!(replace_daily(store, 1, 11, 200).await);
+}
+
+pub async fn lengthen_asks_for_an_active_session_that_has_not_ended(store: &dyn Store) {
+    add_session(store).await;
+    let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(2, 1) };
+    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    assert!(!lengthen(store, 2, 1, 2).await, "its second factor is due");
+    assert!(replace(store, 1, 3).await);
+    assert!(!lengthen(store, 1, 1, 1).await, "another token by now");
+    assert!(end(store, 1, EndReason::Logout, after(9)).await);
+    assert!(!lengthen(store, 1, 1, 3).await, "it has ended");
+    for n in [2, 3] {
+        assert!(!find(store, n).await.unwrap().long);
+    }
+}
+
+pub async fn of_those_who_lengthen_a_session_at_once_one_is_told_so(stores: &Handles) {
+    add_session(stores[0].as_ref()).await;
+    let done = race(stores, |store, _| async move { lengthen(store.as_ref(), 1, 1, 1).await }).await;
+    assert_eq!(done.into_iter().filter(|told| *told).count(), 1);
+    assert!(find(stores[1].as_ref(), 1).await.unwrap().long);
 }
 
 pub async fn no_token_of_an_ordinary_session_is_replaced(store: &dyn Store) {

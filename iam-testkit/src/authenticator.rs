@@ -95,11 +95,14 @@ impl TestIam {
     /// An authenticator app that somebody set up before the test began. Their account is made, unless it is there. From now on their password
     /// signs them in half the way only; [`signed_in`](Self::signed_in) goes all of it.
     ///
+    /// An account that is made here has no parent, and keeps none: make one that is to have one before, by [`account`](Self::account).
+    ///
     /// ```
     /// # use iam_testkit::TestIam;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// let test = TestIam::new().await;
+    /// test.account("alice").role("accountant").parent("acme").await;
     /// let app = test.authenticator("alice").await;
     /// let alice = test.signed_in("alice").await; // with a code of the app
     /// let code = app.code(); // for a step-up: `POST /api/v1/auth/mfa/verify`, say

@@ -115,7 +115,8 @@
 //! # }
 //! ```
 //!
-//! An account belongs to at most one parent, for good: to ask for another one, or for one when it was made without, panics.
+//! An account belongs to at most one parent, for good: to ask for another one, or for one when it was made without, panics. So somebody with
+//! a parent and an [`authenticator`](TestIam::authenticator) is made first: `test.account("alice").parent("acme").await`.
 //!
 //! # A table of the service's own
 //!
@@ -319,6 +320,11 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/FIRST_HOUR.md")]
 mod first_hour {}
+
+/// Likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/INVOICES.md")]
+mod invoices {}
 
 /// Likewise.
 #[cfg(doctest)]

@@ -153,7 +153,8 @@ impl Person {
             device: None,
             trusted: None,
             carrier,
-            stay_signed_in: false,
+            // As with `"token": true`: where the service lets it.
+            stay_signed_in: carrier == Carrier::Bearer,
             replaces: None,
             client: &Client::at(PEER.ip()),
         };
@@ -315,7 +316,8 @@ impl SignedInPerson {
         must(proved, format_args!("{} can't prove who they are", self.person.name));
     }
 
-    /// The value of the `Authorization` header for a program of theirs.
+    /// The value of the `Authorization` header for a program of theirs, which stays signed in for as long as the service's
+    /// [`long_sessions`](iam_core::IamBuilder::long_sessions) let it.
     ///
     /// It is a session of its own, as it must be: a token is good for one of the two headers only. The first call signs in a
     /// second time, at the time that the clock then shows; later calls give the same. What somebody [`proves`](Self::proves) or

@@ -352,9 +352,11 @@ impl World {
         // The new one stays, whatever the clock says.
         let is_other = |s: &&Session| s.account == account && s.ended.is_none() && s.id != done.session;
         let mut others: Vec<_> = self.sessions.iter().filter(is_other).collect();
-        others.sort_unstable_by_key(|session| std::cmp::Reverse((session.login_at, session.id)));
-        let oldest: Vec<_> = others.iter().skip(MOST_SESSIONS - 1).map(|session| session.id).collect();
-        self.end("evicted", |_, session| oldest.contains(&session.id));
+        others.sort_unstable_by_key(|session| {
+            std::cmp::Reverse((session.seen_at, session.login_at, session.id))
+        });
+        let unused: Vec<_> = others.iter().skip(MOST_SESSIONS - 1).map(|session| session.id).collect();
+        self.end("evicted", |_, session| unused.contains(&session.id));
         self.tokens.push(Token { secret: done.token, session: self.sessions.len() - 1, replaced: false });
         if let Some(browser) = browser {
             self.browsers[browser] = Some(self.tokens.len() - 1);

@@ -103,11 +103,23 @@ impl CookieConfig {
         let lines = view.header("cookie");
         let mut values = self.values(&lines, kind);
         let value = values.next()?;
-        let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        if values.any(|other| other != value) || value.len() > MAX_VALUE || !value.iter().all(plain) {
+        if values.any(|other| other != value) {
             return None;
         }
-        String::from_utf8(value.to_vec()).ok().filter(|value| !value.is_empty())
+        plain_text(value)
+    }
+
+    /// The different values of a cookie of ours, in the order in which they came, and no more than so many. None of them is believed: it is
+    /// for what may be done to all of them.
+    pub(crate) fn different(&self, view: &dyn RequestView, kind: CookieKind, most: usize) -> Vec<String> {
+        let lines = view.header("cookie");
+        let mut different = Vec::new();
+        for text in self.values(&lines, kind).filter_map(plain_text) {
+            if different.len() < most && !different.contains(&text) {
+                different.push(text);
+            }
+        }
+        different
     }
 
     /// Whether a cookie of ours comes with different values.
@@ -148,6 +160,13 @@ impl CookieConfig {
         }
         cookie.build().to_string()
     }
+}
+
+/// A value that one of ours could have.
+fn plain_text(value: &[u8]) -> Option<String> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let fits = (1..=MAX_VALUE).contains(&value.len()) && value.iter().all(plain);
+    if fits { String::from_utf8(value.to_vec()).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -214,6 +233,25 @@ mod tests {
         assert!(
             !ambiguous(b"iam_session=x; iam_session=x") && !ambiguous(b"iam_session=x") && !ambiguous(b"")
         );
+    }
+
+    #[test]
+    fn all_values_of_one_name_are_known_up_to_a_number() {
+        let different = |lines: &[&[u8]]| {
+            let headers = lines.iter().map(|line| ("cookie".to_owned(), line.to_vec())).collect();
+            let request = WebRequest { headers, ..WebRequest::default() };
+            cookies(false).different(&request, CookieKind::Session, 3)
+        };
+        assert_eq!(different(&[b"iam_session=x; a=b; iam_session=y; iam_session=x"]), ["x", "y"]);
+        assert_eq!(
+            different(&[b"iam_session=x", b"iam_session=\"\"; iam_session=; iam_session=y"]),
+            ["x", "y"]
+        );
+        assert_eq!(
+            different(&[b"iam_session=1; iam_session=2; iam_session=3; iam_session=4"]),
+            ["1", "2", "3"]
+        );
+        assert_eq!(different(&[b"a=b"]), [""; 0]);
     }
 
     #[test]

@@ -30,6 +30,19 @@ impl LocalTarget {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it leads to this path of this site, however it is spelled.
+    pub(crate) fn leads_to(&self, path: &str) -> bool {
+        let resolved = Url::parse("https://iam.invalid/").and_then(|base| base.join(&self.0));
+        let mut own = resolved.map_or_else(|_| self.0.clone(), |url| url.path().to_owned());
+        for _ in 0..4 {
+            match percent_decode_str(&own).decode_utf8() {
+                Ok(decoded) if decoded != own => own = decoded.into_owned(),
+                _ => break,
+            }
+        }
+        own.trim_end_matches('/') == path
+    }
 }
 
 /// Begins with exactly one slash, and leads nowhere else, however often a server on the way decodes it.
@@ -87,6 +100,34 @@ mod tests {
             "/-//evil",
         ] {
             assert_eq!(LocalTarget::parse(fine).map(|target| target.0).as_deref(), Some(fine), "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_known_however_it_is_spelled() {
+        let leads = |text: &str| LocalTarget::parse(text).unwrap().leads_to("/auth/logout");
+        for there in [
+            "/auth/logout",
+            "/auth/logout?a=b",
+            "/auth/logout#x",
+            "/auth/logout/",
+            "/a/../auth/./logout",
+            "/a/%2e%2e/auth/logout",
+            "/auth/%6cogout",
+            "/auth/%256cogout",
+        ] {
+            assert!(leads(there), "{there}");
+        }
+        for elsewhere in [
+            "/",
+            "/auth",
+            "/auth/logout2",
+            "/x/auth/logout",
+            "/auth/logout/x",
+            "/?/auth/logout",
+            "/AUTH/logout",
+        ] {
+            assert!(!leads(elsewhere), "{elsewhere}");
         }
     }
 

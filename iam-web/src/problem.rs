@@ -43,6 +43,8 @@ pub(crate) enum Case {
     SentBefore,
     Forbidden,
     Csrf,
+    /// The same from a page of this site, of somebody who is signed in: it is of before their session was renewed.
+    OldForm,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -111,7 +113,7 @@ impl Case {
             | Self::StepUpRequired(..)
             | Self::EnrolmentRequired
             | Self::EnrolmentProofRequired(_) => 401,
-            Self::Forbidden | Self::Csrf => 403,
+            Self::Forbidden | Self::Csrf | Self::OldForm => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
@@ -143,7 +145,7 @@ impl Case {
             Self::EnrolmentProofRequired(_) => "enrolment_proof_required",
             Self::SentBefore => "sent_before",
             Self::Forbidden => "forbidden",
-            Self::Csrf => "csrf",
+            Self::Csrf | Self::OldForm => "csrf",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
@@ -173,6 +175,7 @@ impl Case {
             Self::SecondFactorLocked => "throttled",
             Self::Conflict | Self::NoMethod => "invalid",
             Self::Busy => "unavailable",
+            Self::OldForm => "old_form",
             other => other.code(),
         }
     }
@@ -195,6 +198,7 @@ impl Case {
             Self::SentBefore => "Sent before",
             Self::Forbidden => "Not allowed",
             Self::Csrf => "The request may come from another site",
+            Self::OldForm => "The form is out of date",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Conflict => "Conflict",
@@ -246,6 +250,10 @@ impl Case {
             Self::Forbidden => "This account may not do this.",
             Self::Csrf => {
                 "Send the Origin header of an allowed origin, or a token of GET auth/csrf in the header X-CSRF-Token."
+            }
+            Self::OldForm => {
+                "Its token is from before this session was renewed. What was sent first may have been carried out: look, before you \
+                 send it again with a token of GET auth/csrf."
             }
             Self::NotFound => "There is nothing here.",
             Self::MethodNotAllowed => "The header Allow lists the methods.",

@@ -142,6 +142,11 @@ impl<R> Rule<R> {
 
     /// The fields of a request whose values the proofs for its step-ups are good for. A name that no field can have, one that is there
     /// twice, and none at all are mistakes.
+    ///
+    /// Values are those of an url-encoded form, or of the members of a JSON object itself: a text as such, all else as it is written, so that
+    /// `100`, `100.0` and `1e2` are three values, `null` is one, and what is nested keeps its spaces. A text that could be taken for JSON
+    /// keeps its quotation marks. A field that is missing, that a form repeats, that is longer than 1,024 bytes, or that has what
+    /// can't be seen is 422; a body that is neither, or that says a member twice, is 415.
     #[track_caller]
     pub fn approving(self, fields: impl IntoIterator<Item = impl Into<Cow<'static, str>>>) -> Self {
         let fields: Vec<Cow<'static, str>> = fields.into_iter().map(Into::into).collect();

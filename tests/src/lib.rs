@@ -28,6 +28,7 @@ pub mod mail_server;
 mod own_server;
 pub mod pressure;
 mod program;
+mod program_tests;
 mod proxy;
 pub mod scenarios;
 pub mod second_start;

@@ -44,6 +44,33 @@ pub async fn a_start_that_serves_nobody_leaves_nothing(path: &'static str) {
     assert_eq!(running.browser().get(&link).await.status, 404, "but create-admin makes another one");
 }
 
+/// Who starts the service again, where another address is free or after it was stopped, finds a link that works where they look for it; that
+/// one from before works no more is said there.
+pub async fn the_last_start_shows_the_link_that_works(path: &'static str) {
+    let program = Program::new(path, Backend::Sqlite, ["amy".to_owned()].into_iter()).await;
+    let shown = async || {
+        let running = program.start();
+        loop {
+            let said = running.said();
+            let link = said
+                .split_once("/auth/setup/")
+                .and_then(|(before, rest)| Some((before, rest.split_once('\n')?.0)));
+            if let Some((before, token)) = link {
+                assert!(before.contains("One that was shown before is void now:"), "{said}");
+                break (format!("/auth/setup/{token}"), running);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (first, running) = shown().await;
+    assert_eq!(running.browser().get(&first).await.status, 200);
+    let (second, other) = shown().await;
+    for service in [&running, &other] {
+        assert_eq!(service.browser().get(&first).await.status, 404);
+        assert_eq!(service.browser().get(&second).await.status, 200);
+    }
+}
+
 /// A line break behind a value leads to no other database and makes no other password; a name that nothing reads is said.
 pub async fn settings_are_read_as_they_are_meant(path: &'static str) {
     let program = Program::new(path, Backend::Sqlite, std::iter::empty()).await;

@@ -175,7 +175,10 @@ where
 async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn Error>> {
     match iam.issue_setup_token(&Actor::service()).await? {
         Some(token) => {
-            say("There is no administrator yet. This link makes one; it works once, for a day:");
+            // The store has but their hashes, so none can be shown once more.
+            say(
+                "There is no administrator yet. This link makes one; it works once, for a day. One that was shown before is void now:",
+            );
             say(&format!("  {}", web.setup_link(&token).as_str()));
         }
         None if asked => say("There is an administrator already."),

@@ -80,6 +80,14 @@ pub(crate) enum Event {
         /// Tries within the limit's memory, this one included.
         tries: u32,
     },
+    /// The password of somebody who has a session was right where people sign in: it goes on as it is. No freshness is renewed, and no
+    /// session is made.
+    LoginContinued {
+        /// The session.
+        session: SessionId,
+        /// Whether it may outlive the ordinary limits from now on, and might not before.
+        long: bool,
+    },
     /// A second factor was right; which, and what for.
     SecondFactorAccepted(FactorKind, ChallengePurpose),
     /// A second factor was wrong; which, and what for.
@@ -197,6 +205,7 @@ impl Event {
             Self::LoginSucceeded { tries: 0 | 1, .. } => "authn_login_success",
             Self::LoginSucceeded { .. } => "authn_login_successafterfail",
             Self::FirstFactorAccepted { .. } => "authn_first_factor_success",
+            Self::LoginContinued { .. } => "authn_login_continued",
             Self::SecondFactorAccepted(..) => "authn_mfa_success",
             Self::SecondFactorRefused(..) => "authn_mfa_fail",
             Self::StepUpRequired(_) => "authn_step_up_required",
@@ -266,6 +275,7 @@ impl Event {
         match self {
             Self::LoginSucceeded { tries: 0 | 1, .. }
             | Self::SessionCreated { long: false, .. }
+            | Self::LoginContinued { long: false, .. }
             | Self::SessionUsedAfterEnd(_)
             | Self::Reauthenticated
             | Self::ReauthenticationFailed
@@ -285,7 +295,9 @@ impl Event {
             Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
                 Some(format!("{kind} for {}", purpose.as_str()))
             }
-            Self::SessionCreated { long: true, .. } => Some("long".to_owned()),
+            Self::SessionCreated { long: true, .. } | Self::LoginContinued { long: true, .. } => {
+                Some("long".to_owned())
+            }
             Self::StepUpRequired(purpose) => Some(purpose.to_string()),
             Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
             Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
@@ -324,6 +336,7 @@ impl Event {
         match self {
             Self::LoginSucceeded { session, .. }
             | Self::FirstFactorAccepted { session, .. }
+            | Self::LoginContinued { session, .. }
             | Self::SessionCreated { session, .. }
             | Self::SessionEnded(session, _)
             | Self::SessionUsedAfterEnd(session) => Some(*session),

@@ -1,5 +1,7 @@
 //! What a session is worth at a moment.
 
+use std::time::Duration;
+
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
@@ -13,7 +15,6 @@ use crate::model::session::{RoleOfAccount, SessionRecord, lies_ahead};
 use crate::model::session_state::{EndReason, SessionPolicy, SessionState};
 use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::TokenHash;
-use std::time::Duration;
 
 /// Somebody whose password was right and whose second factor is due. They are nobody yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

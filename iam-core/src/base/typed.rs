@@ -63,12 +63,9 @@ fn is_decimal(c: char) -> bool {
 /// assert_eq!(name("a\u{200b}my"), "a\u{200b}my");
 /// ```
 pub fn name(text: &str) -> &str {
-    let is_around = |c: char| {
-        !c.is_control()
-            && (c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'))
-    };
-    let text = text.trim_start_matches(is_around);
-    let trimmed = text.trim_end_matches(is_around);
+    let is_beside = |c: char| !c.is_control() && is_around(c);
+    let text = text.trim_start_matches(is_beside);
+    let trimmed = text.trim_end_matches(is_beside);
     let rest = text.get(trimmed.len()..).unwrap_or_default();
     match (trimmed.chars().next_back(), rest.chars().next()) {
         (Some(last), Some(joiner @ ('\u{200c}' | '\u{200d}')))
@@ -78,6 +75,17 @@ pub fn name(text: &str) -> &str {
         }
         _ => trimmed,
     }
+}
+
+/// What stands around what is meant, and is no part of it: white space, and what is not seen (U+200B to U+200D, U+2060, U+FEFF).
+///
+/// ```
+/// use iam_core::typed::is_around;
+///
+/// assert_eq!("\u{feff}\t sqlite://a.db\u{200b}\n".trim_matches(is_around), "sqlite://a.db");
+/// ```
+pub fn is_around(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
 }
 
 /// What is in no name, wherever it stands: a control, or a mark that turns the direction of what is around it.

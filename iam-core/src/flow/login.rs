@@ -309,7 +309,7 @@ impl Iam {
         Err(Error::Credentials)
     }
 
-    /// A session more than there may be ends the oldest of its state. The caller holds the account.
+    /// A session more than there may be ends that of its state that was not used for longest, whenever it was made. The caller holds the account.
     pub(super) async fn evict(
         &self,
         unit: &mut Unit<'_>,
@@ -319,8 +319,10 @@ impl Iam {
         client: &Client,
     ) -> Result<(), Error> {
         let (most, now) = (self.inner.most_sessions, self.now());
-        let evicted =
-            unit.sessions().end_oldest_beyond(account, state, new, most, EndReason::Evicted, now).await?;
+        let evicted = unit
+            .sessions()
+            .end_longest_unused_beyond(account, state, new, most, EndReason::Evicted, now)
+            .await?;
         for id in evicted {
             let event = Event::SessionEnded(id, EndReason::Evicted);
             unit.record(&event, Subject::own(account), client).await?;

@@ -6,7 +6,6 @@ use crate::flow::Claimant;
 use crate::iam::Iam;
 use crate::model::client::Client;
 use crate::model::error::Error;
-use crate::model::repeat::KeptRequest;
 use crate::model::session::SessionRecord;
 use crate::model::session_state::EndReason;
 use crate::model::token::{SessionToken, TokenHash};
@@ -27,10 +26,12 @@ impl Iam {
         if let Some(session) = self.inner.store.session(token, now).await? {
             return Ok(Some(session));
         }
+        // A token is renewed once: of what came with it one request at most succeeded.
         let kept = self.inner.store.reader().await?.repeatable_answers().by_old_token(token).await?;
-        let Some(KeptRequest { claim, answer: Some(answer) }) = kept else { return Ok(None) };
-        let renewed = self.inner.store.session(&answer.token, now).await?;
-        Ok(renewed.filter(|record| record.id == claim.session && record.tokens.is_unused(&answer.token)))
+        let answered = kept.into_iter().find_map(|kept| Some((kept.claim.session, kept.answer?.token)));
+        let Some((session, token)) = answered else { return Ok(None) };
+        let renewed = self.inner.store.session(&token, now).await?;
+        Ok(renewed.filter(|record| record.id == session && record.tokens.is_unused(&token)))
     }
 
     /// Ends the session of somebody who is signed in, or about to be, whatever its token is by now: a renewal that another request

@@ -6,10 +6,9 @@ use crate::audit::{Event, Subject};
 use crate::authz::principal::Principal;
 use crate::base::id::SessionId;
 use crate::delivery::Notice;
+use crate::flow::Renewed;
 use crate::flow::attempt::Proven;
-use crate::flow::{Claimant, Renewed};
 use crate::iam::Iam;
-use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
 use crate::model::error::{Error, Proof};
 use crate::model::factor_kind::amr_without_trust;
@@ -84,36 +83,6 @@ impl Iam {
             Ok(ended)
         })
         .await
-    }
-
-    /// Whether who signs in is the person whose session this is, by a name of theirs and their password: then it goes on as it is, and
-    /// needs no other in its place. Nothing is checked, and nothing counted, where the name is not theirs.
-    ///
-    /// # Errors
-    /// Where the name is theirs, as [`reauthenticate`](Self::reauthenticate).
-    pub async fn is_signed_in_as(
-        &self,
-        claimant: &Claimant,
-        identifier: &LoginIdentifier,
-        password: &PlainPassword,
-        client: &Client,
-    ) -> Result<bool, Error> {
-        let named = self.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
-        if named.is_none_or(|named| named.account != claimant.account) {
-            return Ok(false);
-        }
-        let Proven { candidate, reserved, told } = self.prove(claimant, password, client).await?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if told.is_some() {
-                let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
-            }
-            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            unit.record(&Event::Reauthenticated, claimant.subject(), client).await?;
-            Ok(unit.commit().await?)
-        })
-        .await?;
-        Ok(true)
     }
 
     /// Proves again who somebody is, and gives their session a new token; the old one is dead.

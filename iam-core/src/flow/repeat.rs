@@ -15,7 +15,7 @@ use crate::base::id::SessionId;
 use crate::flow::Claimant;
 use crate::iam::Iam;
 use crate::model::error::Error;
-use crate::model::repeat::{Claim, KeptAnswer, KeptRequest, Repeatable};
+use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, Repeatable};
 use crate::model::token::TokenHash;
 use crate::secrets::seal::{KeyRing, Place};
 
@@ -79,7 +79,8 @@ enum Before {
 
 impl Iam {
     /// Begins a request whose success renews the session `of` whoever sends it. Somebody whose token is dead already can't begin one, and
-    /// only gets the answer to an equal one.
+    /// only gets the answer to an equal one. What finds no room beside others of its session is carried out all the same, and once for each
+    /// time that it comes.
     ///
     /// The caller answers for it that the request holds something that nobody knows who knows its token alone.
     ///
@@ -100,8 +101,10 @@ impl Iam {
         loop {
             if let Some(claimant) = of {
                 let claim = Claim { session: claimant.session, old_token, request: digest, at: self.now() };
-                if self.claim(&claim).await? {
-                    return Ok(Begun::First(First { claim, key }));
+                match self.claim(&claim).await? {
+                    ClaimOutcome::First => return Ok(Begun::First(First { claim, key })),
+                    ClaimOutcome::NoRoom => return Ok(Begun::Ordinary),
+                    ClaimOutcome::Before => {}
                 }
             }
             match self.before(&old_token, &digest, &key, of.is_some()).await? {
@@ -162,11 +165,11 @@ impl Iam {
         .await
     }
 
-    async fn claim(&self, claim: &Claim) -> Result<bool, Error> {
+    async fn claim(&self, claim: &Claim) -> Result<ClaimOutcome, Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             let claimed = unit.repeatable_answers().claim(claim, claim.at.minus(CLAIMED_FOR)).await?;
-            if claimed {
+            if claimed == ClaimOutcome::First {
                 unit.commit().await?;
             }
             Ok(claimed)
@@ -174,8 +177,8 @@ impl Iam {
         .await
     }
 
-    /// What became of an equal request that came with the same token. A different one with that token, if it is dead, is a guess at the
-    /// one that is kept: there is one, and it costs the answer.
+    /// What became of an equal request that came with the same token. If that is dead, one that is equal to none is a guess at what is kept:
+    /// there is one, and it costs every answer of the session.
     async fn before(
         &self,
         old_token: &TokenHash,
@@ -183,18 +186,15 @@ impl Iam {
         key: &KeyRing,
         lives: bool,
     ) -> Result<Before, Error> {
-        let Some(kept) =
-            self.inner.store.reader().await?.repeatable_answers().by_old_token(old_token).await?
-        else {
-            return Ok(Before::Nothing);
-        };
-        let KeptRequest { claim, answer } = kept;
-        if !bool::from(claim.request.ct_eq(digest)) {
-            if !lives {
-                self.forget_answer(claim.session).await?;
+        let kept = self.inner.store.reader().await?.repeatable_answers().by_old_token(old_token).await?;
+        let session = kept.first().map(|kept| kept.claim.session);
+        let equal = kept.into_iter().find(|kept| bool::from(kept.claim.request.ct_eq(digest)));
+        let Some(KeptRequest { claim, answer }) = equal else {
+            if let Some(session) = session.filter(|_| !lives) {
+                self.forget_answers(session).await?;
             }
             return Ok(Before::Nothing);
-        }
+        };
         let now = self.now();
         let Some(answer) = answer else {
             let is_at_work = claim.at.is_within(CLAIMED_FOR, now);
@@ -234,7 +234,7 @@ impl Iam {
         }))
     }
 
-    async fn forget_answer(&self, session: SessionId) -> Result<(), Error> {
+    async fn forget_answers(&self, session: SessionId) -> Result<(), Error> {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             unit.repeatable_answers().forget(session).await?;

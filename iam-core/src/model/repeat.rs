@@ -45,6 +45,21 @@ pub struct Claim {
     pub at: Timestamp,
 }
 
+/// The most requests of one session that are noted at a time, under way or answered.
+pub const MOST_OF_A_SESSION: u8 = 4;
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum ClaimOutcome {
+    /// The request is to be carried out by whoever claimed it.
+    First,
+    /// An equal one is there, or others came in between: whoever asked looks for it, or asks again.
+    Before,
+    /// There are [`MOST_OF_A_SESSION`] others of its session.
+    NoRoom,
+}
+
 /// What a store keeps of a request that may come twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptRequest {

@@ -43,7 +43,7 @@ pub enum EndReason {
     Revoked,
     /// Its owner signed in again in the same browser.
     Replaced,
-    /// Its owner signed in so often elsewhere that it was the oldest of too many.
+    /// Its owner signed in so often elsewhere that there were too many, of which it was not used for longest.
     Evicted,
     /// Its account's password was changed.
     PasswordChanged,

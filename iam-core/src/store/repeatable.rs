@@ -5,22 +5,24 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
-use crate::model::repeat::{Claim, KeptAnswer};
+use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer};
 
 /// Reads of requests that may come twice: in a unit of work, or beside any.
 #[async_trait]
 pub trait RepeatableAnswerReads: Send {
-    /// What is kept of a request that may come twice, by the token that it came with, whatever its age.
-    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Option<KeptRequest>, StoreError>;
+    /// What is kept of requests that may come twice, by the token that they came with, whatever their age. They are of one session.
+    async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError>;
 }
 
-/// Requests that may come twice, with their answers (`iam_repeatable_answer`), in a unit of work. Of each session there is one at most.
+/// Requests that may come twice, with their answers (`iam_repeatable_answer`), in a unit of work. Of each session there are never more than
+/// [`MOST_OF_A_SESSION`](crate::model::repeat::MOST_OF_A_SESSION).
 #[async_trait]
 pub trait RepeatableAnswers: RepeatableAnswerReads {
-    /// Claims a request. It takes the place of another one of its session; but not that of an equal one (the same request, the same old
-    /// token), whether that was answered or not, unless that was claimed or answered at `stale_since` or before, or is of the future. Says
-    /// whether it did; of any number of equal requests at once at most one caller MUST ever be told so.
-    async fn claim(&mut self, claim: &Claim, stale_since: Timestamp) -> Result<bool, StoreError>;
+    /// Claims a request, unless an equal one (the same request, the same old token) is there, answered or not, or there is no room beside
+    /// the others of its session, whose places it never takes. What was claimed or answered at `stale_since` or before, or is of the
+    /// future, counts for nothing. Of any number of equal requests at once at most one caller MUST ever be told that it is the first; and
+    /// nobody that there is no room, while there is.
+    async fn claim(&mut self, claim: &Claim, stale_since: Timestamp) -> Result<ClaimOutcome, StoreError>;
 
     /// Keeps the answer to a request that was claimed, as of `at`, if this very claim is still there and was not answered. Says whether it
     /// did.

@@ -52,9 +52,9 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), 'x',
             TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n + 10, '2026-01-01') FROM m;
-    INSERT INTO iam_repeatable_answer (session_id, old_token, request, at)
+    INSERT INTO iam_repeatable_answer (session_id, slot, old_token, request, at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
-        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 64, '0')), UNHEX(LPAD(HEX(n), 64, '0')),
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), 0, UNHEX(LPAD(HEX(n), 64, '0')), UNHEX(LPAD(HEX(n), 64, '0')),
             TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_trusted_device (id, account_id, token_hash, auth_version, created_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
@@ -209,6 +209,8 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("SET token_hash = IF(?", "PRIMARY"),
             ("SET previous_token_hash = ?", "PRIMARY"),
             ("SET token_used_at = ?", "PRIMARY"),
+            ("SET long_lived = 1", "PRIMARY"),
+            ("ORDER BY last_seen_at DESC, login_time DESC", "iam_auth_session_live"),
             ("state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?", "iam_outbox_waiting"),
             ("state = 'claimed' AND claimed_at < ? AND expires_at > ?", "iam_outbox_claimed"),
             ("WHERE settled_at IS NULL AND expires_at <= ?", "iam_outbox_unsettled"),

@@ -10,9 +10,10 @@ use minijinja::{Value, context};
 use serde_json::{Map, json};
 
 use super::sign_in::add_device_token;
+use crate::accept::wants_page;
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
-use crate::csrf::{self, Binding};
+use crate::csrf::{self, Binding, Site};
 use crate::fields::FieldError;
 use crate::form::Form;
 use crate::json::StrictObject;
@@ -158,7 +159,7 @@ impl RequestContext {
                 if let Err(error) = self.keep(&token, principal.stays_until()) {
                     return self.failed(request, &error);
                 }
-                let next = next.and_then(LocalTarget::parse);
+                let next = self.place(next);
                 let account = self.account_path();
                 let location = next.as_ref().map_or(account.as_str(), LocalTarget::as_str);
                 self.own(request, WebResponse::redirect(303, location))
@@ -235,7 +236,7 @@ impl RequestContext {
         next: Option<&str>,
         said: &Said<'_>,
     ) -> WebResponse {
-        let next = next.and_then(LocalTarget::parse);
+        let next = self.place(next);
         let values = context! {
             username => principal.username(),
             action => format!("{}/reauthenticate", self.inner().auth_path),
@@ -311,9 +312,27 @@ impl RequestContext {
         let form = Form::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_body(request, error)))?;
         if !self.form_is_ours(request, caller, &form).await {
-            return Err(Box::new(self.refusal(request, Case::Csrf)));
+            return Err(Box::new(self.form_not_ours(request, caller, &form)));
         }
         Ok((principal, form))
+    }
+
+    /// The answer to a form without a token of this session. It leads on to where success would have led, if it says so.
+    pub(super) fn form_not_ours(&self, request: &WebRequest, caller: &Caller, form: &Form) -> WebResponse {
+        let case = self.why_not_ours(request, caller);
+        if case == Case::Csrf || !wants_page(request) {
+            return self.refusal(request, case);
+        }
+        let next = form.get("next").and_then(LocalTarget::parse);
+        let href = next.map_or_else(|| self.account_path(), |next| next.as_str().to_owned());
+        self.refusal_with_link(request, case, href)
+    }
+
+    /// Why a request counts as another site's. The browser of somebody signed in may say that it comes from a page of ours: then that was
+    /// open before the session was renewed, in another tab, or by the first of two clicks.
+    pub(super) fn why_not_ours(&self, request: &WebRequest, caller: &Caller) -> Case {
+        let is_from_here = caller.enroller().is_some() && self.site(request) == Site::Same;
+        if is_from_here { Case::OldForm } else { Case::Csrf }
     }
 
     pub(super) fn to_account(&self, request: &WebRequest, done: &str) -> WebResponse {
@@ -479,7 +498,7 @@ impl RequestContext {
         };
         if self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
-            return Err(Box::new(self.problem(request, Case::Csrf, &[])));
+            return Err(Box::new(self.problem(request, self.why_not_ours(request, caller), &[])));
         }
         Ok(principal)
     }

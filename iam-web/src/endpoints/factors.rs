@@ -65,7 +65,7 @@ impl RequestContext {
         };
         let email = own.other.clone();
         let email = email.as_ref().map_or("", EmailAddress::as_str);
-        let next = query.get("next").and_then(LocalTarget::parse);
+        let next = self.place(query.get("next"));
         let page = NewFactorPage { kind, name: "", email, own, next };
         self.new_factor_page(request, caller, principal, &page, 200, &Said::default())
     }
@@ -84,7 +84,7 @@ impl RequestContext {
             Ok(own) => own,
             Err(error) => return self.failed(request, &error),
         };
-        let next = form.get("next").and_then(LocalTarget::parse);
+        let next = self.place(form.get("next"));
         let page = NewFactorPage { kind, name, email, own, next };
         let again =
             |status, said: &Said<'_>| self.new_factor_page(request, caller, principal, &page, status, said);
@@ -123,7 +123,7 @@ impl RequestContext {
         let kind = form.get("kind").and_then(FactorKind::parse);
         let (Some(id), Some(kind)) = (id, kind) else { return self.refusal(request, Case::BadRequest) };
         let code = form.get("code").unwrap_or_default();
-        let next = form.get("next").and_then(LocalTarget::parse);
+        let next = self.place(form.get("next"));
         match self.confirm(request, caller, principal, id, code).await {
             Ok(renewed) => {
                 if let Err(error) = self.keep_renewed(&renewed, principal) {

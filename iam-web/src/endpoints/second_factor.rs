@@ -9,6 +9,7 @@ use iam_core::{Error, FactorKind, Invalid, Problem, Purpose, SecondFactorRefusal
 use minijinja::{Value, context};
 use serde_json::json;
 
+use super::sign_in::is_ticked;
 use super::step_up::{For, Unknown};
 use crate::context::{Caller, RequestContext};
 use crate::cookies::CookieKind;
@@ -121,7 +122,7 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        let trusting = form.get("trust_device").is_some_and(|value| !value.is_empty());
+        let trusting = is_ticked(&form, "trust_device");
         if trusting {
             asked.claimant = asked.claimant.trusting_this_browser();
         }
@@ -155,7 +156,7 @@ impl RequestContext {
                     let location = format!("{}/mfa/resume/{id}", self.inner().auth_path);
                     return self.own(request, WebResponse::redirect(303, &location));
                 }
-                let next = next.and_then(LocalTarget::parse);
+                let next = self.place(next);
                 let elsewhere = if claimant.is_signing_in() || asked.purpose.is_some() {
                     "/".to_owned()
                 } else {
@@ -267,7 +268,7 @@ impl RequestContext {
         };
         let pages = &self.inner().pages;
         let auth = &self.inner().auth_path;
-        let next = page.next.and_then(LocalTarget::parse);
+        let next = self.place(page.next);
         let next = next.as_ref().map_or("", LocalTarget::as_str);
         let resume = page.stopped.map(|(id, _)| id.to_string()).unwrap_or_default();
         let purpose = page.purpose.map(|(purpose, _)| purpose.to_string()).unwrap_or_default();
@@ -364,8 +365,11 @@ impl RequestContext {
             return Err(Box::new(self.unauthenticated(request)));
         };
         // As for the account page: what comes of it goes into a cookie.
-        if caller.carrier == Carrier::Bearer || !self.form_is_ours(request, caller, &form).await {
+        if caller.carrier == Carrier::Bearer {
             return Err(Box::new(self.refusal(request, Case::Csrf)));
+        }
+        if !self.form_is_ours(request, caller, &form).await {
+            return Err(Box::new(self.form_not_ours(request, caller, &form)));
         }
         match self.asked_for(caller, &form).await {
             Ok(asked) => Ok((asked, token, form)),
@@ -525,7 +529,7 @@ impl RequestContext {
         };
         if self.csrf_by_headers(request, caller) != Some(true) {
             self.note_csrf(request, caller).await;
-            return Err(Box::new(self.problem(request, Case::Csrf, &[])));
+            return Err(Box::new(self.problem(request, self.why_not_ours(request, caller), &[])));
         }
         let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_api_body(request, error)))?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use iam_core::protocol::{
-    Activity, Authentication, Carrier, DeviceToken, Login, LoginIdentifier, Replaced, SessionState, SignedIn,
-    TrustedDeviceToken,
+    Activity, Authentication, Carrier, DeviceToken, Login, LoginAgain, LoginIdentifier, Replaced,
+    SessionState, SessionToken, SignedIn, TrustedDeviceToken,
 };
 use iam_core::{Client, Error, Invalid, PlainPassword, Problem};
 use minijinja::context;
@@ -21,6 +21,10 @@ use crate::message::{WebRequest, WebResponse};
 use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::respond::with_retry_after;
+
+/// Of how many different session cookies the sessions are ended when somebody signs out. Each is from a path of its own; there is seldom more
+/// than one too many.
+const MOST_SIGNED_OUT: usize = 4;
 
 impl RequestContext {
     // -- pages --
@@ -45,7 +49,7 @@ impl RequestContext {
             Err(error) => return self.bad_body(request, error),
         };
         let username = form.get("username").unwrap_or_default();
-        let staying = form.get("stay_signed_in").is_some_and(|value| !value.is_empty());
+        let staying = is_ticked(&form, "stay_signed_in");
         let page = LoginPage { next: form.get("next"), username, staying, ..LoginPage::default() };
         let signed_in_elsewhere = self.is_of_before(request, caller, &form);
         if !signed_in_elsewhere && !self.form_is_ours(request, caller, &form).await {
@@ -60,7 +64,7 @@ impl RequestContext {
             }
         };
         if signed_in_elsewhere {
-            match self.led_on(request, caller, &credentials, page.next).await {
+            match self.led_on(request, caller, &credentials, &page).await {
                 Ok(Some(response)) => return response,
                 Ok(None) => {}
                 Err(error) => return self.login_failed(request, caller, &page, &error),
@@ -70,7 +74,7 @@ impl RequestContext {
             Ok((signed_in, _)) => {
                 let response = match signed_in.state {
                     SessionState::Active => {
-                        self.own(request, WebResponse::redirect(303, &local_or_home(page.next)))
+                        self.own(request, WebResponse::redirect(303, &self.place_or_home(page.next)))
                     }
                     // Whatever else a sign-in may lack is asked for there.
                     _ => self.begin_second_factor(request, caller, &signed_in, page.next).await,
@@ -100,15 +104,39 @@ impl RequestContext {
         request: &WebRequest,
         caller: &Caller,
         credentials: &Credentials,
-        next: Option<&str>,
+        page: &LoginPage<'_>,
     ) -> Result<Option<WebResponse>, Error> {
-        let Some(claimant) = caller.claimant() else { return Ok(None) };
-        let Credentials { identifier, password } = credentials;
-        if !self.iam().is_signed_in_as(&claimant, identifier, password, &caller.client).await? {
-            return Ok(None);
+        let (Some(claimant), Some(token)) = (caller.claimant(), &caller.token) else { return Ok(None) };
+        let again = LoginAgain {
+            claimant: &claimant,
+            identifier: &credentials.identifier,
+            password: &credentials.password,
+            staying: caller.enroller().filter(|_| page.staying).map(|principal| (principal, token)),
+            client: &caller.client,
+        };
+        let Some(led_on) = self.iam().lead_on(&again).await? else { return Ok(None) };
+        if led_on.stays_until.is_some() {
+            // The same token once more, in a cookie that outlives the browser.
+            self.set_session_cookie(token, led_on.stays_until);
         }
-        let location = if claimant.is_signing_in() { self.verify_url(next) } else { local_or_home(next) };
+        let location =
+            if claimant.is_signing_in() { self.verify_url(page.next) } else { self.place_or_home(page.next) };
         Ok(Some(self.own(request, WebResponse::redirect(303, &location))))
+    }
+
+    /// Where somebody wanted to go who has signed in, as far as that is here: nobody is led on to where people sign in or out.
+    pub(super) fn place(&self, next: Option<&str>) -> Option<LocalTarget> {
+        let inner = self.inner();
+        let is_door = |next: &LocalTarget| {
+            [&inner.auth_path, &format!("{}/auth", inner.api_path)]
+                .into_iter()
+                .any(|base| ["login", "logout"].iter().any(|door| next.leads_to(&format!("{base}/{door}"))))
+        };
+        next.and_then(LocalTarget::parse).filter(|next| !is_door(next))
+    }
+
+    fn place_or_home(&self, next: Option<&str>) -> String {
+        self.place(next).as_ref().map_or("/", LocalTarget::as_str).to_owned()
     }
 
     /// The browser is to show nobody the pages that it keeps: neither from its cache nor by its back button, which `no-store` alone does not
@@ -165,7 +193,7 @@ impl RequestContext {
         };
         let pages = &self.inner().pages;
         let auth = &self.inner().auth_path;
-        let next = page.next.and_then(LocalTarget::parse);
+        let next = self.place(page.next);
         let next = next.as_ref().map_or("", LocalTarget::as_str);
         let error = page.error.as_ref().map(|message| match message {
             Message::Key(key) => pages.text(key),
@@ -195,10 +223,9 @@ impl RequestContext {
     /// Why somebody who signs in again and again is not signed in: said to them, as nothing here can mend it.
     fn two_cookies(&self, request: &WebRequest, caller: &Caller) -> Option<String> {
         let cookies = &self.inner().cookies;
-        let ambiguous =
-            caller.carrier == Carrier::Cookie && cookies.is_ambiguous(request, CookieKind::Session);
         let name = [("name", cookies.name(CookieKind::Session))];
-        ambiguous.then(|| self.inner().pages.text_with("login.two_cookies", &name))
+        self.has_several_cookies(request, caller)
+            .then(|| self.inner().pages.text_with("login.two_cookies", &name))
     }
 
     /// For how long without use people may stay signed in, in words; nothing, where nobody may.
@@ -212,11 +239,8 @@ impl RequestContext {
             Ok(form) => form,
             Err(error) => return self.bad_body(request, error),
         };
-        // Without a session a page of ours will do: the token on it may have gone with the session.
-        let from_here =
-            !caller.has_session() && (brings_no_cookie(request, caller) || self.site(request) == Site::Same);
-        if !from_here && !self.form_is_ours(request, caller, &form).await {
-            return self.refusal(request, Case::Csrf);
+        if !self.may_sign_out(request, caller, &form).await {
+            return self.form_not_ours(request, caller, &form);
         }
         match self.sign_out(request, caller).await {
             Ok(()) => {
@@ -226,6 +250,25 @@ impl RequestContext {
             }
             Err(error) => self.failed(request, &error),
         }
+    }
+
+    /// Without a session a page of ours will do: the token on it may have gone with the session. Of which session a token would have to be
+    /// can't be told when there are several: then the browser itself must say that it comes from here.
+    async fn may_sign_out(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
+        let is_here = self.site(request) == Site::Same;
+        if self.has_several_cookies(request, caller) {
+            if !is_here {
+                self.note_csrf(request, caller).await;
+            }
+            return is_here;
+        }
+        let from_here = !caller.has_session() && (brings_no_cookie(request, caller) || is_here);
+        from_here || self.form_is_ours(request, caller, form).await
+    }
+
+    /// Whether the session's cookie comes with different values, so that nobody is signed in.
+    fn has_several_cookies(&self, request: &WebRequest, caller: &Caller) -> bool {
+        caller.carrier == Carrier::Cookie && self.inner().cookies.is_ambiguous(request, CookieKind::Session)
     }
 
     /// A form of ours carries a token, and no other site sent it.
@@ -314,7 +357,12 @@ impl RequestContext {
     }
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        if !brings_no_cookie(request, caller) && self.csrf_by_headers(request, caller) != Some(true) {
+        let from_here = if self.has_several_cookies(request, caller) {
+            self.site(request) == Site::Same
+        } else {
+            brings_no_cookie(request, caller) || self.csrf_by_headers(request, caller) == Some(true)
+        };
+        if !from_here {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
@@ -519,6 +567,14 @@ impl RequestContext {
             self.iam().logout(token, &caller.client).await?;
         }
         let cookies = &self.inner().cookies;
+        if self.has_several_cookies(request, caller) {
+            // Which one is the browser's own can't be told, so none of them is left.
+            for text in cookies.different(request, CookieKind::Session, MOST_SIGNED_OUT) {
+                if let Some(token) = SessionToken::parse(&text, Carrier::Cookie) {
+                    self.iam().logout(&token, &caller.client).await?;
+                }
+            }
+        }
         // Who came with a bearer token signs that out, and not the browser.
         if !brings_no_cookie(request, caller) {
             self.add_cookie(cookies.clear(CookieKind::Session));
@@ -538,10 +594,9 @@ fn took_over(signed_in: &SignedIn) -> bool {
     signed_in.replaced.is_some_and(|account| account != signed_in.account)
 }
 
-/// Where somebody wanted to go, as far as that is here.
-fn local_or_home(next: Option<&str>) -> String {
-    let next = next.and_then(LocalTarget::parse);
-    next.as_ref().map_or("/", LocalTarget::as_str).to_owned()
+/// Whether a box on a form was ticked: with the value that our pages give it, and no other.
+pub(super) fn is_ticked(form: &Form, field: &str) -> bool {
+    form.get(field) == Some("1")
 }
 
 /// The login page's contents.

@@ -146,7 +146,7 @@ impl RequestContext {
             Ok(query) => query,
             Err(response) => return *response,
         };
-        let next = query.get("next").and_then(LocalTarget::parse);
+        let next = self.place(query.get("next"));
         let next = next.as_ref().map(LocalTarget::as_str);
         let due = match self.iam().factor_due(principal).await {
             Ok(due) => due,

@@ -299,6 +299,10 @@ impl Reader {
                 return None;
             }
         };
+        if whom.is_empty() {
+            self.problem(FOR, "names nobody: roles and parents are needed, such as customer,@acme, or * for everybody but administrators");
+            return None;
+        }
         for entry in whom {
             long = match entry.strip_prefix('@') {
                 _ if entry == "*" => long.for_everybody(),

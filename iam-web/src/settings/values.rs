@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
+use iam_core::typed::is_around;
+
 /// What may stand around a value, or in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -103,11 +105,6 @@ fn cleaned(kind: Kind, value: OsString) -> Result<Option<String>, String> {
         return Err(format!("has a control character in it ({})", control.escape_unicode()));
     }
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
-}
-
-/// White space, and what is not seen.
-fn is_around(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
 }
 
 /// What is said of the names that look like a setting's and are none.

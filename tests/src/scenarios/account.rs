@@ -229,6 +229,27 @@ pub async fn of_two_changes_of_a_password_one_counts(adapter: Adapter, backend: 
     assert_eq!(world.browser().api_sign_in("bob", &winners[0]).await.status, 200);
 }
 
+/// An application that is used daily outlives browsers that nobody came back to, though they signed in later.
+pub async fn of_too_many_sessions_the_one_unused_for_longest_ends(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut used = world.signed_in("bob").await;
+    world.later(1);
+    let mut unused = world.signed_in("bob").await;
+    for _ in 0..8 {
+        world.later(1);
+        world.signed_in("bob").await;
+    }
+    world.later(120);
+    assert_eq!(used.get("/api/v1/me").await.status, 200);
+    world.later(1);
+    let mut new = world.signed_in("bob").await;
+    let mut statuses = Vec::new();
+    for browser in [&mut used, &mut unused, &mut new] {
+        statuses.push(browser.get("/api/v1/me").await.status);
+    }
+    assert_eq!(statuses, [200, 401, 200]);
+}
+
 /// SES-08: ten at most, also when thirty sign in at once.
 pub async fn the_oldest_of_too_many_sessions_end(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

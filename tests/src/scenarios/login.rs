@@ -7,6 +7,7 @@ use iam_core::{
     ParentStatus, PepperRing, PlainPassword, Problem, Username,
 };
 
+use super::factors::{half_way, with_app};
 use crate::{Adapter, Backend, PASSWORD, World};
 
 /// A page leads to the login page and back to where the person wanted to go, and the trail tells of it.
@@ -462,4 +463,46 @@ pub async fn the_next_page_is_always_ours(adapter: Adapter, backend: Backend) {
         assert_eq!((answer.status, answer.location()), (303, "/"), "{next:?}");
         assert!(answer.set_cookies().iter().all(|line| line.starts_with("iam_")), "{next:?}");
     }
+}
+
+/// Who signs in to go on to where people sign in, or out, has arrived: nobody is shown that page again, or an error.
+pub async fn nobody_is_led_on_to_where_people_sign_in_or_out(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    for next in [
+        "/auth/logout",
+        "/auth/login",
+        "/auth/login?next=/reports",
+        "/auth/%6cogout",
+        "/x/../auth/logout/",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/login",
+    ] {
+        let mut amy = world.browser();
+        let page =
+            amy.open(&format!("/auth/login?next={}", next.replace('%', "%25").replace('?', "%3F"))).await;
+        assert!(page.body.contains("name=\"next\" value=\"\""), "{next}: {}", page.body);
+        let token = page.csrf_token();
+        let fields = [("username", "amy"), ("password", PASSWORD), ("csrf_token", &token), ("next", next)];
+        for _ in 0..2 {
+            // The second time they are signed in already.
+            let answer = amy.submit("/auth/login", &fields).await;
+            assert_eq!((answer.status, answer.location()), (303, "/"), "{next}");
+        }
+    }
+    let mut amy = world.browser();
+    let token = amy.open("/auth/login").await.csrf_token();
+    let fields =
+        [("username", "amy"), ("password", PASSWORD), ("csrf_token", &token), ("next", "/auth/account")];
+    assert_eq!(amy.submit("/auth/login", &fields).await.location(), "/auth/account", "elsewhere they are");
+    // And after what is asked for on the way.
+    let token = amy.open("/auth/reauthenticate?next=/auth/logout").await.csrf_token();
+    let fields = [("password", PASSWORD), ("csrf_token", &token), ("next", "/auth/logout")];
+    assert_eq!(amy.submit("/auth/reauthenticate", &fields).await.location(), "/auth/account");
+    let app = with_app(&world, "bob").await;
+    let mut bob = half_way(&world, "bob").await;
+    let token = bob.open("/auth/mfa/verify?next=/auth/logout").await.csrf_token();
+    let code = app.code(&world, 0);
+    let fields =
+        [("code", code.as_str()), ("method", "totp"), ("csrf_token", &token), ("next", "/auth/logout")];
+    assert_eq!(bob.submit("/auth/mfa/verify", &fields).await.location(), "/");
 }

@@ -4,7 +4,7 @@ use iam_core::{Actor, AdministratorScope, IamBuilder, LongSessions, RequirementO
 use serde_json::{Value, json};
 
 use super::account::bearer;
-use super::factors::{add_app, send_json, until, verify, with_address};
+use super::factors::{add_app, send_json, until, verify, with_address, with_app};
 use crate::{Adapter, Answer, Backend, Browser, PASSWORD, World};
 
 const HOUR: u64 = 3600;
@@ -12,7 +12,7 @@ const DAY: u64 = 24 * HOUR;
 const NEXT: &str = "iam-session-token";
 
 /// For auditors and for everybody of acme: a month without use, three in all.
-fn long(builder: IamBuilder) -> IamBuilder {
+pub(super) fn long(builder: IamBuilder) -> IamBuilder {
     let days = |days: u64| Duration::from_secs(days * DAY);
     builder.long_sessions(LongSessions::new(days(30), days(90)).for_role("auditor").for_parent("acme"))
 }
@@ -26,7 +26,7 @@ async fn status(client: &mut Browser) -> u16 {
 }
 
 /// Signs in by the page, with the box ticked.
-async fn tick(world: &World, name: &str) -> (Browser, Answer) {
+pub(super) async fn tick(world: &World, name: &str) -> (Browser, Answer) {
     let mut browser = world.browser();
     let token = browser.open("/auth/login").await.csrf_token();
     let fields =
@@ -150,6 +150,104 @@ pub async fn a_ticked_box_keeps_people_signed_in(adapter: Adapter, backend: Back
     assert!(session_cookie_of(&whole).contains(&format!("Max-Age={}", 90 * DAY - 30)), "{:?}", whole.headers);
     world.later(2 * DAY);
     assert_eq!((status(&mut script).await, status(&mut page).await), (200, 200));
+}
+
+/// Signs in by the form of a tab that was open before; without the box ticked, unless it is said.
+async fn by_stale_tab(browser: &mut Browser, stale: &str, name: &str, stay: Option<&str>) -> Answer {
+    let mut fields = vec![("username", name), ("password", PASSWORD), ("csrf_token", stale), ("next", "/")];
+    fields.extend(stay.map(|value| ("stay_signed_in", value)));
+    let answer = browser.submit("/auth/login", &fields).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    answer
+}
+
+/// Who ticks the box in a second tab, being signed in already, stays signed in: with the session that they have. The trail says what
+/// happened, and no freshness is renewed.
+pub async fn a_ticked_box_counts_for_who_is_signed_in_already(adapter: Adapter, backend: Backend) {
+    let world = World::with(adapter, backend, long).await;
+    let mut bob = world.browser();
+    let stale = bob.open("/auth/login").await.csrf_token();
+    by_stale_tab(&mut bob, &stale, "bob", None).await;
+    let session = bob.session_cookie().unwrap().to_owned();
+    let until = async |bob: &mut Browser| {
+        bob.get("/api/v1/me").await.json()["session"]["stays_signed_in_until"].clone()
+    };
+    assert_eq!(until(&mut bob).await, Value::Null);
+    world.later(16 * 60);
+    // What no page of ours sends ticks nothing.
+    for other in ["", "0", "off", "false", "no", "2"] {
+        let answer = by_stale_tab(&mut bob, &stale, "bob", Some(other)).await;
+        assert_eq!(answer.set_cookies(), Vec::<String>::new(), "{other:?}");
+    }
+    assert_eq!(until(&mut bob).await, Value::Null);
+    let answer = by_stale_tab(&mut bob, &stale, "bob", Some("1")).await;
+    let cookie = session_cookie_of(&answer);
+    let lifetime = format!("HttpOnly; SameSite=Lax; Path=/; Max-Age={}", 90 * DAY - 16 * 60);
+    assert!(
+        cookie.starts_with(&format!("iam_session={session};")) && cookie.ends_with(&lifetime),
+        "{cookie}"
+    );
+    assert_eq!(until(&mut bob).await, "2026-04-01T00:00:00.000000Z");
+    // Once more: an answer that was lost does no harm. An unticked box takes nothing away.
+    assert!(session_cookie_of(&by_stale_tab(&mut bob, &stale, "bob", Some("1")).await).ends_with(&lifetime));
+    assert_eq!(by_stale_tab(&mut bob, &stale, "bob", None).await.set_cookies(), Vec::<String>::new());
+    assert_eq!(until(&mut bob).await, "2026-04-01T00:00:00.000000Z");
+    let log = world.log().await;
+    let continued = log.iter().filter(|entry| entry.event == "authn_login_continued");
+    let reasons: Vec<_> = continued.map(|entry| entry.reason.as_deref()).collect();
+    assert_eq!(reasons, [&[None; 6][..], &[Some("long"), None, None]].concat());
+    assert_eq!(world.logged("authn_reauth_success").await, 0, "nobody re-authenticated");
+    let stale_proof = send_json(&mut bob, "DELETE", "/api/v1/account/sessions", &json!({})).await;
+    assert_eq!(stale_proof.status, 401, "it is no fresh proof: {}", stale_proof.body);
+    world.later(3 * HOUR);
+    assert_eq!(status(&mut bob).await, 200);
+    // When its token is due, the next one comes with another answer, and this one does not bring the old one back.
+    world.later(DAY);
+    let due = by_stale_tab(&mut bob, &stale, "bob", Some("1")).await;
+    assert_eq!(due.set_cookies(), Vec::<String>::new());
+    assert_ne!(session_cookie_of(&bob.open("/").await), cookie);
+    assert_eq!(status(&mut bob).await, 200);
+}
+
+/// As at sign-in: not to whom the policy does not name, and not before the second factor.
+pub async fn a_box_that_is_ticked_later_gives_what_the_policy_gives(adapter: Adapter, backend: Backend) {
+    let world = World::with(adapter, backend, long).await;
+    let long_ones = "SELECT count(*) FROM iam_auth_session WHERE long_lived <> 0";
+    let mut max = world.browser();
+    let stale = max.open("/auth/login").await.csrf_token();
+    by_stale_tab(&mut max, &stale, "max", None).await;
+    let answer = by_stale_tab(&mut max, &stale, "max", Some("1")).await;
+    assert_eq!((answer.location(), answer.set_cookies()), ("/", Vec::new()));
+    world
+        .iam
+        .grant_administrator(world.account("bob").await, AdministratorScope::Parent, &Actor::service())
+        .await
+        .unwrap();
+    let mut bob = world.browser();
+    let stale = bob.open("/auth/login").await.csrf_token();
+    by_stale_tab(&mut bob, &stale, "bob", None).await;
+    assert_eq!(by_stale_tab(&mut bob, &stale, "bob", Some("1")).await.set_cookies(), Vec::<String>::new());
+    assert_eq!(world.count(long_ones).await, 0, "neither one that nobody named, nor an administrator");
+
+    let app = with_app(&world, "gus").await;
+    let mut gus = world.browser();
+    let stale = gus.open("/auth/login").await.csrf_token();
+    assert_eq!(by_stale_tab(&mut gus, &stale, "gus", None).await.location(), "/auth/mfa/verify");
+    let half = by_stale_tab(&mut gus, &stale, "gus", Some("1")).await;
+    assert_eq!((half.location(), half.set_cookies()), ("/auth/mfa/verify", Vec::new()));
+    assert_eq!(world.count(long_ones).await, 0, "half-way nothing changes");
+    assert_eq!(verify(&mut gus, &app.code(&world, 0)).await.status, 200);
+    let whole = by_stale_tab(&mut gus, &stale, "gus", Some("1")).await;
+    assert!(session_cookie_of(&whole).contains("Max-Age="), "{:?}", whole.headers);
+    assert_eq!(world.count(long_ones).await, 1);
+    // A second factor that came to be due keeps it as it is.
+    let mut acme = world.browser();
+    let stale = acme.open("/auth/login").await.csrf_token();
+    by_stale_tab(&mut acme, &stale, "amy", None).await;
+    let of = RequirementOf::Role(RoleName::parse("admin").unwrap());
+    assert!(world.iam.require_second_factor(&of, Duration::ZERO, &Actor::service()).await.unwrap());
+    assert_eq!(by_stale_tab(&mut acme, &stale, "amy", Some("1")).await.set_cookies(), Vec::<String>::new());
+    assert_eq!(world.count(long_ones).await, 1);
 }
 
 /// What a policy gives is lost with the role, and by a role of ours, from the next request on.

@@ -62,6 +62,7 @@ macro_rules! every_scenario {
             a_password_changed_while_the_old_one_is_checked_wins
             a_verified_address_signs_in_and_an_unverified_one_does_not
             the_next_page_is_always_ours
+            nobody_is_led_on_to_where_people_sign_in_or_out
             // sessions
             signing_out_kills_the_cookie
             signing_in_again_replaces_the_session
@@ -77,6 +78,8 @@ macro_rules! every_scenario {
             a_mobile_application_stays_signed_in_for_those_that_are_named
             without_a_policy_nobody_stays_signed_in
             a_ticked_box_keeps_people_signed_in
+            a_ticked_box_counts_for_who_is_signed_in_already
+            a_box_that_is_ticked_later_gives_what_the_policy_gives
             a_lost_role_and_a_role_of_ours_end_the_privilege
             beyond_the_ordinary_limits_everything_is_asked_for_again
             a_token_is_replaced_once_a_day
@@ -90,6 +93,7 @@ macro_rules! every_scenario {
             people_change_their_own_password
             of_two_changes_of_a_password_one_counts
             the_oldest_of_too_many_sessions_end
+            of_too_many_sessions_the_one_unused_for_longest_ends
             the_first_administrator_comes_by_a_link
             native_clients_live_by_bearer_tokens
             a_sign_in_for_a_token_is_limited_alike
@@ -108,6 +112,11 @@ macro_rules! every_scenario {
             an_answer_that_was_lost_is_given_again
             of_equal_requests_at_once_one_is_carried_out
             a_second_click_waits_for_the_first
+            of_two_requests_at_once_one_wins_with_its_equals
+            what_finds_no_room_is_an_ordinary_request
+            an_answer_is_one_of_several
+            a_form_of_before_a_daily_replacement_may_come_twice
+            a_second_click_with_the_new_cookie_says_what_is_so
             what_is_not_the_same_request_is_nobodys
             a_stolen_token_of_old_is_worth_nothing
             what_failed_is_no_repeat
@@ -210,6 +219,8 @@ macro_rules! every_scenario {
             what_a_page_does_not_know_in_its_address_is_ignored
             a_next_page_in_any_script_is_found
             a_session_cookie_that_comes_twice_is_told
+            signing_out_with_two_session_cookies_ends_both
+            two_session_cookies_are_signed_out_by_our_own_pages_alone
             what_scripts_ask_for_gets_no_login_page
             password_managers_find_where_to_change_it
             // restored backups

@@ -218,6 +218,86 @@ pub async fn a_session_cookie_that_comes_twice_is_told(adapter: Adapter, backend
     }
 }
 
+/// What a request with these session cookies is answered, sent by a page of ours unless other headers are given.
+async fn sign_out_with(
+    world: &World,
+    by_json: bool,
+    cookie: &str,
+    more: &[(&str, &str)],
+    form: &str,
+) -> Answer {
+    let path = if by_json { "/api/v1/auth/logout" } else { "/auth/logout" };
+    let mut headers = vec![("cookie", cookie), ("accept", "text/html")];
+    if !by_json {
+        headers.push(("content-type", "application/x-www-form-urlencoded"));
+    }
+    headers.extend_from_slice(more);
+    world.browser().send("POST", path, &headers, form.as_bytes().to_vec()).await
+}
+
+async fn statuses(browsers: &[Browser]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for browser in browsers {
+        statuses.push(browser.clone().get("/api/v1/me").await.status);
+    }
+    statuses
+}
+
+fn cookies_of(browsers: &[Browser]) -> String {
+    let each = browsers.iter().map(|browser| format!("iam_session={}", browser.session_cookie().unwrap()));
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// Whose browser has an old session cookie of another path beside its own is signed out of both: nobody can tell which is theirs.
+pub async fn signing_out_with_two_session_cookies_ends_both(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let origin = world.browser().origin();
+    for by_json in [false, true] {
+        let mut browsers = Vec::new();
+        for name in ["amy", "gus"] {
+            browsers.push(world.signed_in(name).await);
+        }
+        let cookie = format!("iam_session=x; {}", cookies_of(&browsers));
+        let out = sign_out_with(&world, by_json, &cookie, &[("origin", &origin)], "").await;
+        assert_eq!(out.status, if by_json { 204 } else { 303 }, "{}", out.body);
+        assert!(clears(&out));
+        let cleared = "iam_session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0";
+        assert!(out.set_cookies().iter().any(|line| line == cleared), "{:?}", out.headers);
+        assert_eq!(statuses(&browsers).await, [401, 401], "by JSON: {by_json}");
+        // Nobody's sessions are ended by the dozen.
+        let mut many = Vec::new();
+        for _ in 0..5 {
+            many.push(world.signed_in("bob").await);
+        }
+        sign_out_with(&world, by_json, &cookies_of(&many), &[("origin", &origin)], "").await;
+        assert_eq!(statuses(&many).await, [401, 401, 401, 401, 200]);
+    }
+    assert_eq!(world.logged("authn_logout").await, 12);
+}
+
+/// The browser itself must say that a page of ours sends it; with a token of a form, too, as none is that of two sessions.
+pub async fn two_session_cookies_are_signed_out_by_our_own_pages_alone(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let browsers = [world.signed_in("amy").await, world.signed_in("gus").await];
+    let mut visitor = world.browser();
+    let token = visitor.open("/auth/login").await.csrf_token();
+    let pre = visitor.cookies["iam_pre"].clone();
+    let cookie = format!("iam_pre={pre}; {}", cookies_of(&browsers));
+    let foreign = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    let (form, header) = (format!("csrf_token={token}"), [("x-csrf-token", token.as_str())]);
+    for by_json in [false, true] {
+        for more in [&[][..], &foreign, &header, &[foreign[0], header[0]]] {
+            for form in ["", &form] {
+                let refused = sign_out_with(&world, by_json, &cookie, more, form).await;
+                assert!(refused.status == 403 && !clears(&refused), "{by_json} {more:?} {form}");
+                assert_eq!(refused.set_cookies(), Vec::<String>::new());
+            }
+        }
+    }
+    assert_eq!(statuses(&browsers).await, [200, 200]);
+    assert_eq!(world.logged("malicious_csrf").await, 16);
+}
+
 /// A part of a page that a script asks for must not become a page to sign in on: at guards and at our own addresses.
 pub async fn what_scripts_ask_for_gets_no_login_page(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

@@ -9,8 +9,9 @@ use tokio::sync::Barrier;
 
 use super::account::bearer;
 use super::factors::{FACTORS, VERIFY, add_app, half_way, send_json, with_app};
+use super::long_sessions::{long, tick};
 use crate::app::App;
-use crate::{Adapter, Answer, Backend, Browser, PASSWORD, Point, World};
+use crate::{Adapter, Answer, Backend, Browser, Held, PASSWORD, Point, World};
 
 const NEW: &str = "a wholly different pass phrase";
 const PROOF: &str = "/api/v1/auth/reauthenticate";
@@ -286,6 +287,239 @@ pub async fn a_second_click_waits_for_the_first(adapter: Adapter, backend: Backe
     let ((first, _), (second, new)) = (first.await.unwrap(), second.await.unwrap());
     assert_alike(&first, &second, "while the first is looked at");
     assert_eq!((me(&new).await, world.logged("authn_password_change").await), (200, 1));
+}
+
+type Sent = tokio::task::JoinHandle<(Answer, Browser)>;
+
+/// Sends it while others do so, too.
+fn sent(request: &Request, old: &Browser) -> Sent {
+    let (request, old) = (request.clone(), old.clone());
+    tokio::spawn(async move { request.by(&old).await })
+}
+
+/// The same request, with another new password.
+fn with_another_new_password(request: &Request, word: &str) -> Request {
+    let body = request.body.replace("wholly", word).replace(&encode("wholly"), &encode(word));
+    assert_ne!(body, request.body);
+    Request { body, ..request.clone() }
+}
+
+/// Sends it with other new passwords, each of which is held where it is looked at.
+async fn hold(world: &World, request: &Request, old: &Browser, words: &[&str]) -> Vec<(Held, Sent)> {
+    let mut waiting = Vec::new();
+    for word in words {
+        let mut held = world.faults.hold(Point::Candidate);
+        let task = sent(&with_another_new_password(request, word), old);
+        held.reached().await;
+        waiting.push((held, task));
+    }
+    waiting
+}
+
+async fn let_go(waiting: Vec<(Held, Sent)>, what: &str) {
+    for (held, task) in waiting {
+        drop(held);
+        assert_refused(&task.await.unwrap().0, what);
+    }
+}
+
+fn assert_refused(answer: &Answer, what: &str) {
+    assert!((400..500).contains(&answer.status), "{what}: {} {}", answer.status, answer.body);
+    assert!(answer.set_cookies().iter().all(|line| !line.starts_with("iam_session")), "{what}");
+}
+
+/// Of two different requests of one session, each sent several times, one is carried out; whoever sent that gets its answer, and whoever
+/// sent the other one a refusal.
+pub async fn of_two_requests_at_once_one_wins_with_its_equals(adapter: Adapter, backend: Backend) {
+    let world = World::without_worker(adapter, backend).await;
+    let places = [(PasswordPage, false), (PasswordJson, false), (PasswordJson, true)];
+    for (n, (place, by_bearer)) in (0..).zip(places) {
+        let what = format!("{place:?}, bearer: {by_bearer}");
+        let (old, one) = prepare(&world, place, by_bearer, &format!("person{n}")).await;
+        let other = with_another_new_password(&one, "really");
+        let mut held = world.faults.hold(Point::Candidate);
+        let mut ones = vec![sent(&one, &old)];
+        held.reached().await;
+        let mut held_too = world.faults.hold(Point::Candidate);
+        let mut others = vec![sent(&other, &old)];
+        held_too.reached().await;
+        let reads = world.faults.reads.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            ones.push(sent(&one, &old));
+            others.push(sent(&other, &old));
+        }
+        // Everybody has found out who asks, and looked for the answer several times.
+        while world.faults.reads.load(Ordering::SeqCst) < reads + 48 {
+            assert!(ones.iter().chain(&others).all(|task| !task.is_finished()), "{what}: each waits");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(world.count("SELECT count(*) FROM iam_repeatable_answer").await, 2, "{what}");
+        drop(held);
+        let mut answers = Vec::new();
+        for task in ones {
+            answers.push(task.await.unwrap());
+        }
+        let (first, new) = &answers[0];
+        for (answer, _) in &answers[1..] {
+            assert_alike(first, answer, &what);
+        }
+        drop(held_too);
+        for task in others {
+            assert_refused(&task.await.unwrap().0, &what);
+        }
+        assert_alike(first, &one.by(&old).await.0, &what);
+        assert_eq!(world.logged("authn_password_change").await, n + 1, "{what}");
+        assert_eq!(me(new).await, 200, "{what}");
+        assert_eq!(world.count("SELECT count(*) FROM iam_repeatable_answer").await, 0, "{what}");
+    }
+}
+
+/// A few different ones of a session are noted at a time. What finds no room there is carried out as any other request, and takes nobody's.
+pub async fn what_finds_no_room_is_an_ordinary_request(adapter: Adapter, backend: Backend) {
+    let world = World::without_worker(adapter, backend).await;
+    for (n, place) in (0..).zip([PasswordPage, PasswordJson]) {
+        let what = format!("{place:?}");
+        let (old, request) = prepare(&world, place, false, &format!("person{n}")).await;
+        let rows = async || world.count("SELECT count(*) FROM iam_repeatable_answer").await;
+        let held = hold(&world, &request, &old, &["really", "truly", "nearly", "hardly"]).await;
+        assert_eq!(rows().await, 4, "{what}");
+        let (first, new) = request.by(&old).await;
+        assert!(matches!(first.status, 200 | 303), "{what}: {} {}", first.status, first.body);
+        assert_eq!(rows().await, 4, "{what}: nobody lost their place");
+        assert_nobodys(&request.by(&old).await.0, &what);
+        let_go(held, &what).await;
+        assert_eq!((me(&new).await, rows().await), (200, 0), "{what}");
+        assert_eq!(world.logged("authn_password_change").await, n + 1, "{what}");
+    }
+}
+
+/// The answer is found among others of the same token that are under way: by an equal request, by who signs out with the token of old, and
+/// by a guess, which costs it.
+pub async fn an_answer_is_one_of_several(adapter: Adapter, backend: Backend) {
+    let world = World::without_worker(adapter, backend).await;
+    for (n, place) in (0..).zip([PasswordPage, PasswordJson]) {
+        let what = format!("{place:?}");
+        let rows = async || world.count("SELECT count(*) FROM iam_repeatable_answer").await;
+        let (old, request) = prepare(&world, place, false, &format!("person{n}")).await;
+        let held = hold(&world, &request, &old, &["really", "truly", "nearly"]).await;
+        let (first, new) = request.by(&old).await;
+        assert_alike(&first, &request.by(&old).await.0, &what);
+        assert_eq!(rows().await, 4, "{what}");
+        assert_nobodys(&with_another_new_password(&request, "hardly").by(&old).await.0, &what);
+        assert_eq!(rows().await, 0, "{what}");
+        assert_nobodys(&request.by(&old).await.0, &what);
+        let_go(held, &what).await;
+        assert_eq!(me(&new).await, 200, "{what}");
+
+        let (old, request) = prepare(&world, place, false, &format!("leaving{n}")).await;
+        let held = hold(&world, &request, &old, &["really", "truly", "nearly"]).await;
+        let (first, new) = request.by(&old).await;
+        assert_alike(&first, &request.by(&old).await.0, &what);
+        let (mut leaving, origin) = (old.clone(), old.origin());
+        let out = leaving.send("POST", "/api/v1/auth/logout", &[("origin", &origin)], Vec::new()).await;
+        assert_eq!((out.status, me(&new).await), (204, 401), "{what}: signed out by the token of old");
+        let_go(held, &what).await;
+        assert_nobodys(&request.by(&old).await.0, &what);
+        world.execute("DELETE FROM iam_repeatable_answer").await;
+    }
+}
+
+/// A form, or a page of a script, that was open when a day replaced the session's token may be sent twice as any other.
+pub async fn a_form_of_before_a_daily_replacement_may_come_twice(adapter: Adapter, backend: Backend) {
+    let world = World::with(adapter, backend, long).await;
+    for (n, place) in [ProofPage, PasswordPage, ProofJson, PasswordJson].into_iter().enumerate() {
+        let what = format!("{place:?}");
+        let name = format!("person{n}");
+        world.add(&name, &["auditor"], None).await;
+        let (mut browser, _) = tick(&world, &name).await;
+        let csrf = browser.get("/api/v1/auth/csrf").await.json()["csrf_token"].as_str().unwrap().to_owned();
+        let first_cookie = browser.session_cookie().unwrap().to_owned();
+        world.later(24 * 3600);
+        assert_eq!(browser.open("/reports").await.status, 200, "{what}");
+        assert_ne!(browser.session_cookie().unwrap(), first_cookie, "{what}: replaced");
+        let form = ("csrf_token", csrf.as_str());
+        let mut request = match place {
+            ProofPage => Request::form(&browser, "/auth/reauthenticate", &[form, ("password", PASSWORD)]),
+            PasswordPage => {
+                let fields = [form, ("current_password", PASSWORD), ("new_password", NEW)];
+                Request::form(&browser, "/auth/account/password", &fields)
+            }
+            ProofJson => Request::json(&browser, "POST", PROOF, &json!({"password": PASSWORD})),
+            _ => {
+                let body = json!({"current_password": PASSWORD, "new_password": NEW});
+                Request::json(&browser, "POST", "/api/v1/account/password", &body)
+            }
+        };
+        if matches!(place, ProofJson | PasswordJson) {
+            request.headers.push(("x-csrf-token", csrf.clone()));
+        }
+        let (first, _) = request.by(&browser).await;
+        let (second, new) = request.by(&browser).await;
+        assert_alike(&first, &second, &what);
+        assert_eq!(me(&new).await, 200, "{what}: signed in");
+    }
+    assert_eq!(world.logged("authn_reauth_success").await, 2);
+    assert_eq!(world.logged("authn_password_change").await, 2);
+}
+
+/// A second click when the answer to the first has come already, and its page not yet: it carries the new cookie and the form of before.
+/// It is not carried out, and says that its sender is signed in, that the first may have been carried out, and where to go on.
+pub async fn a_second_click_with_the_new_cookie_says_what_is_so(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let text = |answer: &Answer| answer.body.replace("&#x2f;", "/");
+    let places = [PasswordPage, ProofPage, CodePage, ConfirmPage, RemovePage];
+    for (n, place) in places.into_iter().enumerate() {
+        let what = format!("{place:?}");
+        let (old, request) = prepare(&world, place, false, &format!("person{n}")).await;
+        let (first, new) = request.by(&old).await;
+        assert!(matches!(first.status, 200 | 303), "{what}: {} {}", first.status, first.body);
+        let (second, still) = request.by(&new).await;
+        assert_eq!(second.status, 403, "{what}: {}", second.body);
+        assert_eq!(second.set_cookies(), Vec::<String>::new(), "{what}");
+        assert_eq!(still.session_cookie(), new.session_cookie(), "{what}");
+        for said in ["You are still signed in", "may have been carried out", "href=\"/auth/account\""] {
+            assert!(text(&second).contains(said), "{what}: {said}: {}", second.body);
+        }
+        assert_eq!(me(&new).await, 200, "{what}");
+        // Who was on the way somewhere goes on there, and nowhere else.
+        if matches!(place, ProofPage | CodePage) {
+            for (next, href) in [("/reports", "/reports"), ("https://evil.example/", "/auth/account")] {
+                let body = format!("{}&next={}", request.body, encode(next));
+                let answer = Request { body, ..request.clone() }.by(&new).await.0;
+                assert_eq!(answer.status, 403, "{what}");
+                assert!(text(&answer).contains(&format!("href=\"{href}\"")), "{what}: {}", answer.body);
+                assert!(!answer.body.contains("evil"), "{what}");
+            }
+        }
+        // Another site's form tells nothing of that.
+        let mut foreign = request.clone();
+        foreign.headers.retain(|(name, _)| *name != "origin");
+        foreign.headers.push(("origin", "https://evil.example".to_owned()));
+        let answer = foreign.by(&new).await.0;
+        assert!(answer.status == 403 && !answer.body.contains("still signed in"), "{what}: {}", answer.body);
+        assert_eq!(me(&new).await, 200, "{what}");
+    }
+    assert_eq!(world.logged("authn_password_change").await, 1);
+    // A script's page of before.
+    for place in [PasswordJson, ProofJson, ConfirmJson, RemoveJson] {
+        let what = format!("{place:?}");
+        let (old, mut request) =
+            prepare(&world, place, false, &format!("script{place:?}").to_lowercase()).await;
+        let csrf =
+            old.clone().get("/api/v1/auth/csrf").await.json()["csrf_token"].as_str().unwrap().to_owned();
+        request.headers.retain(|(name, _)| *name != "x-csrf-token");
+        request.headers.push(("x-csrf-token", csrf));
+        let (first, new) = request.by(&old).await;
+        assert_eq!(first.status, 200, "{what}: {}", first.body);
+        let second = request.by(&new).await.0;
+        assert_eq!((second.status, &second.json()["code"]), (403, &json!("csrf")), "{what}: {}", second.body);
+        let detail = second.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.contains("may have been carried out") && detail.contains("auth/csrf"),
+            "{what}: {detail}"
+        );
+        assert_eq!(me(&new).await, 200, "{what}");
+    }
 }
 
 /// What differs in anything, comes late, or comes when the new token was used, is nobody's.

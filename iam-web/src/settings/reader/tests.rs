@@ -378,6 +378,23 @@ fn people_stay_signed_in_only_where_it_is_said() {
 }
 
 #[test]
+fn who_may_stay_signed_in_is_somebody() {
+    for nobody in [",", " , ", ",,"] {
+        let values = [("IAM_LONG_SESSIONS", "30d/90d"), ("IAM_LONG_SESSIONS_FOR", nobody)];
+        let error = read(&values).unwrap_err().to_string();
+        assert!(
+            error.contains("IAM_LONG_SESSIONS_FOR: names nobody: roles and parents are needed"),
+            "{error}"
+        );
+    }
+    // What stands behind the last comma, or between two, is no entry, as in every list.
+    let values = [("IAM_LONG_SESSIONS", "30d/90d"), ("IAM_LONG_SESSIONS_FOR", "customer,,@acme,")];
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let long = LongSessions::new(days(30), days(90)).for_role("customer").for_parent("acme");
+    assert_eq!(read(&values).unwrap().long_sessions, Some(long));
+}
+
+#[test]
 fn browsers_are_trusted_only_where_it_is_said() {
     let time = |text| read(&[("IAM_TRUSTED_DEVICES", text)]).unwrap().trusted_devices;
     assert_eq!(read(&[]).unwrap().trusted_devices, None);
