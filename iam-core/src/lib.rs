@@ -101,11 +101,11 @@ pub mod ports {
     pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
-    pub use crate::model::long_sessions::{Replacement, Tokens};
+    pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
     pub use crate::model::role::RoleGrant;
     pub use crate::model::session::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord};
-    pub use crate::model::session_state::SessionState;
+    pub use crate::model::session_state::{MOST_UNNOTED, SessionState};
     pub use crate::model::step_up_proof::StepUpProof;
     pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
     pub use crate::model::trusted_device::NewTrustedDevice;

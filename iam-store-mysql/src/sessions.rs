@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, ChallengeId, Insert, NewSession, ParentOfAccount, Renewal, Replacement, RoleOfAccount,
-    SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
+    AuthVersion, ChallengeId, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
+    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash,
+    Tokens, micros,
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
@@ -463,12 +464,15 @@ impl<L: Link> Sessions for Work<L> {
         id: SessionId,
         account: AccountId,
         token: &TokenHash,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
         // By the row itself, as every renewal.
         let lengthen = || {
             execute(sqlx::query!(
-                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET long_lived = 1
+                "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET long_lived = 1, token_made_at = ?, token_used_at = ?
                  WHERE id = ? AND account_id = ? AND token_hash = ? AND state = 'active' AND ended_at IS NULL AND long_lived = 0",
+                utc(now.minus(REPLACED_AFTER)),
+                utc(now),
                 &id.as_bytes()[..],
                 &account.as_bytes()[..],
                 &token.as_bytes()[..]
@@ -543,10 +547,12 @@ impl<L: Link> Sessions for Work<L> {
         let find = || {
             all(sqlx::query!(
                 "SELECT id FROM iam_auth_session FORCE INDEX (iam_auth_session_live) WHERE live_account_id = ? AND state = ? AND id <> ?
-                 ORDER BY last_seen_at DESC, login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
+                 ORDER BY CASE WHEN last_seen_at > login_time THEN last_seen_at + INTERVAL ? MICROSECOND ELSE last_seen_at END DESC,
+                    login_time DESC, id DESC LIMIT 1000000 OFFSET ? FOR UPDATE",
                 &account.as_bytes()[..],
                 state.as_str(),
                 &new.as_bytes()[..],
+                micros(MOST_UNNOTED),
                 keep.saturating_sub(1)
             ))
         };

@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, ChallengeId, Insert, NewSession, ParentOfAccount, Renewal, Replacement, RoleOfAccount,
-    SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash, Tokens,
+    AuthVersion, ChallengeId, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
+    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash,
+    Tokens, micros,
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
@@ -360,11 +361,14 @@ impl<C: Link> Sessions for Work<C> {
         id: SessionId,
         account: AccountId,
         token: &TokenHash,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET long_lived = 1
+            "UPDATE iam_auth_session SET long_lived = 1, token_made_at = ?, token_used_at = ?
              WHERE id = ? AND account_id = ? AND token_hash = ? AND state = 'active' AND ended_at IS NULL AND long_lived = 0",
         )
+        .bind(now.minus(REPLACED_AFTER).as_micros())
+        .bind(now.as_micros())
         .bind(&id.as_bytes()[..])
         .bind(&account.as_bytes()[..])
         .bind(&token.as_bytes()[..])
@@ -441,7 +445,8 @@ impl<C: Link> Sessions for Work<C> {
         let rows = sqlx::query(
             "UPDATE iam_auth_session SET ended_at = ?1, end_reason = ?2 WHERE id IN
                 (SELECT id FROM iam_auth_session WHERE account_id = ?3 AND state = ?4 AND id <> ?5 AND ended_at IS NULL
-                 ORDER BY last_seen_at DESC, login_time DESC, id DESC LIMIT -1 OFFSET ?6)
+                 ORDER BY last_seen_at + CASE WHEN last_seen_at > login_time THEN ?7 ELSE 0 END DESC, login_time DESC, id DESC
+                 LIMIT -1 OFFSET ?6)
              RETURNING id",
         )
         .bind(now.as_micros())
@@ -450,6 +455,7 @@ impl<C: Link> Sessions for Work<C> {
         .bind(state.as_str())
         .bind(&new.as_bytes()[..])
         .bind(i64::from(keep.saturating_sub(1)))
+        .bind(micros(MOST_UNNOTED))
         .fetch_all(self.connection())
         .await
         .map_err(failed)?;

@@ -418,8 +418,9 @@ impl Sessions for FaultyUnit {
         id: SessionId,
         account: AccountId,
         token: &TokenHash,
+        now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.inner.sessions().lengthen(id, account, token).await
+        self.inner.sessions().lengthen(id, account, token, now).await
     }
 
     async fn end(&mut self, id: SessionId, reason: EndReason, now: Timestamp) -> Result<bool, StoreError> {

@@ -329,7 +329,7 @@ macro_rules! conformance {
                 sessions_unseen_since_gives_the_longest_unused_ones
                 sessions_unseen_since_gives_long_ones_apart
                 a_long_session_comes_back_with_its_tokens_and_with_what_lapsed
-                lengthen_makes_one_session_a_long_one_and_changes_nothing_else
+                lengthen_makes_one_session_a_long_one_whose_token_is_due
                 lengthen_asks_for_an_active_session_that_has_not_ended
                 a_token_is_replaced_on_its_conditions_alone
                 no_token_of_an_ordinary_session_is_replaced

@@ -1,6 +1,6 @@
 //! Sessions.
 
-use iam_core::ports::{ParentOfAccount, Renewal, Replacement, Tokens};
+use iam_core::ports::{ParentOfAccount, REPLACED_AFTER, Renewal, Replacement, Tokens};
 use iam_core::{EndReason, ExternalId, ParentStatus, StoreError};
 
 use super::*;
@@ -348,10 +348,10 @@ pub async fn end_longest_unused_beyond_keeps_those_used_last(store: &dyn Store) 
 
 pub async fn of_sessions_the_longest_unused_end_whenever_they_were_made(store: &dyn Store) {
     add_four_sessions(store).await;
-    // The oldest is in use; of two that were used at the same time the older one goes first.
+    // The oldest is in use. One that was used may have been so for a minute after that was noted.
     assert!(store.touch_session(session_id(1), after(70), after(9), None).await.unwrap());
     assert!(store.touch_session(session_id(2), after(3), after(2), None).await.unwrap());
-    for (keep, expected) in [(3, session_id(2)), (2, session_id(3)), (1, session_id(1))] {
+    for (keep, expected) in [(3, session_id(3)), (2, session_id(2)), (1, session_id(1))] {
         assert_eq!(end_beyond(store, SessionState::Active, 4, keep).await, [expected], "keep {keep}");
     }
 }
@@ -721,12 +721,13 @@ pub async fn a_token_is_replaced_on_its_conditions_alone(store: &dyn Store) {
 /// By whoever shows this token of a session, as this account.
 async fn lengthen(store: &dyn Store, n: u8, account: u8, shown: u8) -> bool {
     let mut unit = store.begin().await.unwrap();
-    let done = unit.sessions().lengthen(session_id(n), account_id(account), &token(shown)).await.unwrap();
+    let done =
+        unit.sessions().lengthen(session_id(n), account_id(account), &token(shown), after(80)).await.unwrap();
     unit.commit().await.unwrap();
     done
 }
 
-pub async fn lengthen_makes_one_session_a_long_one_and_changes_nothing_else(store: &dyn Store) {
+pub async fn lengthen_makes_one_session_a_long_one_whose_token_is_due(store: &dyn Store) {
     add_four_sessions(store).await;
     assert!(store.touch_session(session_id(1), after(70), after(9), None).await.unwrap());
     let before = find(store, 1).await.unwrap();
@@ -747,7 +748,8 @@ pub async fn lengthen_makes_one_session_a_long_one_and_changes_nothing_else(stor
             before.last_seen_at
         )
     );
-    assert_eq!((found.tokens, found.lapsed_at, found.amr), (before.tokens, before.lapsed_at, before.amr));
+    let due = Tokens { made_at: after(80).minus(REPLACED_AFTER), used_at: Some(after(80)), ..before.tokens };
+    assert_eq!((found.tokens, found.lapsed_at, found.amr), (due, before.lapsed_at, before.amr));
     assert!(!lengthen(store, 1, 1, 1).await, "it is one");
     // Upkeep and the daily replacement take it for one.
     assert_eq!(

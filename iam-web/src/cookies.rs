@@ -109,13 +109,13 @@ impl CookieConfig {
         plain_text(value)
     }
 
-    /// The different values of a cookie of ours, in the order in which they came, and no more than so many. None of them is believed: it is
-    /// for what may be done to all of them.
-    pub(crate) fn different(&self, view: &dyn RequestView, kind: CookieKind, most: usize) -> Vec<String> {
+    /// The different values of a cookie of ours, in the order in which they came. None of them is believed: it is for what may be done to all
+    /// of them.
+    pub(crate) fn different(&self, view: &dyn RequestView, kind: CookieKind) -> Vec<String> {
         let lines = view.header("cookie");
         let mut different = Vec::new();
         for text in self.values(&lines, kind).filter_map(plain_text) {
-            if different.len() < most && !different.contains(&text) {
+            if !different.contains(&text) {
                 different.push(text);
             }
         }
@@ -236,11 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn all_values_of_one_name_are_known_up_to_a_number() {
+    fn all_values_of_one_name_are_known() {
         let different = |lines: &[&[u8]]| {
             let headers = lines.iter().map(|line| ("cookie".to_owned(), line.to_vec())).collect();
             let request = WebRequest { headers, ..WebRequest::default() };
-            cookies(false).different(&request, CookieKind::Session, 3)
+            cookies(false).different(&request, CookieKind::Session)
         };
         assert_eq!(different(&[b"iam_session=x; a=b; iam_session=y; iam_session=x"]), ["x", "y"]);
         assert_eq!(
@@ -249,7 +249,7 @@ mod tests {
         );
         assert_eq!(
             different(&[b"iam_session=1; iam_session=2; iam_session=3; iam_session=4"]),
-            ["1", "2", "3"]
+            ["1", "2", "3", "4"]
         );
         assert_eq!(different(&[b"a=b"]), [""; 0]);
     }

@@ -3,8 +3,8 @@
 use crate::audit::Event;
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
-use crate::flow::Claimant;
 use crate::flow::attempt::Proven;
+use crate::flow::{Claimant, FRESH_FOR};
 use crate::iam::Iam;
 use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
@@ -17,13 +17,15 @@ use crate::password::PlainPassword;
 pub struct LoginAgain<'a> {
     /// Whose session it is.
     pub claimant: &'a Claimant,
+    /// The token that they have shown for it.
+    pub token: &'a SessionToken,
     /// Who they say they are.
     pub identifier: &'a LoginIdentifier,
     /// Their password.
     pub password: &'a PlainPassword,
-    /// They want to stay signed in beyond the ordinary limits: with this session, of which they have shown this token. A wish, granted as at
-    /// sign-in; a session whose second factor is due is none that anybody could stay signed in with.
-    pub staying: Option<(&'a Principal, &'a SessionToken)>,
+    /// Who is signed in with it and wants to stay so beyond the ordinary limits. A wish, granted as at sign-in: where the account has a second
+    /// factor, only if that was proved lately, too. A session whose second factor is due is none to stay signed in with.
+    pub staying: Option<&'a Principal>,
     /// From where.
     pub client: &'a Client,
 }
@@ -38,51 +40,65 @@ pub struct LedOn {
 
 impl Iam {
     /// Leads somebody on with the session that they have, if they are who they say, by a name of theirs and their password; it needs no
-    /// other in its place. Nothing is checked, and nothing counted, where the name is not theirs. No freshness is renewed: who must prove
+    /// other in its place. Nothing, if the session ended meanwhile. Nothing is checked, and nothing counted, where the name is not theirs. No freshness is renewed: who must prove
     /// who they are re-authenticates.
     ///
     /// # Errors
     /// Where the name is theirs, as [`reauthenticate`](Self::reauthenticate).
     pub async fn lead_on(&self, login: &LoginAgain<'_>) -> Result<Option<LedOn>, Error> {
-        let LoginAgain { claimant, identifier, password, staying, client } = *login;
+        let LoginAgain { claimant, token, identifier, password, staying, client } = *login;
         let named = self.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
         if named.is_none_or(|named| named.account != claimant.account) {
             return Ok(None);
         }
-        let Proven { candidate, reserved, told } = self.prove(claimant, password, client).await?;
-        let wish = staying.and_then(|(principal, token)| Some((self.could_stay(principal)?, token)));
-        let became_long = self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if told.is_some() {
-                let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
-            }
-            let long = match wish {
-                Some((_, token)) => {
-                    unit.sessions().lengthen(claimant.session, claimant.account, &token.hash()).await?
-                }
-                None => false,
-            };
-            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            let event = Event::LoginContinued { session: claimant.session, long };
-            unit.record(&event, claimant.subject(), client).await?;
-            unit.commit().await?;
-            Ok(long)
-        });
-        let became_long = became_long.await?;
+        let proven = self.prove(claimant, password, client).await?;
+        let wish = staying.and_then(|principal| self.could_stay(principal, proven.candidate.second_factor));
+        let led_on = self.retried(|| self.lead_on_in_one_unit(login, &proven, wish.is_some())).await?;
+        let Some(became_long) = led_on else { return Ok(None) };
         let stays_until = match wish {
-            Some((until, token)) => {
-                // The other click of two was first: its answer may be lost.
-                let is_long = became_long || self.is_long_with(claimant, token).await;
-                is_long.then_some(until)
-            }
-            None => staying.and_then(|(principal, token)| stays_already(principal, token)),
+            // The other click of two was first: its answer may be lost.
+            Some(until) => (became_long || self.is_long_with(claimant, token).await).then_some(until),
+            None => staying.and_then(|principal| stays_already(principal, token)),
         };
         Ok(Some(LedOn { stays_until }))
     }
 
+    /// Says whether the session became a long one; nothing, if it does not live any more.
+    async fn lead_on_in_one_unit(
+        &self,
+        login: &LoginAgain<'_>,
+        proven: &Proven,
+        lengthens: bool,
+    ) -> Result<Option<bool>, Error> {
+        let LoginAgain { claimant, token, client, .. } = *login;
+        let Proven { candidate, reserved, told } = proven;
+        let mut unit = self.begin().await?;
+        if told.is_some() {
+            let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
+        }
+        let lives = unit.sessions().hold(claimant.session, &token.hash()).await?;
+        self.accept(&mut unit, reserved, told.as_ref(), client).await?;
+        if !lives {
+            unit.commit().await?;
+            return Ok(None);
+        }
+        let now = self.now();
+        let long = lengthens
+            && unit.sessions().lengthen(claimant.session, claimant.account, &token.hash(), now).await?;
+        let event = Event::LoginContinued { session: claimant.session, long };
+        unit.record(&event, claimant.subject(), client).await?;
+        unit.commit().await?;
+        Ok(Some(long))
+    }
+
     /// Until when somebody could stay signed in with an ordinary session of theirs. It takes nothing away: one that goes on for longer as it
     /// is, since proofs begin its time anew, stays as it is.
-    fn could_stay(&self, principal: &Principal) -> Option<Timestamp> {
+    fn could_stay(&self, principal: &Principal, has_factor: bool) -> Option<Timestamp> {
+        // The password alone makes no session of two factors live longer.
+        let proved_factor = principal.second_factor_at.is_some_and(|at| at.is_within(FRESH_FOR, self.now()));
+        if has_factor && !proved_factor {
+            return None;
+        }
         let owes_factor = principal.factor_due_at.is_some_and(|due_at| self.now() >= due_at);
         if owes_factor || principal.stays_until.is_some() {
             return None;

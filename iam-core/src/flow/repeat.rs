@@ -98,8 +98,9 @@ impl Iam {
         );
         let until = Instant::now() + WAITS_FOR;
         let [mut look, slowest] = LOOKS;
+        let mut may_claim = true;
         loop {
-            if let Some(claimant) = of {
+            if let Some(claimant) = of.filter(|_| may_claim) {
                 let claim = Claim { session: claimant.session, old_token, request: digest, at: self.now() };
                 match self.claim(&claim).await? {
                     ClaimOutcome::First => return Ok(Begun::First(First { claim, key })),
@@ -107,13 +108,15 @@ impl Iam {
                     ClaimOutcome::Before => {}
                 }
             }
-            match self.before(&old_token, &digest, &key, of.is_some()).await? {
+            // Waiting reads only: whoever waits keeps nobody else from writing.
+            may_claim = match self.before(&old_token, &digest, &key, of.is_some()).await? {
                 Before::Answered(answer) => return Ok(Begun::Answered(answer)),
                 Before::Over => return Ok(Begun::Ordinary),
                 // Given back at this moment: now it may be ours.
                 Before::Nothing if of.is_none() => return Ok(Begun::Ordinary),
-                Before::Nothing | Before::UnderWay => {}
-            }
+                Before::Nothing => true,
+                Before::UnderWay => false,
+            };
             if Instant::now() >= until {
                 return match of {
                     Some(_) => Err(Error::Busy { retry_after: Duration::from_secs(1) }),

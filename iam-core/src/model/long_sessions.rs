@@ -8,7 +8,8 @@ use crate::model::role::{RoleName, is_reserved};
 use crate::model::session_state::{EndReason, SessionPolicy};
 use crate::model::token::TokenHash;
 
-const A_DAY: Duration = Duration::from_hours(24);
+/// How old a token becomes before it is replaced.
+pub const REPLACED_AFTER: Duration = Duration::from_hours(24);
 
 /// How long a token that nobody has used yet waits for its owner, before the one before it is given another.
 const UNUSED_FOR: Duration = Duration::from_hours(1);
@@ -231,7 +232,7 @@ impl Tokens {
         match self.used_at {
             _ if self.current == Some(*token) => {
                 let first = self.used_at.is_none();
-                Shown::Good { first, due: !first && age >= A_DAY }
+                Shown::Good { first, due: !first && age >= REPLACED_AFTER }
             }
             None => Shown::Good { first: false, due: age >= UNUSED_FOR },
             Some(used_at) => Shown::Dead(used_at),
@@ -256,7 +257,7 @@ pub struct Replacement {
 
 impl Replacement {
     pub(crate) fn now(shown: TokenHash, new: TokenHash, at: Timestamp) -> Self {
-        Self { shown, new, at, made_by: at.minus(A_DAY), unused_made_by: at.minus(UNUSED_FOR) }
+        Self { shown, new, at, made_by: at.minus(REPLACED_AFTER), unused_made_by: at.minus(UNUSED_FOR) }
     }
 }
 

@@ -126,6 +126,9 @@ impl Default for SessionPolicy {
     }
 }
 
+/// The longest time for which the use of a session is not noted after the last note.
+pub const MOST_UNNOTED: Duration = Duration::from_mins(1);
+
 impl SessionPolicy {
     /// What is wrong with the policy, in words, or nothing.
     pub(crate) fn problem(&self) -> Option<&'static str> {
@@ -147,6 +150,6 @@ impl SessionPolicy {
 
     /// How often use is written down at most: once a minute, more often only when the idle time-out is very short.
     pub fn touch_interval(&self) -> Duration {
-        (self.idle / 30).min(Duration::from_mins(1))
+        (self.idle / 30).min(MOST_UNNOTED)
     }
 }

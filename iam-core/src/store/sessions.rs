@@ -57,13 +57,15 @@ pub trait Sessions: SessionReads {
         lapsed_at: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
-    /// Makes a session a long one that is not: if it is this account's, is active, has not ended, and has this token as its own. Nothing else
-    /// of it changes. Says whether it did; at most one caller is ever told so.
+    /// Makes a session a long one that is not: if it is this account's, is active, has not ended, and has this token as its own. The token
+    /// then counts as used at `now`, and as made a day before that: the next request replaces it, so that a copy of it is found out. Says
+    /// whether it did; at most one caller is ever told so.
     async fn lengthen(
         &mut self,
         id: SessionId,
         account: AccountId,
         token: &TokenHash,
+        now: Timestamp,
     ) -> Result<bool, StoreError>;
 
     /// Ends a session that has not ended. Says whether it did; at most one caller is ever told so.
@@ -87,7 +89,8 @@ pub trait Sessions: SessionReads {
     ) -> Result<u64, StoreError>;
 
     /// Ends the sessions of an account that are in this state beyond the `keep` that were used last, of which `new` is one whatever the clock
-    /// says. Of those used at the same time the newest are kept. Says which. Whatever other units do at the same time, once they
+    /// says. A session that was used after its sign-in may have been used for [`MOST_UNNOTED`](crate::ports::MOST_UNNOTED) after its last note,
+    /// and counts as if it was. Of those used at the same time the newest are kept. Says which. Whatever other units do at the same time, once they
     /// and this one are committed there MUST be no more than `keep`, if each of them inserted its session before it called this.
     async fn end_longest_unused_beyond(
         &mut self,

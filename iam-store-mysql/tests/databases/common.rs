@@ -156,10 +156,13 @@ async fn remove(admin: &str, name: &str) -> Result<(), sqlx::Error> {
 
 /// The other connections to a database.
 pub(crate) async fn others_on(connection: &mut MySqlConnection, name: &str) -> Result<Vec<u64>, sqlx::Error> {
-    sqlx::query_scalar(
-        "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
-    )
-    .bind(name)
-    .fetch_all(connection)
-    .await
+    const SELECT: &str = "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()";
+    // The list has the statements that run at this moment, too, and MySQL fails on one with bytes that are no text.
+    for _ in 0..20 {
+        let others = sqlx::query_scalar(SELECT).bind(name).fetch_all(&mut *connection).await;
+        if others.is_ok() {
+            return others;
+        }
+    }
+    sqlx::query_scalar(SELECT).bind(name).fetch_all(connection).await
 }

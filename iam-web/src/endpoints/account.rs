@@ -323,7 +323,7 @@ impl RequestContext {
         if case == Case::Csrf || !wants_page(request) {
             return self.refusal(request, case);
         }
-        let next = form.get("next").and_then(LocalTarget::parse);
+        let next = self.place(form.get("next"));
         let href = next.map_or_else(|| self.account_path(), |next| next.as_str().to_owned());
         self.refusal_with_link(request, case, href)
     }
@@ -497,8 +497,7 @@ impl RequestContext {
             return Err(Box::new(self.api_not_signed_in(request, caller).await));
         };
         if self.csrf_by_headers(request, caller) != Some(true) {
-            self.note_csrf(request, caller).await;
-            return Err(Box::new(self.problem(request, self.why_not_ours(request, caller), &[])));
+            return Err(Box::new(self.problem(request, self.not_ours(request, caller).await, &[])));
         }
         Ok(principal)
     }

@@ -528,8 +528,7 @@ impl RequestContext {
             return Err(Box::new(self.problem(request, Case::Unauthenticated, &[])));
         };
         if self.csrf_by_headers(request, caller) != Some(true) {
-            self.note_csrf(request, caller).await;
-            return Err(Box::new(self.problem(request, self.why_not_ours(request, caller), &[])));
+            return Err(Box::new(self.problem(request, self.not_ours(request, caller).await, &[])));
         }
         let object = StrictObject::parse(&request.header_values("content-type"), &request.body)
             .map_err(|error| Box::new(self.bad_api_body(request, error)))?;

@@ -22,9 +22,8 @@ use crate::next::LocalTarget;
 use crate::problem::{Case, retry_after, whole_seconds};
 use crate::respond::with_retry_after;
 
-/// Of how many different session cookies the sessions are ended when somebody signs out. Each is from a path of its own; there is seldom more
-/// than one too many.
-const MOST_SIGNED_OUT: usize = 4;
+/// Of how many different session cookies the sessions are ended when somebody signs out: of more than the headers that are read can hold.
+const MOST_SIGNED_OUT: usize = 300;
 
 impl RequestContext {
     // -- pages --
@@ -89,9 +88,7 @@ impl RequestContext {
     /// ours all the same. Its token went with the visitor; that the browser itself says where it comes from is what signing in by JSON
     /// asks for, too.
     fn is_of_before(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
-        let has_token =
-            form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
-        !has_token
+        !self.has_form_token(request, caller, form)
             && caller.has_session()
             && caller.carrier == Carrier::Cookie
             && self.site(request) == Site::Same
@@ -109,9 +106,10 @@ impl RequestContext {
         let (Some(claimant), Some(token)) = (caller.claimant(), &caller.token) else { return Ok(None) };
         let again = LoginAgain {
             claimant: &claimant,
+            token,
             identifier: &credentials.identifier,
             password: &credentials.password,
-            staying: caller.enroller().filter(|_| page.staying).map(|principal| (principal, token)),
+            staying: caller.enroller().filter(|_| page.staying),
             client: &caller.client,
         };
         let Some(led_on) = self.iam().lead_on(&again).await? else { return Ok(None) };
@@ -239,8 +237,9 @@ impl RequestContext {
             Ok(form) => form,
             Err(error) => return self.bad_body(request, error),
         };
-        if !self.may_sign_out(request, caller, &form).await {
-            return self.form_not_ours(request, caller, &form);
+        if !self.may_sign_out(request, caller, self.has_form_token(request, caller, &form)) {
+            self.note_csrf(request, caller).await;
+            return self.refusal(request, Case::Csrf);
         }
         match self.sign_out(request, caller).await {
             Ok(()) => {
@@ -252,18 +251,12 @@ impl RequestContext {
         }
     }
 
-    /// Without a session a page of ours will do: the token on it may have gone with the session. Of which session a token would have to be
-    /// can't be told when there are several: then the browser itself must say that it comes from here.
-    async fn may_sign_out(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
-        let is_here = self.site(request) == Site::Same;
-        if self.has_several_cookies(request, caller) {
-            if !is_here {
-                self.note_csrf(request, caller).await;
-            }
-            return is_here;
-        }
-        let from_here = !caller.has_session() && (brings_no_cookie(request, caller) || is_here);
-        from_here || self.form_is_ours(request, caller, form).await
+    /// Whether a request may sign its sender out: the browser says that it comes from here, or it has no cookie to lose, or it has a token of
+    /// the session. With several cookies no token is of any.
+    fn may_sign_out(&self, request: &WebRequest, caller: &Caller, has_token: bool) -> bool {
+        let site = self.site(request);
+        let has_own_token = has_token && !self.has_several_cookies(request, caller);
+        site == Site::Same || brings_no_cookie(request, caller) || (site != Site::Foreign && has_own_token)
     }
 
     /// Whether the session's cookie comes with different values, so that nobody is signed in.
@@ -273,13 +266,24 @@ impl RequestContext {
 
     /// A form of ours carries a token, and no other site sent it.
     pub(super) async fn form_is_ours(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
-        let has_token =
-            form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token));
-        let ours = has_token && self.site(request) != Site::Foreign;
+        let ours = self.has_form_token(request, caller, form) && self.site(request) != Site::Foreign;
         if !ours {
-            self.note_csrf(request, caller).await;
+            self.not_ours(request, caller).await;
         }
         ours
+    }
+
+    /// Why a request counts as another site's, noted if it may be one: who sends a form of before is told so, and forges nothing.
+    pub(super) async fn not_ours(&self, request: &WebRequest, caller: &Caller) -> Case {
+        let case = self.why_not_ours(request, caller);
+        if case == Case::Csrf {
+            self.note_csrf(request, caller).await;
+        }
+        case
+    }
+
+    fn has_form_token(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
+        form.get("csrf_token").is_some_and(|token| self.is_csrf_token(request, caller, token))
     }
 
     // -- JSON --
@@ -357,12 +361,8 @@ impl RequestContext {
     }
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let from_here = if self.has_several_cookies(request, caller) {
-            self.site(request) == Site::Same
-        } else {
-            brings_no_cookie(request, caller) || self.csrf_by_headers(request, caller) == Some(true)
-        };
-        if !from_here {
+        let has_token = self.csrf_by_headers(request, caller) == Some(true);
+        if !self.may_sign_out(request, caller, has_token) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
@@ -569,10 +569,10 @@ impl RequestContext {
         let cookies = &self.inner().cookies;
         if self.has_several_cookies(request, caller) {
             // Which one is the browser's own can't be told, so none of them is left.
-            for text in cookies.different(request, CookieKind::Session, MOST_SIGNED_OUT) {
-                if let Some(token) = SessionToken::parse(&text, Carrier::Cookie) {
-                    self.iam().logout(&token, &caller.client).await?;
-                }
+            let texts = cookies.different(request, CookieKind::Session);
+            let tokens = texts.iter().filter_map(|text| SessionToken::parse(text, Carrier::Cookie));
+            for token in tokens.take(MOST_SIGNED_OUT) {
+                self.iam().logout(&token, &caller.client).await?;
             }
         }
         // Who came with a bearer token signs that out, and not the browser.

@@ -250,6 +250,22 @@ pub async fn of_too_many_sessions_the_one_unused_for_longest_ends(adapter: Adapt
     assert_eq!(statuses, [200, 401, 200]);
 }
 
+/// Use within a minute after the last note of it is not noted: nobody is signed out at work for that.
+pub async fn the_session_that_is_in_use_is_not_the_one_unused_for_longest(
+    adapter: Adapter,
+    backend: Backend,
+) {
+    let world = World::new(adapter, backend).await;
+    let mut working = world.signed_in("bob").await;
+    for _ in 0..10 {
+        assert_eq!(working.get("/api/v1/me").await.status, 200);
+        world.later(2);
+        world.signed_in("bob").await;
+        world.later(2);
+    }
+    assert_eq!(working.get("/api/v1/me").await.status, 200);
+}
+
 /// SES-08: ten at most, also when thirty sign in at once.
 pub async fn the_oldest_of_too_many_sessions_end(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

@@ -105,7 +105,7 @@ pub async fn a_ticked_box_keeps_people_signed_in(adapter: Adapter, backend: Back
     let mut browser = world.browser();
     let page = browser.open("/auth/login").await;
     let unticked = "name=\"stay_signed_in\" type=\"checkbox\" value=\"1\" aria-describedby=\"stay-hint\">";
-    assert!(page.body.contains(unticked) && page.body.contains("up to 30 days"), "{}", page.body);
+    assert!(page.body.contains(unticked) && page.body.contains("after 30 days without use"), "{}", page.body);
     let token = page.csrf_token();
     let wrong = [("username", "bob"), ("password", "x"), ("stay_signed_in", "1"), ("csrf_token", &token)];
     let again = browser.submit("/auth/login", &wrong).await;
@@ -187,7 +187,10 @@ pub async fn a_ticked_box_counts_for_who_is_signed_in_already(adapter: Adapter, 
         cookie.starts_with(&format!("iam_session={session};")) && cookie.ends_with(&lifetime),
         "{cookie}"
     );
+    // The next request brings another token, so that a copy of this one does not live as long.
+    let copy = bob.clone();
     assert_eq!(until(&mut bob).await, "2026-04-01T00:00:00.000000Z");
+    assert_ne!(bob.session_cookie().unwrap(), session);
     // Once more: an answer that was lost does no harm. An unticked box takes nothing away.
     assert!(session_cookie_of(&by_stale_tab(&mut bob, &stale, "bob", Some("1")).await).ends_with(&lifetime));
     assert_eq!(by_stale_tab(&mut bob, &stale, "bob", None).await.set_cookies(), Vec::<String>::new());
@@ -207,6 +210,30 @@ pub async fn a_ticked_box_counts_for_who_is_signed_in_already(adapter: Adapter, 
     assert_eq!(due.set_cookies(), Vec::<String>::new());
     assert_ne!(session_cookie_of(&bob.open("/").await), cookie);
     assert_eq!(status(&mut bob).await, 200);
+    assert_eq!(
+        (status(&mut copy.clone()).await, status(&mut bob).await),
+        (401, 401),
+        "a copy ends the session"
+    );
+}
+
+/// The password alone makes no session of two factors live longer.
+pub async fn a_box_that_is_ticked_later_asks_for_the_second_factor_too(adapter: Adapter, backend: Backend) {
+    let world = World::with(adapter, backend, long).await;
+    let app = with_app(&world, "gus").await;
+    let mut gus = world.browser();
+    let stale = gus.open("/auth/login").await.csrf_token();
+    by_stale_tab(&mut gus, &stale, "gus", None).await;
+    assert_eq!(verify(&mut gus, &app.code(&world, 0)).await.status, 200);
+    world.later(15 * 60);
+    assert_eq!(by_stale_tab(&mut gus, &stale, "gus", Some("1")).await.set_cookies(), Vec::<String>::new());
+    let long_ones = "SELECT count(*) FROM iam_auth_session WHERE long_lived <> 0";
+    assert_eq!(world.count(long_ones).await, 0);
+    for _ in 0..47 {
+        assert_eq!(status(&mut gus).await, 200);
+        world.later(15 * 60);
+    }
+    assert_eq!(status(&mut gus).await, 401, "it ends when it would have");
 }
 
 /// As at sign-in: not to whom the policy does not name, and not before the second factor.

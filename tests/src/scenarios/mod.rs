@@ -80,6 +80,7 @@ macro_rules! every_scenario {
             a_ticked_box_keeps_people_signed_in
             a_ticked_box_counts_for_who_is_signed_in_already
             a_box_that_is_ticked_later_gives_what_the_policy_gives
+            a_box_that_is_ticked_later_asks_for_the_second_factor_too
             a_lost_role_and_a_role_of_ours_end_the_privilege
             beyond_the_ordinary_limits_everything_is_asked_for_again
             a_token_is_replaced_once_a_day
@@ -94,6 +95,7 @@ macro_rules! every_scenario {
             of_two_changes_of_a_password_one_counts
             the_oldest_of_too_many_sessions_end
             of_too_many_sessions_the_one_unused_for_longest_ends
+            the_session_that_is_in_use_is_not_the_one_unused_for_longest
             the_first_administrator_comes_by_a_link
             native_clients_live_by_bearer_tokens
             a_sign_in_for_a_token_is_limited_alike
@@ -220,6 +222,8 @@ macro_rules! every_scenario {
             a_next_page_in_any_script_is_found
             a_session_cookie_that_comes_twice_is_told
             signing_out_with_two_session_cookies_ends_both
+            an_old_page_signs_out
+            nobody_is_led_on_with_a_session_that_has_ended
             two_session_cookies_are_signed_out_by_our_own_pages_alone
             what_scripts_ask_for_gets_no_login_page
             password_managers_find_where_to_change_it

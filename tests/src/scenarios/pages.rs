@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::factors::{half_way, verify, with_app};
-use crate::{Adapter, Answer, Backend, Browser, PASSWORD, World};
+use crate::{Adapter, Answer, Backend, Browser, PASSWORD, Point, World};
 
 const CLEAR: &str = "clear-site-data";
 
@@ -264,15 +264,55 @@ pub async fn signing_out_with_two_session_cookies_ends_both(adapter: Adapter, ba
         let cleared = "iam_session=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0";
         assert!(out.set_cookies().iter().any(|line| line == cleared), "{:?}", out.headers);
         assert_eq!(statuses(&browsers).await, [401, 401], "by JSON: {by_json}");
-        // Nobody's sessions are ended by the dozen.
+        // However many were planted before it.
         let mut many = Vec::new();
         for _ in 0..5 {
             many.push(world.signed_in("bob").await);
         }
-        sign_out_with(&world, by_json, &cookies_of(&many), &[("origin", &origin)], "").await;
-        assert_eq!(statuses(&many).await, [401, 401, 401, 401, 200]);
+        let planted: String = (0..20).map(|n| format!("iam_session=x{n}; iam_session={n:043}; ")).collect();
+        let cookie = planted + &cookies_of(&many);
+        sign_out_with(&world, by_json, &cookie, &[("origin", &origin)], "").await;
+        assert_eq!(statuses(&many).await, [401; 5]);
     }
-    assert_eq!(world.logged("authn_logout").await, 12);
+    assert_eq!(world.logged("authn_logout").await, 14);
+}
+
+/// A page that was open before the session was renewed signs out all the same.
+pub async fn an_old_page_signs_out(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.signed_in("amy").await;
+    let old = amy.open("/auth/account").await.csrf_token();
+    let proof = json!({"password": PASSWORD});
+    assert_eq!(amy.post_json("/api/v1/auth/reauthenticate", &proof).await.status, 200);
+    let mut foreign = amy.clone().with_header("origin", "https://evil.example");
+    assert_eq!(foreign.submit("/auth/logout", &[("csrf_token", &old)]).await.status, 403);
+    assert_eq!(amy.submit("/auth/logout", &[("csrf_token", &old)]).await.status, 303);
+    assert_eq!(amy.get("/api/v1/me").await.status, 401);
+    assert_eq!(world.logged("authn_logout").await, 1);
+}
+
+/// Who signs in where they are signed in, and signs out at that moment, is signed in by that and led on with nothing that has ended.
+pub async fn nobody_is_led_on_with_a_session_that_has_ended(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let mut amy = world.browser();
+    let stale = amy.open("/auth/login").await.csrf_token();
+    let sign_in = [("username", "amy"), ("password", PASSWORD), ("csrf_token", &stale)];
+    assert_eq!(amy.submit("/auth/login", &sign_in).await.status, 303);
+    let mut held = world.faults.hold(Point::Candidate);
+    let mut tab = amy.clone();
+    let stale = stale.clone();
+    let again = tokio::spawn(async move {
+        let sign_in = [("username", "amy"), ("password", PASSWORD), ("csrf_token", &stale)];
+        (tab.submit("/auth/login", &sign_in).await, tab)
+    });
+    held.reached().await;
+    let origin = amy.origin();
+    assert_eq!(amy.send("POST", "/api/v1/auth/logout", &[("origin", &origin)], Vec::new()).await.status, 204);
+    drop(held);
+    let (answer, mut tab) = again.await.unwrap();
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    assert_eq!(tab.get("/api/v1/me").await.status, 200);
+    assert_eq!(world.logged("authn_login_continued").await, 0);
 }
 
 /// The browser itself must say that a page of ours sends it; with a token of a form, too, as none is that of two sessions.

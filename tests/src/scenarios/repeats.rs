@@ -483,7 +483,11 @@ pub async fn a_second_click_with_the_new_cookie_says_what_is_so(adapter: Adapter
         assert_eq!(me(&new).await, 200, "{what}");
         // Who was on the way somewhere goes on there, and nowhere else.
         if matches!(place, ProofPage | CodePage) {
-            for (next, href) in [("/reports", "/reports"), ("https://evil.example/", "/auth/account")] {
+            for (next, href) in [
+                ("/reports", "/reports"),
+                ("https://evil.example/", "/auth/account"),
+                ("/auth/logout", "/auth/account"),
+            ] {
                 let body = format!("{}&next={}", request.body, encode(next));
                 let answer = Request { body, ..request.clone() }.by(&new).await.0;
                 assert_eq!(answer.status, 403, "{what}");
@@ -500,6 +504,7 @@ pub async fn a_second_click_with_the_new_cookie_says_what_is_so(adapter: Adapter
         assert_eq!(me(&new).await, 200, "{what}");
     }
     assert_eq!(world.logged("authn_password_change").await, 1);
+    assert_eq!(world.logged("malicious_csrf").await, 5, "the foreign ones");
     // A script's page of before.
     for place in [PasswordJson, ProofJson, ConfirmJson, RemoveJson] {
         let what = format!("{place:?}");
