@@ -133,14 +133,14 @@ fn fail_if(switch: &AtomicBool) -> Result<(), StoreError> {
 /// Any store, with [`Faults`] before it.
 #[derive(Debug)]
 pub struct FaultyStore {
-    inner: Box<dyn Store>,
+    inner: Arc<dyn Store>,
     faults: Arc<Faults>,
 }
 
 impl FaultyStore {
     /// Puts faults before a store.
     pub fn new(inner: impl Store, faults: Arc<Faults>) -> Self {
-        Self { inner: Box::new(inner), faults }
+        Self { inner: Arc::new(inner), faults }
     }
 }
 
@@ -178,8 +178,8 @@ impl Store for FaultyStore {
 
     async fn reader(&self) -> Result<Box<dyn Reads>, StoreError> {
         let real = self.faults.check()?;
-        let inner = self.inner.reader().await?;
-        Ok(Box::new(FaultyReads { inner, faults: Arc::clone(&self.faults), _real: real }))
+        let (store, inner) = (Arc::clone(&self.inner), Some(self.inner.reader().await?));
+        Ok(Box::new(FaultyReads { store, inner, faults: Arc::clone(&self.faults), _real: real }))
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -258,15 +258,25 @@ impl Ports for FaultyUnit {
 
 /// Reads, each of which counts.
 struct FaultyReads {
-    inner: Box<dyn Reads>,
+    store: Arc<dyn Store>,
+    inner: Option<Box<dyn Reads>>,
     faults: Arc<Faults>,
     _real: RealWork,
 }
 
 impl FaultyReads {
+    #[expect(clippy::expect_used, reason = "there is one, but while a call is held")]
     fn counted(&mut self) -> &mut dyn Reads {
         self.faults.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.as_mut()
+        self.inner.as_deref_mut().expect("a reader")
+    }
+
+    /// Passes a point without a connection of the store's: whoever is held there keeps none from others.
+    async fn pass(&mut self, point: Point) -> Result<(), StoreError> {
+        drop(self.inner.take());
+        self.faults.pass(point).await;
+        self.inner = Some(self.store.reader().await?);
+        Ok(())
     }
 }
 
@@ -304,7 +314,7 @@ impl AccountReads for FaultyReads {
         &mut self,
         identifier: &LoginIdentifier,
     ) -> Result<Option<LoginCandidate>, StoreError> {
-        self.faults.pass(Point::Candidate).await;
+        self.pass(Point::Candidate).await?;
         self.counted().accounts().login_candidate(identifier).await
     }
 
@@ -330,7 +340,7 @@ impl SealedValueReads for FaultyReads {
         most: u32,
     ) -> Result<Vec<SealedRow>, StoreError> {
         let rows = self.counted().sealed_values().rows(column, before, most).await;
-        self.faults.pass(Point::SealedRead).await;
+        self.pass(Point::SealedRead).await?;
         rows
     }
 }

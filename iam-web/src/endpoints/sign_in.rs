@@ -237,7 +237,7 @@ impl RequestContext {
             Ok(form) => form,
             Err(error) => return self.bad_body(request, error),
         };
-        if !self.may_sign_out(request, caller, self.has_form_token(request, caller, &form)) {
+        if !self.may_sign_out(request, caller, &form) {
             self.note_csrf(request, caller).await;
             return self.refusal(request, Case::Csrf);
         }
@@ -251,12 +251,19 @@ impl RequestContext {
         }
     }
 
-    /// Whether a request may sign its sender out: the browser says that it comes from here, or it has no cookie to lose, or it has a token of
-    /// the session. With several cookies no token is of any.
-    fn may_sign_out(&self, request: &WebRequest, caller: &Caller, has_token: bool) -> bool {
-        let site = self.site(request);
-        let has_own_token = has_token && !self.has_several_cookies(request, caller);
-        site == Site::Same || brings_no_cookie(request, caller) || (site != Site::Foreign && has_own_token)
+    /// Whether a form may sign its sender out: it has no cookie to lose, or a token of the session, or comes from a page of ours, as the
+    /// browser says: from one of before, whose token was of the session once, or without a session, whose token went with it.
+    fn may_sign_out(&self, request: &WebRequest, caller: &Caller, form: &Form) -> bool {
+        let was_ours = !caller.has_session() || form.get("csrf_token").is_some_and(|token| !token.is_empty());
+        match self.site(request) {
+            Site::Same if was_ours => true,
+            Site::Same | Site::Foreign => brings_no_cookie(request, caller),
+            Site::Unknown => {
+                let has_token =
+                    !self.has_several_cookies(request, caller) && self.has_form_token(request, caller, form);
+                has_token || brings_no_cookie(request, caller)
+            }
+        }
     }
 
     /// Whether the session's cookie comes with different values, so that nobody is signed in.
@@ -361,8 +368,12 @@ impl RequestContext {
     }
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
-        let has_token = self.csrf_by_headers(request, caller) == Some(true);
-        if !self.may_sign_out(request, caller, has_token) {
+        // With several cookies no token is of any.
+        let is_ours = match self.has_several_cookies(request, caller) {
+            true => self.site(request) == Site::Same,
+            false => self.csrf_by_headers(request, caller) == Some(true),
+        };
+        if !is_ours && !brings_no_cookie(request, caller) {
             self.note_csrf(request, caller).await;
             return self.problem(request, Case::Csrf, &[]);
         }
