@@ -215,6 +215,7 @@ pub async fn a_ticked_box_counts_for_who_is_signed_in_already(adapter: Adapter, 
     let mut copy = other.clone();
     by_stale_tab(&mut other, &stale, "bob", Some("1")).await;
     assert_eq!((status(&mut other).await, status(&mut other).await), (200, 200));
+    world.later(10);
     assert_eq!((status(&mut copy).await, status(&mut other).await), (401, 401), "a copy ends the session");
 }
 
