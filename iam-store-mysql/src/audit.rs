@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use iam_core::ports::{AuditLog, AuditReads, Record};
 use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Timestamp};
+use sqlx::{MySql, QueryBuilder};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Link, Reading, all, execute};
+use crate::connection::{Link, Reading, Statement, all, execute};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -69,9 +70,72 @@ impl<L: Reading> AuditReads for Work<L> {
     }
 }
 
+/// Rows of one statement: each number of them is a text of its own, which the server prepares once.
+const AT_ONCE: usize = 16;
+
+/// A statement of any number of rows, which none can be that is checked when it is compiled.
+fn insert(records: &[Record]) -> Statement<u64> {
+    let mut insert = QueryBuilder::<MySql>::new(
+        "INSERT INTO iam_auth_log (at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id,
+            amr, identifier, client_address, user_agent, request_id) ",
+    );
+    insert.push_values(records, |mut row, record| {
+        let client = &record.client;
+        row.push_bind(utc(record.at))
+            .push_bind(utc(record.last_at))
+            .push_bind(i64::from(record.count))
+            .push_bind(record.event.to_string())
+            .push_bind(record.outcome.as_str())
+            .push_bind(record.reason.clone())
+            .push_bind(record.actor.map(|id| id.as_bytes().to_vec()))
+            .push_bind(record.account.map(|id| id.as_bytes().to_vec()))
+            .push_bind(record.parent.map(|id| id.as_bytes().to_vec()))
+            .push_bind(record.session.map(|id| id.as_bytes().to_vec()))
+            .push_bind(record.amr.clone())
+            .push_bind(record.identifier.clone())
+            .push_bind(client.address.map(|address| address.to_string()))
+            .push_bind(client.user_agent.clone())
+            .push_bind(client.request_id.clone());
+    });
+    Box::new(move |connection| {
+        Box::pin(async move { Ok(insert.build().execute(connection).await?.rows_affected()) })
+    })
+}
+
 #[async_trait]
 impl<L: Link> AuditLog for Work<L> {
-    async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+    async fn append_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for records in records.chunks(AT_ONCE) {
+            self.0.write(|| insert(records)).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for record in records {
+            self.count(record).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
+        // What somebody else has locked is left for the next time: upkeep never waits, and never stands in a circle.
+        let delete = || {
+            execute(sqlx::query!(
+                "DELETE l FROM
+                    (SELECT id FROM iam_auth_log FORCE INDEX (iam_auth_log_at)
+                     WHERE at < ? ORDER BY at LIMIT ? FOR UPDATE SKIP LOCKED) old
+                 STRAIGHT_JOIN iam_auth_log l FORCE INDEX (PRIMARY) ON l.id = old.id",
+                utc(before),
+                most
+            ))
+        };
+        self.0.write(delete).await
+    }
+}
+
+impl<L: Link> Work<L> {
+    async fn count(&mut self, record: &Record) -> Result<(), StoreError> {
         if let Some(key) = &record.coalesce {
             // A row that is there is met by its key alone, with no lock on the gap beside it, and no id is used up.
             let add = || {
@@ -112,20 +176,5 @@ impl<L: Link> AuditLog for Work<L> {
             ))
         };
         self.0.write(insert).await.map(drop)
-    }
-
-    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        // What somebody else has locked is left for the next time: upkeep never waits, and never stands in a circle.
-        let delete = || {
-            execute(sqlx::query!(
-                "DELETE l FROM
-                    (SELECT id FROM iam_auth_log FORCE INDEX (iam_auth_log_at)
-                     WHERE at < ? ORDER BY at LIMIT ? FOR UPDATE SKIP LOCKED) old
-                 STRAIGHT_JOIN iam_auth_log l FORCE INDEX (PRIMARY) ON l.id = old.id",
-                utc(before),
-                most
-            ))
-        };
-        self.0.write(delete).await
     }
 }

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use iam_core::ports::{AuditLog, AuditReads, Record};
 use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Timestamp};
+use sqlx::query_builder::Separated;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::error::failed;
 use crate::rows::Columns;
@@ -48,36 +50,52 @@ impl<C: Reading> AuditReads for Work<C> {
     }
 }
 
+/// Rows of one statement: each number of them is a text of its own, which the database prepares once.
+const AT_ONCE: usize = 16;
+
+const INSERT: &str = "INSERT INTO iam_auth_log (at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id,
+    amr, identifier, client_address, user_agent, request_id, coalesce_key) ";
+
+fn row(mut row: Separated<'_, Sqlite, &'static str>, record: &Record) {
+    let client = &record.client;
+    row.push_bind(record.at.as_micros())
+        .push_bind(record.last_at.as_micros())
+        .push_bind(i64::from(record.count))
+        .push_bind(record.event.to_string())
+        .push_bind(record.outcome.as_str())
+        .push_bind(record.reason.clone())
+        .push_bind(record.actor.map(|id| id.as_bytes().to_vec()))
+        .push_bind(record.account.map(|id| id.as_bytes().to_vec()))
+        .push_bind(record.parent.map(|id| id.as_bytes().to_vec()))
+        .push_bind(record.session.map(|id| id.as_bytes().to_vec()))
+        .push_bind(record.amr.clone())
+        .push_bind(record.identifier.clone())
+        .push_bind(client.address.map(|address| address.to_string()))
+        .push_bind(client.user_agent.clone())
+        .push_bind(client.request_id.clone())
+        .push_bind(record.coalesce.map(|key| key.to_vec()));
+}
+
 #[async_trait]
 impl<C: Link> AuditLog for Work<C> {
-    async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
-        let client = &record.client;
-        sqlx::query(
-            "INSERT INTO iam_auth_log (at, last_at, count, event, outcome, reason, actor_id, account_id, parent_id, session_id,
-                amr, identifier, client_address, user_agent, request_id, coalesce_key)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (coalesce_key) DO UPDATE
+    async fn append_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for records in records.chunks(AT_ONCE) {
+            let mut insert = QueryBuilder::<Sqlite>::new(INSERT);
+            insert.push_values(records, row);
+            insert.build().execute(self.connection()).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn count_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        for record in records {
+            let mut insert = QueryBuilder::<Sqlite>::new(INSERT);
+            insert.push_values([record], row).push(
+                " ON CONFLICT (coalesce_key) DO UPDATE
                 SET count = count + excluded.count, last_at = max(last_at, excluded.last_at)",
-        )
-        .bind(record.at.as_micros())
-        .bind(record.last_at.as_micros())
-        .bind(i64::from(record.count))
-        .bind(&*record.event)
-        .bind(record.outcome.as_str())
-        .bind(record.reason.as_deref())
-        .bind(record.actor.map(|id| id.as_bytes().to_vec()))
-        .bind(record.account.map(|id| id.as_bytes().to_vec()))
-        .bind(record.parent.map(|id| id.as_bytes().to_vec()))
-        .bind(record.session.map(|id| id.as_bytes().to_vec()))
-        .bind(record.amr.as_deref())
-        .bind(record.identifier.as_deref())
-        .bind(client.address.map(|address| address.to_string()))
-        .bind(client.user_agent.as_deref())
-        .bind(client.request_id.as_deref())
-        .bind(record.coalesce.map(|key| key.to_vec()))
-        .execute(self.connection())
-        .await
-        .map_err(failed)?;
+            );
+            insert.build().execute(self.connection()).await.map_err(failed)?;
+        }
         Ok(())
     }
 

@@ -18,8 +18,18 @@ fn repeated(kind: u8, secs: u64, count: u32) -> Record {
 }
 
 async fn append(store: &dyn Store, record: &Record) {
+    append_all(store, std::slice::from_ref(record)).await;
+}
+
+async fn append_all(store: &dyn Store, records: &[Record]) {
     let mut unit = store.begin().await.unwrap();
-    unit.audit().append(record).await.unwrap();
+    unit.audit().append_all(records).await.unwrap();
+    unit.commit().await.unwrap();
+}
+
+async fn count_all(store: &dyn Store, records: &[Record]) {
+    let mut unit = store.begin().await.unwrap();
+    unit.audit().count_all(records).await.unwrap();
     unit.commit().await.unwrap();
 }
 
@@ -60,14 +70,24 @@ pub async fn entries_come_newest_first_and_in_pages(store: &dyn Store) {
 }
 
 pub async fn a_record_with_a_known_key_adds_to_its_row(store: &dyn Store) {
-    for (secs, count) in [(0, 1), (5, 40), (3, 2)] {
-        append(store, &repeated(1, secs, count)).await;
-    }
-    append(store, &repeated(2, 9, 1)).await;
+    count_all(store, &[repeated(1, 0, 1)]).await;
+    count_all(store, &[repeated(1, 5, 40), repeated(1, 3, 2), repeated(2, 9, 1)]).await;
+    count_all(store, &[]).await;
     let all = entries(store).await;
     let shown: Vec<_> =
         all.iter().map(|Entry { record, .. }| (record.count, record.at, record.last_at)).collect();
     assert_eq!(shown, [(1, after(9), after(9)), (43, NOW, after(5))]);
+}
+
+/// Also of more than one statement takes.
+pub async fn records_of_a_unit_are_kept_in_their_order(store: &dyn Store) {
+    let mut records: Vec<Record> = (0..70).map(record).collect();
+    records[5].reason = Some("five".to_owned());
+    records[6].account = Some(account_id(6));
+    append_all(store, &[]).await;
+    append_all(store, &records).await;
+    let kept: Vec<Record> = entries(store).await.into_iter().rev().map(|entry| entry.record).collect();
+    assert_eq!(kept, records);
 }
 
 pub async fn records_without_a_key_never_share_a_row(store: &dyn Store) {
@@ -104,7 +124,7 @@ pub async fn delete_before_removes_the_oldest(store: &dyn Store) {
 }
 
 pub async fn what_many_cause_at_once_is_counted_to_the_last(stores: &Handles) {
-    race(stores, |store, _| async move { append(store.as_ref(), &repeated(1, 0, 1)).await }).await;
+    race(stores, |store, _| async move { count_all(store.as_ref(), &[repeated(1, 0, 1)]).await }).await;
     let all = entries(stores[0].as_ref()).await;
     assert_eq!(all.iter().map(|entry| entry.record.count).collect::<Vec<_>>(), [u32::from(TASKS)]);
 }

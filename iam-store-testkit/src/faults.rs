@@ -372,10 +372,16 @@ impl SessionReads for FaultyUnit {
 
 #[async_trait]
 impl AuditLog for FaultyUnit {
-    async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+    async fn append_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
         fail_if(&self.faults.audit)?;
         self.faults.pass(Point::Audit).await;
-        self.inner.audit().append(record).await
+        self.inner.audit().append_all(records).await
+    }
+
+    async fn count_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        fail_if(&self.faults.audit)?;
+        self.faults.pass(Point::Audit).await;
+        self.inner.audit().count_all(records).await
     }
 
     async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {

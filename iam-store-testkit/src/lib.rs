@@ -531,6 +531,7 @@ macro_rules! conformance {
                 a_record_is_kept
                 entries_come_newest_first_and_in_pages
                 a_record_with_a_known_key_adds_to_its_row
+                records_of_a_unit_are_kept_in_their_order
                 records_without_a_key_never_share_a_row
                 ids_rise_above_all_that_ever_were
                 delete_before_removes_the_oldest

@@ -311,9 +311,7 @@ impl Iam {
             }
             self.retried(|| async {
                 let mut unit = self.begin().await?;
-                for record in &records {
-                    unit.audit().append(record).await?;
-                }
+                unit.audit().count_all(&records).await?;
                 Ok(unit.commit().await?)
             })
             .await?;

@@ -10,12 +10,13 @@ use crate::model::client::Client;
 use crate::store::{Ports, UnitOfWork};
 
 /// A unit of work: what is written through it is kept by [`commit`](Self::commit), all of it or nothing. Only then does the log tell of its
-/// events, and is the worker woken for its messages.
+/// events, and is the worker woken for its messages. The records of its events are written together, as the last thing before that.
 ///
 /// It dereferences to the store's ports.
 pub(crate) struct Unit<'u> {
     iam: &'u Iam,
     transaction: Transaction<'u>,
+    records: Vec<Record>,
     told: Vec<Told>,
     has_messages: bool,
 }
@@ -39,20 +40,23 @@ struct Told {
 impl<'u> Unit<'u> {
     /// Writes into a transaction of the host's. [`commit`](Self::commit) leaves that as it is.
     pub(crate) fn within(iam: &'u Iam, ports: &'u mut dyn Ports) -> Self {
-        Self { iam, transaction: Transaction::Hosts(ports), told: Vec::new(), has_messages: false }
+        Self::new(iam, Transaction::Hosts(ports))
     }
 
-    /// Writes an event into the trail.
+    fn new(iam: &'u Iam, transaction: Transaction<'u>) -> Self {
+        Self { iam, transaction, records: Vec::new(), told: Vec::new(), has_messages: false }
+    }
+
+    /// Notes an event for the trail. It is written with all others of the unit, before that is kept.
     pub(crate) async fn record(
         &mut self,
         event: &Event,
         subject: Subject,
         client: &Client,
     ) -> Result<(), StoreError> {
-        let told = Told::new(event, &subject, client);
-        let record = self.iam.inner.listing.bounded(Record::new(event, subject, client, self.iam.now()));
-        (**self).audit().append(&record).await?;
-        self.told.push(told);
+        self.told.push(Told::new(event, &subject, client));
+        let record = Record::new(event, subject, client, self.iam.now());
+        self.records.push(self.iam.inner.listing.bounded(record));
         Ok(())
     }
 
@@ -61,8 +65,22 @@ impl<'u> Unit<'u> {
         self.has_messages = true;
     }
 
-    /// Keeps what was written.
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+    /// Writes the records of what happened: in one statement, but for those that are counted.
+    async fn write_records(&mut self) -> Result<(), StoreError> {
+        let (counted, listed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.records).into_iter().partition(|record| record.coalesce.is_some());
+        if !listed.is_empty() {
+            (**self).audit().append_all(&listed).await?;
+        }
+        if !counted.is_empty() {
+            (**self).audit().count_all(&counted).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was written. Of a transaction of the host's that is the host's to do.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        self.write_records().await?;
         if let Transaction::Own(unit) = self.transaction {
             unit.commit().await?;
         }
@@ -98,12 +116,8 @@ impl DerefMut for Unit<'_> {
 
 impl Told {
     fn new(event: &Event, subject: &Subject, client: &Client) -> Self {
-        Self {
-            event: event.name(),
-            outcome: event.outcome(),
-            request_id: client.request_id.clone(),
-            account: subject.account,
-        }
+        Self { event: event.name(),
+            outcome: event.outcome(), request_id: client.request_id.clone(), account: subject.account }
     }
 
     fn log(&self) {
@@ -120,7 +134,6 @@ pub(super) fn announce(event: &Event, subject: &Subject, client: &Client) {
 impl Iam {
     /// Begins a unit of work of the store's own.
     pub(crate) async fn begin(&self) -> Result<Unit<'_>, StoreError> {
-        let unit = self.inner.store.begin().await?;
-        Ok(Unit { iam: self, transaction: Transaction::Own(unit), told: Vec::new(), has_messages: false })
+        Ok(Unit::new(self, Transaction::Own(self.inner.store.begin().await?)))
     }
 }
