@@ -265,7 +265,7 @@ impl Iam {
         announce(event, &subject, client);
         let record = self.inner.listing.bounded(Record::new(event, subject, client, self.now()));
         let Some(key) = record.coalesce else {
-            tracing::error!(event = event.name(), "an event that is no refusal was not audited");
+            tracing::error!(event = event.describe().name, "an event that is no refusal was not audited");
             return;
         };
         if !self.inner.tally.count(key, record) {
@@ -281,7 +281,7 @@ impl Iam {
         }
         if let Err(error) = self.write_refusals().await {
             tracing::error!(
-                event = event.name(),
+                event = event.describe().name,
                 request_id = client.request_id.as_deref(),
                 error = &error as &dyn std::error::Error,
                 "could not be audited yet"

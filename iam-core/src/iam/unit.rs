@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::Iam;
-use crate::audit::{Event, Outcome, Record, Subject};
+use crate::audit::{Description, Event, Outcome, Record, Subject};
 use crate::base::id::AccountId;
 use crate::base::store_error::StoreError;
 use crate::model::client::Client;
@@ -116,8 +116,8 @@ impl DerefMut for Unit<'_> {
 
 impl Told {
     fn new(event: &Event, subject: &Subject, client: &Client) -> Self {
-        Self { event: event.name(),
-            outcome: event.outcome(), request_id: client.request_id.clone(), account: subject.account }
+        let Description { name, outcome, .. } = event.describe();
+        Self { event: name, outcome, request_id: client.request_id.clone(), account: subject.account }
     }
 
     fn log(&self) {
