@@ -352,6 +352,10 @@ impl AuditReads for FaultyUnit {
     async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
         self.inner.audit().entries(before, most).await
     }
+
+    async fn counts(&mut self, most: u32) -> Result<Vec<Record>, StoreError> {
+        self.inner.audit().counts(most).await
+    }
 }
 
 #[async_trait]
@@ -384,8 +388,8 @@ impl AuditLog for FaultyUnit {
         self.inner.audit().count_all(records).await
     }
 
-    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        self.inner.audit().delete_before(before, most).await
+    async fn take_counts(&mut self, before: Timestamp, most: u32) -> Result<Vec<Record>, StoreError> {
+        self.inner.audit().take_counts(before, most).await
     }
 }
 

@@ -4,13 +4,14 @@
 
 mod listing;
 mod tally;
+mod target;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::base::id::{AccountId, MethodId, ParentId, SessionId};
 use crate::delivery::Delivery;
 use crate::factor::challenge::ChallengePurpose;
 use crate::model::account::ExternalId;
@@ -21,7 +22,8 @@ use crate::model::purpose::Purpose;
 use crate::model::session_state::EndReason;
 
 pub(crate) use listing::Listing;
-pub(crate) use tally::Tally;
+pub(crate) use tally::{Tally, begun_before};
+pub use target::Target;
 
 /// Repeated events of strangers are counted in one row for each of these windows.
 const COALESCING_WINDOW: Duration = Duration::from_mins(10);
@@ -97,8 +99,8 @@ pub(crate) enum Event {
     StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
     GrantUsed(FactorKind, Purpose),
-    /// A second factor came to be required, or no longer is; of whom, from, to.
-    FactorRequirementChanged(String, String, String),
+    /// A second factor came to be required, or no longer is; of which role's holders or parent's accounts, from, to.
+    FactorRequirementChanged(Target, String, String),
     /// An invitation to set up the first factor was given out.
     InvitationIssued,
     /// A browser came to be trusted.
@@ -112,11 +114,11 @@ pub(crate) enum Event {
     /// A message was not delivered; by what, and how it ended.
     DeliveryFailed(Channel, Delivery),
     /// A factor counts from now on; which, and its name.
-    FactorAdded(FactorKind, String),
+    FactorAdded(FactorKind, MethodId, String),
     /// A factor was given another name; from, to.
-    FactorRenamed(String, String),
+    FactorRenamed(MethodId, String, String),
     /// A factor counts no more; which, and its name.
-    FactorRemoved(FactorKind, String),
+    FactorRemoved(FactorKind, MethodId, String),
     /// New recovery codes were made; how many.
     RecoveryCodesMade(usize),
     /// All factors of an account were taken away; how many.
@@ -161,9 +163,9 @@ pub(crate) enum Event {
     /// A new password was taken without knowing whether it is known from a breach; why.
     BreachCheckSkipped(&'static str),
     /// A parent was made; its key.
-    ParentCreated(String),
+    ParentCreated(ParentId, String),
     /// A parent's status changed; from, to.
-    ParentStatusChanged(&'static str, &'static str),
+    ParentStatusChanged(ParentId, &'static str, &'static str),
     /// A role was made; its name.
     RoleCreated(String),
     /// A role was given; its name.
@@ -210,6 +212,8 @@ pub(crate) struct Description {
     details: Option<String>,
     /// The session that it names.
     session: Option<SessionId>,
+    /// What it was done to, if that is neither the session nor an account.
+    target: Option<Target>,
     /// How often it happened.
     count: u32,
     /// Whether it is counted and not listed: what anyone on the internet can cause without end, and what comes in thousands.
@@ -218,7 +222,7 @@ pub(crate) struct Description {
 
 impl Description {
     const fn new(name: &'static str, outcome: Outcome) -> Self {
-        Self { name, outcome, details: None, session: None, count: 1, coalesce: false }
+        Self { name, outcome, details: None, session: None, target: None, count: 1, coalesce: false }
     }
 
     fn details(self, details: impl fmt::Display) -> Self {
@@ -248,6 +252,10 @@ impl Description {
     const fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
+    }
+
+    fn on(self, target: Target) -> Self {
+        Self { target: Some(target), ..self }
     }
 
     const fn times(mut self, count: u32) -> Self {
@@ -302,8 +310,12 @@ impl Event {
                 failed("authn_mfa_fail").proof(*kind, purpose.as_str())
             }
             Self::SecondFactorLocked => refused("authn_mfa_lock"),
-            Self::StepUpRequired(purpose) => refused("authn_step_up_required").details(purpose),
-            Self::GrantUsed(kind, purpose) => done("authn_step_up_used").proof(*kind, purpose),
+            Self::StepUpRequired(purpose) => {
+                refused("authn_step_up_required").details(purpose).on(Target::purpose(purpose))
+            }
+            Self::GrantUsed(kind, purpose) => {
+                done("authn_step_up_used").proof(*kind, purpose).on(Target::purpose(purpose))
+            }
             Self::Reauthenticated => done("authn_reauth_success"),
             Self::ReauthenticationFailed => failed("authn_reauth_fail"),
             Self::SessionCreated { session, long } => done("session_created").long(*long).session(*session),
@@ -316,13 +328,17 @@ impl Event {
             Self::CsrfRefused(route) => refused("malicious_csrf").details(route),
             Self::AccessDenied(asked_for) => refused("authz_fail").details(asked_for),
             Self::FactorRequirementChanged(of, from, to) => {
-                done("mfa_requirement_changed").details(format_args!("{of}: {from} -> {to}"))
+                done("mfa_requirement_changed").details(format_args!("{of}: {from} -> {to}")).on(of.clone())
             }
             Self::InvitationIssued => done("mfa_invitation_issued"),
-            Self::FactorAdded(kind, name) => done("mfa_factor_added").details(format_args!("{kind} {name}")),
-            Self::FactorRenamed(from, to) => done("mfa_factor_renamed").change(from, to),
-            Self::FactorRemoved(kind, name) => {
-                done("mfa_factor_removed").details(format_args!("{kind} {name}"))
+            Self::FactorAdded(kind, id, name) => {
+                done("mfa_factor_added").details(format_args!("{kind} {name}")).on(Target::method(*id))
+            }
+            Self::FactorRenamed(id, from, to) => {
+                done("mfa_factor_renamed").change(from, to).on(Target::method(*id))
+            }
+            Self::FactorRemoved(kind, id, name) => {
+                done("mfa_factor_removed").details(format_args!("{kind} {name}")).on(Target::method(*id))
             }
             Self::FactorsReset(count) => done("mfa_factors_reset").number(count),
             Self::RecoveryCodesMade(count) => done("mfa_recovery_codes_made").number(count),
@@ -343,20 +359,26 @@ impl Event {
                     |id: &Option<ExternalId>| id.as_ref().map_or("none".to_owned(), ToString::to_string);
                 done("user_updated").details(format_args!("external_id {} -> {}", text(from), text(to)))
             }
-            Self::ParentCreated(key) => done("parent_created").details(key),
-            Self::ParentStatusChanged(from, to) => done("parent_updated").change(from, to),
-            Self::RoleCreated(name) => done("role_created").details(name),
-            Self::RoleGranted(role) => {
-                done("privilege_permissions_changed").details(format_args!("granted {role}"))
+            Self::ParentCreated(id, key) => done("parent_created").details(key).on(Target::parent(*id)),
+            Self::ParentStatusChanged(id, from, to) => {
+                done("parent_updated").change(from, to).on(Target::parent(*id))
             }
-            Self::RoleRevoked(role) => {
-                done("privilege_permissions_changed").details(format_args!("revoked {role}"))
-            }
+            Self::RoleCreated(name) => done("role_created").details(name).on(Target::role(name)),
+            Self::RoleGranted(role) => done("privilege_permissions_changed")
+                .details(format_args!("granted {role}"))
+                .on(Target::role(role)),
+            Self::RoleRevoked(role) => done("privilege_permissions_changed")
+                .details(format_args!("revoked {role}"))
+                .on(Target::role(role)),
             Self::SetupOffered => done("setup_offered"),
-            Self::KeysResealed { key, count } => {
-                done("key_resealed").details(format_args!("key={key}")).times(*count).counted()
+            Self::KeysResealed { key, count } => done("key_resealed")
+                .details(format_args!("key={key}"))
+                .on(Target::key(*key))
+                .times(*count)
+                .counted(),
+            Self::KeyRetired(key) => {
+                done("key_retired").details(format_args!("key={key}")).on(Target::key(*key))
             }
-            Self::KeyRetired(key) => done("key_retired").details(format_args!("key={key}")),
             Self::StoreRestored { count } => done("store_restored").times(*count).counted(),
             Self::ClockPutBack { seen, sessions } => {
                 done("sys_clock_put_back").details(format_args!("seen={seen} sessions={sessions}"))
@@ -403,6 +425,22 @@ impl Outcome {
     }
 }
 
+/// The parent that an event happened in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum InParent {
+    /// That of the account that it was done to: the unit of work finds out which.
+    #[default]
+    OfAccount,
+    /// One that is known where the event happened, or none.
+    Known(Option<ParentId>),
+}
+
+impl From<Option<ParentId>> for InParent {
+    fn from(parent: Option<ParentId>) -> Self {
+        Self::Known(parent)
+    }
+}
+
 /// Who and what an event is about, around the event itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
@@ -411,7 +449,7 @@ pub(crate) struct Subject {
     /// To whom it was done.
     pub(crate) account: Option<AccountId>,
     /// The parent that it happened in.
-    pub(crate) parent: Option<ParentId>,
+    pub(crate) parent: InParent,
     /// A session that the event itself does not name.
     pub(crate) session: Option<SessionId>,
     /// How the actor had proved who they are.
@@ -450,6 +488,8 @@ pub struct Record {
     pub event: Cow<'static, str>,
     /// Whether it came about.
     pub outcome: Outcome,
+    /// What it was done to.
+    pub target: Option<Target>,
     /// Its details.
     pub reason: Option<String>,
     /// Who did it.
@@ -466,7 +506,7 @@ pub struct Record {
     pub identifier: Option<String>,
     /// From where.
     pub client: Client,
-    /// Where set, a second record with the same key adds its `count` to the first one's instead of a row.
+    /// Where set, it is counted: a second record with the same key adds its `count` to the first one's.
     pub coalesce: Option<[u8; 32]>,
 }
 
@@ -479,6 +519,7 @@ impl Record {
             count: 1,
             event: event.into(),
             outcome,
+            target: None,
             reason: None,
             actor: None,
             account: None,
@@ -498,8 +539,15 @@ impl Record {
             reason: described.details.map(|details| details.chars().take(500).collect()),
             actor: subject.actor,
             account: subject.account,
-            parent: subject.parent,
+            parent: match subject.parent {
+                InParent::Known(parent) => parent,
+                InParent::OfAccount => None,
+            },
             session: described.session.or(subject.session),
+            target: described
+                .target
+                .or(described.session.map(Target::session))
+                .or(subject.account.map(Target::account)),
             amr: subject.amr,
             identifier: subject.identifier,
             client: client.clone(),

@@ -1,10 +1,11 @@
 //! Units of work, as flows use them.
 
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 use super::Iam;
-use crate::audit::{Description, Event, Outcome, Record, Subject};
-use crate::base::id::AccountId;
+use crate::audit::{Description, Event, InParent, Outcome, Record, Subject};
+use crate::base::id::{AccountId, ParentId};
 use crate::base::store_error::StoreError;
 use crate::model::client::Client;
 use crate::store::{Ports, UnitOfWork};
@@ -16,7 +17,7 @@ use crate::store::{Ports, UnitOfWork};
 pub(crate) struct Unit<'u> {
     iam: &'u Iam,
     transaction: Transaction<'u>,
-    records: Vec<Record>,
+    records: Vec<(Record, InParent)>,
     told: Vec<Told>,
     has_messages: bool,
 }
@@ -55,8 +56,9 @@ impl<'u> Unit<'u> {
         client: &Client,
     ) -> Result<(), StoreError> {
         self.told.push(Told::new(event, &subject, client));
+        let parent = subject.parent;
         let record = Record::new(event, subject, client, self.iam.now());
-        self.records.push(self.iam.inner.listing.bounded(record));
+        self.records.push((self.iam.inner.listing.bounded(record), parent));
         Ok(())
     }
 
@@ -67,14 +69,39 @@ impl<'u> Unit<'u> {
 
     /// Writes the records of what happened: in one statement, but for those that are counted.
     async fn write_records(&mut self) -> Result<(), StoreError> {
-        let (counted, listed): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.records).into_iter().partition(|record| record.coalesce.is_some());
+        self.find_parents().await?;
+        let records = std::mem::take(&mut self.records).into_iter().map(|(record, _)| record);
+        let (counted, listed): (Vec<_>, Vec<_>) = records.partition(|record| record.coalesce.is_some());
         if !listed.is_empty() {
             (**self).audit().append_all(&listed).await?;
         }
         if !counted.is_empty() {
             (**self).audit().count_all(&counted).await?;
         }
+        Ok(())
+    }
+
+    /// Gives each record of what was done to an account that account's parent. It reads only what no other record of this unit knows.
+    async fn find_parents(&mut self) -> Result<(), StoreError> {
+        let mut known: HashMap<AccountId, Option<ParentId>> = HashMap::new();
+        for (record, parent) in &self.records {
+            if let (Some(account), InParent::Known(parent)) = (record.account, parent) {
+                known.insert(account, *parent);
+            }
+        }
+        let mut records = std::mem::take(&mut self.records);
+        for (record, parent) in &mut records {
+            let (Some(account), InParent::OfAccount) = (record.account, &parent) else { continue };
+            record.parent = match known.get(&account) {
+                Some(parent) => *parent,
+                None => {
+                    let found = (**self).accounts().by_id(account).await?.and_then(|account| account.parent);
+                    known.insert(account, found);
+                    found
+                }
+            };
+        }
+        self.records = records;
         Ok(())
     }
 
