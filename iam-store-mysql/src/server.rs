@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 72] = [
+const PRIVILEGES: [&str; 71] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -37,7 +37,6 @@ const PRIVILEGES: [&str; 72] = [
     "EXPLAIN DELETE FROM iam_auth_session WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_auth_log",
     "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL)",
-    "EXPLAIN DELETE FROM iam_auth_log WHERE 1 = 0",
     "EXPLAIN SELECT count FROM iam_auth_tally",
     "EXPLAIN INSERT INTO iam_auth_tally (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_auth_tally SET count = count WHERE 1 = 0",

@@ -93,3 +93,20 @@ async fn every_change_names_what_it_was_done_to() {
     assert!(requirements[1].1.starts_with("role clerk: "), "{requirements:?}");
     assert_eq!(Target::new(Target::ROLE, "clerk").to_string(), "role clerk");
 }
+
+/// By upkeep; or, where the daily database user may remove nothing, by a call of a program that has another one.
+#[tokio::test]
+async fn old_records_go_by_upkeep_or_by_a_call_elsewhere() {
+    for elsewhere in [false, true] {
+        let builder = TestIam::builder();
+        let builder = if elsewhere { builder.with(|iam| iam.audit_retention_elsewhere()) } else { builder };
+        let test = builder.build().await;
+        test.signed_in("alice").await;
+        test.later(Duration::from_hours(24 * 400 + 1));
+        while test.iam().upkeep().await.unwrap().is_more_waiting() {}
+        assert_eq!(test.logged("sys_startup").await, u32::from(elsewhere));
+        assert_eq!(test.iam().delete_old_records().await.unwrap() > 0, elsewhere);
+        assert_eq!(test.logged("sys_startup").await, 0);
+        assert_eq!(test.logged("session_expired").await, 1, "what is not old stays");
+    }
+}

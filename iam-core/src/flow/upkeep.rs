@@ -156,6 +156,13 @@ impl Iam {
         failed.map_or(Ok(upkeep), Err)
     }
 
+    /// Removes some of the trail's records that are older than its retention, the oldest first and none behind one that is kept, whether or
+    /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
+    /// All that it asks of the database is to read the trail and to remove from it.
+    pub async fn delete_old_records(&self) -> Result<u64, Error> {
+        self.retried(|| self.do_batch(Chore::Records)).await
+    }
+
     /// What was done, and the first failure: where one kind fails the others are done all the same.
     pub(crate) async fn upkeep_round(&self, time: Duration) -> (Upkeep, Option<Error>) {
         let begun = Instant::now();
@@ -166,6 +173,7 @@ impl Iam {
             return (upkeep, failed);
         }
         let mut full = CHORES.to_vec();
+        full.retain(|chore| *chore != Chore::Records || !self.inner.keeps_audit);
         loop {
             let mut again = Vec::new();
             for chore in full {

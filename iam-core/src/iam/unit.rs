@@ -49,6 +49,7 @@ impl<'u> Unit<'u> {
     }
 
     /// Notes an event for the trail. It is written with all others of the unit, before that is kept.
+    #[expect(clippy::unused_async, reason = "it is awaited as every write of a unit, whenever it writes")]
     pub(crate) async fn record(
         &mut self,
         event: &Event,
