@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS iam_auth_tally (
     count          BIGINT      NOT NULL,
     event          VARCHAR(64) NOT NULL,
     outcome        VARCHAR(16) NOT NULL,
-    target_kind    VARCHAR(16),
+    target_kind    VARCHAR(32),
     target         VARCHAR(255),
     reason         TEXT,
     actor_id       BINARY(16),
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS iam_auth_tally (
 SET @missing = (SELECT COUNT(*) = 0 FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = 'iam_auth_log' AND column_name = 'target');
 SET @statement = IF(@missing, 'ALTER TABLE iam_auth_log
-    ADD COLUMN target_kind VARCHAR(16) AFTER outcome,
+    ADD COLUMN target_kind VARCHAR(32) AFTER outcome,
     ADD COLUMN target VARCHAR(255) AFTER target_kind,
     DROP KEY iam_auth_log_coalesce,
     DROP KEY iam_auth_log_at,

@@ -36,7 +36,7 @@ async fn what_is_done_to_an_account_is_in_its_parent() {
         iam.set_password(account, &password, &actor).await.unwrap();
         iam.invite_to_enrol(account, &actor).await.unwrap();
         iam.reset_factors(account, &actor).await.unwrap();
-        test.signed_in(name).await;
+        test.signed_in(name).password("a longer horse than before").await;
         test.later(Duration::from_hours(13));
         iam.upkeep().await.unwrap();
         iam.set_account_status(account, AccountStatus::Disabled, &actor).await.unwrap();

@@ -31,9 +31,9 @@ impl Target {
     /// The kind of keys that seal.
     pub const KEY: &'static str = "key";
 
-    /// One of a kind.
+    /// One of a kind. Of an id that is longer than any of ours the first two hundred characters are kept.
     pub fn new(kind: impl Into<Cow<'static, str>>, id: impl fmt::Display) -> Self {
-        Self { kind: kind.into(), id: id.to_string() }
+        Self { kind: kind.into(), id: id.to_string().chars().take(200).collect() }
     }
 
     pub(crate) fn account(id: AccountId) -> Self {
