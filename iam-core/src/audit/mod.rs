@@ -286,7 +286,6 @@ const fn refused(name: &'static str) -> Description {
 
 impl Event {
     /// What the trail says of it: the one table of events.
-    #[expect(clippy::too_many_lines, reason = "a table, of a line for each event")]
     pub(crate) fn describe(&self) -> Description {
         match self {
             Self::LoginSucceeded { session, tries: 0 | 1 } => done("authn_login_success").session(*session),
