@@ -36,7 +36,7 @@ mod secrets;
 mod store;
 
 // The door for services: what they build, configure and ask.
-pub use audit::{Entry, Outcome};
+pub use audit::{Entry, Outcome, Target};
 pub use authz::principal::{ObjectParent, Principal};
 pub use authz::requirement::Requirement;
 pub use authz::step_up::StepUp;
@@ -112,12 +112,12 @@ pub mod ports {
     pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
-        AccountReads, Accounts, AuditLog, AuditReads, ChallengeReads, Challenges, Holders, Insert,
-        InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, LoginCandidate,
-        MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents,
-        Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers,
-        RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads,
-        Sessions, Store, TrustedDeviceReads, TrustedDevices, UnitOfWork,
+        AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Holders,
+        Insert, InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits,
+        LoginCandidate, MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads,
+        ParentReads, Parents, Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads,
+        RepeatableAnswers, RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues,
+        SeenTime, SessionReads, Sessions, Store, TrustedDeviceReads, TrustedDevices, UnitOfWork,
     };
 }
 

@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 69] = [
+const PRIVILEGES: [&str; 71] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -37,8 +37,10 @@ const PRIVILEGES: [&str; 69] = [
     "EXPLAIN DELETE FROM iam_auth_session WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_auth_log",
     "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL)",
-    "EXPLAIN UPDATE iam_auth_log SET id = id WHERE 1 = 0",
-    "EXPLAIN DELETE FROM iam_auth_log WHERE 1 = 0",
+    "EXPLAIN SELECT count FROM iam_auth_tally",
+    "EXPLAIN INSERT INTO iam_auth_tally (count) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_auth_tally SET count = count WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_auth_tally WHERE 1 = 0",
     "EXPLAIN SELECT hash FROM iam_one_time_token",
     "EXPLAIN INSERT INTO iam_one_time_token (hash) VALUES (NULL)",
     "EXPLAIN UPDATE iam_one_time_token SET hash = hash WHERE 1 = 0",
@@ -86,7 +88,7 @@ const PRIVILEGES: [&str; 69] = [
     // What ON DUPLICATE KEY UPDATE and the upkeep ask for once more, as they are written.
     "EXPLAIN INSERT INTO iam_key_canary (key_id) VALUES (NULL) ON DUPLICATE KEY UPDATE key_id = key_id",
     "EXPLAIN INSERT INTO iam_rate_limit (count) VALUES (NULL) ON DUPLICATE KEY UPDATE count = count",
-    "EXPLAIN INSERT INTO iam_auth_log (id) VALUES (NULL) ON DUPLICATE KEY UPDATE count = count",
+    "EXPLAIN INSERT INTO iam_auth_tally (count) VALUES (NULL) ON DUPLICATE KEY UPDATE count = count",
     "EXPLAIN SELECT id FROM iam_role FOR UPDATE",
 ];
 
@@ -166,7 +168,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_trusted_device' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('id', 'account_id', 'challenge_id', 'sealed'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
-                OR (table_name = 'iam_auth_log' AND column_name IN
+                OR (table_name IN ('iam_auth_log', 'iam_auth_tally') AND column_name IN
                     ('actor_id', 'account_id', 'parent_id', 'session_id', 'coalesce_key'))
                 OR (table_name = 'iam_key_canary' AND column_name = 'sealed')) LIMIT 1",
             "must hold bytes (BINARY or VARBINARY), which no collation compares; db/iam_schema.sql says how it was made",
@@ -181,7 +183,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
                 OR (table_name = 'iam_mfa_challenge' AND column_name IN ('purpose', 'kind'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))
-                OR (table_name = 'iam_auth_log' AND column_name IN ('event', 'outcome'))) LIMIT 1",
+                OR (table_name IN ('iam_auth_log', 'iam_auth_tally') AND column_name IN ('event', 'outcome', 'target_kind', 'target'))) LIMIT 1",
             "must be compared letter by letter: ALTER TABLE .. MODIFY .. CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, and \
              otherwise as db/iam_schema.sql has it",
         ),

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Reservation,
-    SessionState, Settled, Store, TokenHash,
+    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Record,
+    Reservation, SessionState, Settled, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, Readiness, SessionId, StoreErrorKind, Throttle,
-    Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, Outcome, Readiness, SessionId, StoreErrorKind, Target,
+    Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -199,7 +199,12 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
             VALUES (x'02020202020202020202020202020202', x'01010101010101010101010101010101', zeroblob(32), 'active', 1, 'pwd', 7, 9);
          INSERT INTO iam_rate_limit (key, count, since, last_at, blocked_until, expires_at)
             VALUES (x'0101010101010101010101010101010101010101010101010101010101010101', 5, 1, 1, 1000000, 2000000);
-         INSERT INTO iam_auth_log (at, last_at, event, outcome) VALUES (7, 7, 'authn_login_success', 'success')",
+         INSERT INTO iam_auth_log (at, last_at, event, outcome) VALUES (7, 7, 'authn_login_success', 'success');
+         INSERT INTO iam_auth_log (at, last_at, count, event, outcome, coalesce_key) VALUES (8, 9, 40, 'authz_fail', 'denied', zeroblob(32));
+         INSERT INTO iam_auth_log (at, last_at, event, outcome, reason, account_id)
+            VALUES (9, 9, 'privilege_permissions_changed', 'success', 'granted admin', x'01010101010101010101010101010101');
+         INSERT INTO iam_auth_log (at, last_at, event, outcome) VALUES (10, 10, 'sys_shutdown', 'success');
+         DELETE FROM iam_auth_log WHERE at = 10",
     )
     .await;
     let store = SqliteStore::open(&file).await.unwrap();
@@ -223,7 +228,20 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
             .unwrap()
             .second_factor
     );
-    assert_eq!(store.reader().await.unwrap().audit().entries(None, 9).await.unwrap().len(), 1);
+    let mut unit = store.begin().await.unwrap();
+    unit.audit().append_all(&[Record::at(NOW, "sys_startup", Outcome::Success)]).await.unwrap();
+    unit.commit().await.unwrap();
+    let entries = store.reader().await.unwrap().audit().entries(None, 9).await.unwrap();
+    let kept: Vec<(u64, u32, &str)> =
+        entries.iter().map(|entry| (entry.id, entry.record.count, &*entry.record.event)).collect();
+    let expected = [
+        (5, 1, "sys_startup"),
+        (3, 1, "privilege_permissions_changed"),
+        (2, 40, "authz_fail"),
+        (1, 1, "authn_login_success"),
+    ];
+    assert_eq!(kept, expected, "and no id comes twice, though the highest row was gone");
+    assert_eq!(entries[1].record.target, Some(Target::new(Target::ROLE, "admin")));
     let rule = Throttle {
         free: 5,
         first_delay: Duration::from_secs(1),
@@ -240,6 +258,34 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
         panic!("the block is over")
     };
     assert_eq!(slot.count, 6, "and what was counted still counts");
+}
+
+#[tokio::test]
+async fn the_trail_is_append_only_and_found_by_index() {
+    let (_directory, file) = place();
+    let store = migrated(&file).await;
+    let mut unit = store.begin().await.unwrap();
+    unit.audit().append_all(&[Record::at(NOW, "sys_startup", Outcome::Success)]).await.unwrap();
+    unit.commit().await.unwrap();
+    let host = host_pool(&file, 1).await;
+    let changed = sqlx::query("UPDATE iam_auth_log SET reason = 'x'").execute(&host).await.unwrap_err();
+    assert!(changed.to_string().contains("append-only"), "{changed}");
+    for (condition, index) in [
+        ("account_id = x'01'", "iam_auth_log_account"),
+        ("actor_id = x'01'", "iam_auth_log_actor"),
+        ("event = 'authz_fail'", "iam_auth_log_event"),
+        ("parent_id = x'01'", "iam_auth_log_parent"),
+        // Who was given a role.
+        ("target_kind = 'role' AND target = 'admin' AND reason = 'granted admin'", "iam_auth_log_target"),
+    ] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT * FROM iam_auth_log WHERE {condition} AND id < 99 ORDER BY id DESC LIMIT 9"
+        );
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&host).await.unwrap();
+        assert_eq!(plan.len(), 1, "no row is sorted: {plan:?}");
+        assert!(plan[0].3.contains(&format!("INDEX {index} (")), "{condition}: {plan:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The audit log.
 
 use iam_core::ports::Record;
-use iam_core::{Entry, Outcome};
+use iam_core::{Entry, Outcome, Target};
 
 use super::*;
 
@@ -18,9 +18,37 @@ fn repeated(kind: u8, secs: u64, count: u32) -> Record {
 }
 
 async fn append(store: &dyn Store, record: &Record) {
+    append_all(store, std::slice::from_ref(record)).await;
+}
+
+async fn append_all(store: &dyn Store, records: &[Record]) {
     let mut unit = store.begin().await.unwrap();
-    unit.audit().append(record).await.unwrap();
+    unit.audit().append_all(records).await.unwrap();
     unit.commit().await.unwrap();
+}
+
+async fn count_all(store: &dyn Store, records: &[Record]) {
+    let mut unit = store.begin().await.unwrap();
+    unit.audit().count_all(records).await.unwrap();
+    unit.commit().await.unwrap();
+}
+
+async fn counts(store: &dyn Store) -> Vec<Record> {
+    store.reader().await.unwrap().audit().counts(1000).await.unwrap()
+}
+
+async fn take_counts(store: &dyn Store, before: Timestamp, most: u32) -> Vec<Record> {
+    let mut unit = store.begin().await.unwrap();
+    let taken = unit.audit().take_counts(before, most).await.unwrap();
+    unit.commit().await.unwrap();
+    taken
+}
+
+async fn delete_before(store: &dyn Store, before: Timestamp, most: u32) -> u64 {
+    let mut unit = store.begin().await.unwrap();
+    let deleted = unit.audit_retention().delete_before(before, most).await.unwrap();
+    unit.commit().await.unwrap();
+    deleted
 }
 
 async fn entries(store: &dyn Store) -> Vec<Entry> {
@@ -31,6 +59,7 @@ pub async fn a_record_is_kept(store: &dyn Store) {
     let mut full = record(0);
     full.last_at = after(7);
     full.count = 3;
+    full.target = Some(Target::new("of a newer program", "\u{e9}t\u{e9}"));
     full.reason = Some("any of admin, \u{e9}\u{1f600}".to_owned());
     full.actor = Some(account_id(1));
     full.account = Some(account_id(2));
@@ -60,14 +89,60 @@ pub async fn entries_come_newest_first_and_in_pages(store: &dyn Store) {
 }
 
 pub async fn a_record_with_a_known_key_adds_to_its_row(store: &dyn Store) {
-    for (secs, count) in [(0, 1), (5, 40), (3, 2)] {
-        append(store, &repeated(1, secs, count)).await;
-    }
-    append(store, &repeated(2, 9, 1)).await;
-    let all = entries(store).await;
-    let shown: Vec<_> =
-        all.iter().map(|Entry { record, .. }| (record.count, record.at, record.last_at)).collect();
-    assert_eq!(shown, [(1, after(9), after(9)), (43, NOW, after(5))]);
+    count_all(store, &[repeated(1, 0, 1)]).await;
+    let mut many: Vec<Record> = (0..20).map(|n| repeated(100 + n, 1, 1)).collect();
+    many.extend([repeated(1, 5, 40), repeated(1, 3, 2), repeated(2, 9, 1)]);
+    count_all(store, &many).await;
+    count_all(store, &[]).await;
+    let all = counts(store).await;
+    assert_eq!(all.len(), 22);
+    let shown = |record: &Record| (record.count, record.at, record.last_at);
+    assert_eq!(shown(&all[0]), (1, after(9), after(9)), "those that began last first");
+    assert_eq!(shown(all.last().unwrap()), (43, NOW, after(5)));
+    assert_eq!(store.reader().await.unwrap().audit().counts(2).await.unwrap(), all[..2]);
+    assert_eq!(entries(store).await, [], "the trail only grows: what may still change is beside it");
+}
+
+pub async fn counts_are_taken_once_and_the_oldest_first(store: &dyn Store) {
+    let mut full = repeated(1, 2, 7);
+    full.last_at = after(5);
+    full.target = Some(Target::new(Target::ROLE, "admin"));
+    full.reason = Some("role admin".to_owned());
+    full.account = Some(account_id(2));
+    full.client = Client::at("192.0.2.1".parse().unwrap()).user_agent(b"test").request_id("r-1");
+    count_all(store, &[full.clone(), repeated(2, 1, 3), repeated(3, 8, 1), repeated(4, 0, 1)]).await;
+    full.coalesce = None;
+    let plain = |secs, count| {
+        let mut plain = repeated(0, secs, count);
+        plain.coalesce = None;
+        plain
+    };
+    assert_eq!(take_counts(store, after(8), 2).await, [plain(0, 1), plain(1, 3)]);
+    assert_eq!(take_counts(store, after(8), 9).await, [full]);
+    assert_eq!(take_counts(store, after(8), 9).await, []);
+    // A late one of a kind that was taken is one of its own.
+    count_all(store, &[repeated(2, 1, 4)]).await;
+    assert_eq!(take_counts(store, after(8), 9).await, [plain(1, 4)]);
+    assert_eq!(counts(store).await, [plain(8, 1)]);
+}
+
+pub async fn counts_of_a_unit_that_is_dropped_stay(store: &dyn Store) {
+    count_all(store, &[repeated(1, 0, 3)]).await;
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.audit().take_counts(after(9), 9).await.unwrap().len(), 1);
+    drop(unit);
+    assert_eq!(counts(store).await[0].count, 3);
+}
+
+/// Also of more than one statement takes.
+pub async fn records_of_a_unit_are_kept_in_their_order(store: &dyn Store) {
+    let mut records: Vec<Record> = (0..70).map(record).collect();
+    records[5].reason = Some("five".to_owned());
+    records[6].account = Some(account_id(6));
+    append_all(store, &[]).await;
+    append_all(store, &records).await;
+    let kept: Vec<Record> = entries(store).await.into_iter().rev().map(|entry| entry.record).collect();
+    assert_eq!(kept, records);
 }
 
 pub async fn records_without_a_key_never_share_a_row(store: &dyn Store) {
@@ -81,30 +156,55 @@ pub async fn ids_rise_above_all_that_ever_were(store: &dyn Store) {
     append(store, &record(0)).await;
     append(store, &record(1)).await;
     let highest = entries(store).await[0].id;
-    let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.audit().delete_before(after(9), 10).await.unwrap(), 2);
-    unit.commit().await.unwrap();
+    assert_eq!(delete_before(store, after(9), 10).await, 2);
     append(store, &record(2)).await;
     assert!(entries(store).await[0].id > highest, "no id comes twice, even when its row is gone");
 }
 
-pub async fn delete_before_removes_the_oldest(store: &dyn Store) {
-    for secs in [3, 1, 2, 4] {
+pub async fn delete_before_removes_the_oldest_and_leaves_no_hole(store: &dyn Store) {
+    for secs in [3, 1, 2, 8, 4, 9] {
         append(store, &record(secs)).await;
     }
     let mut done = Vec::new();
-    for (before, most) in [(1, 9), (4, 2), (4, 9), (4, 9)] {
-        let mut unit = store.begin().await.unwrap();
-        done.push(unit.audit().delete_before(after(before), most).await.unwrap());
-        unit.commit().await.unwrap();
+    for (before, most) in [(1, 9), (4, 2), (5, 9), (5, 9)] {
+        done.push(delete_before(store, after(before), most).await);
     }
     assert_eq!(done, [0, 2, 1, 0]);
-    let left: Vec<_> = entries(store).await.into_iter().map(|entry| entry.record.at).collect();
-    assert_eq!(left, [after(4)]);
+    let left =
+        async || entries(store).await.into_iter().rev().map(|entry| entry.record.at).collect::<Vec<_>>();
+    assert_eq!(left().await, [8, 4, 9].map(after), "what is behind one that is kept is kept with it");
+    assert_eq!(delete_before(store, after(9), 9).await, 2);
+    assert_eq!(left().await, [after(9)]);
 }
 
 pub async fn what_many_cause_at_once_is_counted_to_the_last(stores: &Handles) {
-    race(stores, |store, _| async move { append(store.as_ref(), &repeated(1, 0, 1)).await }).await;
-    let all = entries(stores[0].as_ref()).await;
-    assert_eq!(all.iter().map(|entry| entry.record.count).collect::<Vec<_>>(), [u32::from(TASKS)]);
+    race(stores, |store, _| async move { count_all(store.as_ref(), &[repeated(1, 0, 1)]).await }).await;
+    let all = counts(stores[0].as_ref()).await;
+    assert_eq!(all.iter().map(|record| record.count).collect::<Vec<_>>(), [u32::from(TASKS)]);
+}
+
+/// Whoever counts and whoever brings it into the trail at the same time lose nothing and count nothing twice.
+pub async fn what_is_counted_beside_those_who_take_it_is_not_lost(stores: &Handles) {
+    race(stores, |store, n| async move {
+        if n % 4 > 0 {
+            return retried(async || {
+                let mut unit = store.begin().await?;
+                unit.audit().count_all(&[repeated(1, 0, 1)]).await?;
+                unit.commit().await
+            })
+            .await;
+        }
+        retried(async || {
+            let mut unit = store.begin().await?;
+            let taken = unit.audit().take_counts(after(1), 9).await?;
+            unit.audit().append_all(&taken).await?;
+            unit.commit().await
+        })
+        .await;
+    })
+    .await;
+    let store = stores[0].as_ref();
+    let open: u32 = counts(store).await.iter().map(|record| record.count).sum();
+    let closed: u32 = entries(store).await.iter().map(|entry| entry.record.count).sum();
+    assert_eq!(open + closed, u32::from(TASKS) / 4 * 3);
 }

@@ -362,6 +362,10 @@ impl AuditReads for FaultyUnit {
     async fn entries(&mut self, before: Option<u64>, most: u32) -> Result<Vec<Entry>, StoreError> {
         self.inner.audit().entries(before, most).await
     }
+
+    async fn counts(&mut self, most: u32) -> Result<Vec<Record>, StoreError> {
+        self.inner.audit().counts(most).await
+    }
 }
 
 #[async_trait]
@@ -382,14 +386,20 @@ impl SessionReads for FaultyUnit {
 
 #[async_trait]
 impl AuditLog for FaultyUnit {
-    async fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+    async fn append_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
         fail_if(&self.faults.audit)?;
         self.faults.pass(Point::Audit).await;
-        self.inner.audit().append(record).await
+        self.inner.audit().append_all(records).await
     }
 
-    async fn delete_before(&mut self, before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        self.inner.audit().delete_before(before, most).await
+    async fn count_all(&mut self, records: &[Record]) -> Result<(), StoreError> {
+        fail_if(&self.faults.audit)?;
+        self.faults.pass(Point::Audit).await;
+        self.inner.audit().count_all(records).await
+    }
+
+    async fn take_counts(&mut self, before: Timestamp, most: u32) -> Result<Vec<Record>, StoreError> {
+        self.inner.audit().take_counts(before, most).await
     }
 }
 

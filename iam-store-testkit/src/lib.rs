@@ -531,12 +531,16 @@ macro_rules! conformance {
                 a_record_is_kept
                 entries_come_newest_first_and_in_pages
                 a_record_with_a_known_key_adds_to_its_row
+                records_of_a_unit_are_kept_in_their_order
                 records_without_a_key_never_share_a_row
                 ids_rise_above_all_that_ever_were
-                delete_before_removes_the_oldest
+                counts_are_taken_once_and_the_oldest_first
+                counts_of_a_unit_that_is_dropped_stay
+                delete_before_removes_the_oldest_and_leaves_no_hole
             ]
             races: [
                 what_many_cause_at_once_is_counted_to_the_last
+                what_is_counted_beside_those_who_take_it_is_not_lost
             ]
         }
         $crate::port! { $alone, $twice, keys,

@@ -148,7 +148,9 @@ impl Service {
     /// How often something happened.
     async fn logged(&self, event: &str) -> u32 {
         let entries = self.store.reader().await.unwrap().audit().entries(None, 1000).await.unwrap();
-        entries.iter().filter(|entry| entry.record.event == event).map(|entry| entry.record.count).sum()
+        let counts = self.store.reader().await.unwrap().audit().counts(1000).await.unwrap();
+        let records = entries.into_iter().map(|entry| entry.record).chain(counts);
+        records.filter(|record| record.event == event).map(|record| record.count).sum()
     }
 
     /// The code that somebody's app shows.

@@ -643,10 +643,12 @@ impl World {
         let (mut records, mut before) = (Vec::new(), None);
         loop {
             let page = self.store.reader().await.unwrap().audit().entries(before, 1000).await.unwrap();
-            let Some(oldest) = page.last() else { return records };
+            let Some(oldest) = page.last() else { break };
             before = Some(oldest.id);
             records.extend(page.into_iter().map(|entry| entry.record));
         }
+        records.extend(self.store.reader().await.unwrap().audit().counts(1000).await.unwrap());
+        records
     }
 }
 

@@ -299,14 +299,19 @@ impl World {
     /// The audit log, oldest first.
     pub async fn log(&self) -> Vec<Entry> {
         self.iam.flush_refusals().await.unwrap();
-        let entries = self.store.reader().await.unwrap().audit().entries(None, 10_000).await.unwrap();
+        let mut reader = self.store.reader().await.unwrap();
+        let entries = reader.audit().entries(None, 10_000).await.unwrap();
+        let mut records: Vec<Record> = entries.into_iter().rev().map(|logged| logged.record).collect();
+        // What is still being counted lies beside it.
+        records.extend(reader.audit().counts(10_000).await.unwrap());
+        records.sort_by_key(|record| record.at);
         let entry = |record: Record| Entry {
             event: record.event.into_owned(),
             count: i64::from(record.count),
             reason: record.reason,
             address: record.client.address.map(|address| address.to_string()),
         };
-        entries.into_iter().rev().map(|logged| entry(logged.record)).collect()
+        records.into_iter().map(entry).collect()
     }
 
     /// How often an event is in the log, coalesced ones counted.

@@ -4,12 +4,14 @@
 
 mod listing;
 mod tally;
+mod target;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::base::id::{AccountId, MethodId, ParentId, SessionId};
 use crate::delivery::Delivery;
 use crate::factor::challenge::ChallengePurpose;
 use crate::model::account::ExternalId;
@@ -20,7 +22,8 @@ use crate::model::purpose::Purpose;
 use crate::model::session_state::EndReason;
 
 pub(crate) use listing::Listing;
-pub(crate) use tally::Tally;
+pub(crate) use tally::{Tally, begun_before};
+pub use target::Target;
 
 /// Repeated events of strangers are counted in one row for each of these windows.
 const COALESCING_WINDOW: Duration = Duration::from_mins(10);
@@ -96,8 +99,8 @@ pub(crate) enum Event {
     StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
     GrantUsed(FactorKind, Purpose),
-    /// A second factor came to be required, or no longer is; of whom, from, to.
-    FactorRequirementChanged(String, String, String),
+    /// A second factor came to be required, or no longer is; of which role's holders or parent's accounts, from, to.
+    FactorRequirementChanged(Target, String, String),
     /// An invitation to set up the first factor was given out.
     InvitationIssued,
     /// A browser came to be trusted.
@@ -111,11 +114,11 @@ pub(crate) enum Event {
     /// A message was not delivered; by what, and how it ended.
     DeliveryFailed(Channel, Delivery),
     /// A factor counts from now on; which, and its name.
-    FactorAdded(FactorKind, String),
+    FactorAdded(FactorKind, MethodId, String),
     /// A factor was given another name; from, to.
-    FactorRenamed(String, String),
+    FactorRenamed(MethodId, String, String),
     /// A factor counts no more; which, and its name.
-    FactorRemoved(FactorKind, String),
+    FactorRemoved(FactorKind, MethodId, String),
     /// New recovery codes were made; how many.
     RecoveryCodesMade(usize),
     /// All factors of an account were taken away; how many.
@@ -160,9 +163,9 @@ pub(crate) enum Event {
     /// A new password was taken without knowing whether it is known from a breach; why.
     BreachCheckSkipped(&'static str),
     /// A parent was made; its key.
-    ParentCreated(String),
+    ParentCreated(ParentId, String),
     /// A parent's status changed; from, to.
-    ParentStatusChanged(&'static str, &'static str),
+    ParentStatusChanged(ParentId, &'static str, &'static str),
     /// A role was made; its name.
     RoleCreated(String),
     /// A role was given; its name.
@@ -198,174 +201,199 @@ pub(crate) enum Event {
     Stopped,
 }
 
-impl Event {
+/// All that the trail says of an event by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
     /// The event's name.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::LoginSucceeded { tries: 0 | 1, .. } => "authn_login_success",
-            Self::LoginSucceeded { .. } => "authn_login_successafterfail",
-            Self::FirstFactorAccepted { .. } => "authn_first_factor_success",
-            Self::LoginContinued { .. } => "authn_login_continued",
-            Self::SecondFactorAccepted(..) => "authn_mfa_success",
-            Self::SecondFactorRefused(..) => "authn_mfa_fail",
-            Self::StepUpRequired(_) => "authn_step_up_required",
-            Self::GrantUsed(..) => "authn_step_up_used",
-            Self::FactorRequirementChanged(..) => "mfa_requirement_changed",
-            Self::InvitationIssued => "mfa_invitation_issued",
-            Self::DeviceTrusted => "device_trusted",
-            Self::DevicesForgotten(_) => "device_trust_revoked",
-            Self::SecondFactorLocked => "authn_mfa_lock",
-            Self::CodeIssued(_) => "otp_issued",
-            Self::DeliveryFailed(..) => "delivery_fail",
-            Self::FactorAdded(..) => "mfa_factor_added",
-            Self::FactorRenamed(..) => "mfa_factor_renamed",
-            Self::FactorRemoved(..) => "mfa_factor_removed",
-            Self::RecoveryCodesMade(_) => "mfa_recovery_codes_made",
-            Self::FactorsReset(_) => "mfa_factors_reset",
-            Self::EmailVerified => "user_email_verified",
-            Self::LoginFailed(_) => "authn_login_fail",
-            Self::SessionCreated { .. } => "session_created",
-            Self::SessionEnded(_, EndReason::Logout) => "authn_logout",
-            Self::SessionEnded(_, EndReason::Idle | EndReason::Expired) => "session_expired",
-            Self::SessionEnded(..) | Self::SessionsEnded(_) => "session_revoked",
-            Self::SessionUsedAfterEnd(_) => "session_use_after_expire",
-            Self::LimitExceeded(_) => "excess_rate_limit_exceeded",
-            Self::CsrfRefused(_) => "malicious_csrf",
-            Self::AccessDenied(_) => "authz_fail",
-            Self::AccountCreated(_) => "user_created",
-            Self::AccountStatusChanged(..) | Self::ExternalIdChanged(..) => "user_updated",
-            Self::Reauthenticated => "authn_reauth_success",
-            Self::ReauthenticationFailed => "authn_reauth_fail",
-            Self::PasswordChanged => "authn_password_change",
-            Self::PasswordRehashed => "authn_password_rehash",
-            Self::BreachCheckSkipped(_) => "breach_check_skipped",
-            Self::ParentCreated(_) => "parent_created",
-            Self::ParentStatusChanged(..) => "parent_updated",
-            Self::RoleCreated(_) => "role_created",
-            Self::RoleGranted(_) | Self::RoleRevoked(_) => "privilege_permissions_changed",
-            Self::SetupOffered => "setup_offered",
-            Self::KeysResealed { .. } => "key_resealed",
-            Self::KeyRetired(_) => "key_retired",
-            Self::StoreRestored { .. } => "store_restored",
-            Self::ClockPutBack { .. } => "sys_clock_put_back",
-            Self::Started => "sys_startup",
-            Self::Stopped => "sys_shutdown",
-        }
-    }
-
+    pub(crate) name: &'static str,
     /// Whether what was tried came about.
-    pub(crate) const fn outcome(&self) -> Outcome {
-        match self {
-            Self::LoginFailed(_)
-            | Self::ReauthenticationFailed
-            | Self::SecondFactorRefused(..)
-            | Self::DeliveryFailed(..) => Outcome::Failure,
-            Self::SecondFactorLocked
-            | Self::SessionUsedAfterEnd(_)
-            | Self::LimitExceeded(_)
-            | Self::CsrfRefused(_)
-            | Self::StepUpRequired(_)
-            | Self::AccessDenied(_) => Outcome::Denied,
-            _ => Outcome::Success,
-        }
+    pub(crate) outcome: Outcome,
+    /// Its details, in one short text.
+    details: Option<String>,
+    /// The session that it names.
+    session: Option<SessionId>,
+    /// What it was done to, if that is neither the session nor an account.
+    target: Option<Target>,
+    /// How often it happened.
+    count: u32,
+    /// Whether it is counted and not listed: what anyone on the internet can cause without end, and what comes in thousands.
+    coalesce: bool,
+}
+
+impl Description {
+    const fn new(name: &'static str, outcome: Outcome) -> Self {
+        Self { name, outcome, details: None, session: None, target: None, count: 1, coalesce: false }
     }
 
-    /// The details, in one short text.
-    fn reason(&self) -> Option<String> {
+    fn details(self, details: impl fmt::Display) -> Self {
+        Self { details: Some(details.to_string()), ..self }
+    }
+
+    fn tries(self, tries: u32) -> Self {
+        self.details(format_args!("tries={tries}"))
+    }
+
+    fn number(self, count: impl fmt::Display) -> Self {
+        self.details(format_args!("count={count}"))
+    }
+
+    fn change(self, from: impl fmt::Display, to: impl fmt::Display) -> Self {
+        self.details(format_args!("{from} -> {to}"))
+    }
+
+    fn proof(self, by: FactorKind, purpose: impl fmt::Display) -> Self {
+        self.details(format_args!("{by} for {purpose}"))
+    }
+
+    fn long(self, long: bool) -> Self {
+        if long { self.details("long") } else { self }
+    }
+
+    const fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    fn on(self, target: Target) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    const fn times(mut self, count: u32) -> Self {
+        self.count = count;
+        self
+    }
+
+    const fn counted(mut self) -> Self {
+        self.coalesce = true;
+        self
+    }
+}
+
+/// An event that came about.
+const fn done(name: &'static str) -> Description {
+    Description::new(name, Outcome::Success)
+}
+
+/// One that was tried wrongly.
+const fn failed(name: &'static str) -> Description {
+    Description::new(name, Outcome::Failure)
+}
+
+/// One that was not allowed, and that its sender can repeat without end.
+const fn refused(name: &'static str) -> Description {
+    Description::new(name, Outcome::Denied).counted()
+}
+
+impl Event {
+    /// What the trail says of it: the one table of events.
+    pub(crate) fn describe(&self) -> Description {
         match self {
-            Self::LoginSucceeded { tries: 0 | 1, .. }
-            | Self::SessionCreated { long: false, .. }
-            | Self::LoginContinued { long: false, .. }
-            | Self::SessionUsedAfterEnd(_)
-            | Self::Reauthenticated
-            | Self::ReauthenticationFailed
-            | Self::PasswordChanged
-            | Self::PasswordRehashed
-            | Self::SetupOffered
-            | Self::EmailVerified
-            | Self::InvitationIssued
-            | Self::DeviceTrusted
-            | Self::SecondFactorLocked
-            | Self::StoreRestored { .. }
-            | Self::Started
-            | Self::Stopped => None,
-            Self::LoginSucceeded { tries, .. } | Self::FirstFactorAccepted { tries, .. } => {
-                Some(format!("tries={tries}"))
+            Self::LoginSucceeded { session, tries: 0 | 1 } => done("authn_login_success").session(*session),
+            Self::LoginSucceeded { session, tries } => {
+                done("authn_login_successafterfail").tries(*tries).session(*session)
             }
-            Self::SecondFactorAccepted(kind, purpose) | Self::SecondFactorRefused(kind, purpose) => {
-                Some(format!("{kind} for {}", purpose.as_str()))
+            Self::FirstFactorAccepted { session, tries } => {
+                done("authn_first_factor_success").tries(*tries).session(*session)
             }
-            Self::SessionCreated { long: true, .. } | Self::LoginContinued { long: true, .. } => {
-                Some("long".to_owned())
+            Self::LoginContinued { session, long } => {
+                done("authn_login_continued").long(*long).session(*session)
             }
-            Self::StepUpRequired(purpose) => Some(purpose.to_string()),
-            Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
-            Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
-            Self::CodeIssued(kind) => Some(kind.to_string()),
-            Self::DeliveryFailed(channel, delivery) => Some(format!("{channel} {}", delivery.as_str())),
-            Self::FactorAdded(kind, name) | Self::FactorRemoved(kind, name) => Some(format!("{kind} {name}")),
-            Self::FactorRenamed(from, to) => Some(format!("{from} -> {to}")),
-            Self::RecoveryCodesMade(count) => Some(format!("count={count}")),
-            Self::LoginFailed(failure) => Some(failure.as_str().to_owned()),
-            Self::SessionEnded(_, reason) => Some(reason.as_str().to_owned()),
-            Self::SessionsEnded(count) | Self::FactorsReset(count) | Self::DevicesForgotten(count) => {
-                Some(format!("count={count}"))
+            // Anyone can make up names.
+            Self::LoginFailed(why @ LoginFailure::UnknownAccount) => {
+                failed("authn_login_fail").details(why.as_str()).counted()
             }
-            Self::LimitExceeded(what) | Self::BreachCheckSkipped(what) => Some((*what).to_owned()),
-            Self::CsrfRefused(path) => Some(path.clone()),
-            Self::AccessDenied(asked_for) => Some(asked_for.clone()),
-            Self::AccountCreated(name) | Self::ParentCreated(name) | Self::RoleCreated(name) => {
-                Some(name.clone())
+            Self::LoginFailed(why) => failed("authn_login_fail").details(why.as_str()),
+            Self::SecondFactorAccepted(kind, purpose) => {
+                done("authn_mfa_success").proof(*kind, purpose.as_str())
             }
-            Self::AccountStatusChanged(from, to) | Self::ParentStatusChanged(from, to) => {
-                Some(format!("{from} -> {to}"))
+            Self::SecondFactorRefused(kind, purpose) => {
+                failed("authn_mfa_fail").proof(*kind, purpose.as_str())
             }
+            Self::SecondFactorLocked => refused("authn_mfa_lock"),
+            Self::StepUpRequired(purpose) => {
+                refused("authn_step_up_required").details(purpose).on(Target::purpose(purpose))
+            }
+            Self::GrantUsed(kind, purpose) => {
+                done("authn_step_up_used").proof(*kind, purpose).on(Target::purpose(purpose))
+            }
+            Self::Reauthenticated => done("authn_reauth_success"),
+            Self::ReauthenticationFailed => failed("authn_reauth_fail"),
+            Self::SessionCreated { session, long } => done("session_created").long(*long).session(*session),
+            Self::SessionEnded(session, why) => {
+                done(name_of_end(*why)).details(why.as_str()).session(*session)
+            }
+            Self::SessionsEnded(count) => done("session_revoked").number(count),
+            Self::SessionUsedAfterEnd(session) => refused("session_use_after_expire").session(*session),
+            Self::LimitExceeded(limit) => refused("excess_rate_limit_exceeded").details(limit),
+            Self::CsrfRefused(route) => refused("malicious_csrf").details(route),
+            Self::AccessDenied(asked_for) => refused("authz_fail").details(asked_for),
+            Self::FactorRequirementChanged(of, from, to) => {
+                done("mfa_requirement_changed").details(format_args!("{of}: {from} -> {to}")).on(of.clone())
+            }
+            Self::InvitationIssued => done("mfa_invitation_issued"),
+            Self::FactorAdded(kind, id, name) => {
+                done("mfa_factor_added").details(format_args!("{kind} {name}")).on(Target::method(*id))
+            }
+            Self::FactorRenamed(id, from, to) => {
+                done("mfa_factor_renamed").change(from, to).on(Target::method(*id))
+            }
+            Self::FactorRemoved(kind, id, name) => {
+                done("mfa_factor_removed").details(format_args!("{kind} {name}")).on(Target::method(*id))
+            }
+            Self::FactorsReset(count) => done("mfa_factors_reset").number(count),
+            Self::RecoveryCodesMade(count) => done("mfa_recovery_codes_made").number(count),
+            Self::DeviceTrusted => done("device_trusted"),
+            Self::DevicesForgotten(count) => done("device_trust_revoked").number(count),
+            Self::CodeIssued(kind) => done("otp_issued").details(kind),
+            Self::DeliveryFailed(channel, how) => {
+                failed("delivery_fail").details(format_args!("{channel} {}", how.as_str()))
+            }
+            Self::PasswordChanged => done("authn_password_change"),
+            Self::PasswordRehashed => done("authn_password_rehash"),
+            Self::BreachCheckSkipped(why) => done("breach_check_skipped").details(why),
+            Self::EmailVerified => done("user_email_verified"),
+            Self::AccountCreated(name) => done("user_created").details(name),
+            Self::AccountStatusChanged(from, to) => done("user_updated").change(from, to),
             Self::ExternalIdChanged(from, to) => {
                 let text =
                     |id: &Option<ExternalId>| id.as_ref().map_or("none".to_owned(), ToString::to_string);
-                Some(format!("external_id {} -> {}", text(from), text(to)))
+                done("user_updated").details(format_args!("external_id {} -> {}", text(from), text(to)))
             }
-            Self::KeysResealed { key, .. } | Self::KeyRetired(key) => Some(format!("key={key}")),
-            Self::ClockPutBack { seen, sessions } => Some(format!("seen={seen} sessions={sessions}")),
-            Self::RoleGranted(role) => Some(format!("granted {role}")),
-            Self::RoleRevoked(role) => Some(format!("revoked {role}")),
+            Self::ParentCreated(id, key) => done("parent_created").details(key).on(Target::parent(*id)),
+            Self::ParentStatusChanged(id, from, to) => {
+                done("parent_updated").change(from, to).on(Target::parent(*id))
+            }
+            Self::RoleCreated(name) => done("role_created").details(name).on(Target::role(name)),
+            Self::RoleGranted(role) => done("privilege_permissions_changed")
+                .details(format_args!("granted {role}"))
+                .on(Target::role(role)),
+            Self::RoleRevoked(role) => done("privilege_permissions_changed")
+                .details(format_args!("revoked {role}"))
+                .on(Target::role(role)),
+            Self::SetupOffered => done("setup_offered"),
+            Self::KeysResealed { key, count } => done("key_resealed")
+                .details(format_args!("key={key}"))
+                .on(Target::key(*key))
+                .times(*count)
+                .counted(),
+            Self::KeyRetired(key) => {
+                done("key_retired").details(format_args!("key={key}")).on(Target::key(*key))
+            }
+            Self::StoreRestored { count } => done("store_restored").times(*count).counted(),
+            Self::ClockPutBack { seen, sessions } => {
+                done("sys_clock_put_back").details(format_args!("seen={seen} sessions={sessions}"))
+            }
+            Self::Started => done("sys_startup"),
+            Self::Stopped => done("sys_shutdown"),
         }
     }
+}
 
-    const fn session(&self) -> Option<SessionId> {
-        match self {
-            Self::LoginSucceeded { session, .. }
-            | Self::FirstFactorAccepted { session, .. }
-            | Self::LoginContinued { session, .. }
-            | Self::SessionCreated { session, .. }
-            | Self::SessionEnded(session, _)
-            | Self::SessionUsedAfterEnd(session) => Some(*session),
-            _ => None,
-        }
-    }
-
-    /// How often it happened.
-    const fn count(&self) -> u32 {
-        match self {
-            Self::KeysResealed { count, .. } | Self::StoreRestored { count } => *count,
-            _ => 1,
-        }
-    }
-
-    /// What anyone on the internet can cause without end is counted, not listed; and so is what comes in thousands.
-    const fn is_coalesced(&self) -> bool {
-        matches!(
-            self,
-            Self::LoginFailed(LoginFailure::UnknownAccount)
-                | Self::SessionUsedAfterEnd(_)
-                | Self::LimitExceeded(_)
-                | Self::CsrfRefused(_)
-                | Self::AccessDenied(_)
-                | Self::SecondFactorLocked
-                | Self::StepUpRequired(_)
-                | Self::KeysResealed { .. }
-                | Self::StoreRestored { .. }
-        )
+const fn name_of_end(why: EndReason) -> &'static str {
+    match why {
+        EndReason::Logout => "authn_logout",
+        EndReason::Idle | EndReason::Expired => "session_expired",
+        _ => "session_revoked",
     }
 }
 
@@ -397,6 +425,22 @@ impl Outcome {
     }
 }
 
+/// The parent that an event happened in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum InParent {
+    /// That of the account that it was done to: the unit of work finds out which.
+    #[default]
+    OfAccount,
+    /// One that is known where the event happened, or none.
+    Known(Option<ParentId>),
+}
+
+impl From<Option<ParentId>> for InParent {
+    fn from(parent: Option<ParentId>) -> Self {
+        Self::Known(parent)
+    }
+}
+
 /// Who and what an event is about, around the event itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject {
@@ -405,7 +449,7 @@ pub(crate) struct Subject {
     /// To whom it was done.
     pub(crate) account: Option<AccountId>,
     /// The parent that it happened in.
-    pub(crate) parent: Option<ParentId>,
+    pub(crate) parent: InParent,
     /// A session that the event itself does not name.
     pub(crate) session: Option<SessionId>,
     /// How the actor had proved who they are.
@@ -444,6 +488,8 @@ pub struct Record {
     pub event: Cow<'static, str>,
     /// Whether it came about.
     pub outcome: Outcome,
+    /// What it was done to.
+    pub target: Option<Target>,
     /// Its details.
     pub reason: Option<String>,
     /// Who did it.
@@ -460,7 +506,7 @@ pub struct Record {
     pub identifier: Option<String>,
     /// From where.
     pub client: Client,
-    /// Where set, a second record with the same key adds its `count` to the first one's instead of a row.
+    /// Where set, it is counted: a second record with the same key adds its `count` to the first one's.
     pub coalesce: Option<[u8; 32]>,
 }
 
@@ -473,6 +519,7 @@ impl Record {
             count: 1,
             event: event.into(),
             outcome,
+            target: None,
             reason: None,
             actor: None,
             account: None,
@@ -486,19 +533,27 @@ impl Record {
     }
 
     pub(crate) fn new(event: &Event, subject: Subject, client: &Client, now: Timestamp) -> Self {
+        let described = event.describe();
         let mut record = Self {
-            count: event.count(),
-            reason: event.reason().map(|reason| reason.chars().take(500).collect()),
+            count: described.count,
+            reason: described.details.map(|details| details.chars().take(500).collect()),
             actor: subject.actor,
             account: subject.account,
-            parent: subject.parent,
-            session: event.session().or(subject.session),
+            parent: match subject.parent {
+                InParent::Known(parent) => parent,
+                InParent::OfAccount => None,
+            },
+            session: described.session.or(subject.session),
+            target: described
+                .target
+                .or(described.session.map(Target::session))
+                .or(subject.account.map(Target::account)),
             amr: subject.amr,
             identifier: subject.identifier,
             client: client.clone(),
-            ..Self::at(now, event.name(), event.outcome())
+            ..Self::at(now, described.name, described.outcome)
         };
-        if event.is_coalesced() {
+        if described.coalesce {
             record.coalesce = Some(record.coalescing_key(0));
         }
         record
@@ -590,6 +645,6 @@ mod tests {
         }
         assert_eq!(record(&Event::KeyRetired(0), 0, "192.0.2.1").coalesce, None);
         let first_try = Event::LoginSucceeded { session: SessionId::from_bytes([0; 16]), tries: 1 };
-        assert_eq!(first_try.name(), "authn_login_success");
+        assert_eq!(first_try.describe().name, "authn_login_success");
     }
 }

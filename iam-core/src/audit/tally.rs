@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{COALESCING_WINDOW, Record};
-use crate::base::clock::Timestamp;
+use crate::base::clock::{TOLERATED_LEAD, Timestamp};
 
 /// Kinds that are told apart at once. Whoever causes more is counted under what they do alone.
 const MOST_KINDS: usize = 10_000;
@@ -92,6 +92,11 @@ fn add(kinds: &mut HashMap<[u8; 32], Kind>, key: [u8; 32], record: Record) -> bo
             true
         }
     }
+}
+
+/// The time before which a counted event began if its window is over, also for processes whose clock is a little behind.
+pub(crate) fn begun_before(now: Timestamp) -> Timestamp {
+    now.minus(TOLERATED_LEAD).window(COALESCING_WINDOW)
 }
 
 /// A kind belongs to a window of time; once that is over it does not come again.

@@ -43,8 +43,8 @@ impl Actor {
         Subject { actor: self.account, account: Some(account), ..Subject::default() }
     }
 
-    fn in_parent(&self, parent: ParentId) -> Subject {
-        Subject { actor: self.account, parent: Some(parent), ..Subject::default() }
+    pub(super) fn in_parent(&self, parent: ParentId) -> Subject {
+        Subject { actor: self.account, parent: Some(parent).into(), ..Subject::default() }
     }
 }
 
@@ -143,7 +143,7 @@ impl Iam {
                 let parent = self.inner.store.reader().await?.parents().by_key(key).await?;
                 return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
             }
-            let event = Event::ParentCreated(key.to_string());
+            let event = Event::ParentCreated(parent.id, key.to_string());
             unit.record(&event, actor.in_parent(parent.id), &actor.client).await?;
             unit.commit().await?;
             Ok(parent.id)
@@ -213,7 +213,7 @@ impl Iam {
             if !unit.parents().set_status(parent, from, to, self.now()).await? {
                 return Err(Error::Conflict("parent"));
             }
-            let event = Event::ParentStatusChanged(from.as_str(), to.as_str());
+            let event = Event::ParentStatusChanged(parent, from.as_str(), to.as_str());
             unit.record(&event, actor.in_parent(parent), &actor.client).await?;
             Ok(unit.commit().await?)
         })

@@ -72,6 +72,7 @@ impl Iam {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, since) = (record.id, record.account, record.last_seen_at);
+        let parent = record.parent.as_ref().map(|parent| parent.id);
         let shown = token.hash();
         match record.standing(&self.session_rules(), &shown, now) {
             Standing::Active { principal, touch, lapses, factor_due, first_use } => {
@@ -94,8 +95,8 @@ impl Iam {
                 Ok(Authentication::Anonymous)
             }
             Standing::Ended => {
-                self.record_refusal(&Event::SessionUsedAfterEnd(session), Subject::own(account), client)
-                    .await;
+                let subject = Subject { parent: parent.into(), ..Subject::own(account) };
+                self.record_refusal(&Event::SessionUsedAfterEnd(session), subject, client).await;
                 Ok(Authentication::Anonymous)
             }
             Standing::Void => Ok(Authentication::Anonymous),
@@ -141,6 +142,7 @@ impl Iam {
     pub async fn note_csrf(&self, principal: Option<&Principal>, route: Option<&str>, client: &Client) {
         let subject = principal.map_or_else(Subject::default, |principal| Subject {
             session: Some(principal.session()),
+            parent: principal.parent().into(),
             ..Subject::own(principal.account())
         });
         self.record_refusal(&Event::CsrfRefused(route.unwrap_or(UNKNOWN_ROUTE).to_owned()), subject, client)

@@ -306,7 +306,7 @@ impl Iam {
                 };
                 // It was for the first factor, and there is one now.
                 unit.one_time_tokens().void(TokenPurpose::Invitation, account, now).await?;
-                let event = Event::FactorAdded(method.kind, method.name.as_str().to_owned());
+                let event = Event::FactorAdded(method.kind, id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
                 let proved = Proved {
@@ -375,7 +375,8 @@ impl Iam {
                 if !unit.methods().rename(principal.account, id, name).await? {
                     return Ok(false);
                 }
-                let event = Event::FactorRenamed(method.name.as_str().to_owned(), name.as_str().to_owned());
+                let event =
+                    Event::FactorRenamed(id, method.name.as_str().to_owned(), name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 unit.commit().await?;
                 Ok(true)
@@ -419,7 +420,7 @@ impl Iam {
                 if is_last {
                     unit.recovery_codes().replace(account, &[], self.now()).await?;
                 }
-                let event = Event::FactorRemoved(method.kind, method.name.as_str().to_owned());
+                let event = Event::FactorRemoved(method.kind, id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
                 let mut factors = principal.factors.clone();

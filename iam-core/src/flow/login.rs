@@ -334,7 +334,7 @@ impl Iam {
         match candidate {
             Some(candidate) => Subject {
                 account: Some(candidate.account),
-                parent: candidate.parent.map(|(id, _)| id),
+                parent: candidate.parent.map(|(id, _)| id).into(),
                 ..Subject::default()
             },
             None => {

@@ -207,7 +207,7 @@ impl Iam {
         if unit.accounts().insert(&account, hash).await? == Insert::Taken {
             return Err(Error::Conflict("account"));
         }
-        let subject = Subject { parent: new.parent, ..actor.on(id) };
+        let subject = Subject { parent: new.parent.into(), ..actor.on(id) };
         let event = Event::AccountCreated(new.username.to_string());
         unit.record(&event, subject.clone(), &actor.client).await?;
         if let Some(password) = password {

@@ -249,7 +249,7 @@ pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
 
 pub(super) fn of(principal: &Principal) -> Subject {
     Subject {
-        parent: principal.parent(),
+        parent: principal.parent().into(),
         session: Some(principal.session()),
         amr: Some(principal.amr.clone()),
         ..Subject::own(principal.account())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::audit::Event;
+use crate::audit::{Event, Subject, Target};
 use crate::authz::principal::Principal;
 use crate::base::id::{AccountId, ParentId};
 use crate::base::invalid::{Invalid, Problem};
@@ -35,6 +35,22 @@ impl fmt::Display for RequirementOf {
         match self {
             Self::Role(name) => write!(f, "role {name}"),
             Self::Parent(id) => write!(f, "parent {id}"),
+        }
+    }
+}
+
+impl RequirementOf {
+    fn target(&self) -> Target {
+        match self {
+            Self::Role(name) => Target::role(name),
+            Self::Parent(id) => Target::parent(*id),
+        }
+    }
+
+    fn changed_by(&self, actor: &Actor) -> Subject {
+        match self {
+            Self::Role(_) => actor.subject(),
+            Self::Parent(id) => actor.in_parent(*id),
         }
     }
 }
@@ -135,8 +151,8 @@ impl Iam {
             if !changed {
                 return Err(Error::Conflict("requirement"));
             }
-            let event = Event::FactorRequirementChanged(of.to_string(), in_words(from), in_words(to));
-            unit.record(&event, actor.subject(), &actor.client).await?;
+            let event = Event::FactorRequirementChanged(of.target(), in_words(from), in_words(to));
+            unit.record(&event, of.changed_by(actor), &actor.client).await?;
             unit.commit().await?;
             Ok(true)
         })

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::audit::{Event, Subject};
+use crate::audit::{Event, Subject, begun_before};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::flow::delivery::EXPIRED_AT_ONCE;
 use crate::flow::repeat::{CLAIMED_FOR, REPEATABLE_FOR};
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::long_sessions::LongSessions;
@@ -43,6 +43,8 @@ pub struct Upkeep {
     pub tokens_forgotten: u64,
     /// Sessions that ended longer ago than the audit retention.
     pub sessions_deleted: u64,
+    /// Counts of refusals that came into the trail, each as a record.
+    pub counts_closed: u64,
     /// Audit records older than that.
     pub records_deleted: u64,
     /// Limits with nothing left to remember.
@@ -75,6 +77,7 @@ impl Upkeep {
             Chore::IdleSessions => &mut self.sessions_ended,
             Chore::Tokens => &mut self.tokens_forgotten,
             Chore::EndedSessions => &mut self.sessions_deleted,
+            Chore::Counts => &mut self.counts_closed,
             Chore::Records => &mut self.records_deleted,
             Chore::Limits => &mut self.limits_purged,
             Chore::Links => &mut self.links_purged,
@@ -95,6 +98,7 @@ enum Chore {
     IdleSessions,
     Tokens,
     EndedSessions,
+    Counts,
     Records,
     Limits,
     Links,
@@ -108,10 +112,11 @@ enum Chore {
     Messages,
 }
 
-const CHORES: [Chore; 14] = [
+const CHORES: [Chore; 15] = [
     Chore::IdleSessions,
     Chore::Tokens,
     Chore::EndedSessions,
+    Chore::Counts,
     Chore::Records,
     Chore::Limits,
     Chore::Links,
@@ -151,6 +156,13 @@ impl Iam {
         failed.map_or(Ok(upkeep), Err)
     }
 
+    /// Removes some of the trail's records that are older than its retention, the oldest first and none behind one that is kept, whether or
+    /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
+    /// All that it asks of the database is to read the trail and to remove from it.
+    pub async fn delete_old_records(&self) -> Result<u64, Error> {
+        self.retried(|| self.do_batch(Chore::Records)).await
+    }
+
     /// What was done, and the first failure: where one kind fails the others are done all the same.
     pub(crate) async fn upkeep_round(&self, time: Duration) -> (Upkeep, Option<Error>) {
         let begun = Instant::now();
@@ -161,6 +173,7 @@ impl Iam {
             return (upkeep, failed);
         }
         let mut full = CHORES.to_vec();
+        full.retain(|chore| *chore != Chore::Records || !self.inner.keeps_audit);
         loop {
             let mut again = Vec::new();
             for chore in full {
@@ -202,9 +215,10 @@ impl Iam {
         let mut unit = self.begin().await?;
         let done = match chore {
             Chore::IdleSessions | Chore::LateMessages => 0,
+            Chore::Counts => self.close_counts(&mut unit, most).await?,
             Chore::Tokens => unit.sessions().forget_tokens(now.minus(ENDED_TOKENS), most).await?,
             Chore::EndedSessions => unit.sessions().delete_ended(kept_since, most).await?,
-            Chore::Records => unit.audit().delete_before(kept_since, most).await?,
+            Chore::Records => unit.audit_retention().delete_before(kept_since, most).await?,
             Chore::Limits => unit.limits().purge(now, most).await?,
             Chore::Links => unit.one_time_tokens().purge(now, most).await?,
             Chore::UnconfirmedMethods => {
@@ -224,6 +238,13 @@ impl Iam {
         };
         unit.commit().await?;
         Ok(done)
+    }
+
+    /// Brings what was counted into the trail, once its window of time is over.
+    async fn close_counts(&self, unit: &mut Unit<'_>, most: u32) -> Result<u64, Error> {
+        let over = unit.audit().take_counts(begun_before(self.now()), most).await?;
+        unit.audit().append_all(&over).await?;
+        Ok(over.len() as u64)
     }
 
     /// Ends sessions that nobody can use any more: abandoned ones, those of accounts or parents that were switched off, and sign-ins

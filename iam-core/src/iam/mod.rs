@@ -61,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) service: String,
     pub(crate) base_url: Option<BaseUrl>,
     pub(crate) audit_retention: Duration,
+    pub(crate) keeps_audit: bool,
     pub(crate) most_sessions: u32,
     /// One permit for each message that may be on its way at once.
     pub(crate) sending: Arc<tokio::sync::Semaphore>,
@@ -120,6 +121,7 @@ impl Iam {
             factors: Vec::new(),
             senders: Vec::new(),
             audit_retention: Duration::from_hours(24 * 400),
+            keeps_audit: false,
             most_sessions: 10,
             service: "IAM".to_owned(),
             base_url: None,
@@ -265,7 +267,7 @@ impl Iam {
         announce(event, &subject, client);
         let record = self.inner.listing.bounded(Record::new(event, subject, client, self.now()));
         let Some(key) = record.coalesce else {
-            tracing::error!(event = event.name(), "an event that is no refusal was not audited");
+            tracing::error!(event = event.describe().name, "an event that is no refusal was not audited");
             return;
         };
         if !self.inner.tally.count(key, record) {
@@ -281,7 +283,7 @@ impl Iam {
         }
         if let Err(error) = self.write_refusals().await {
             tracing::error!(
-                event = event.name(),
+                event = event.describe().name,
                 request_id = client.request_id.as_deref(),
                 error = &error as &dyn std::error::Error,
                 "could not be audited yet"
@@ -311,9 +313,7 @@ impl Iam {
             }
             self.retried(|| async {
                 let mut unit = self.begin().await?;
-                for record in &records {
-                    unit.audit().append(record).await?;
-                }
+                unit.audit().count_all(&records).await?;
                 Ok(unit.commit().await?)
             })
             .await?;
@@ -350,6 +350,7 @@ pub struct IamBuilder {
     factors: Vec<Box<dyn Factor>>,
     senders: Vec<Box<dyn OtpSender>>,
     audit_retention: Duration,
+    keeps_audit: bool,
     most_sessions: u32,
     service: String,
     base_url: Option<BaseUrl>,
@@ -489,6 +490,13 @@ impl IamBuilder {
         self
     }
 
+    /// Leaves old records of the audit trail where they are: upkeep removes none. Then the database user of this program needs no right to
+    /// remove any, and another program, with another user, calls [`Iam::delete_old_records`].
+    pub fn audit_retention_elsewhere(mut self) -> Self {
+        self.keeps_audit = true;
+        self
+    }
+
     /// Checks the set-up against the store, starts the hashing threads, notes the start in the audit log, and spawns the
     /// [`Worker`] on the tokio runtime that it is called on.
     ///
@@ -570,6 +578,7 @@ impl IamBuilder {
             factors: self.factors,
             senders: self.senders,
             audit_retention: self.audit_retention,
+            keeps_audit: self.keeps_audit,
             most_sessions: self.most_sessions,
             sending: Arc::new(tokio::sync::Semaphore::new(AT_ONCE as usize)),
             stopping: AtomicBool::new(false),

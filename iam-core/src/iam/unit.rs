@@ -1,21 +1,23 @@
 //! Units of work, as flows use them.
 
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 use super::Iam;
-use crate::audit::{Event, Outcome, Record, Subject};
-use crate::base::id::AccountId;
+use crate::audit::{Description, Event, InParent, Outcome, Record, Subject};
+use crate::base::id::{AccountId, ParentId};
 use crate::base::store_error::StoreError;
 use crate::model::client::Client;
 use crate::store::{Ports, UnitOfWork};
 
 /// A unit of work: what is written through it is kept by [`commit`](Self::commit), all of it or nothing. Only then does the log tell of its
-/// events, and is the worker woken for its messages.
+/// events, and is the worker woken for its messages. The records of its events are written together, as the last thing before that.
 ///
 /// It dereferences to the store's ports.
 pub(crate) struct Unit<'u> {
     iam: &'u Iam,
     transaction: Transaction<'u>,
+    records: Vec<(Record, InParent)>,
     told: Vec<Told>,
     has_messages: bool,
 }
@@ -39,20 +41,25 @@ struct Told {
 impl<'u> Unit<'u> {
     /// Writes into a transaction of the host's. [`commit`](Self::commit) leaves that as it is.
     pub(crate) fn within(iam: &'u Iam, ports: &'u mut dyn Ports) -> Self {
-        Self { iam, transaction: Transaction::Hosts(ports), told: Vec::new(), has_messages: false }
+        Self::new(iam, Transaction::Hosts(ports))
     }
 
-    /// Writes an event into the trail.
+    fn new(iam: &'u Iam, transaction: Transaction<'u>) -> Self {
+        Self { iam, transaction, records: Vec::new(), told: Vec::new(), has_messages: false }
+    }
+
+    /// Notes an event for the trail. It is written with all others of the unit, before that is kept.
+    #[expect(clippy::unused_async, reason = "it is awaited as every write of a unit, whenever it writes")]
     pub(crate) async fn record(
         &mut self,
         event: &Event,
         subject: Subject,
         client: &Client,
     ) -> Result<(), StoreError> {
-        let told = Told::new(event, &subject, client);
-        let record = self.iam.inner.listing.bounded(Record::new(event, subject, client, self.iam.now()));
-        (**self).audit().append(&record).await?;
-        self.told.push(told);
+        self.told.push(Told::new(event, &subject, client));
+        let parent = subject.parent;
+        let record = Record::new(event, subject, client, self.iam.now());
+        self.records.push((self.iam.inner.listing.bounded(record), parent));
         Ok(())
     }
 
@@ -61,8 +68,47 @@ impl<'u> Unit<'u> {
         self.has_messages = true;
     }
 
-    /// Keeps what was written.
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+    /// Writes the records of what happened: in one statement, but for those that are counted.
+    async fn write_records(&mut self) -> Result<(), StoreError> {
+        self.find_parents().await?;
+        let records = std::mem::take(&mut self.records).into_iter().map(|(record, _)| record);
+        let (counted, listed): (Vec<_>, Vec<_>) = records.partition(|record| record.coalesce.is_some());
+        if !listed.is_empty() {
+            (**self).audit().append_all(&listed).await?;
+        }
+        if !counted.is_empty() {
+            (**self).audit().count_all(&counted).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives each record of what was done to an account that account's parent. It reads only what no other record of this unit knows.
+    async fn find_parents(&mut self) -> Result<(), StoreError> {
+        let mut known: HashMap<AccountId, Option<ParentId>> = HashMap::new();
+        for (record, parent) in &self.records {
+            if let (Some(account), InParent::Known(parent)) = (record.account, parent) {
+                known.insert(account, *parent);
+            }
+        }
+        let mut records = std::mem::take(&mut self.records);
+        for (record, parent) in &mut records {
+            let (Some(account), InParent::OfAccount) = (record.account, &parent) else { continue };
+            record.parent = match known.get(&account) {
+                Some(parent) => *parent,
+                None => {
+                    let found = (**self).accounts().by_id(account).await?.and_then(|account| account.parent);
+                    known.insert(account, found);
+                    found
+                }
+            };
+        }
+        self.records = records;
+        Ok(())
+    }
+
+    /// Keeps what was written. Of a transaction of the host's that is the host's to do.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        self.write_records().await?;
         if let Transaction::Own(unit) = self.transaction {
             unit.commit().await?;
         }
@@ -98,12 +144,8 @@ impl DerefMut for Unit<'_> {
 
 impl Told {
     fn new(event: &Event, subject: &Subject, client: &Client) -> Self {
-        Self {
-            event: event.name(),
-            outcome: event.outcome(),
-            request_id: client.request_id.clone(),
-            account: subject.account,
-        }
+        let Description { name, outcome, .. } = event.describe();
+        Self { event: name, outcome, request_id: client.request_id.clone(), account: subject.account }
     }
 
     fn log(&self) {
@@ -120,7 +162,6 @@ pub(super) fn announce(event: &Event, subject: &Subject, client: &Client) {
 impl Iam {
     /// Begins a unit of work of the store's own.
     pub(crate) async fn begin(&self) -> Result<Unit<'_>, StoreError> {
-        let unit = self.inner.store.begin().await?;
-        Ok(Unit { iam: self, transaction: Transaction::Own(unit), told: Vec::new(), has_messages: false })
+        Ok(Unit::new(self, Transaction::Own(self.inner.store.begin().await?)))
     }
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use accounts::{AccountReads, Accounts, LoginCandidate, Rehash};
-pub use audit::{AuditLog, AuditReads};
+pub use audit::{AuditLog, AuditReads, AuditRetention};
 pub use factors::{ChallengeReads, Challenges, MethodReads, Methods, RecoveryCodeReads, RecoveryCodes};
 pub use interrupted::{InterruptedRequestReads, InterruptedRequests};
 pub use keys::{KeyCanaries, KeyCanaryReads};

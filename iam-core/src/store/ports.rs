@@ -1,9 +1,9 @@
 use super::{
-    AccountReads, Accounts, AuditLog, AuditReads, ChallengeReads, Challenges, InterruptedRequestReads,
-    InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, MethodReads, Methods, OneTimeTokenReads,
-    OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads, RecoveryCodes,
-    RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles, SealedValueReads, SealedValues, SeenTime,
-    SessionReads, Sessions, TrustedDeviceReads, TrustedDevices,
+    AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges,
+    InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, MethodReads, Methods,
+    OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads,
+    RecoveryCodes, RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles, SealedValueReads,
+    SealedValues, SeenTime, SessionReads, Sessions, TrustedDeviceReads, TrustedDevices,
 };
 
 /// The one table of what a store keeps: calls a macro with `reads { accounts: AccountReads; ... }` and `ports { accounts: Accounts; ... }`.
@@ -43,6 +43,7 @@ macro_rules! for_each_port {
                 outbox: Outbox;
                 sealed_values: SealedValues;
                 audit: AuditLog;
+                audit_retention: AuditRetention;
                 keys: KeyCanaries;
                 one_time_tokens: OneTimeTokens;
                 limits: Limits;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::ports::Store;
-use iam_core::{Readiness, StoreError, StoreErrorKind};
+use iam_core::ports::{Record, Store};
+use iam_core::{Outcome, Readiness, StoreError, StoreErrorKind, Target, Timestamp};
 use iam_store_mysql::MySqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
@@ -86,11 +86,15 @@ async fn many_migrate_at_once_beside_a_hosts_own_migrations() {
     }
 }
 
+/// The migration from which on the trail only grows.
+const TRAIL: i64 = 10;
+
 #[tokio::test]
 async fn every_older_schema_comes_up_to_date_with_its_rows() {
-    let newest = sqlx::migrate!("./migrations").iter().map(|migration| migration.version).max().unwrap();
+    let versions: Vec<i64> =
+        sqlx::migrate!("./migrations").iter().map(|migration| migration.version).collect();
     for server in BOTH {
-        for version in 1..=newest {
+        for &version in &versions {
             let Some(database) = Database::create(server).await else { continue };
             at_version(&database, version).await;
             let mut connection = database.connection().await;
@@ -100,8 +104,21 @@ async fn every_older_schema_comes_up_to_date_with_its_rows() {
                  VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, '2026-01-01', '2026-01-01')",
             )
             .await;
+            let has_counts = version < TRAIL;
+            if has_counts {
+                let counted = "INSERT INTO iam_auth_log (at, last_at, count, event, outcome, coalesce_key)
+                    VALUES ('2026-01-01', '2026-01-02', 40, 'authz_fail', 'denied', REPEAT('x', 32));
+                    INSERT INTO iam_auth_log (at, last_at, event, outcome, reason)
+                    VALUES ('2026-01-03', '2026-01-03', 'privilege_permissions_changed', 'success', 'granted admin')";
+                run_on(&mut connection, counted).await;
+            }
             let store = migrated(&database).await;
             assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+            let entries = store.reader().await.unwrap().audit().entries(None, 9).await.unwrap();
+            let kept: Vec<_> =
+                entries.iter().map(|entry| (entry.record.count, entry.record.target.clone())).collect();
+            let expected = [(1, Some(Target::new(Target::ROLE, "admin"))), (40, None)];
+            assert_eq!(kept, if has_counts { &expected[..] } else { &[] }, "{server:?} {version}");
             assert_eq!(
                 store.reader().await.unwrap().accounts().by_id(account().id).await.unwrap(),
                 Some(account())
@@ -284,6 +301,51 @@ async fn daily_work_needs_no_right_to_change_the_schema() {
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
         store.migrate().await.unwrap();
         sign_in(&store).await;
+        database.run(&format!("DROP USER {name}@'%'")).await;
+    }
+}
+
+/// The user of daily work may add to the trail and read it; what is there it can neither change nor remove.
+#[tokio::test]
+async fn daily_work_adds_to_the_trail_and_changes_nothing_of_it() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let owner = migrated(&database).await;
+        let name = user(&database, "SELECT, INSERT").await;
+        let mut connection = database.connection().await;
+        let others = "SELECT CAST(table_name AS CHAR) FROM information_schema.tables
+            WHERE table_schema = DATABASE() AND table_name LIKE 'iam\\_%' AND table_name <> 'iam_auth_log'";
+        let others: Vec<String> = sqlx::query_scalar(others).fetch_all(&mut connection).await.unwrap();
+        for table in &others {
+            let db = &database.name;
+            database.run(&format!("GRANT UPDATE, DELETE ON {db}.{table} TO {name}@'%'")).await;
+        }
+        let store = MySqlStore::connect(&database.url_of(&name, "pw")).await.unwrap();
+        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        let mut counted = Record::at(Timestamp::from_micros(0), "authz_fail", Outcome::Denied);
+        let listed = counted.clone();
+        counted.coalesce = Some([1; 32]);
+        let mut unit = store.begin().await.unwrap();
+        unit.audit().append_all(&[listed.clone(), listed]).await.unwrap();
+        unit.audit().count_all(&[counted.clone()]).await.unwrap();
+        unit.audit().count_all(&[counted]).await.unwrap();
+        let taken = unit.audit().take_counts(Timestamp::from_micros(1), 9).await.unwrap();
+        unit.audit().append_all(&taken).await.unwrap();
+        unit.commit().await.unwrap();
+        assert_eq!(store.reader().await.unwrap().audit().entries(None, 9).await.unwrap().len(), 3);
+
+        let before = Timestamp::from_micros(1);
+        let mut unit = store.begin().await.unwrap();
+        let denied = unit.audit_retention().delete_before(before, 9).await.unwrap_err();
+        assert!(says(&denied, "denied"), "{server:?}: {denied:?}");
+        drop(unit);
+        let mut daily = sqlx::MySqlConnection::connect(&database.url_of(&name, "pw")).await.unwrap();
+        let changed = sqlx::query("UPDATE iam_auth_log SET count = 9").execute(&mut daily).await.unwrap_err();
+        assert!(changed.to_string().contains("denied"), "{server:?}: {changed}");
+        // Retention has a user of its own.
+        let mut unit = owner.begin().await.unwrap();
+        assert_eq!(unit.audit_retention().delete_before(before, 9).await.unwrap(), 3);
+        unit.commit().await.unwrap();
         database.run(&format!("DROP USER {name}@'%'")).await;
     }
 }

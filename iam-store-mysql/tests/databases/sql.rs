@@ -29,10 +29,13 @@ const ROWS: &str = "
             CASE WHEN n MOD 3 = 0 THEN NULL ELSE UNHEX(LPAD(HEX(n), 64, '0')) END, 'active', 1, 'pwd',
             TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'),
             CASE WHEN n MOD 2 = 0 THEN TIMESTAMPADD(MINUTE, n, '2026-01-01') END, CASE WHEN n MOD 2 = 0 THEN 'logout' END FROM m;
-    INSERT INTO iam_auth_log (at, last_at, event, outcome, coalesce_key)
+    INSERT INTO iam_auth_log (at, last_at, event, outcome)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
-        SELECT TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 'x', 'ok',
-            CASE WHEN n MOD 2 = 0 THEN UNHEX(LPAD(HEX(n), 64, '0')) END FROM m;
+        SELECT TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 'x', 'ok' FROM m;
+    INSERT INTO iam_auth_tally (coalesce_key, at, last_at, count, event, outcome)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 64, '0')), TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 1, 'x', 'ok'
+        FROM m;
     INSERT INTO iam_one_time_token (hash, purpose, account_id, issued_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 'first_administrator', NULL, '2026-01-01', TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
@@ -70,7 +73,7 @@ const ROWS: &str = "
     INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
-    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_one_time_token, iam_rate_limit,
+    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_auth_tally, iam_one_time_token, iam_rate_limit,
         iam_mfa_method, iam_recovery_code, iam_mfa_challenge, iam_outbox, iam_interrupted_request, iam_repeatable_answer,
         iam_trusted_device";
 
@@ -200,7 +203,8 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("long_lived = ? AND last_seen_at < ?", "iam_auth_session_unseen"),
             ("SET s.token_hash = NULL", "iam_auth_session_secret"),
             ("DELETE s FROM", "iam_auth_session_unseen"),
-            ("FROM iam_auth_log FORCE", "iam_auth_log_at"),
+            ("FROM iam_auth_log FORCE", "PRIMARY"),
+            ("FROM iam_auth_tally FORCE INDEX (iam_auth_tally_at) WHERE at < ?", "iam_auth_tally_at"),
             ("FROM iam_rate_limit FORCE", "iam_rate_limit_expiry"),
             ("WHERE live_account_id = ?", "iam_auth_session_live"),
             ("WHERE a.verified_email = ?", "iam_user_account_verified_email"),
@@ -225,6 +229,38 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             let sql = statements.iter().find(|sql| sql.contains(part)).unwrap_or_else(|| panic!("{part}"));
             let plan = explain(&mut connection, &with_values(sql)).await;
             assert!(plan.iter().any(|(_, _, key)| key == index), "{server:?} {part} {index}: {plan:#?}");
+        }
+    }
+}
+
+/// What an administrator asks of the trail; nothing of it is read in another order.
+#[tokio::test]
+async fn the_trail_is_found_by_index() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        MySqlStore::connect(&database.url()).await.unwrap().migrate().await.unwrap();
+        let mut connection = database.connection().await;
+        let rows = "INSERT INTO iam_auth_log (at, last_at, event, outcome, target_kind, target, actor_id, account_id, parent_id)
+            SELECT '2026-01-01', '2026-01-01', CONCAT('event', n), 'ok', IF(n MOD 2, 'role', 'account'), CONCAT('target', n),
+                UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 32, '0'))
+            FROM (WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900) SELECT n FROM m) m";
+        run_on(&mut connection, rows).await;
+        run_on(&mut connection, "ANALYZE TABLE iam_auth_log").await;
+        let id = "x'00000000000000000000000000000007'";
+        for (condition, index) in [
+            (format!("account_id = {id}"), "iam_auth_log_account"),
+            (format!("actor_id = {id}"), "iam_auth_log_actor"),
+            ("event = 'event7'".to_owned(), "iam_auth_log_event"),
+            (format!("parent_id = {id}"), "iam_auth_log_parent"),
+            // Who was given a role.
+            (
+                "target_kind = 'role' AND target = 'target7' AND reason = 'granted x'".to_owned(),
+                "iam_auth_log_target",
+            ),
+        ] {
+            let sql = format!("SELECT * FROM iam_auth_log WHERE {condition} ORDER BY id DESC LIMIT 9");
+            let plan = explain(&mut connection, &sql).await;
+            assert!(plan.iter().all(|(_, _, key)| key == index), "{server:?} {condition}: {plan:#?}");
         }
     }
 }

@@ -39,7 +39,10 @@ async fn try_from_network(world: &World, network: u16, name: &str, password: &st
 /// AU-01, RL-07: `iam_auth_log` and `iam_rate_limit`, by who has no account.
 pub async fn made_up_names_leave_few_rows(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
-    let rows = async || world.count("SELECT count(*) FROM iam_auth_log").await;
+    let rows = async || {
+        world.count("SELECT count(*) FROM iam_auth_log").await
+            + world.count("SELECT count(*) FROM iam_auth_tally").await
+    };
     let before = rows().await;
     for n in 0..300_u16 {
         try_from_network(&world, n, &format!("spook{n}"), WRONG).await;
@@ -63,19 +66,31 @@ pub async fn made_up_names_leave_few_rows(adapter: Adapter, backend: Backend) {
     );
     assert_eq!(known.await, 5);
 
+    let all = rows().await;
+
     // What is remembered of a try is forgotten: each goes with the tries, or the upkeep, of an hour later.
     let limits = "SELECT count(*) FROM iam_rate_limit";
     assert!(world.count(limits).await <= 4 * 330, "four of a try");
     world.later(3600 + 900);
     while world.iam.upkeep().await.unwrap().is_more_waiting() {}
     assert_eq!(world.count(limits).await, 0);
+    // And what was counted has come into the trail, once: no row of it changes after that.
+    assert_eq!(world.count("SELECT count(*) FROM iam_auth_tally").await, 0);
+    assert_eq!(rows().await, all);
+    assert_eq!(world.logged("authn_login_fail").await, 309 + 5);
+    let listed = "SELECT count(*) FROM iam_auth_log WHERE event = 'authn_login_fail' AND count > 1";
+    assert!(world.count(listed).await > 1);
 }
 
 /// `iam_auth_session` and `iam_auth_log`, by who has one account: only so many right passwords count, and nobody else is kept out.
 pub async fn good_sign_ins_of_one_account_leave_so_many_rows(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
     let mut known = world.signed_in("max").await;
-    let records = world.count("SELECT count(*) FROM iam_auth_log").await;
+    let rows = async || {
+        world.count("SELECT count(*) FROM iam_auth_log").await
+            + world.count("SELECT count(*) FROM iam_auth_tally").await
+    };
+    let records = rows().await;
     let mut statuses = Vec::new();
     for _ in 0..110 {
         statuses.push(world.browser().api_sign_in("max", PASSWORD).await.status);
@@ -85,7 +100,7 @@ pub async fn good_sign_ins_of_one_account_leave_so_many_rows(adapter: Adapter, b
     world.iam.flush_refusals().await.unwrap();
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 100);
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session WHERE ended_at IS NULL").await, 10);
-    let records = world.count("SELECT count(*) FROM iam_auth_log").await - records;
+    let records = rows().await - records;
     assert!(
         records <= 3 * 99 + 1,
         "made, signed in, the oldest ended; and one that counts the rest: {records}"

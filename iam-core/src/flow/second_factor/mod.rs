@@ -143,7 +143,7 @@ impl Claimant {
 
     pub(super) fn subject(&self) -> Subject {
         Subject {
-            parent: self.parent,
+            parent: self.parent.into(),
             session: Some(self.session),
             amr: Some(self.amr.clone()),
             ..Subject::own(self.account)
