@@ -95,7 +95,7 @@ pub(crate) enum Event {
     /// Somebody was asked to prove who they are for a purpose.
     StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
-    GrantUsed(FactorKind, Purpose),
+    ProofUsed(FactorKind, Purpose),
     /// A second factor came to be required, or no longer is; of whom, from, to.
     FactorRequirementChanged(String, String, String),
     /// An invitation to set up the first factor was given out.
@@ -209,7 +209,7 @@ impl Event {
             Self::SecondFactorAccepted(..) => "authn_mfa_success",
             Self::SecondFactorRefused(..) => "authn_mfa_fail",
             Self::StepUpRequired(_) => "authn_step_up_required",
-            Self::GrantUsed(..) => "authn_step_up_used",
+            Self::ProofUsed(..) => "authn_step_up_used",
             Self::FactorRequirementChanged(..) => "mfa_requirement_changed",
             Self::InvitationIssued => "mfa_invitation_issued",
             Self::DeviceTrusted => "device_trusted",
@@ -299,7 +299,7 @@ impl Event {
                 Some("long".to_owned())
             }
             Self::StepUpRequired(purpose) => Some(purpose.to_string()),
-            Self::GrantUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
+            Self::ProofUsed(kind, purpose) => Some(format!("{kind} for {purpose}")),
             Self::FactorRequirementChanged(of, from, to) => Some(format!("{of}: {from} -> {to}")),
             Self::CodeIssued(kind) => Some(kind.to_string()),
             Self::DeliveryFailed(channel, delivery) => Some(format!("{channel} {}", delivery.as_str())),

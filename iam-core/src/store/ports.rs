@@ -3,7 +3,7 @@ use super::{
     InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, MethodReads, Methods, OneTimeTokenReads,
     OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads, RecoveryCodes,
     RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles, SealedValueReads, SealedValues, SeenTime,
-    SessionReads, Sessions, TrustedDeviceReads, TrustedDevices,
+    SessionReads, Sessions, StepUpProofReads, StepUpProofs, TrustedDeviceReads, TrustedDevices,
 };
 
 /// The one table of what a store keeps: calls a macro with `reads { accounts: AccountReads; ... }` and `ports { accounts: Accounts; ... }`.
@@ -20,6 +20,7 @@ macro_rules! for_each_port {
                 methods: MethodReads;
                 recovery_codes: RecoveryCodeReads;
                 challenges: ChallengeReads;
+                step_up_proofs: StepUpProofReads;
                 interrupted_requests: InterruptedRequestReads;
                 repeatable_answers: RepeatableAnswerReads;
                 trusted_devices: TrustedDeviceReads;
@@ -37,6 +38,7 @@ macro_rules! for_each_port {
                 methods: Methods;
                 recovery_codes: RecoveryCodes;
                 challenges: Challenges;
+                step_up_proofs: StepUpProofs;
                 interrupted_requests: InterruptedRequests;
                 repeatable_answers: RepeatableAnswers;
                 trusted_devices: TrustedDevices;
