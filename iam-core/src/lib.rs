@@ -91,11 +91,11 @@ pub mod ports {
     pub use crate::audit::Record;
     pub use crate::base::clock::micros;
     pub use crate::base::code::Code;
-    pub use crate::base::id::{ChallengeId, DeviceId, InterruptedId, MessageId, MethodId};
+    pub use crate::base::id::{ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId};
     pub use crate::delivery::{
         Claimed, Content, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled,
     };
-    pub use crate::factor::challenge::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+    pub use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
     pub use crate::factor::method::Method;
     pub use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, TRIES, Verdict};
     pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
@@ -117,7 +117,8 @@ pub mod ports {
         LoginCandidate, MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads,
         ParentReads, Parents, Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads,
         RepeatableAnswers, RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues,
-        SeenTime, SessionReads, Sessions, Store, TrustedDeviceReads, TrustedDevices, UnitOfWork,
+        SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, Store, TrustedDeviceReads,
+        TrustedDevices, UnitOfWork,
     };
 }
 
@@ -128,7 +129,7 @@ pub mod protocol {
     pub use crate::authz::step_up::{Approval, MOST_WITHIN, WITHIN};
     pub use crate::base::base_url::Origin;
     pub use crate::base::code::Code;
-    pub use crate::base::id::{ChallengeId, InterruptedId, MethodId};
+    pub use crate::base::id::{ChallengeId, InterruptedId, MethodId, StepUpProofId};
     pub use crate::base::text::is_seen;
     pub use crate::flow::{
         Activity, Asked, Authentication, Begun, Claimant, Enrolled, First, INTERRUPTED_FOR, LedOn, Login,

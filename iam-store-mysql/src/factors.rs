@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, GrantTerms, Insert,
-    LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes,
-    TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
+    MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
@@ -352,7 +351,8 @@ impl<L: Reading> ChallengeReads for Work<L> {
         let find = || {
             all(sqlx::query!(
                 r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
-                   WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind"#,
+                   WHERE session_id = ? AND purpose IN ('sign_in', 'reauthenticate', 'enrol') AND consumed_at IS NOT NULL
+                   GROUP BY kind"#,
                 &session.as_bytes()[..]
             ))
         };
@@ -451,19 +451,14 @@ impl<L: Link> Challenges for Work<L> {
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
-        grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let consume = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id),
-                    auth_version = ?, parent_id = ?, approval = ?
+                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id)
                  WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
                 utc(now),
                 method.map(|id| id.as_bytes().to_vec()),
-                grant.map(|terms| terms.auth_version.as_i64()),
-                grant.and_then(|terms| terms.parent).map(|id| id.as_bytes().to_vec()),
-                grant.and_then(|terms| terms.approval).map(Vec::from),
                 &id.as_bytes()[..]
             ))
         };
@@ -502,28 +497,6 @@ impl<L: Link> Challenges for Work<L> {
         let taken = self.0.write(take).await? == 1;
         let place = TakenPlace { key: LimitKey::from_bytes(key), since: Timestamp::from_micros(row.since) };
         Ok(taken.then_some(place))
-    }
-
-    async fn use_grant(
-        &mut self,
-        id: ChallengeId,
-        session: SessionId,
-        proved_after: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let use_up = || {
-            execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge FORCE INDEX (PRIMARY) SET used_at = ?
-                 WHERE id = ? AND session_id = ? AND auth_version IS NOT NULL AND consumed_at > ? AND used_at IS NULL
-                   AND EXISTS (SELECT 1 FROM iam_auth_session s WHERE s.id = ? AND s.ended_at IS NULL)",
-                utc(now),
-                &id.as_bytes()[..],
-                &session.as_bytes()[..],
-                utc(proved_after),
-                &session.as_bytes()[..]
-            ))
-        };
-        Ok(self.0.write(use_up).await? == 1)
     }
 
     async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {

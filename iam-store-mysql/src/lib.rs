@@ -88,6 +88,7 @@ mod sealed;
 mod seen_time;
 mod server;
 mod sessions;
+mod step_up_proofs;
 mod store;
 mod trusted_devices;
 mod unit;

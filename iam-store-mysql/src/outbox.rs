@@ -5,7 +5,7 @@ use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, Outbo
 use iam_core::{AccountId, Channel, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Link, Reading, all, execute, optional};
+use crate::connection::{Link, Reading, all, execute, one, optional};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -51,6 +51,22 @@ impl<L: Reading> OutboxReads for Work<L> {
             ))
         };
         Ok(self.0.read(find).await?.map(|row| timestamp(row.created_at)))
+    }
+
+    async fn has_claimable(&mut self, now: Timestamp, stale_before: Timestamp) -> Result<bool, StoreError> {
+        let find = || {
+            one(sqlx::query!(
+                r#"SELECT (EXISTS (SELECT 1 FROM iam_outbox FORCE INDEX (iam_outbox_claimed)
+                        WHERE state = 'claimed' AND claimed_at < ? AND expires_at > ?)
+                    OR EXISTS (SELECT 1 FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
+                        WHERE state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?)) AS "is_there!: bool""#,
+                utc(stale_before),
+                utc(now),
+                utc(now),
+                utc(now)
+            ))
+        };
+        Ok(self.0.read(find).await?.is_there)
     }
 }
 

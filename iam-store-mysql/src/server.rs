@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 71] = [
+const PRIVILEGES: [&str; 75] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -61,6 +61,10 @@ const PRIVILEGES: [&str; 71] = [
     "EXPLAIN INSERT INTO iam_outbox (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_outbox SET id = id WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_outbox WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_step_up_proof",
+    "EXPLAIN INSERT INTO iam_step_up_proof (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_step_up_proof SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_step_up_proof WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_interrupted_request",
     "EXPLAIN INSERT INTO iam_interrupted_request (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_interrupted_request SET id = id WHERE 1 = 0",
@@ -162,7 +166,9 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret'))
                 OR (table_name = 'iam_recovery_code' AND column_name IN ('account_id', 'digest'))
                 OR (table_name = 'iam_mfa_challenge' AND column_name IN
-                    ('id', 'account_id', 'session_id', 'method_id', 'answer', 'parent_id', 'approval'))
+                    ('id', 'account_id', 'session_id', 'method_id', 'answer', 'approval'))
+                OR (table_name = 'iam_step_up_proof' AND column_name IN
+                    ('id', 'session_id', 'account_id', 'parent_id', 'approval'))
                 OR (table_name = 'iam_interrupted_request' AND column_name IN ('id', 'account_id', 'session_id'))
                 OR (table_name = 'iam_repeatable_answer' AND column_name IN ('session_id', 'old_token', 'request', 'token_hash'))
                 OR (table_name = 'iam_trusted_device' AND column_name IN ('id', 'account_id', 'token_hash'))
@@ -181,7 +187,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_auth_session' AND column_name IN ('state', 'end_reason'))
                 OR (table_name = 'iam_one_time_token' AND column_name = 'purpose')
                 OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
-                OR (table_name = 'iam_mfa_challenge' AND column_name IN ('purpose', 'kind'))
+                OR (table_name IN ('iam_mfa_challenge', 'iam_step_up_proof') AND column_name IN ('purpose', 'kind'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))
                 OR (table_name IN ('iam_auth_log', 'iam_auth_tally') AND column_name IN ('event', 'outcome', 'target_kind', 'target'))) LIMIT 1",
             "must be compared letter by letter: ALTER TABLE .. MODIFY .. CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, and \

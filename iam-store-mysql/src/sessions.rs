@@ -8,7 +8,7 @@ use iam_core::ports::{
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
-    Purpose, RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
+    RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
 };
 use time::PrimitiveDateTime;
 
@@ -56,23 +56,13 @@ struct SessionRow {
     role_expires_at: Option<PrimitiveDateTime>,
     role_factor_required_at: Option<PrimitiveDateTime>,
     role_factor_grace: Option<i64>,
-    grant_id: Option<Vec<u8>>,
-    grant_account_id: Option<Vec<u8>>,
-    grant_parent_id: Option<Vec<u8>>,
-    grant_auth_version: Option<i64>,
-    grant_purpose: Option<String>,
-    grant_kind: Option<String>,
-    grant_proved_at: Option<PrimitiveDateTime>,
-    grant_approval: Option<Vec<u8>>,
 }
 
-/// The guard's read: one statement, a row for each role beside each grant; there are few of both. There is a row though there be
-/// no session, since the primary of before may not know of one that there is. The session is found by its token or by the one before it,
+/// The guard's read: one statement, a row for each role. There is a row though there be no session, since the primary of before may not know of one that there is. The session is found by its token or by the one before it,
 /// each by its own index: an `OR` would be planned anew with every change of the statistics.
 pub(crate) async fn by_token(
     connections: &Connections,
     token: &TokenHash,
-    granted_after: Timestamp,
 ) -> Result<Option<SessionRecord>, StoreError> {
     let find = || {
         // `read_only` is a number or a word, according to the server.
@@ -89,42 +79,23 @@ pub(crate) async fn by_token(
                 p.`key` AS "parent_key?", p.status AS "parent_status?",
                 p.factor_required_at AS "parent_factor_required_at?", p.factor_grace AS "parent_factor_grace?",
                 r.name AS "role?", g.granted_at AS "role_granted_at?", g.expires_at AS "role_expires_at?",
-                r.factor_required_at AS "role_factor_required_at?", r.factor_grace AS "role_factor_grace?",
-                c.id AS "grant_id?", c.account_id AS "grant_account_id?", c.parent_id AS "grant_parent_id?",
-                c.auth_version AS "grant_auth_version?", c.purpose AS "grant_purpose?", c.kind AS "grant_kind?",
-                c.consumed_at AS "grant_proved_at?", c.approval AS "grant_approval?"
+                r.factor_required_at AS "role_factor_required_at?", r.factor_grace AS "role_factor_grace?"
             FROM (SELECT 1 AS one) server
             LEFT JOIN (iam_auth_session s JOIN iam_user_account a ON a.id = s.account_id)
                 ON s.id = COALESCE((SELECT own.id FROM iam_auth_session own WHERE own.token_hash = ?),
                     (SELECT before_it.id FROM iam_auth_session before_it WHERE before_it.previous_token_hash = ?))
             LEFT JOIN iam_parent p ON p.id = a.parent_id
             LEFT JOIN iam_user_role g ON g.account_id = a.id
-            LEFT JOIN iam_role r ON r.id = g.role_id
-            LEFT JOIN iam_mfa_challenge c FORCE INDEX (iam_mfa_challenge_grant)
-                ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?"#,
+            LEFT JOIN iam_role r ON r.id = g.role_id"#,
             &token.as_bytes()[..],
-            &token.as_bytes()[..],
-            utc(granted_after)
+            &token.as_bytes()[..]
         ));
         unless_fenced(find, |row| row.fenced)
     };
     let rows = connections.read(find).await?;
-    let (mut roles, mut grants) = (Vec::new(), Vec::new());
-    for row in &rows {
-        if let Some(role) = role(row)?
-            && !roles.contains(&role)
-        {
-            roles.push(role);
-        }
-        if let Some(grant) = grant(row)?
-            && !grants.contains(&grant)
-        {
-            grants.push(grant);
-        }
-    }
+    let roles: Result<_, StoreError> = rows.iter().filter_map(|row| role(row).transpose()).collect();
     let found = rows.into_iter().next().filter(|row| row.id.is_some());
-    let record = found.map(record).transpose()?;
-    Ok(record.map(|record| SessionRecord { roles, grants, ..record }))
+    found.map(|row| Ok(SessionRecord { roles: roles?, ..record(row)? })).transpose()
 }
 
 fn role(row: &SessionRow) -> Result<Option<RoleOfAccount>, StoreError> {
@@ -136,30 +107,6 @@ fn role(row: &SessionRow) -> Result<Option<RoleOfAccount>, StoreError> {
         expires_at: row.role_expires_at.map(timestamp),
         factor_required: Column("iam_role", "factor_grace")
             .requirement(row.role_factor_required_at, row.role_factor_grace)?,
-    }))
-}
-
-/// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
-fn grant(row: &SessionRow) -> Result<Option<StepUpProof>, StoreError> {
-    let column = |name| Column("iam_mfa_challenge", name);
-    let Some(id) = column("id").maybe_id(row.grant_id.as_deref())? else { return Ok(None) };
-    let purpose = row.grant_purpose.as_deref().and_then(Purpose::parse);
-    let kind = row.grant_kind.as_deref().and_then(FactorKind::parse);
-    let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
-    let (Some(account), Some(version), Some(proved_at)) =
-        (&row.grant_account_id, row.grant_auth_version, row.grant_proved_at)
-    else {
-        return Err(column("consumed_at").corrupt());
-    };
-    Ok(Some(StepUpProof {
-        id: ChallengeId::from_bytes(id),
-        account: AccountId::from_bytes(column("account_id").id(account)?),
-        parent: column("parent_id").maybe_id(row.grant_parent_id.as_deref())?.map(ParentId::from_bytes),
-        auth_version: AuthVersion::from_i64(version),
-        purpose,
-        kind,
-        proved_at: timestamp(proved_at),
-        approval: column("approval").maybe_digest(row.grant_approval.as_deref())?,
     }))
 }
 
@@ -219,7 +166,6 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         parent,
         roles: Vec::new(),
         factors: row.factors.as_deref().map(FactorKind::parse_list),
-        grants: Vec::new(),
     })
 }
 

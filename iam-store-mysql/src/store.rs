@@ -194,12 +194,8 @@ impl Store for MySqlStore {
         seen_time::database_time(&self.connections).await
     }
 
-    async fn session(
-        &self,
-        token: &TokenHash,
-        granted_after: Timestamp,
-    ) -> Result<Option<SessionRecord>, StoreError> {
-        sessions::by_token(&self.connections, token, granted_after).await
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
+        sessions::by_token(&self.connections, token).await
     }
 
     async fn touch_session(

@@ -2,9 +2,8 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, GrantTerms, Insert,
-    LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes,
-    TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
+    MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
 use sqlx::sqlite::SqliteRow;
@@ -19,10 +18,10 @@ const METHODS_OF: &str =
 
 const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
 
-/// Each with the latest message that carries its code.
 const PROVED: &str = "SELECT kind, max(consumed_at) AS proved_at FROM iam_mfa_challenge
-    WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind";
+    WHERE session_id = ? AND purpose IN ('sign_in', 'reauthenticate', 'enrol') AND consumed_at IS NOT NULL GROUP BY kind";
 
+/// Each with the latest message that carries its code.
 const OPEN_CHALLENGES: &str =
     "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
         c.expires_at, c.consumed_at, c.replaced_at,
@@ -409,19 +408,14 @@ impl<C: Link> Challenges for Work<C> {
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
-        grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id),
-                auth_version = ?, parent_id = ?, approval = ?
+            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id)
              WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
         )
         .bind(now.as_micros())
         .bind(method.map(|id| id.as_bytes().to_vec()))
-        .bind(grant.map(|terms| terms.auth_version.as_i64()))
-        .bind(grant.and_then(|terms| terms.parent).map(|id| id.as_bytes().to_vec()))
-        .bind(grant.and_then(|terms| terms.approval).map(|approval| approval.to_vec()))
         .bind(&id.as_bytes()[..])
         .execute(self.connection())
         .await
@@ -461,28 +455,6 @@ impl<C: Link> Challenges for Work<C> {
         Ok(place.map(|(key, since)| TakenPlace { key: LimitKey::from_bytes(key), since }))
     }
 
-    async fn use_grant(
-        &mut self,
-        id: ChallengeId,
-        session: SessionId,
-        proved_after: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "UPDATE iam_mfa_challenge SET used_at = ?1
-             WHERE id = ?2 AND session_id = ?3 AND auth_version IS NOT NULL AND consumed_at > ?4 AND used_at IS NULL
-               AND EXISTS (SELECT 1 FROM iam_auth_session s WHERE s.id = ?3 AND s.ended_at IS NULL)",
-        )
-        .bind(now.as_micros())
-        .bind(&id.as_bytes()[..])
-        .bind(&session.as_bytes()[..])
-        .bind(proved_after.as_micros())
-        .execute(self.connection())
-        .await
-        .map_err(failed)?;
-        Ok(done.rows_affected() == 1)
-    }
-
     async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError> {
         self.remove_before(PURGE_UNANSWERED, expired_before, most).await
     }
@@ -495,7 +467,8 @@ impl<C: Link> Challenges for Work<C> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNANSWERED, PURGE_UNCONFIRMED,
+        ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PROVED, PURGE, PURGE_UNANSWERED,
+        PURGE_UNCONFIRMED,
     };
     use crate::store::plans::assert_by_index;
 
@@ -507,6 +480,7 @@ mod tests {
             (OPEN_CHALLENGES, &["iam_mfa_challenge_session", "iam_outbox_challenge"]),
             (OPEN, &["iam_mfa_challenge_session"]),
             (ASKED_LAST, &["iam_mfa_challenge_session"]),
+            (PROVED, &["iam_mfa_challenge_session"]),
             (PURGE_UNCONFIRMED, &["iam_mfa_method_unconfirmed"]),
             (PURGE_UNANSWERED, &["iam_mfa_challenge_unanswered"]),
             (PURGE, &["iam_mfa_challenge_expiry"]),

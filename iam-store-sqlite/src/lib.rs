@@ -30,6 +30,7 @@ mod rows;
 mod sealed;
 mod seen_time;
 mod sessions;
+mod step_up_proofs;
 mod store;
 mod trusted_devices;
 mod unit;

@@ -25,6 +25,11 @@ const CLAIM: &str = "UPDATE iam_outbox SET state = 'claimed', attempts = attempt
         LIMIT ?3))
     RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at, attempts, lost";
 
+/// ?1 now, ?2 stale before.
+const HAS_CLAIMABLE: &str =
+    "SELECT EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'claimed' AND claimed_at < ?2 AND expires_at > ?1)
+        OR EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'waiting' AND next_attempt_at <= ?1 AND expires_at > ?1)";
+
 const REPLACE: &str =
     "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
     WHERE challenge_id = ?2 AND settled_at IS NULL";
@@ -64,6 +69,11 @@ impl<C: Reading> OutboxReads for Work<C> {
     async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let query = sqlx::query_scalar::<_, i64>(OLDEST_DUE).bind(now.as_micros());
         Ok(query.fetch_optional(self.connection()).await.map_err(failed)?.map(Timestamp::from_micros))
+    }
+
+    async fn has_claimable(&mut self, now: Timestamp, stale_before: Timestamp) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar(HAS_CLAIMABLE).bind(now.as_micros()).bind(stale_before.as_micros());
+        query.fetch_one(self.connection()).await.map_err(failed)
     }
 }
 
@@ -164,7 +174,7 @@ impl<C: Link> Outbox for Work<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM, EXPIRE, OLDEST_DUE, PURGE, REPLACE};
+    use super::{CLAIM, EXPIRE, HAS_CLAIMABLE, OLDEST_DUE, PURGE, REPLACE};
     use crate::store::plans::assert_by_index;
 
     #[tokio::test]
@@ -172,6 +182,7 @@ mod tests {
         assert_by_index(&[
             (OLDEST_DUE, &["iam_outbox_waiting"]),
             (CLAIM, &["iam_outbox_waiting", "iam_outbox_claimed"]),
+            (HAS_CLAIMABLE, &["iam_outbox_waiting", "iam_outbox_claimed"]),
             (REPLACE, &["iam_outbox_challenge"]),
             (EXPIRE, &["iam_outbox_unsettled"]),
             (PURGE, &["iam_outbox_settled"]),

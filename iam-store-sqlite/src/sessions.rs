@@ -8,7 +8,7 @@ use iam_core::ports::{
 };
 use iam_core::{
     AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
-    Purpose, RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
+    RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
 };
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
@@ -17,9 +17,7 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::{Link, Reading, Work};
 
-/// The guard's read: one statement, a row for each role.
-///
-/// And one for each role beside each grant: there are few of both. The session is found by its token or by the one before it, each by its
+/// The guard's read: one statement, a row for each role. The session is found by its token or by the one before it, each by its
 /// own index: an `OR` would be planned anew with every change of the statistics.
 pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
         s.long_lived, s.lapsed_at, s.token_hash, s.previous_token_hash, s.token_made_at, s.token_used_at,
@@ -28,15 +26,12 @@ pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, 
         a.parent_id, p.key AS parent_key, p.status AS parent_status,
         p.factor_required_at AS parent_factor_required_at, p.factor_grace AS parent_factor_grace,
         r.name AS role, g.granted_at AS role_granted_at, g.expires_at AS role_expires_at,
-        r.factor_required_at AS role_factor_required_at, r.factor_grace AS role_factor_grace,
-        c.id AS grant_id, c.account_id AS grant_account_id, c.parent_id AS grant_parent_id, c.auth_version AS grant_auth_version,
-        c.purpose AS grant_purpose, c.kind AS grant_kind, c.consumed_at AS grant_proved_at, c.approval AS grant_approval
+        r.factor_required_at AS role_factor_required_at, r.factor_grace AS role_factor_grace
     FROM iam_auth_session s
     JOIN iam_user_account a ON a.id = s.account_id
     LEFT JOIN iam_parent p ON p.id = a.parent_id
     LEFT JOIN iam_user_role g ON g.account_id = a.id
     LEFT JOIN iam_role r ON r.id = g.role_id
-    LEFT JOIN iam_mfa_challenge c INDEXED BY iam_mfa_challenge_grant ON c.session_id = s.id AND c.auth_version IS NOT NULL AND c.used_at IS NULL AND c.consumed_at > ?2
     WHERE s.rowid = coalesce((SELECT rowid FROM iam_auth_session WHERE token_hash = ?1),
         (SELECT rowid FROM iam_auth_session WHERE previous_token_hash = ?1))";
 
@@ -52,23 +47,13 @@ const DELETE_ENDED: &str = "DELETE FROM iam_auth_session WHERE id IN
 pub(crate) async fn by_token(
     pool: &SqlitePool,
     token: &TokenHash,
-    granted_after: Timestamp,
 ) -> Result<Option<SessionRecord>, StoreError> {
-    let query = sqlx::query(BY_TOKEN).bind(&token.as_bytes()[..]).bind(granted_after.as_micros());
+    let query = sqlx::query(BY_TOKEN).bind(&token.as_bytes()[..]);
     let rows = query.fetch_all(pool).await.map_err(failed)?;
     let Some(first) = rows.first() else { return Ok(None) };
     let mut record = record(first)?;
     for row in &rows {
-        if let Some(role) = role(row)?
-            && !record.roles.contains(&role)
-        {
-            record.roles.push(role);
-        }
-        if let Some(grant) = grant(row)?
-            && !record.grants.contains(&grant)
-        {
-            record.grants.push(grant);
-        }
+        record.roles.extend(role(row)?);
     }
     Ok(Some(record))
 }
@@ -83,25 +68,6 @@ fn role(row: &SqliteRow) -> Result<Option<RoleOfAccount>, StoreError> {
         granted_at: columns.time("role_granted_at")?,
         expires_at: columns.maybe_time("role_expires_at")?,
         factor_required: columns.requirement("role_factor_required_at", "role_factor_grace")?,
-    }))
-}
-
-/// What a newer program knows of purposes and kinds opens nothing in this one, and keeps nobody out.
-fn grant(row: &SqliteRow) -> Result<Option<StepUpProof>, StoreError> {
-    let columns = Columns { table: "iam_mfa_challenge", row };
-    let Some(id) = columns.maybe_id("grant_id")? else { return Ok(None) };
-    let purpose = Purpose::parse(&columns.text("grant_purpose")?);
-    let kind = FactorKind::parse(&columns.text("grant_kind")?);
-    let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
-    Ok(Some(StepUpProof {
-        id: ChallengeId::from_bytes(id),
-        account: AccountId::from_bytes(columns.id("grant_account_id")?),
-        parent: columns.maybe_id("grant_parent_id")?.map(ParentId::from_bytes),
-        auth_version: AuthVersion::from_i64(columns.number("grant_auth_version")?),
-        purpose,
-        kind,
-        proved_at: columns.time("grant_proved_at")?,
-        approval: columns.maybe_digest("grant_approval")?,
     }))
 }
 
@@ -130,7 +96,6 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         parent: parent(row)?,
         roles: Vec::new(),
         factors: columns.maybe_text("factors")?.map(|text| FactorKind::parse_list(&text)),
-        grants: Vec::new(),
     })
 }
 
@@ -490,7 +455,7 @@ mod tests {
         let (sub, steps): (Vec<_>, Vec<_>) =
             plan.iter().partition(|step| step.starts_with("SCALAR SUBQUERY "));
         assert_eq!(sub.len(), 2, "one for each of a session's tokens: {plan:#?}");
-        assert_eq!(steps.len(), 8, "a step for each of them and for each table, and no sorting: {plan:#?}");
+        assert_eq!(steps.len(), 7, "a step for each of them and for each table, and no sorting: {plan:#?}");
         assert!(steps.iter().all(|step| step.starts_with("SEARCH ")), "{plan:#?}");
     }
 

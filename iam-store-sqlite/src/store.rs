@@ -167,12 +167,8 @@ impl Store for SqliteStore {
         seen_time::database_time(&self.read).await
     }
 
-    async fn session(
-        &self,
-        token: &TokenHash,
-        granted_after: Timestamp,
-    ) -> Result<Option<SessionRecord>, StoreError> {
-        sessions::by_token(&self.read, token, granted_after).await
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
+        sessions::by_token(&self.read, token).await
     }
 
     async fn touch_session(

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use iam_core::ports::{
     ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Record,
-    Reservation, SessionState, Settled, Store, TokenHash,
+    Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, Outcome, Readiness, SessionId, StoreErrorKind, Target,
-    Throttle, Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
+    StoreErrorKind, Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -179,6 +179,46 @@ async fn many_bring_an_older_schema_up_to_date_at_once() {
     }
 }
 
+/// What was proved just before the upgrade opens afterwards what it opened before.
+#[tokio::test]
+async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
+    let (_directory, file) = place();
+    let host = host_pool(&file, 1).await;
+    let mut older = sqlx::migrate!("./migrations");
+    older.migrations = older.migrations.iter().take(9).cloned().collect();
+    older.dangerous_set_table_name("iam_schema_migrations");
+    older.run(&host).await.unwrap();
+    run(
+        &host,
+        "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+            VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, 5, 5);
+         INSERT INTO iam_mfa_challenge (id, account_id, session_id, purpose, kind, sends, created_at, expires_at, consumed_at,
+                auth_version, parent_id, approval, used_at)
+            SELECT unhex(replace(hex(zeroblob(16)), '00', n)), x'01010101010101010101010101010101',
+                x'02020202020202020202020202020202', 'payroll', 'totp', 0, 5, 5, proved, version,
+                unhex(replace(hex(zeroblob(16)), '00', parent)), unhex(replace(hex(zeroblob(32)), '00', approval)), used
+            FROM (SELECT '0a' n, 7200000000 proved, 7 version, '03' parent, '09' approval, NULL used
+                UNION ALL SELECT '0b', 7200000000, NULL, NULL, NULL, NULL
+                UNION ALL SELECT '0c', 7200000000, 7, NULL, NULL, 7200000001
+                UNION ALL SELECT '0d', 3600000000, 7, NULL, NULL, NULL
+                UNION ALL SELECT '0e', NULL, NULL, NULL, NULL, NULL)",
+    )
+    .await;
+    let store = migrated(&file).await;
+    let (session, since) = (SessionId::from_bytes([2; 16]), Timestamp::from_micros(0));
+    let found = store.reader().await.unwrap().step_up_proofs().of_session(session, since).await.unwrap();
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
+    assert_eq!(
+        (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
+        ("payroll", FactorKind::Totp, 7)
+    );
+    assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
+    let challenges: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM iam_mfa_challenge").fetch_one(&host).await.unwrap();
+    assert_eq!(challenges, 5);
+}
+
 /// The file of the first release, with people in it.
 #[tokio::test]
 async fn a_file_of_the_foundation_is_upgraded_in_place() {
@@ -211,8 +251,7 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
     store.migrate().await.unwrap();
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
-    let session =
-        store.session(&TokenHash::from_bytes([0; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
+    let session = store.session(&TokenHash::from_bytes([0; 32])).await.unwrap().unwrap();
     assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
     assert_eq!(session.second_factor_at, None);
     let alice = LoginIdentifier::parse("alice").unwrap();
@@ -360,13 +399,13 @@ async fn a_pool_of_the_hosts_serves_reads_and_writes() {
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     sign_in(&store).await;
     let token = TokenHash::from_bytes([1; 32]);
-    assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some());
+    assert!(store.session(&token).await.unwrap().is_some());
     // A unit that is dropped leaves the host no open transaction.
     let mut unit = store.begin().await.unwrap();
     assert!(unit.sessions().end(SessionId::from_bytes([1; 16]), EndReason::Logout, NOW).await.unwrap());
     drop(unit);
     run(&host, "INSERT INTO reports VALUES ('one')").await;
-    assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
+    assert!(store.session(&token).await.unwrap().unwrap().ended.is_none());
 }
 
 #[tokio::test]
@@ -560,10 +599,10 @@ async fn what_can_not_be_read_is_corrupt_and_no_panic() {
     ];
     for (damaged, repaired) in damage {
         run(&host, damaged).await;
-        let error = store.session(&token, Timestamp::from_micros(0)).await.unwrap_err();
+        let error = store.session(&token).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damaged}: {error:?}");
         run(&host, repaired).await;
-        assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some(), "{repaired}");
+        assert!(store.session(&token).await.unwrap().is_some(), "{repaired}");
     }
 }
 
@@ -578,8 +617,7 @@ async fn an_end_for_a_reason_unheard_of_is_an_end() {
         "PRAGMA ignore_check_constraints = ON; UPDATE iam_auth_session SET ended_at = 1, end_reason = NULL",
     ] {
         run(&host, end).await;
-        let found =
-            store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
+        let found = store.session(&TokenHash::from_bytes([1; 32])).await.unwrap().unwrap();
         assert_eq!(found.ended, Some((Timestamp::from_micros(1), EndReason::Other)));
     }
 }

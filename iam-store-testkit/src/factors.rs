@@ -434,7 +434,7 @@ async fn count_try(store: &dyn Store, n: u8, most: u32, now: Timestamp) -> bool 
 
 async fn answer(store: &dyn Store, n: u8) -> bool {
     let mut unit = store.begin().await.unwrap();
-    let done = unit.challenges().consume(challenge_id(n), None, None, after(30)).await.unwrap();
+    let done = unit.challenges().consume(challenge_id(n), None, after(30)).await.unwrap();
     unit.commit().await.unwrap();
     done
 }
@@ -468,7 +468,7 @@ pub async fn what_was_proved_is_found_by_its_session(store: &dyn Store) {
     assert_eq!(store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap(), []);
     for (new, at) in [(&elsewhere, 9), (&mail, 1), (&app, 2), (&again, 3)] {
         let mut unit = store.begin().await.unwrap();
-        assert!(unit.challenges().consume(new.id, Some(method_id(8)), None, after(at)).await.unwrap());
+        assert!(unit.challenges().consume(new.id, Some(method_id(8)), after(at)).await.unwrap());
         unit.commit().await.unwrap();
     }
     let mut proved = store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap();
@@ -577,7 +577,7 @@ pub async fn an_answer_that_is_not_kept_is_not_there(store: &dyn Store) {
     add_session(store).await;
     issue(store, &challenge(1)).await;
     let mut unit = store.begin().await.unwrap();
-    assert!(unit.challenges().consume(challenge_id(1), None, None, after(2)).await.unwrap());
+    assert!(unit.challenges().consume(challenge_id(1), None, after(2)).await.unwrap());
     unit.challenges().issue(&challenge(2)).await.unwrap();
     drop(unit);
     assert_eq!(open_ids(store, SIGN_IN).await, [challenge_id(1)]);

@@ -197,13 +197,9 @@ impl Store for FaultyStore {
         }
     }
 
-    async fn session(
-        &self,
-        token: &TokenHash,
-        granted_after: Timestamp,
-    ) -> Result<Option<SessionRecord>, StoreError> {
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError> {
         let _real = self.faults.read()?;
-        let found = self.inner.session(token, granted_after).await;
+        let found = self.inner.session(token).await;
         self.faults.sessions_found_out.fetch_add(1, Ordering::SeqCst);
         found
     }

@@ -52,6 +52,7 @@ pub mod sealed;
 pub mod seen_time;
 pub mod sessions;
 pub mod step_up;
+pub mod step_up_proofs;
 pub mod trusted_devices;
 pub mod units;
 
@@ -215,7 +216,7 @@ pub async fn add_session(store: &dyn Store) {
 }
 
 pub async fn find(store: &dyn Store, n: u8) -> Option<SessionRecord> {
-    store.session(&token(n), NOW).await.unwrap()
+    store.session(&token(n)).await.unwrap()
 }
 
 pub async fn set_status(store: &dyn Store, from: AccountStatus, to: AccountStatus) -> bool {
@@ -446,21 +447,26 @@ macro_rules! conformance {
         }
         $crate::port! { $alone, $twice, step_up,
             duties: [
-                a_challenge_answered_on_terms_is_a_grant_of_its_session
-                only_grants_made_since_come_with_the_session
-                a_grant_beside_roles_comes_once_and_so_do_they
-                what_makes_a_grant_proves_no_factor_otherwise
-                a_grant_is_used_once_and_in_time
-                a_grant_is_used_in_its_own_session_while_that_lives
+                an_answer_for_a_purpose_of_its_own_proves_no_factor_otherwise
                 the_challenge_asked_for_last_is_found
                 tries_can_be_carried_over
                 purge_unanswered_leaves_what_was_answered
-                a_purpose_that_only_a_newer_program_knows_opens_nothing
                 what_was_proved_in_a_session_is_kept_with_it
                 a_requirement_of_a_role_or_parent_is_set_from_what_it_was
             ]
+            races: []
+        }
+        $crate::port! { $alone, $twice, step_up_proofs,
+            duties: [
+                a_proof_comes_back_in_its_session_as_it_was_made
+                only_proofs_made_since_and_not_used_up_are_found
+                the_guards_read_of_a_session_has_each_role_once_whatever_was_proved
+                a_proof_is_used_once_and_in_time
+                a_proof_is_used_in_its_own_session_while_that_lives
+                purge_removes_what_is_too_old_used_or_not
+            ]
             races: [
-                of_any_number_with_one_grant_one_uses_it
+                of_any_number_with_one_proof_one_uses_it
                 a_sign_out_beside_a_use_comes_before_or_after
             ]
         }

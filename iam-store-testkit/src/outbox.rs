@@ -48,9 +48,17 @@ async fn add_messages(store: &dyn Store, n: u8) {
 }
 
 async fn claim(store: &dyn Store, now: Timestamp, stale_before: Timestamp, most: u32) -> Vec<Claimed> {
+    let mut reader = store.reader().await.unwrap();
+    let expected = reader.outbox().has_claimable(now, stale_before).await.unwrap();
+    drop(reader);
     let mut unit = store.begin().await.unwrap();
     let mut claimed = unit.outbox().claim(now, stale_before, most).await.unwrap();
     unit.commit().await.unwrap();
+    assert_eq!(
+        expected && most > 0,
+        !claimed.is_empty(),
+        "whoever looks before knows whether there is anything"
+    );
     claimed.sort_unstable_by_key(|claimed| claimed.message.id);
     claimed
 }

@@ -517,7 +517,7 @@ pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Hand
         });
         let inserted = insert_session(store.as_ref(), &session(account, account)).await;
         switching_off.await.unwrap();
-        let found = store.session(&token(account), NOW).await.unwrap();
+        let found = store.session(&token(account)).await.unwrap();
         assert_eq!(found.is_some(), inserted == Insert::Inserted);
         found.is_none_or(|found| found.ended.is_some())
     })
@@ -590,7 +590,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
         assert!(end(store.as_ref(), n, EndReason::Logout, after(1)).await);
         let replaced = replacing.await.unwrap();
         let token = if replaced { new } else { session.token };
-        store.session(&token, NOW).await.unwrap().unwrap().ended.is_none()
+        store.session(&token).await.unwrap().unwrap().ended.is_none()
     })
     .await;
     assert!(alive.into_iter().all(|alive| !alive));

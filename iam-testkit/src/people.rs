@@ -312,7 +312,7 @@ impl SignedInPerson {
         let Some(parsed) = Purpose::parse(purpose) else {
             panic!("iam-testkit: `{purpose}` can't be a purpose: lower-case letters, digits and `_ . : -`")
         };
-        let proved = self.person.test.grant(self.account, self.session, parsed, kind, approval).await;
+        let proved = self.person.test.prove(self.account, self.session, parsed, kind, approval).await;
         must(proved, format_args!("{} can't prove who they are", self.person.name));
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use iam_core::ports::{ChallengeId, ChallengePurpose, GrantTerms, Message, NewChallenge, Record, Store};
+use iam_core::ports::{Message, Record, StepUpProof, StepUpProofId, Store};
 use iam_core::{
     AccountId, Actor, Argon2Params, BaseUrl, Channel, Clock, FactorKind, HashingConfig, Iam, IamBuilder,
     Keys, ManualClock, ParentId, ParentKey, Purpose, RealWork, SessionId, StoreError, Timestamp,
@@ -30,7 +30,7 @@ pub const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2,
 const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
 /// So that no two proofs have the same id.
-static GRANTS: AtomicU64 = AtomicU64::new(1);
+static PROOFS: AtomicU64 = AtomicU64::new(1);
 
 /// How many audit records are read at once.
 const PAGE: u32 = 1000;
@@ -165,7 +165,7 @@ impl TestIam {
     }
 
     /// What a right code for a purpose leaves behind.
-    pub(crate) async fn grant(
+    pub(crate) async fn prove(
         &self,
         account: AccountId,
         session: SessionId,
@@ -177,27 +177,21 @@ impl TestIam {
         let Some(known) = self.store.reader().await.unwrap().accounts().by_id(account).await? else {
             return Ok(());
         };
-        let (now, number) = (self.now(), GRANTS.fetch_add(1, Ordering::Relaxed));
+        let (now, number) = (self.now(), PROOFS.fetch_add(1, Ordering::Relaxed));
         let mut id = *session.as_bytes();
         id.iter_mut().rev().zip(number.to_le_bytes()).for_each(|(byte, more)| *byte ^= more);
-        let challenge = NewChallenge {
-            id: ChallengeId::from_bytes(id),
+        let proof = StepUpProof {
+            id: StepUpProofId::from_bytes(id),
             account,
-            session,
-            purpose: ChallengePurpose::StepUp(purpose),
+            parent: known.parent,
+            auth_version: known.auth_version,
+            purpose,
             kind,
-            method: None,
-            answer: None,
+            proved_at: now,
             approval,
-            tries: 0,
-            sends: 0,
-            created_at: now,
-            expires_at: now.plus(Duration::from_mins(5)),
         };
-        let terms = GrantTerms { auth_version: known.auth_version, parent: known.parent, approval };
         let mut unit = self.store.begin().await?;
-        unit.challenges().issue(&challenge).await?;
-        let _ = unit.challenges().consume(challenge.id, None, Some(&terms), now).await?;
+        unit.step_up_proofs().insert(session, &proof).await?;
         unit.commit().await
     }
 

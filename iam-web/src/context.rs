@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use async_lock::OnceCell;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use iam_core::protocol::{
-    Activity, Authentication, Carrier, ChallengeId, Claimant, Facts, InterruptedId, SessionToken, TokenHash,
+    Activity, Authentication, Carrier, Claimant, Facts, InterruptedId, SessionToken, StepUpProofId, TokenHash,
 };
 use iam_core::{Client, Error, Iam, Principal, Requirement, Timestamp};
 
@@ -28,6 +28,8 @@ pub struct RequestContext {
     web: WebIam,
     peer: Result<IpAddr, &'static str>,
     caller: OnceCell<Caller>,
+    /// The caller with their step-up proofs, once a guard has asked for one.
+    proving: OnceCell<Principal>,
     request_id: OnceLock<String>,
     visitor: OnceLock<String>,
     csrf_passed: AtomicBool,
@@ -49,7 +51,7 @@ pub struct RequestContext {
 /// What was used up for a request: another guard of its, if there is one, need not do so again.
 #[derive(Clone, Default)]
 pub(crate) struct UsedUp {
-    pub(crate) grants: Vec<ChallengeId>,
+    pub(crate) proofs: Vec<StepUpProofId>,
     /// The request that was stopped before, and that this one goes on with.
     pub(crate) resumed: Option<InterruptedId>,
 }
@@ -128,6 +130,7 @@ impl RequestContext {
             web,
             peer,
             caller: OnceCell::new(),
+            proving: OnceCell::new(),
             request_id: OnceLock::new(),
             visitor: OnceLock::new(),
             csrf_passed: AtomicBool::new(false),
@@ -204,6 +207,12 @@ impl RequestContext {
         }
         let found = self.caller.get_or_try_init(|| self.find_caller(view, activity)).await;
         found.map_err(|error| self.cannot_tell(view, &error))
+    }
+
+    /// The caller with their step-up proofs. One more statement, the first time that a guard asks for a proof: what one guard of a request
+    /// used up is still there for another one.
+    pub(crate) async fn proving(&self, principal: &Principal) -> Result<&Principal, Error> {
+        self.proving.get_or_try_init(|| self.iam().with_step_up_proofs(principal)).await
     }
 
     /// That is nobody's denial: the cookie stays.
@@ -406,9 +415,9 @@ impl RequestContext {
     }
 
     /// What was used up for this request.
-    pub(crate) fn note_used(&self, grants: &[ChallengeId], resumed: Option<InterruptedId>) {
+    pub(crate) fn note_used(&self, proofs: &[StepUpProofId], resumed: Option<InterruptedId>) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.grants.extend_from_slice(grants);
+        used.proofs.extend_from_slice(proofs);
         used.resumed = resumed.or(used.resumed);
     }
 

@@ -114,7 +114,7 @@ impl RequestContext {
             Err(answer) => return Progress::Refuse(answer),
         };
         let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
-        facts.note_use(&self.used().grants, true);
+        facts.note_use(&self.used().proofs, true);
         let Some(principal) = caller.principal() else {
             return refuse(self.not_signed_in(view, caller).await);
         };
@@ -126,6 +126,14 @@ impl RequestContext {
                 return refuse(self.refusal(view, Case::Csrf));
             }
         }
+        let principal = if policy.requirement.step_ups().next().is_some() {
+            match self.proving(principal).await {
+                Ok(proving) => proving,
+                Err(error) => return refuse(self.failed(view, &error)),
+            }
+        } else {
+            principal
+        };
         self.decide(view, policy, evidence, caller, principal, facts).await
     }
 
@@ -146,9 +154,9 @@ impl RequestContext {
         loop {
             let step = requirement.decide(Some(principal), &facts);
             // What is used up comes last, when the request can't be refused for anything else any more.
-            let grants = match step {
+            let proofs = match step {
                 Step::Done(Decision::Allow) => Vec::new(),
-                Step::NeedUse(grants) => grants,
+                Step::NeedUse(proofs) => proofs,
                 Step::NeedObjectParent(question) => return Progress::NeedObjectParent(question),
                 Step::NeedApproval(question) => {
                     let Some(asked) = requirement.step_up(question) else {
@@ -194,15 +202,15 @@ impl RequestContext {
                 Ok(resumed) => resumed,
                 Err(instead) => return instead,
             };
-            match self.use_up(view, caller, principal, &grants, resumed).await {
+            match self.use_up(view, caller, principal, &proofs, resumed).await {
                 Ok(true) => {
-                    facts.note_use(&grants, true);
+                    facts.note_use(&proofs, true);
                     self.note_passed(requirement, &facts);
                     let (principal, requirement) = (principal.clone(), Arc::clone(requirement));
                     return Progress::Allow(Box::new(Granted { principal, requirement, facts }));
                 }
                 // Somebody else was first: perhaps there is another one.
-                Ok(false) => facts.note_use(&grants, false),
+                Ok(false) => facts.note_use(&proofs, false),
                 Err(instead) => return instead,
             }
         }

@@ -63,7 +63,7 @@ impl Stopped {
         FactorKind::parse_list(&self.methods)
     }
 
-    /// Whether somebody has proved what it waits for.
+    /// Whether somebody has proved what it waits for, by the step-up proofs that were read with them.
     pub(crate) fn is_proved_by(&self, principal: &Principal) -> bool {
         let (methods, within) = (self.methods(), Duration::from_secs(self.max_age));
         self.purpose().is_some_and(|purpose| principal.has_proved(purpose, &methods, within, self.approval))

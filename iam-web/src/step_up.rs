@@ -2,7 +2,7 @@
 //! or a problem document that names purpose and methods (RFC 9470).
 
 use bytes::Bytes;
-use iam_core::protocol::{Approval, Carrier, ChallengeId, InterruptedId, SessionToken, StepUpProof, Used};
+use iam_core::protocol::{Approval, Carrier, InterruptedId, SessionToken, StepUpProof, StepUpProofId, Used};
 use iam_core::{
     Assurance, Error, FactorDue, FactorKind, Principal, Purpose, Requirement, SecondFactorRefusal, StepUp,
 };
@@ -78,13 +78,13 @@ impl RequestContext {
         }
     }
 
-    /// Uses grants up, and the request that this one goes on with. The error is what to do instead.
+    /// Uses proofs up, and the request that this one goes on with. The error is what to do instead.
     pub(crate) async fn use_up(
         &self,
         view: &dyn RequestView,
         caller: &Caller,
         principal: &Principal,
-        ids: &[ChallengeId],
+        ids: &[StepUpProofId],
         resumed: Option<InterruptedId>,
     ) -> Result<bool, Progress> {
         // Another guard of this request has done it.
@@ -93,13 +93,13 @@ impl RequestContext {
             return Ok(true);
         }
         let Some(token) = &caller.token else { return Err(refuse(self.unauthenticated(view))) };
-        let grants: Vec<StepUpProof> =
-            principal.grants().iter().filter(|grant| ids.contains(&grant.id)).cloned().collect();
-        if grants.len() != ids.len() {
+        let found = principal.step_up_proofs().iter();
+        let proofs: Vec<StepUpProof> = found.filter(|proof| ids.contains(&proof.id)).cloned().collect();
+        if proofs.len() != ids.len() {
             // A guard that asks for what isn't there is broken: nobody passes by that.
             return Err(refuse(self.refusal(view, Case::Internal)));
         }
-        match self.iam().use_grants(principal, token, &grants, resumed, &caller.client).await {
+        match self.iam().use_step_up_proofs(principal, token, &proofs, resumed, &caller.client).await {
             Ok(Used::ForThis) => {
                 self.note_used(ids, resumed);
                 Ok(true)

@@ -26,19 +26,27 @@ pub struct SessionWatch {
 }
 
 impl SessionWatch {
-    /// Who is signed in now; nobody once it is over. One read from the store.
+    /// Who is signed in now; nobody once it is over. One read from the store, and another one where a guard asked for a step-up.
     ///
     /// [`Activity::Background`] keeps nobody signed in, as is right for a timer. [`Activity::Active`] is for what a person does on the
     /// stream: it begins the idle time-out anew.
     pub async fn principal(&self, activity: Activity) -> Result<Option<Principal>, Error> {
-        let principal = self.iam.still_signed_in(&self.token, activity).await?;
+        let Some(principal) = self.iam.still_signed_in(&self.token, activity).await? else {
+            return Ok(None);
+        };
+        let asks = |(guard, _): &(Arc<Requirement>, Facts)| guard.step_ups().next().is_some();
+        let principal = if self.guards.iter().any(asks) {
+            self.iam.with_step_up_proofs(&principal).await?
+        } else {
+            principal
+        };
         let passes = |principal: &Principal| {
             let mut guards = self.guards.iter();
             guards.all(|(guard, facts)| {
                 matches!(guard.decide(Some(principal), facts), Step::Done(Decision::Allow))
             })
         };
-        Ok(principal.filter(passes))
+        Ok(Some(principal).filter(passes))
     }
 
     /// Waits until it is over, or can't be told. It looks after each `pause`, such as `|| tokio::time::sleep(Duration::from_secs(30))`: the

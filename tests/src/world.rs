@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iam_core::ports::{
-    ChallengePurpose, Content, GrantTerms, NewChallenge, PasswordScheme, Record, StepUpProof, Store,
-};
+use iam_core::ports::{Content, PasswordScheme, Record, StepUpProof, Store};
 use iam_core::{
     AccountId, Actor, AdministratorScope, Argon2Params, Channel, Iam, IamBuilder, Keys, ManualClock,
     NewAccount, ParentKey, PlainPassword, RoleName, SessionId, Timestamp, Username,
@@ -233,28 +231,12 @@ impl World {
 
     /// Writes a proof into the store, as a right code would, on whatever terms; and uses it up, if asked to.
     pub async fn prove(&self, proof: &StepUpProof, session: SessionId, used: bool) {
-        let challenge = NewChallenge {
-            id: proof.id,
-            account: proof.account,
-            session,
-            purpose: ChallengePurpose::StepUp(proof.purpose),
-            kind: proof.kind,
-            method: None,
-            answer: None,
-            approval: proof.approval,
-            tries: 0,
-            sends: 0,
-            created_at: proof.proved_at,
-            expires_at: proof.proved_at.plus(Duration::from_mins(5)),
-        };
-        let terms =
-            GrantTerms { auth_version: proof.auth_version, parent: proof.parent, approval: proof.approval };
         let mut unit = self.store.begin().await.unwrap();
-        unit.challenges().issue(&challenge).await.unwrap();
-        assert!(unit.challenges().consume(proof.id, None, Some(&terms), proof.proved_at).await.unwrap());
+        unit.step_up_proofs().insert(session, proof).await.unwrap();
         if used {
             let before = proof.proved_at.minus(Duration::from_secs(1));
-            assert!(unit.challenges().use_grant(proof.id, session, before, self.iam.now()).await.unwrap());
+            let now = self.iam.now();
+            assert!(unit.step_up_proofs().use_proof(proof.id, session, before, now).await.unwrap());
         }
         unit.commit().await.unwrap();
     }

@@ -98,7 +98,7 @@ pub(crate) enum Event {
     /// Somebody was asked to prove who they are for a purpose.
     StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
-    GrantUsed(FactorKind, Purpose),
+    ProofUsed(FactorKind, Purpose),
     /// A second factor came to be required, or no longer is; of which role's holders or parent's accounts, from, to.
     FactorRequirementChanged(Target, String, String),
     /// An invitation to set up the first factor was given out.
@@ -313,7 +313,7 @@ impl Event {
             Self::StepUpRequired(purpose) => {
                 refused("authn_step_up_required").details(purpose).on(Target::purpose(purpose))
             }
-            Self::GrantUsed(kind, purpose) => {
+            Self::ProofUsed(kind, purpose) => {
                 done("authn_step_up_used").proof(*kind, purpose).on(Target::purpose(purpose))
             }
             Self::Reauthenticated => done("authn_reauth_success"),

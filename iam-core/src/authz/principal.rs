@@ -27,7 +27,7 @@ pub struct Principal {
     pub(crate) amr: String,
     pub(crate) factors: Vec<FactorKind>,
     pub(crate) factor_due_at: Option<Timestamp>,
-    pub(crate) grants: Vec<StepUpProof>,
+    pub(crate) step_up_proofs: Vec<StepUpProof>,
     pub(crate) as_of: Timestamp,
     pub(crate) lapsed_at: Option<Timestamp>,
     pub(crate) stays_until: Option<Timestamp>,
@@ -100,12 +100,13 @@ impl Principal {
         self.factor_due_at
     }
 
-    /// What they have proved for a purpose lately in this session, and not used up.
-    pub fn grants(&self) -> &[StepUpProof] {
-        &self.grants
+    /// What they have proved for a purpose lately in this session, and not used up. They are read only where they are asked for: by a
+    /// guard with a step-up, and by [`Iam::with_step_up_proofs`](crate::Iam::with_step_up_proofs); elsewhere there are none here.
+    pub fn step_up_proofs(&self) -> &[StepUpProof] {
+        &self.step_up_proofs
     }
 
-    /// Whether one of these is for a purpose, by one of these kinds, young enough, and for what is approved (or for nothing in
+    /// Whether one of the [step-up proofs](Self::step_up_proofs) is for a purpose, by one of these kinds, young enough, and for what is approved (or for nothing in
     /// particular). It decides nothing: a guard does, and uses up what is good for one request.
     pub fn has_proved(
         &self,
@@ -114,9 +115,9 @@ impl Principal {
         within: Duration,
         approval: Option<[u8; 32]>,
     ) -> bool {
-        self.grants
+        self.step_up_proofs
             .iter()
-            .any(|grant| grant.approval == approval && grant.is_of(purpose, kinds, within, self.as_of))
+            .any(|proof| proof.approval == approval && proof.is_of(purpose, kinds, within, self.as_of))
     }
 
     /// When the session ends at the latest, if it is a long one ([`LongSessions`](crate::model::long_sessions::LongSessions)).
@@ -133,6 +134,19 @@ impl Principal {
     /// Whether it is time to replace the session's token ([`Iam::replace_daily_token`](crate::Iam::replace_daily_token)).
     pub fn is_token_due(&self) -> bool {
         self.token_due
+    }
+
+    /// The proofs of its session that count for nobody else: not somebody else's, none from before a change of what decides, none that
+    /// has lapsed in a long session, and none of the future.
+    pub(crate) fn own_step_up_proofs(&self, proofs: Vec<StepUpProof>) -> Vec<StepUpProof> {
+        let is_own = |proof: &StepUpProof| {
+            proof.account == self.account
+                && proof.parent == self.parent()
+                && proof.auth_version == self.auth_version
+                && self.still_proves(proof.proved_at)
+                && !proof.proved_at.is_ahead_of(self.as_of)
+        };
+        proofs.into_iter().filter(is_own).collect()
     }
 
     /// Whether a proof of that time still counts in this session: a long one outlives what was proved in it.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::authz::step_up::{Approval, StepUp};
-use crate::base::id::ChallengeId;
+use crate::base::id::StepUpProofId;
 use crate::model::factor_kind::FactorKind;
 use crate::model::parent::ParentKey;
 use crate::model::role::PLATFORM_ADMIN;
@@ -72,8 +72,8 @@ pub struct Facts {
     object_parents: Vec<(usize, Option<ObjectParent>)>,
     approvals: Vec<(usize, Approval)>,
     unapproved: Vec<usize>,
-    used: Vec<ChallengeId>,
-    spent: Vec<ChallengeId>,
+    used: Vec<StepUpProofId>,
+    spent: Vec<StepUpProofId>,
     step_up_by_policy: Vec<FactorKind>,
 }
 
@@ -105,10 +105,10 @@ impl Facts {
         self.unapproved.push(question);
     }
 
-    /// Answers [`Step::NeedUse`]: the grants were used up for this request; or somebody else was first, and they are worth nothing.
-    pub fn note_use(&mut self, grants: &[ChallengeId], for_this: bool) {
+    /// Answers [`Step::NeedUse`]: the proofs were used up for this request; or somebody else was first, and they are worth nothing.
+    pub fn note_use(&mut self, proofs: &[StepUpProofId], for_this: bool) {
         let list = if for_this { &mut self.used } else { &mut self.spent };
-        list.extend_from_slice(grants);
+        list.extend_from_slice(proofs);
     }
 
     /// The answer to a question: not asked yet, or the parent.
@@ -142,9 +142,9 @@ pub enum Step {
     NeedObjectParent(usize),
     /// Needs to know what the request is about, for this step-up ([`Requirement::step_up`] says which fields).
     NeedApproval(usize),
-    /// Nothing else stands in the way: it needs these grants to be used up, all or none. Whoever asks for it has checked everything
+    /// Nothing else stands in the way: it needs these proofs to be used up, all or none. Whoever asks for it has checked everything
     /// else about the request.
-    NeedUse(Vec<ChallengeId>),
+    NeedUse(Vec<StepUpProofId>),
 }
 
 /// What a guard decides.
@@ -168,7 +168,7 @@ pub enum Decision {
 enum Outcome {
     Allow,
     /// Allowed, if these are used up.
-    Using(Vec<ChallengeId>),
+    Using(Vec<StepUpProofId>),
     StepUp(usize),
     Forbidden,
     /// It depends on an answer, and comes to something from `least` to `most`.
@@ -309,7 +309,7 @@ impl Requirement {
         let Some(principal) = principal else { return Step::Done(Decision::Unauthenticated) };
         match self.evaluate(principal, facts, &mut Next::default()) {
             Outcome::Allow => Step::Done(Decision::Allow),
-            Outcome::Using(grants) => Step::NeedUse(grants),
+            Outcome::Using(proofs) => Step::NeedUse(proofs),
             Outcome::StepUp(question) => Step::Done(Decision::StepUp(question)),
             Outcome::Forbidden => self.refusal(principal, facts),
             Outcome::Open { ask, .. } => ask,
@@ -433,18 +433,19 @@ fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) ->
         let ask = Step::NeedApproval(this);
         return Outcome::Open { ask, least: Rank::StepUp, most: Rank::Allow };
     }
-    let meets = |grant: &&StepUpProof| {
-        !facts.spent.contains(&grant.id) && asked.is_met_by(grant, by_policy, approval, principal.as_of)
+    let meets = |proof: &&StepUpProof| {
+        !facts.spent.contains(&proof.id) && asked.is_met_by(proof, by_policy, approval, principal.as_of)
     };
     // The oldest first: the newer ones are still good then.
-    let Some(grant) = principal.grants.iter().filter(meets).min_by_key(|grant| grant.proved_at) else {
+    let Some(proof) = principal.step_up_proofs.iter().filter(meets).min_by_key(|proof| proof.proved_at)
+    else {
         return Outcome::StepUp(this);
     };
-    let was_used = |grant: &StepUpProof| facts.used.contains(&grant.id);
-    if !asked.is_once() || principal.grants.iter().filter(meets).any(was_used) {
+    let was_used = |proof: &StepUpProof| facts.used.contains(&proof.id);
+    if !asked.is_once() || principal.step_up_proofs.iter().filter(meets).any(was_used) {
         return Outcome::Allow;
     }
-    Outcome::Using(vec![grant.id])
+    Outcome::Using(vec![proof.id])
 }
 
 /// The worst part counts, once it is sure which that is.
@@ -469,7 +470,7 @@ fn any(parts: &[Outcome]) -> Outcome {
     if most != Rank::Using {
         return settled(parts, most);
     }
-    // One way is enough. Where none is known yet, the question is which grants it takes.
+    // One way is enough. Where none is known yet, the question is which proofs it takes.
     if let Some(way) = parts.iter().find(|part| matches!(part, Outcome::Using(_))) {
         return way.clone();
     }
@@ -500,13 +501,13 @@ fn settled(parts: &[Outcome], rank: Rank) -> Outcome {
             proof.cloned().unwrap_or(Outcome::Forbidden)
         }
         Rank::Using => {
-            let mut grants: Vec<ChallengeId> = Vec::new();
+            let mut proofs: Vec<StepUpProofId> = Vec::new();
             for part in parts {
                 if let Outcome::Using(used) = part {
-                    grants.extend(used.iter().filter(|id| !grants.contains(id)).copied().collect::<Vec<_>>());
+                    proofs.extend(used.iter().filter(|id| !proofs.contains(id)).copied().collect::<Vec<_>>());
                 }
             }
-            Outcome::Using(grants)
+            Outcome::Using(proofs)
         }
     }
 }
@@ -538,7 +539,7 @@ mod tests {
             amr: "pwd".into(),
             factors: vec![],
             factor_due_at: None,
-            grants: vec![],
+            step_up_proofs: vec![],
             as_of: Timestamp::from_micros(0),
             lapsed_at: None,
             stays_until: None,
@@ -747,7 +748,7 @@ mod tests {
                 who.parent().is_some() && who.parent() == object
             }
             Requirement::StepUp(asked) => {
-                let is_met = who.grants.iter().any(|grant| grant.purpose == asked.purpose());
+                let is_met = who.step_up_proofs.iter().any(|proof| proof.purpose == asked.purpose());
                 let rank = match (is_met, asked.is_once()) {
                     (false, _) => 1,
                     (true, true) => 2,
@@ -782,9 +783,9 @@ mod tests {
         StepUp::new(Purpose::parse(purpose).unwrap())
     }
 
-    fn grant(id: u8, purpose: &str, kind: FactorKind, secs: i64) -> StepUpProof {
+    fn proof(id: u8, purpose: &str, kind: FactorKind, secs: i64) -> StepUpProof {
         StepUpProof {
-            id: ChallengeId::from_bytes([id; 16]),
+            id: StepUpProofId::from_bytes([id; 16]),
             account: AccountId::from_bytes([1; 16]),
             parent: None,
             auth_version: AuthVersion::FIRST,
@@ -843,8 +844,8 @@ mod tests {
         ) {
             let mut who = principal(own, &roles);
             if proved {
-                who.grants.push(grant(1, "p", FactorKind::Totp, 0));
-                who.grants.push(grant(2, "q", FactorKind::Totp, 0));
+                who.step_up_proofs.push(proof(1, "p", FactorKind::Totp, 0));
+                who.step_up_proofs.push(proof(2, "q", FactorKind::Totp, 0));
             }
             let mut used = false;
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
@@ -858,7 +859,7 @@ mod tests {
                             Decision::Allow => 4,
                             Decision::StepUp(question) => {
                                 let unmet = requirement.step_up(question).unwrap().purpose();
-                                prop_assert!(who.grants.iter().all(|grant| grant.purpose != unmet));
+                                prop_assert!(who.step_up_proofs.iter().all(|proof| proof.purpose != unmet));
                                 2
                             }
                             Decision::Forbidden => 1,
@@ -878,14 +879,14 @@ mod tests {
                                 .collect();
                             outcomes.push(worth(&requirement, &who, &open));
                         }
-                        // With a grant that is to be used up, the question can be which one.
+                        // With a proof that is to be used up, the question can be which one.
                         prop_assert!(outcomes[0] > outcomes[1] || outcomes == [3, 3], "it was decided already");
                         facts.answer(question, parents[question].map(|n| ParentId::from_bytes([n; 16])));
                     }
-                    Step::NeedUse(grants) => {
-                        prop_assert!(!used && !grants.is_empty());
+                    Step::NeedUse(proofs) => {
+                        prop_assert!(!used && !proofs.is_empty());
                         used = true;
-                        facts.note_use(&grants, true);
+                        facts.note_use(&proofs, true);
                         prop_assert_eq!(requirement.decide(Some(&who), &facts), Step::Done(Decision::Allow));
                     }
                     step => prop_assert!(false, "{step:?}: nothing is bound here"),
@@ -899,8 +900,8 @@ mod tests {
 
         /// Purpose x age x factor x what is named x bound or not x used up: one function of them all, said a second time in plain words.
         #[test]
-        fn a_grant_opens_what_it_was_made_for(
-            grants in proptest::collection::vec(
+        fn a_proof_opens_what_it_was_made_for(
+            proofs in proptest::collection::vec(
                 (proptest::sample::select(vec!["p", "q"]), 0..700_i64, proptest::sample::select(FactorKind::ALL.to_vec()), 0..3_u8, proptest::bool::ANY),
                 0..4,
             ),
@@ -915,13 +916,13 @@ mod tests {
             let mut who = principal(None, &[]);
             who.as_of = Timestamp::from_micros(NOW * 1_000_000);
             let mut facts = by_policy();
-            for (n, (purpose, age, kind, approved, spent)) in grants.iter().enumerate() {
-                let mut grant = grant(u8::try_from(n).unwrap(), purpose, *kind, NOW - age);
-                grant.approval = (*approved > 0).then(|| about(*approved).digest());
+            for (n, (purpose, age, kind, approved, spent)) in proofs.iter().enumerate() {
+                let mut proof = proof(u8::try_from(n).unwrap(), purpose, *kind, NOW - age);
+                proof.approval = (*approved > 0).then(|| about(*approved).digest());
                 if *spent {
-                    facts.note_use(&[grant.id], false);
+                    facts.note_use(&[proof.id], false);
                 }
-                who.grants.push(grant);
+                who.step_up_proofs.push(proof);
             }
             let mut asked = asked("p").within(Duration::from_secs(within));
             if let Some(named) = &named {
@@ -934,7 +935,7 @@ mod tests {
                 asked = asked.approving(["amount"]);
             }
             let requirement = Requirement::StepUp(asked);
-            let good: Vec<u8> = grants
+            let good: Vec<u8> = proofs
                 .iter()
                 .enumerate()
                 .filter(|(_, (purpose, age, kind, approved, spent))| {
@@ -976,23 +977,23 @@ mod tests {
     #[test]
     fn what_can_not_be_approved_leaves_the_other_ways_open() {
         let mut who = principal(None, &[]);
-        who.grants.push(grant(1, "q", FactorKind::Totp, 0));
+        who.step_up_proofs.push(proof(1, "q", FactorKind::Totp, 0));
         let bound = || Requirement::StepUp(asked("p").approving(["amount"]));
         let other = Requirement::AnyOf(vec![bound(), Requirement::StepUp(asked("q").once())]);
         let mut facts = by_policy();
         assert_eq!(other.decide(Some(&who), &facts), Step::NeedApproval(0));
         facts.can_not_approve(0);
-        assert_eq!(other.decide(Some(&who), &facts), Step::NeedUse(vec![ChallengeId::from_bytes([1; 16])]));
+        assert_eq!(other.decide(Some(&who), &facts), Step::NeedUse(vec![StepUpProofId::from_bytes([1; 16])]));
         assert_eq!(bound().decide(Some(&who), &facts), Step::Done(Decision::Forbidden));
     }
 
     #[test]
-    fn a_grant_is_used_up_only_when_nothing_else_refuses_or_allows() {
+    fn a_proof_is_used_up_only_when_nothing_else_refuses_or_allows() {
         let mut who = principal(Some(1), &["admin"]);
-        who.grants.push(grant(1, "p", FactorKind::Totp, 0));
+        who.step_up_proofs.push(proof(1, "p", FactorKind::Totp, 0));
         let once = || Requirement::StepUp(asked("p").once());
         let role = |name: &'static str| Requirement::AnyRole(vec![name.into()]);
-        let use_it = Step::NeedUse(vec![ChallengeId::from_bytes([1; 16])]);
+        let use_it = Step::NeedUse(vec![StepUpProofId::from_bytes([1; 16])]);
         for (requirement, step) in [
             (once().and(role("admin")), use_it.clone()),
             (role("auditor").and(once()), Step::Done(Decision::Forbidden)),

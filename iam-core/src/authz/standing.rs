@@ -13,7 +13,6 @@ use crate::model::policy::{FactorPolicy, FactorRequirement};
 use crate::model::role::RoleName;
 use crate::model::session::{RoleOfAccount, SessionRecord, lies_ahead};
 use crate::model::session_state::{EndReason, SessionPolicy, SessionState};
-use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::TokenHash;
 
 /// Somebody whose password was right and whose second factor is due. They are nobody yet.
@@ -155,7 +154,6 @@ impl SessionRecord {
     /// Takes out what was proved so long ago that an ordinary session would be over, but for the password: that has its time with it.
     fn forget_proofs_up_to(&mut self, lapsed_at: Option<Timestamp>) {
         let Some(lapsed_at) = lapsed_at else { return };
-        self.grants.retain(|grant| grant.proved_at > lapsed_at);
         if self.second_factor_at.unwrap_or(self.authenticated_at) <= lapsed_at {
             self.second_factor_at = None;
             self.factors = Some(Vec::new());
@@ -173,15 +171,6 @@ impl SessionRecord {
     ) -> Principal {
         let factor_due_at =
             self.factor_due_at(rules.factors, now).filter(|_| !self.has_required_factor(rules.factors));
-        let parent_id = self.parent.as_ref().map(|parent| parent.id);
-        // Somebody else's grant, one from before a change of what decides, or one of the future counts for nothing.
-        let is_own = |grant: &StepUpProof| {
-            grant.account == self.account
-                && grant.parent == parent_id
-                && grant.auth_version == self.auth_version
-                && !grant.proved_at.is_ahead_of(now)
-        };
-        let grants = self.grants.into_iter().filter(is_own).collect();
         let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
         Principal {
             account: self.account,
@@ -197,7 +186,7 @@ impl SessionRecord {
             amr: self.amr,
             factors: self.factors.unwrap_or_default(),
             factor_due_at,
-            grants,
+            step_up_proofs: Vec::new(),
             as_of: now,
             lapsed_at,
             stays_until,
@@ -261,11 +250,14 @@ pub(crate) fn factor_demands<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::StepUpProofId;
     use crate::model::client::Client;
     use crate::model::factor_kind::{FactorKind, amr_without_trust};
     use crate::model::long_sessions::Tokens;
     use crate::model::parent::ParentKey;
+    use crate::model::purpose::Purpose;
     use crate::model::session::{ParentOfAccount, SessionSummary};
+    use crate::model::step_up_proof::StepUpProof;
     use proptest::prelude::*;
 
     const LOGIN: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
@@ -308,12 +300,31 @@ mod tests {
             parent: None,
             roles: vec![],
             factors: None,
-            grants: vec![],
         }
     }
 
     fn standing(record: SessionRecord, now: Timestamp) -> Standing {
         judged(record, &FactorPolicy::default(), None, now)
+    }
+
+    /// A proof of the record's own.
+    fn proof() -> StepUpProof {
+        StepUpProof {
+            id: StepUpProofId::from_bytes([1; 16]),
+            account: record().account,
+            parent: None,
+            auth_version: AuthVersion::FIRST,
+            purpose: Purpose::parse("payroll").unwrap(),
+            kind: FactorKind::Totp,
+            proved_at: LOGIN,
+            approval: None,
+        }
+    }
+
+    /// How many are left of a proof that was found for a session.
+    fn own_proofs(record: SessionRecord, found: StepUpProof, now: Timestamp) -> usize {
+        let Standing::Active { principal, .. } = standing(record, now) else { panic!("not active") };
+        principal.own_step_up_proofs(vec![found]).len()
     }
 
     fn role(expires_at: Option<Timestamp>, factor_required: Option<FactorRequirement>) -> RoleOfAccount {
@@ -362,19 +373,7 @@ mod tests {
             assert!(matches!(standing(pending, LOGIN), Standing::Void));
         }
         for (at, held) in [(tolerated, 1), (ahead, 0)] {
-            let grant = StepUpProof {
-                id: crate::base::id::ChallengeId::from_bytes([1; 16]),
-                account: record().account,
-                parent: None,
-                auth_version: AuthVersion::FIRST,
-                purpose: crate::model::purpose::Purpose::ENROL,
-                kind: FactorKind::Totp,
-                proved_at: at,
-                approval: None,
-            };
-            let record = SessionRecord { grants: vec![grant], ..record() };
-            let Standing::Active { principal, .. } = standing(record, LOGIN) else { panic!("not active") };
-            assert_eq!(principal.grants().len(), held);
+            assert_eq!(own_proofs(record(), StepUpProof { proved_at: at, ..proof() }, LOGIN), held);
         }
         let summary = |at| SessionSummary {
             id: record().id,
@@ -436,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_on_time() {
+    fn a_role_ends_on_time() {
         let record = SessionRecord { roles: vec![role(Some(after(60)), None)], ..record() };
         for (secs, held) in [(59, 1), (60, 0)] {
             let Standing::Active { principal, .. } = standing(record.clone(), after(secs)) else {
@@ -506,26 +505,12 @@ mod tests {
     }
 
     #[test]
-    fn grants_of_others_and_of_before_a_change_are_left_out() {
-        let grant = StepUpProof {
-            id: crate::base::id::ChallengeId::from_bytes([1; 16]),
-            account: AccountId::from_bytes([2; 16]),
-            parent: None,
-            auth_version: AuthVersion::FIRST,
-            purpose: crate::model::purpose::Purpose::parse("payroll").unwrap(),
-            kind: FactorKind::Totp,
-            proved_at: LOGIN,
-            approval: None,
-        };
-        let left = |grant: StepUpProof| {
-            let record = SessionRecord { grants: vec![grant], ..record() };
-            let Standing::Active { principal, .. } = standing(record, after(1)) else { panic!("not active") };
-            principal.grants.len()
-        };
-        assert_eq!(left(grant.clone()), 1);
-        assert_eq!(left(StepUpProof { account: AccountId::from_bytes([3; 16]), ..grant.clone() }), 0);
-        assert_eq!(left(StepUpProof { parent: Some(ParentId::from_bytes([3; 16])), ..grant.clone() }), 0);
-        assert_eq!(left(StepUpProof { auth_version: AuthVersion::from_i64(2), ..grant }), 0);
+    fn proofs_of_others_and_of_before_a_change_are_left_out() {
+        let left = |proof: StepUpProof| own_proofs(record(), proof, after(1));
+        assert_eq!(left(proof()), 1);
+        assert_eq!(left(StepUpProof { account: AccountId::from_bytes([3; 16]), ..proof() }), 0);
+        assert_eq!(left(StepUpProof { parent: Some(ParentId::from_bytes([3; 16])), ..proof() }), 0);
+        assert_eq!(left(StepUpProof { auth_version: AuthVersion::from_i64(2), ..proof() }), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Step-up: a fresh proof for one purpose (RFC 9470). What a route asks for, and what a session can show for it.
 //!
-//! A [`StepUpProof`] is a challenge that was answered for a [`Purpose`] of the host's: it belongs to one session, account and parent, and to
-//! nothing else. Signing in makes none, and no grant opens what another purpose guards.
+//! A [`StepUpProof`] comes of a challenge that was answered for a [`Purpose`] of the host's: it belongs to one session, account and parent,
+//! and to nothing else. Signing in makes none, and no proof opens what another purpose guards.
 
 use crate::model::purpose::Purpose;
 use crate::model::step_up_proof::StepUpProof;
@@ -14,10 +14,10 @@ use crate::base::clock::Timestamp;
 use crate::model::factor_kind::FactorKind;
 use crate::secrets::secret_key::MacKey;
 
-/// How old a grant may be, unless the route says otherwise.
+/// How old a proof may be, unless the route says otherwise.
 pub const WITHIN: Duration = Duration::from_mins(5);
 
-/// The oldest that a grant may be, whatever the route says.
+/// The oldest that a proof may be, whatever the route says.
 pub const MOST_WITHIN: Duration = Duration::from_hours(1);
 
 /// A fresh proof that a route asks for.
@@ -92,21 +92,21 @@ impl StepUp {
         self.factors.as_deref().unwrap_or(by_policy)
     }
 
-    /// Whether a grant is what is asked for. `approval` is what the request is about, where the route binds the proof to that.
+    /// Whether a proof is what is asked for. `approval` is what the request is about, where the route binds the proof to that.
     pub(crate) fn is_met_by(
         &self,
-        grant: &StepUpProof,
+        proof: &StepUpProof,
         by_policy: &[FactorKind],
         approval: Option<&Approval>,
         now: Timestamp,
     ) -> bool {
         let for_this = if self.approves.is_empty() {
             // What was approved as such says nothing of anything else.
-            grant.approval.is_none()
+            proof.approval.is_none()
         } else {
-            approval.is_some() && grant.approval == approval.map(|approval| approval.digest)
+            approval.is_some() && proof.approval == approval.map(|approval| approval.digest)
         };
-        for_this && grant.is_of(self.purpose, self.accepted(by_policy), self.within, now)
+        for_this && proof.is_of(self.purpose, self.accepted(by_policy), self.within, now)
     }
 }
 
@@ -152,7 +152,7 @@ impl Approval {
         Self { digest: key.tag(&parts), fields }
     }
 
-    /// What a grant for it keeps.
+    /// What a proof for it keeps.
     pub const fn digest(&self) -> [u8; 32] {
         self.digest
     }

@@ -74,6 +74,8 @@ ids! {
     MethodId
     /// A challenge.
     ChallengeId
+    /// A step-up proof.
+    StepUpProofId
     /// A message to be sent.
     MessageId
     /// A request that a guard stopped, until its sender has proved again who they are.

@@ -1,8 +1,7 @@
 //! Challenges: a factor that is asked for, and what becomes of it.
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
-use crate::model::account::AuthVersion;
+use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
 use crate::model::factor_kind::FactorKind;
 use crate::model::purpose::Purpose;
 
@@ -39,17 +38,6 @@ impl ChallengePurpose {
             .find(|purpose| purpose.as_str() == name)
             .or_else(|| Purpose::parse(name).map(Self::StepUp))
     }
-}
-
-/// What makes a grant of a challenge that was answered for step-up (see [`Grant`](crate::model::step_up_proof::StepUpProof)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GrantTerms {
-    /// The account's version.
-    pub auth_version: AuthVersion,
-    /// Its parent.
-    pub parent: Option<ParentId>,
-    /// What it is good for alone, if it is bound to that.
-    pub approval: Option<[u8; 32]>,
 }
 
 /// A challenge to be kept. It belongs to one session and one purpose.

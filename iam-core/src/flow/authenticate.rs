@@ -4,7 +4,6 @@ use crate::audit::{Event, Subject};
 use crate::authz::principal::Principal;
 use crate::authz::requirement::Requirement;
 use crate::authz::standing::{Pending, Standing};
-use crate::authz::step_up::MOST_WITHIN;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::delivery::Notice;
@@ -67,8 +66,7 @@ impl Iam {
         client: &Client,
     ) -> Result<Authentication, Error> {
         let now = self.now();
-        // Older grants open nothing, whatever a route says.
-        let Some(record) = self.inner.store.session(&token.hash(), now.minus(MOST_WITHIN)).await? else {
+        let Some(record) = self.inner.store.session(&token.hash()).await? else {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, since) = (record.id, record.account, record.last_seen_at);
@@ -112,7 +110,7 @@ impl Iam {
         activity: Activity,
     ) -> Result<Option<Principal>, Error> {
         let now = self.now();
-        let Some(record) = self.inner.store.session(token, now.minus(MOST_WITHIN)).await? else {
+        let Some(record) = self.inner.store.session(token).await? else {
             return Ok(None);
         };
         let (session, since) = (record.id, record.last_seen_at);

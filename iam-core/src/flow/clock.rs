@@ -90,7 +90,7 @@ impl Iam {
     }
 
     /// What had run out would begin anew, for as long as the clock was put back, and what was made later would outlive its time. Codes,
-    /// grants, pending sign-ins and stopped forms end with their sessions. The noted time goes back last: whoever dies before
+    /// step-up proofs, pending sign-ins and stopped forms end with their sessions. The noted time goes back last: whoever dies before
     /// that leaves all of it to be done again.
     async fn bring_store_back(&self, seen: Timestamp, now: Timestamp) -> Result<(), Error> {
         let mut sessions = 0;

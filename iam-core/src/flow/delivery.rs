@@ -107,6 +107,12 @@ impl Iam {
         if self.inner.senders.is_empty() || most == 0 {
             return Ok(Vec::new());
         }
+        // It looks once a second, and mostly in vain: a unit would take the only writer, or locks, each time.
+        let (now, mut reader) = (self.now(), self.inner.store.reader().await?);
+        if !reader.outbox().has_claimable(now, now.minus(LOST_AFTER)).await? {
+            return Ok(Vec::new());
+        }
+        drop(reader);
         self.retried(|| async {
             let now = self.now();
             let mut unit = self.begin().await?;

@@ -368,7 +368,7 @@ mod tests {
     use super::*;
     use crate::authz::principal::Principal;
     use crate::authz::requirement::{Decision, Facts, Step};
-    use crate::base::id::{ChallengeId, ParentId, SessionId};
+    use crate::base::id::{ParentId, SessionId, StepUpProofId};
     use crate::model::account::{AuthVersion, Username};
     use crate::model::parent::ParentKey;
     use crate::model::policy::FactorRequirement;
@@ -577,7 +577,7 @@ mod tests {
     }
 
     /// The same person, signed in.
-    fn principal(has: &Holdings, grants: Vec<StepUpProof>) -> Principal {
+    fn principal(has: &Holdings, step_up_proofs: Vec<StepUpProof>) -> Principal {
         Principal {
             account: AccountId::from_bytes([1; 16]),
             username: Username::parse("alice").unwrap(),
@@ -592,7 +592,7 @@ mod tests {
             amr: "pwd".into(),
             factors: vec![],
             factor_due_at: None,
-            grants,
+            step_up_proofs,
             as_of: NOW,
             lapsed_at: None,
             stays_until: None,
@@ -601,9 +601,9 @@ mod tests {
         }
     }
 
-    fn grant(purpose: &str, kind: FactorKind) -> StepUpProof {
+    fn proof(purpose: &str, kind: FactorKind) -> StepUpProof {
         StepUpProof {
-            id: ChallengeId::from_bytes([u8::try_from(purpose.len()).unwrap(); 16]),
+            id: StepUpProofId::from_bytes([u8::try_from(purpose.len()).unwrap(); 16]),
             account: AccountId::from_bytes([1; 16]),
             parent: None,
             auth_version: AuthVersion::FIRST,
@@ -625,7 +625,7 @@ mod tests {
             match requirement.decide(Some(who), &facts) {
                 Step::Done(decision) => return decision,
                 Step::NeedObjectParent(question) => facts.answer(question, parent(question)),
-                Step::NeedUse(grants) => facts.note_use(&grants, true),
+                Step::NeedUse(proofs) => facts.note_use(&proofs, true),
                 step @ Step::NeedApproval(_) => panic!("{step:?}: nothing is bound here"),
             }
         }
@@ -678,8 +678,8 @@ mod tests {
             let verdict = has.explain(&requirement).verdict;
 
             let all: Vec<StepUpProof> =
-                ["p", "pq"].into_iter().flat_map(|purpose| usable.iter().map(move |kind| grant(purpose, *kind))).collect();
-            let some: Vec<StepUpProof> = all.iter().zip(&proved).filter(|(_, proved)| **proved).map(|(grant, _)| grant.clone()).collect();
+                ["p", "pq"].into_iter().flat_map(|purpose| usable.iter().map(move |kind| proof(purpose, *kind))).collect();
+            let some: Vec<StepUpProof> = all.iter().zip(&proved).filter(|(_, proved)| **proved).map(|(proof, _)| proof.clone()).collect();
             let own = has.parent.as_ref().map(|parent| parent.id);
             let worst = decided(&requirement, &principal(&has, vec![]), |_| None);
             let best = decided(&requirement, &principal(&has, all), |_| own);

@@ -132,7 +132,7 @@ impl Iam {
             return stale(Proof::Password);
         }
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
+        let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal).await };
         let proved = self.inner.store.reader().await?.challenges().proved(principal.session).await?;
         let is_proved = proved.iter().any(|(kind, at)| kind.assurance() >= needed && counts(*at));
         if !is_proved {
@@ -143,14 +143,14 @@ impl Iam {
 
     /// Who must have a factor and has none needs more than the password to set up the first one: else whoever stole that would set up
     /// theirs (OWASP ASVS 6.1.1, NIST SP 800-63B-4 4.1.2.1).
-    fn may_set_up_first(&self, principal: &Principal) -> Result<(), Error> {
+    async fn may_set_up_first(&self, principal: &Principal) -> Result<(), Error> {
         if principal.factor_due_at.is_none() {
             return Ok(());
         }
-        let shown = |grant: &StepUpProof| {
-            grant.purpose == Purpose::ENROL && grant.proved_at.is_within(FIRST_FACTOR_WITHIN, self.now())
+        let shown = |proof: &StepUpProof| {
+            proof.purpose == Purpose::ENROL && proof.proved_at.is_within(FIRST_FACTOR_WITHIN, self.now())
         };
-        if principal.grants.iter().any(shown) {
+        if self.with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
             Ok(())
         } else {
             Err(Error::Stale { proof: Proof::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
@@ -262,7 +262,7 @@ impl Iam {
         }
         // It may have come to be required since this was begun.
         if !methods.iter().any(is_confirmed) {
-            self.may_set_up_first(principal)?;
+            self.may_set_up_first(principal).await?;
         }
         let known =
             self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
@@ -290,7 +290,7 @@ impl Iam {
                         return Err(SecondFactorRefusal::Rejected { tries_left }.into());
                     }
                 };
-                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), None, now).await?
+                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
                     && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
                 if !confirmed {
                     return Err(SecondFactorRefusal::Spent.into());

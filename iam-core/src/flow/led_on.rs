@@ -113,7 +113,7 @@ impl Iam {
 
     /// Whether a session is a long one and has this token as its own. What can't be told now is not so: the session goes on all the same.
     async fn is_long_with(&self, claimant: &Claimant, token: &SessionToken) -> bool {
-        let found = self.inner.store.session(&token.hash(), self.now()).await;
+        let found = self.inner.store.session(&token.hash()).await;
         found.ok().flatten().is_some_and(|record| {
             record.id == claimant.session
                 && record.long

@@ -177,7 +177,7 @@ impl Iam {
         let replaced = match login.replaces {
             Some(Replaced::Of(claimant)) => Some((claimant.session, claimant.account)),
             Some(Replaced::By(token)) => {
-                self.inner.store.session(&token.hash(), now).await?.map(|record| (record.id, record.account))
+                self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
             }
             None => None,
         };

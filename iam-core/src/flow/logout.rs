@@ -26,15 +26,14 @@ impl Iam {
     /// The session of a token; or of one that was renewed, as long as nobody has used what it was renewed to: the answer was lost, an equal
     /// request would be given it again, and whoever signs out with the token of old would still be signed in by that.
     async fn session_to_end(&self, token: &TokenHash) -> Result<Option<SessionRecord>, Error> {
-        let now = self.now();
-        if let Some(session) = self.inner.store.session(token, now).await? {
+        if let Some(session) = self.inner.store.session(token).await? {
             return Ok(Some(session));
         }
         // A token is renewed once: of what came with it one request at most succeeded.
         let kept = self.inner.store.reader().await?.repeatable_answers().by_old_token(token).await?;
         let answered = kept.into_iter().find_map(|kept| Some((kept.claim.session, kept.answer?.token)));
         let Some((session, token)) = answered else { return Ok(None) };
-        let renewed = self.inner.store.session(&token, now).await?;
+        let renewed = self.inner.store.session(&token).await?;
         Ok(renewed.filter(|record| record.id == session && record.tokens.is_unused(&token)))
     }
 

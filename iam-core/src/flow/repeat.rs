@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::authz::standing::Standing;
-use crate::authz::step_up::MOST_WITHIN;
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
 use crate::flow::Claimant;
@@ -230,7 +229,7 @@ impl Iam {
         token: &TokenHash,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let found = self.inner.store.session(token, now.minus(MOST_WITHIN)).await?;
+        let found = self.inner.store.session(token).await?;
         let unused = found.filter(|record| record.id == session && record.tokens.is_unused(token));
         Ok(unused.is_some_and(|record| {
             matches!(record.standing(&self.session_rules(), token, now), Standing::Active { .. })

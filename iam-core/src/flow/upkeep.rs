@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::audit::{Event, Subject, begun_before};
+use crate::authz::step_up::MOST_WITHIN;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::flow::delivery::EXPIRED_AT_ONCE;
@@ -55,7 +56,7 @@ pub struct Upkeep {
     pub challenges_purged: u64,
     /// Methods that nobody confirmed.
     pub methods_purged: u64,
-    /// Requests that a guard stopped and nobody went on with in time, answers that nobody asked for again, and browsers that are trusted
+    /// Step-up proofs that are too old, requests that a guard stopped and nobody went on with in time, answers that nobody asked for again, and browsers that are trusted
     /// no longer.
     pub leftovers_purged: u64,
     /// Messages that were not delivered in time.
@@ -83,9 +84,10 @@ impl Upkeep {
             Chore::Links => &mut self.links_purged,
             Chore::UnconfirmedMethods => &mut self.methods_purged,
             Chore::UnansweredChallenges | Chore::Challenges => &mut self.challenges_purged,
-            Chore::InterruptedRequests | Chore::RepeatableAnswers | Chore::TrustedDevices => {
-                &mut self.leftovers_purged
-            }
+            Chore::StepUpProofs
+            | Chore::InterruptedRequests
+            | Chore::RepeatableAnswers
+            | Chore::TrustedDevices => &mut self.leftovers_purged,
             Chore::LateMessages => &mut self.messages_expired,
             Chore::Messages => &mut self.messages_purged,
         }
@@ -105,6 +107,7 @@ enum Chore {
     UnconfirmedMethods,
     UnansweredChallenges,
     Challenges,
+    StepUpProofs,
     InterruptedRequests,
     RepeatableAnswers,
     TrustedDevices,
@@ -112,7 +115,7 @@ enum Chore {
     Messages,
 }
 
-const CHORES: [Chore; 15] = [
+const CHORES: [Chore; 16] = [
     Chore::IdleSessions,
     Chore::Tokens,
     Chore::EndedSessions,
@@ -123,6 +126,7 @@ const CHORES: [Chore; 15] = [
     Chore::UnconfirmedMethods,
     Chore::UnansweredChallenges,
     Chore::Challenges,
+    Chore::StepUpProofs,
     Chore::InterruptedRequests,
     Chore::RepeatableAnswers,
     Chore::TrustedDevices,
@@ -228,6 +232,8 @@ impl Iam {
                 unit.challenges().purge_unanswered(now.minus(UNANSWERED), most).await?
             }
             Chore::Challenges => unit.challenges().purge(kept_since, most).await?,
+            // Older ones open nothing, whatever a route says; the trail tells of them.
+            Chore::StepUpProofs => unit.step_up_proofs().purge(now.minus(MOST_WITHIN), most).await?,
             Chore::InterruptedRequests => unit.interrupted_requests().purge(now, most).await?,
             Chore::RepeatableAnswers => {
                 let (answered, claimed) = (now.minus(REPEATABLE_FOR), now.minus(CLAIMED_FOR));

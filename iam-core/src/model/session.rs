@@ -11,7 +11,6 @@ use crate::model::long_sessions::{LongSessions, Moments, Tokens};
 use crate::model::parent::{ParentKey, ParentStatus};
 use crate::model::policy::FactorRequirement;
 use crate::model::role::RoleName;
-use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::TokenHash;
 
 /// A session to be made. `login_at` is where both limits count from.
@@ -144,8 +143,6 @@ pub struct SessionRecord {
     pub roles: Vec<RoleOfAccount>,
     /// The factors that were proved in the session; nothing, if that was not written down.
     pub factors: Option<Vec<FactorKind>>,
-    /// What was proved in the session for a purpose, lately, and was not used up.
-    pub grants: Vec<StepUpProof>,
 }
 
 /// A role that an account was granted, as a session sees it.

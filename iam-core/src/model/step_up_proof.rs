@@ -1,17 +1,17 @@
 //! Step-up proofs: what was proved in a session for one purpose.
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ChallengeId, ParentId};
+use crate::base::id::{AccountId, ParentId, StepUpProofId};
 use crate::model::account::AuthVersion;
 use crate::model::factor_kind::FactorKind;
 use crate::model::purpose::Purpose;
 use std::time::Duration;
 
-/// What somebody has proved in a session for a purpose.
+/// A proof that somebody gave in a session for one purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepUpProof {
-    /// The challenge that was answered.
-    pub id: ChallengeId,
+    /// Which one.
+    pub id: StepUpProofId,
     /// Whose it was.
     pub account: AccountId,
     /// The parent that the account had then.

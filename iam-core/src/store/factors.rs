@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
-use crate::factor::challenge::{Challenge, ChallengePurpose, GrantTerms, NewChallenge};
+use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
 use crate::factor::method::{Method, MethodName};
 use crate::limits::TakenPlace;
 use crate::model::factor_kind::FactorKind;
@@ -118,7 +118,7 @@ pub trait ChallengeReads: Send {
     ) -> Result<Option<Challenge>, StoreError>;
 
     /// The factors that were proved in a session, to sign in, to prove again who one is, or to set one up: the latest time for each kind.
-    /// What makes a grant is not among them.
+    /// What was proved for a purpose of its own is not among them: that is a [`StepUpProof`](crate::ports::StepUpProof).
     async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
 }
 
@@ -144,12 +144,11 @@ pub trait Challenges: ChallengeReads {
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Marks a challenge as answered, by this method, if it was not and was not replaced. Says whether it did; at most one caller is
-    /// ever told so. With terms it is a grant from then on, on these terms.
+    /// ever told so.
     async fn consume(
         &mut self,
         id: ChallengeId,
         method: Option<MethodId>,
-        grant: Option<&GrantTerms>,
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
@@ -159,16 +158,6 @@ pub trait Challenges: ChallengeReads {
     /// Takes the note of an answered challenge's place away, and says what it was. It MUST be taken away by a conditional statement:
     /// of any number of callers at once at most one is ever told.
     async fn take_place(&mut self, id: ChallengeId) -> Result<Option<TakenPlace>, StoreError>;
-
-    /// Uses a grant up that was made in this session after `proved_after` and was not used up, if the session has not ended. It MUST be
-    /// one conditional statement: of any number of callers at once at most one is ever told that it did.
-    async fn use_grant(
-        &mut self,
-        id: ChallengeId,
-        session: SessionId,
-        proved_after: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
 
     /// Removes up to `most` challenges that expired before a time and were never answered. Says how many.
     async fn purge_unanswered(&mut self, expired_before: Timestamp, most: u32) -> Result<u64, StoreError>;

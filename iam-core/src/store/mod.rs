@@ -32,6 +32,7 @@ mod roles;
 mod sealed;
 mod seen_time;
 mod sessions;
+mod step_up_proofs;
 mod trusted_devices;
 
 use std::fmt;
@@ -54,6 +55,7 @@ pub use roles::{Holders, RoleReads, Roles};
 pub use sealed::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
 pub use seen_time::SeenTime;
 pub use sessions::{SessionReads, Sessions};
+pub use step_up_proofs::{StepUpProofReads, StepUpProofs};
 pub use trusted_devices::{TrustedDeviceReads, TrustedDevices};
 
 use crate::base::clock::Timestamp;
@@ -87,13 +89,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn database_time(&self) -> Result<Timestamp, StoreError>;
 
     /// The session of a token, or of the one that a day replaced by it, with all that decides over it. The guard's read: it MUST be one
-    /// statement that finds the session by a unique index for each, and MUST also find a session that has ended. Of the session's grants those come with it that were
-    /// made after `granted_after` and are not used up.
-    async fn session(
-        &self,
-        token: &TokenHash,
-        granted_after: Timestamp,
-    ) -> Result<Option<SessionRecord>, StoreError>;
+    /// statement that finds the session by a unique index for each, and MUST also find a session that has ended.
+    async fn session(&self, token: &TokenHash) -> Result<Option<SessionRecord>, StoreError>;
 
     /// Notes that a session was used at `now`, unless it has ended or was noted after `unless_after`; and up to when what was proved in it
     /// counts no more, if that is given. It MUST be one conditional statement that never brings an ended session back. Says whether it

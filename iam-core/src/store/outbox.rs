@@ -10,6 +10,9 @@ use crate::delivery::{Claimed, NewMessage, Settled};
 pub trait OutboxReads: Send {
     /// When the oldest message was made that is due at `now`, has not expired, and that nobody has taken yet.
     async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Whether [`claim`](Outbox::claim) would find something at these times.
+    async fn has_claimable(&mut self, now: Timestamp, stale_before: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// Messages to be sent, in a unit of work.

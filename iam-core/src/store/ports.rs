@@ -3,7 +3,8 @@ use super::{
     InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, MethodReads, Methods,
     OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads,
     RecoveryCodes, RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles, SealedValueReads,
-    SealedValues, SeenTime, SessionReads, Sessions, TrustedDeviceReads, TrustedDevices,
+    SealedValues, SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, TrustedDeviceReads,
+    TrustedDevices,
 };
 
 /// The one table of what a store keeps: calls a macro with `reads { accounts: AccountReads; ... }` and `ports { accounts: Accounts; ... }`.
@@ -20,6 +21,7 @@ macro_rules! for_each_port {
                 methods: MethodReads;
                 recovery_codes: RecoveryCodeReads;
                 challenges: ChallengeReads;
+                step_up_proofs: StepUpProofReads;
                 interrupted_requests: InterruptedRequestReads;
                 repeatable_answers: RepeatableAnswerReads;
                 trusted_devices: TrustedDeviceReads;
@@ -37,6 +39,7 @@ macro_rules! for_each_port {
                 methods: Methods;
                 recovery_codes: RecoveryCodes;
                 challenges: Challenges;
+                step_up_proofs: StepUpProofs;
                 interrupted_requests: InterruptedRequests;
                 repeatable_answers: RepeatableAnswers;
                 trusted_devices: TrustedDevices;

@@ -54,15 +54,13 @@ async fn a_connection_that_died_costs_no_request() {
             // Several connections lie idle in the pool, and all of them die.
             let reads = (0..8).map(|_| {
                 let store = store.clone();
-                tokio::spawn(async move {
-                    store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some()
-                })
+                tokio::spawn(async move { store.session(&TOKEN).await.unwrap().is_some() })
             });
             for read in reads.collect::<Vec<_>>() {
                 assert!(read.await.unwrap());
             }
             kill_all(&database).await;
-            assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "a read");
+            assert!(store.session(&TOKEN).await.unwrap().is_some(), "a read");
             kill_all(&database).await;
             store.begin().await.unwrap().commit().await.unwrap();
         }
@@ -82,7 +80,7 @@ async fn a_unit_whose_connection_died_fails_as_a_whole() {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         }
         assert_eq!(unit.commit().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
     }
 }
 
@@ -165,7 +163,7 @@ async fn a_connection_that_was_long_in_coming_is_used() {
         with_session(&database).await;
         let (store, opened) = slow_to_open(&database, Duration::from_millis(1100)).await;
         kill_all(&database).await;
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "{server:?}");
+        assert!(store.session(&TOKEN).await.unwrap().is_some(), "{server:?}");
         assert_eq!(opened.load(Ordering::SeqCst), 1, "{server:?}: none is thrown away");
     }
 }
@@ -186,7 +184,7 @@ async fn what_had_no_time_to_answer_puts_nothing_in_doubt() {
             unit.commit().await.unwrap();
         });
         assert_eq!(touched.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?}");
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some(), "{server:?}");
+        assert!(store.session(&TOKEN).await.unwrap().is_some(), "{server:?}");
         assert_eq!(opened.load(Ordering::SeqCst), 1, "{server:?}: the first one is still used");
     }
 }
@@ -200,7 +198,7 @@ async fn a_store_that_is_closed_says_what_is_still_under_way() {
         assert_eq!(store.close().await.unwrap_err().kind(), StoreErrorKind::Unavailable, "{server:?}");
         drop(unit);
         store.close().await.unwrap();
-        let error = store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap_err();
+        let error = store.session(&TOKEN).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{server:?}");
     };
     tokio::join!(closes(Server::MySql), closes(Server::MariaDb));
@@ -229,7 +227,7 @@ async fn what_waited_in_vain_is_tried_again() {
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.unwrap(), "{server:?}");
         unit.commit().await.unwrap();
         unlocking.await.unwrap();
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_some());
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_some());
     }
 }
 
@@ -291,7 +289,7 @@ async fn a_unit_that_lost_after_it_wrote_is_undone() {
         crossing.await.unwrap();
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.is_err(), "nothing goes on");
         assert!(unit.commit().await.is_err());
-        let found = store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap();
+        let found = store.session(&TOKEN).await.unwrap().unwrap();
         assert_eq!((found.ended, found.amr.as_str()), (None, "y"), "{server:?}");
     }
 }
@@ -313,7 +311,7 @@ async fn a_caller_that_goes_away_costs_no_connection() {
         for _ in 0..10 {
             let before = made().await;
             for micros in 0..20 {
-                let reading = store.session(&TOKEN, Timestamp::from_micros(0));
+                let reading = store.session(&TOKEN);
                 let _ = tokio::time::timeout(Duration::from_micros(micros * 20), reading).await;
                 let mut unit = store.begin().await.unwrap();
                 let ending = unit.sessions().end(SESSION, EndReason::Logout, later(1));
@@ -323,7 +321,7 @@ async fn a_caller_that_goes_away_costs_no_connection() {
             least = least.min(made().await - before);
         }
         assert!(least < 20, "{server:?}: {least} connections made for forty that went away");
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().unwrap().ended.is_none());
+        assert!(store.session(&TOKEN).await.unwrap().unwrap().ended.is_none());
     }
 }
 
@@ -364,7 +362,7 @@ impl OwnServer {
 
 /// Reads and writes without end, and how often each way they ended.
 async fn load(store: &MySqlStore) -> Result<(), StoreError> {
-    store.session(&TOKEN, Timestamp::from_micros(0)).await?;
+    store.session(&TOKEN).await?;
     let mut unit = store.begin().await?;
     unit.sessions().end(SessionId::from_bytes([9; 16]), EndReason::Logout, later(1)).await?;
     unit.commit().await
@@ -429,8 +427,7 @@ async fn is_fenced(server: Server, own: &mut OwnServer) {
             .is_trusted(&TOKEN, account().id, account().auth_version, later(1))
             .await
     };
-    let session =
-        async |token: [u8; 32]| store.session(&TokenHash::from_bytes(token), Timestamp::from_micros(0)).await;
+    let session = async |token: [u8; 32]| store.session(&TokenHash::from_bytes(token)).await;
     for _ in 0..2 {
         assert!(session([1; 32]).await.unwrap().is_some() && session([2; 32]).await.unwrap().is_none());
         assert!(is_trusted().await.unwrap());
@@ -468,7 +465,7 @@ async fn dies_and_hangs(server: Server, own: &mut OwnServer) {
         tokio::time::sleep(Duration::from_millis(500)).await;
         own.tell(down);
         let began = Instant::now();
-        assert!(store.session(&TOKEN, Timestamp::from_micros(0)).await.is_err(), "{down}");
+        assert!(store.session(&TOKEN).await.is_err(), "{down}");
         let answered = began.elapsed();
         tokio::time::sleep(Duration::from_secs(3)).await;
         own.tell(up);

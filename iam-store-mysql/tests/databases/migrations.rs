@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::ports::{Record, Store};
-use iam_core::{Outcome, Readiness, StoreError, StoreErrorKind, Target, Timestamp};
+use iam_core::ports::{Record, StepUpProofId, Store};
+use iam_core::{
+    FactorKind, Outcome, ParentId, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
+};
 use iam_store_mysql::MySqlStore;
 use sqlx::Connection;
 use sqlx::migrate::Migrator;
@@ -128,15 +130,59 @@ async fn every_older_schema_comes_up_to_date_with_its_rows() {
 }
 
 #[tokio::test]
-async fn a_migration_that_was_not_applied_is_too_old_a_schema() {
+async fn a_migration_that_was_not_noted_is_too_old_a_schema() {
+    let newest = sqlx::migrate!("./migrations").iter().map(|migration| migration.version).max().unwrap();
+    for server in BOTH {
+        for version in 1..=newest {
+            let Some(database) = Database::create(server).await else { continue };
+            // As after a program that died before it had noted what it did: every statement can be run again.
+            at_version(&database, version).await;
+            database.run(&format!("DELETE FROM iam_schema_migrations WHERE version = {version}")).await;
+            let store = MySqlStore::connect(&database.url()).await.unwrap();
+            assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
+            store.migrate().await.unwrap();
+            assert_eq!(store.readiness().await.unwrap(), Readiness::Ready, "{server:?} {version}");
+        }
+    }
+}
+
+/// What was proved just before the upgrade opens afterwards what it opened before.
+#[tokio::test]
+async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
+    let (session, since) = (SessionId::from_bytes([2; 16]), Timestamp::from_micros(0));
     for server in BOTH {
         let Some(database) = Database::create(server).await else { continue };
+        at_version(&database, 8).await;
+        database
+            .run(
+                "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+                    VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, '2026-01-01', '2026-01-01');
+                 INSERT INTO iam_mfa_challenge (id, account_id, session_id, purpose, kind, sends, created_at, expires_at, consumed_at,
+                        auth_version, parent_id, approval, used_at)
+                    SELECT UNHEX(REPEAT(n, 16)), x'01010101010101010101010101010101', x'02020202020202020202020202020202', 'payroll',
+                        'totp', 0, '2026-01-01 12:00', '2026-01-01 12:10', proved, version, UNHEX(REPEAT(parent, 16)),
+                        UNHEX(REPEAT(approval, 32)), used
+                    FROM (SELECT '0a' n, '2026-01-01 12:00' proved, 7 version, '03' parent, '09' approval, NULL used
+                        UNION ALL SELECT '0b', '2026-01-01 12:00', NULL, NULL, NULL, NULL
+                        UNION ALL SELECT '0c', '2026-01-01 12:00', 7, NULL, NULL, '2026-01-01 12:01'
+                        UNION ALL SELECT '0d', '2026-01-01 11:00', 7, NULL, NULL, NULL
+                        UNION ALL SELECT '0e', NULL, NULL, NULL, NULL, NULL) rows_before",
+            )
+            .await;
         let store = migrated(&database).await;
-        database.run("DELETE FROM iam_schema_migrations").await;
-        assert_eq!(store.readiness().await.unwrap(), Readiness::SchemaTooOld);
-        // As after a program that died before it had noted what it did: every statement can be run again.
-        store.migrate().await.unwrap();
-        assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
+        let found = store.reader().await.unwrap().step_up_proofs().of_session(session, since).await.unwrap();
+        let [found] = &found[..] else { panic!("{server:?}: {found:?}") };
+        assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
+        assert_eq!(
+            (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
+            ("payroll", FactorKind::Totp, 7)
+        );
+        assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
+        let challenges: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM iam_mfa_challenge")
+            .fetch_one(&mut database.connection().await)
+            .await
+            .unwrap();
+        assert_eq!(challenges, 5);
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iam_core::Readiness;
 use iam_core::ports::{Store, TokenHash};
-use iam_core::{Readiness, Timestamp};
 use iam_store_mysql::MySqlStore;
 use tokio::runtime::{Builder, Runtime};
 
@@ -33,7 +33,7 @@ fn worker(store: MySqlStore) -> (mpsc::Sender<Order>, thread::JoinHandle<()>) {
 async fn reads(store: &MySqlStore) {
     let reads = (0..20).map(|_| {
         let store = store.clone();
-        tokio::spawn(async move { store.session(&TOKEN, Timestamp::from_micros(0)).await.unwrap().is_some() })
+        tokio::spawn(async move { store.session(&TOKEN).await.unwrap().is_some() })
     });
     for read in reads.collect::<Vec<_>>() {
         assert!(read.await.unwrap());

@@ -169,6 +169,7 @@ async fn every_table_is_as_the_rules_ask() {
             "iam_recovery_code.digest",
             "iam_mfa_challenge.answer",
             "iam_mfa_challenge.approval",
+            "iam_step_up_proof.approval",
             "iam_trusted_device.token_hash",
         ] {
             assert_eq!(kinds[place], "binary(32)", "{place}");

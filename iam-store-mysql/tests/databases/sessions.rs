@@ -1,7 +1,7 @@
 //! Sessions of the server: what they are set to, and which are refused.
 
 use iam_core::ports::{Store, TokenHash};
-use iam_core::{Readiness, StoreErrorKind, Timestamp};
+use iam_core::{Readiness, StoreErrorKind};
 use iam_store_mysql::MySqlStore;
 
 use crate::common::{BOTH, Database};
@@ -40,8 +40,7 @@ async fn a_pool_of_the_hosts_serves_reads_and_writes() {
         store.migrate().await.unwrap();
         assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
         sign_in(&store).await;
-        let found =
-            store.session(&TokenHash::from_bytes([1; 32]), Timestamp::from_micros(0)).await.unwrap().unwrap();
+        let found = store.session(&TokenHash::from_bytes([1; 32])).await.unwrap().unwrap();
         assert_eq!(found.login_at, account().created_at, "whatever the session's zone");
         let host_sees: String = sqlx::query_scalar("SELECT CAST(login_time AS CHAR) FROM iam_auth_session")
             .fetch_one(&host)
@@ -113,8 +112,7 @@ async fn the_guards_read_is_one_statement() {
         store.migrate().await.unwrap();
         sign_in(&store).await;
         let token = TokenHash::from_bytes([1; 32]);
-        let read =
-            async || assert!(store.session(&token, Timestamp::from_micros(0)).await.unwrap().is_some());
+        let read = async || assert!(store.session(&token).await.unwrap().is_some());
         read().await;
         let mut least = i64::MAX;
         for _ in 0..50 {

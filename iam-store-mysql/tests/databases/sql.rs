@@ -51,6 +51,10 @@ const ROWS: &str = "
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')),
             'sign_in', 'email_otp', 1, TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n + 10, '2026-01-01'),
             CASE WHEN n MOD 2 = 0 THEN '2026-01-02' END FROM m;
+    INSERT INTO iam_step_up_proof (id, session_id, account_id, auth_version, purpose, kind, proved_at, used_at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')),
+            1, 'payroll', 'totp', TIMESTAMPADD(MINUTE, n, '2026-01-01'), CASE WHEN n MOD 2 = 0 THEN '2026-01-02' END FROM m;
     INSERT INTO iam_interrupted_request (id, account_id, session_id, sealed, created_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), 'x',
@@ -73,8 +77,7 @@ const ROWS: &str = "
     INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
-    ANALYZE TABLE iam_parent, iam_role, iam_user_account, iam_user_role, iam_auth_session, iam_auth_log, iam_auth_tally, iam_one_time_token, iam_rate_limit,
-        iam_mfa_method, iam_recovery_code, iam_mfa_challenge, iam_outbox, iam_interrupted_request, iam_repeatable_answer,
+    ANALYZE TABLE iam_parent, iam_auth_log, iam_auth_session, iam_auth_tally, iam_interrupted_request, iam_mfa_challenge, iam_mfa_method, iam_one_time_token, iam_outbox, iam_rate_limit, iam_recovery_code, iam_repeatable_answer, iam_role, iam_step_up_proof, iam_user_account, iam_user_role,
         iam_trusted_device";
 
 /// Tables of a few rows, read as a whole at the start of a program.
@@ -222,7 +225,8 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("DELETE o FROM", "iam_outbox_made"),
             ("DELETE c FROM", "iam_mfa_challenge_expiry"),
             ("DELETE m FROM", "iam_mfa_method_unconfirmed"),
-            ("LEFT JOIN iam_mfa_challenge c", "iam_mfa_challenge_grant"),
+            ("FROM iam_step_up_proof FORCE", "iam_step_up_proof_session"),
+            ("DELETE p FROM\n                    (SELECT id FROM iam_step_up_proof", "iam_step_up_proof_age"),
             ("SET replaced_at = ?", "iam_mfa_challenge_session"),
         ] {
             let statements = statements();

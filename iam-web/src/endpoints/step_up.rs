@@ -111,7 +111,11 @@ impl RequestContext {
         if resumed {
             return self.refusal(request, Case::SentBefore);
         }
-        if !stopped.is_proved_by(principal) {
+        let proving = match self.proving(principal).await {
+            Ok(proving) => proving,
+            Err(error) => return self.failed(request, &error),
+        };
+        if !stopped.is_proved_by(proving) {
             let location = format!("{}/mfa/verify?resume={id}", self.inner().auth_path);
             return self.own(request, WebResponse::redirect(303, &location));
         }

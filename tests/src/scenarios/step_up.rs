@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use iam_core::ports::{AuthVersion, ChallengeId, StepUpProof};
+use iam_core::ports::{AuthVersion, StepUpProof, StepUpProofId};
 use iam_core::{Actor, FactorKind, ParentKey, Purpose, RequirementOf, RoleName, SessionId};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -148,11 +148,12 @@ pub async fn a_purpose_asks_for_a_proof_of_its_own(adapter: Adapter, backend: Ba
         (world.faults.reads.load(Ordering::SeqCst), world.faults.units.load(Ordering::SeqCst));
     for _ in 0..5 {
         assert_eq!(browser.get("/payroll").await.status, 200);
+        assert_eq!(browser.get("/transfers").await.status, 200);
     }
     assert_eq!(
         world.faults.reads.load(Ordering::SeqCst) - reads,
-        5,
-        "session, roles and grants are one read"
+        5 * 2 + 5,
+        "session and roles are one read, and the proofs are one more where a guard asks for one"
     );
     assert_eq!(world.faults.units.load(Ordering::SeqCst), units);
 }
@@ -647,7 +648,7 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
             id[..4].copy_from_slice(&tried.to_be_bytes());
             let age = Duration::from_secs([299, 300][bit(1)]);
             let proof = StepUpProof {
-                id: ChallengeId::from_bytes(id),
+                id: StepUpProofId::from_bytes(id),
                 account: accounts[bit(3)],
                 parent: parents[bit(4)],
                 auth_version: AuthVersion::from_i64([1, 2][bit(5)]),
@@ -663,7 +664,7 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
             let paid = pay(&mut amy, "/payroll", &PAY).await;
             assert_eq!(paid.status == 200, is_good, "{case:07b} {kind}: {}", paid.body);
             opened += u32::from(is_good);
-            world.execute("DELETE FROM iam_mfa_challenge").await;
+            world.execute("DELETE FROM iam_step_up_proof").await;
         }
     }
     assert_eq!((tried, opened), (512, 1));
@@ -762,7 +763,7 @@ pub async fn a_proof_belongs_to_session_account_parent_and_version(adapter: Adap
     let mut bob = world.signed_in("bob").await;
     let (bobs, _) = add_app(&world, &mut bob, "phone").await;
     assert!(needs_step_up(&bob.get("/payroll").await));
-    let moved = "UPDATE iam_mfa_challenge SET session_id = (SELECT s.id FROM iam_auth_session s JOIN iam_user_account a
+    let moved = "UPDATE iam_step_up_proof SET session_id = (SELECT s.id FROM iam_auth_session s JOIN iam_user_account a
         ON a.id = s.account_id WHERE a.username = 'bob' AND s.ended_at IS NULL ORDER BY s.login_time DESC LIMIT 1) WHERE purpose = 'payroll'";
     world.execute(moved).await;
     assert!(needs_step_up(&bob.get("/payroll").await), "of another account");

@@ -404,7 +404,7 @@ impl Iam {
     }
 
     /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead. For a
-    /// purpose of its own it makes a grant, and the token stays: what it opens is decided with every request.
+    /// purpose of its own it leaves a step-up proof behind, and the token stays: what it opens is decided with every request.
     ///
     /// # Errors
     /// [`Error::SecondFactor`] for everything that is not right; [`Error::Credentials`] and [`Error::Throttled`] where the answer is a
@@ -502,10 +502,7 @@ impl Iam {
             Right::Method(id) => Some(id),
             Right::Recovery | Right::Claim => None,
         };
-        let terms = claimant.terms(&challenge);
-        if !unit.challenges().consume(challenge.id, by, terms.as_ref(), now).await? {
-            return Err(SecondFactorRefusal::Spent.into());
-        }
+        self.settle_challenge(&mut unit, claimant, &challenge, by).await?;
         self.give_back_failure(&mut unit, &reserved, true).await?;
         self.give_back_send(&mut unit, challenge.id).await?;
         let done = self.complete(&mut unit, claimant, token, kind, client).await?;
@@ -548,7 +545,7 @@ impl Iam {
         client: &Client,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
-        // A grant is looked at with every request, so the token need not change with it.
+        // A step-up proof is looked at with every request, so the token need not change with it.
         let new = match claimant.purpose {
             ChallengePurpose::StepUp(_) => token.clone(),
             _ => SessionToken::generate(token.carrier(), self.randomness())?,

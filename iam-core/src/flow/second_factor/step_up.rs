@@ -8,11 +8,11 @@ use super::{Claimant, Known, with_kind};
 use crate::audit::{Event, Subject};
 use crate::authz::principal::Principal;
 use crate::authz::step_up::{Approval, MOST_WITHIN, StepUp};
-use crate::base::id::InterruptedId;
-use crate::factor::challenge::{ChallengePurpose, GrantTerms, NewChallenge};
+use crate::base::id::{InterruptedId, MethodId, StepUpProofId};
+use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::flow::SignedIn;
 use crate::flow::attempt::Proven;
-use crate::iam::Iam;
+use crate::iam::{Iam, Unit};
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
 use crate::model::factor_kind::FactorKind;
@@ -30,7 +30,7 @@ pub const INTERRUPTED_FOR: Duration = Duration::from_mins(10);
 /// How many of them are kept for a session.
 const MOST_INTERRUPTED: u32 = 5;
 
-/// What became of grants, and of the request that they are for.
+/// What became of step-up proofs, and of the request that they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Used {
@@ -65,16 +65,6 @@ impl Claimant {
     #[must_use]
     pub fn approving(self, approval: Option<[u8; 32]>) -> Self {
         Self { approval, ..self }
-    }
-
-    /// What makes a grant of the challenge that they answer, if it is for a purpose of its own.
-    pub(super) fn terms(&self, challenge: &NewChallenge) -> Option<GrantTerms> {
-        self.purpose()?;
-        Some(GrantTerms {
-            auth_version: self.auth_version,
-            parent: self.parent,
-            approval: challenge.approval,
-        })
     }
 }
 
@@ -124,12 +114,48 @@ impl Iam {
         Approval::new(&self.inner.approval_key, method, target, fields)
     }
 
-    /// Uses grants up for a request, all or none; and marks the request, if it is one that was stopped before, as gone on with.
-    pub async fn use_grants(
+    /// The same principal with what they have proved in their session for purposes, read now: only what is theirs, young enough for the
+    /// longest that a route may ask for, and not used up. A guard with a step-up asks for it, so that no other one pays for it.
+    pub async fn with_step_up_proofs(&self, principal: &Principal) -> Result<Principal, Error> {
+        let proved_after = principal.as_of.minus(MOST_WITHIN);
+        let mut reader = self.inner.store.reader().await?;
+        let found = reader.step_up_proofs().of_session(principal.session, proved_after).await?;
+        let step_up_proofs = principal.own_step_up_proofs(found);
+        Ok(Principal { step_up_proofs, ..principal.clone() })
+    }
+
+    /// Marks a challenge as answered, in a unit that holds the session; one that was for a purpose of its own leaves a proof behind.
+    pub(super) async fn settle_challenge(
+        &self,
+        unit: &mut Unit<'_>,
+        claimant: &Claimant,
+        challenge: &NewChallenge,
+        by: Option<MethodId>,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        if !unit.challenges().consume(challenge.id, by, now).await? {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        let Some(purpose) = claimant.purpose() else { return Ok(()) };
+        let proof = StepUpProof {
+            id: StepUpProofId::generate(now, self.randomness())?,
+            account: claimant.account,
+            parent: claimant.parent,
+            auth_version: claimant.auth_version,
+            purpose,
+            kind: challenge.kind,
+            proved_at: now,
+            approval: challenge.approval,
+        };
+        Ok(unit.step_up_proofs().insert(claimant.session, &proof).await?)
+    }
+
+    /// Uses proofs up for a request, all or none; and marks the request, if it is one that was stopped before, as gone on with.
+    pub async fn use_step_up_proofs(
         &self,
         principal: &Principal,
         token: &SessionToken,
-        grants: &[StepUpProof],
+        proofs: &[StepUpProof],
         resumed: Option<InterruptedId>,
         client: &Client,
     ) -> Result<Used, Error> {
@@ -147,12 +173,12 @@ impl Iam {
             {
                 return Ok(Used::SentBefore);
             }
-            for grant in grants {
+            for proof in proofs {
                 let proved_after = now.minus(MOST_WITHIN);
-                if !unit.challenges().use_grant(grant.id, principal.session, proved_after, now).await? {
+                if !unit.step_up_proofs().use_proof(proof.id, principal.session, proved_after, now).await? {
                     return Ok(Used::Spent);
                 }
-                let event = Event::GrantUsed(grant.kind, grant.purpose);
+                let event = Event::ProofUsed(proof.kind, proof.purpose);
                 unit.record(&event, subject(principal), client).await?;
             }
             unit.commit().await?;
@@ -234,14 +260,10 @@ impl Iam {
         let password = PlainPassword::new(password).map_err(|_| Error::Credentials)?;
         let Proven { reserved, told, .. } = self.prove(claimant, &password, client).await?;
         let proved = self.retried(|| async {
-            let now = self.now();
             let mut unit = self.begin().await?;
             self.hold(&mut unit, claimant, token).await?;
             let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
-            let terms = claimant.terms(&challenge);
-            if !unit.challenges().consume(challenge.id, None, terms.as_ref(), now).await? {
-                return Err(SecondFactorRefusal::Spent.into());
-            }
+            self.settle_challenge(&mut unit, claimant, &challenge, None).await?;
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             let done = self.complete(&mut unit, claimant, token, FactorKind::Password, client).await?;
             unit.commit().await?;
