@@ -68,6 +68,7 @@ pub use model::factor_kind::{Assurance, FactorKind};
 pub use model::long_sessions::LongSessions;
 pub use model::parent::{Parent, ParentKey, ParentStatus};
 pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
+pub use model::proof::{Proof, ProofMethod, Proofs};
 pub use model::purpose::{InvalidPurpose, Purpose};
 pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
 pub use model::session::SessionSummary;
@@ -135,7 +136,7 @@ pub mod protocol {
         LoginAgain, Offer, REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
     };
     pub use crate::model::account::LoginIdentifier;
-    pub use crate::model::error::Proof;
+    pub use crate::model::error::ProofKind;
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::repeat::Repeatable;
     pub use crate::model::session_state::SessionState;

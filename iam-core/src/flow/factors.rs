@@ -27,7 +27,7 @@ use crate::flow::{Actor, Renewed};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, EmailAddress};
 use crate::model::client::Client;
-use crate::model::error::{Error, Proof, SecondFactorRefusal};
+use crate::model::error::{Error, ProofKind, SecondFactorRefusal};
 use crate::model::factor_kind::{FactorKind, amr_with, amr_without_trust};
 use crate::model::purpose::Purpose;
 use crate::model::session::Renewal;
@@ -129,14 +129,14 @@ impl Iam {
         let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
         let counts = |at: Timestamp| principal.still_proves(at) && at.is_within(FRESH_FOR_FACTORS, now);
         if !counts(principal.authenticated_at) {
-            return stale(Proof::Password);
+            return stale(ProofKind::Password);
         }
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal) };
         let proved = self.inner.store.reader().await?.challenges().proved(principal.session).await?;
         let is_proved = proved.iter().any(|(kind, at)| kind.assurance() >= needed && counts(*at));
         if !is_proved {
-            return stale(Proof::SecondFactor);
+            return stale(ProofKind::SecondFactor);
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Iam {
         if principal.grants.iter().any(shown) {
             Ok(())
         } else {
-            Err(Error::Stale { proof: Proof::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
+            Err(Error::Stale { proof: ProofKind::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
         }
     }
 

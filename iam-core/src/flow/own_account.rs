@@ -10,7 +10,7 @@ use crate::flow::Renewed;
 use crate::flow::attempt::Proven;
 use crate::iam::Iam;
 use crate::model::client::Client;
-use crate::model::error::{Error, Proof};
+use crate::model::error::{Error, ProofKind};
 use crate::model::factor_kind::amr_without_trust;
 use crate::model::session::{Renewal, SessionSummary};
 use crate::model::session_state::{EndReason, SessionState};
@@ -207,7 +207,7 @@ impl Iam {
         if self.is_fresh(principal) {
             Ok(())
         } else {
-            Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
+            Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
         }
     }
 
@@ -243,7 +243,7 @@ pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
     if principal.still_proves(principal.authenticated_at()) {
         Ok(())
     } else {
-        Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
+        Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
     }
 }
 
