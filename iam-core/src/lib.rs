@@ -105,7 +105,9 @@ pub mod ports {
     pub use crate::model::long_sessions::{Replacement, Tokens};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
     pub use crate::model::role::RoleGrant;
-    pub use crate::model::session::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord};
+    pub use crate::model::session::{
+        HeldSession, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord,
+    };
     pub use crate::model::session_state::SessionState;
     pub use crate::model::step_up_proof::StepUpProof;
     pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};

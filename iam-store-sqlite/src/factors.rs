@@ -20,9 +20,6 @@ const METHODS_OF: &str =
 const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
 
 /// Each with the latest message that carries its code.
-const PROVED: &str = "SELECT kind, max(consumed_at) AS proved_at FROM iam_mfa_challenge
-    WHERE session_id = ? AND consumed_at IS NOT NULL AND auth_version IS NULL GROUP BY kind";
-
 const OPEN_CHALLENGES: &str =
     "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
         c.expires_at, c.consumed_at, c.replaced_at,
@@ -319,17 +316,6 @@ impl<C: Reading> ChallengeReads for Work<C> {
         let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
         let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
         row.as_ref().map(challenge).transpose()
-    }
-
-    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        let query = sqlx::query(PROVED).bind(&session.as_bytes()[..]);
-        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                let columns = Columns { table: "iam_mfa_challenge", row };
-                Ok((columns.parsed("kind", FactorKind::parse)?, columns.time("proved_at")?))
-            })
-            .collect()
     }
 }
 

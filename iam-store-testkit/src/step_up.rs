@@ -1,7 +1,7 @@
 //! Grants: challenges that were answered for a purpose.
 
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, GrantTerms, NewChallenge, Renewal, RoleGrant, StepUpProof,
+    Challenge, ChallengeId, ChallengePurpose, GrantTerms, NewChallenge, RoleGrant, StepUpProof,
 };
 use iam_core::{EndReason, FactorKind, FactorRequirement, Purpose};
 
@@ -125,12 +125,6 @@ pub async fn a_grant_beside_roles_comes_once_and_so_do_they(store: &dyn Store) {
     assert_eq!(since, [1, 2, 3].map(after));
 }
 
-pub async fn what_makes_a_grant_proves_no_factor_otherwise(store: &dyn Store) {
-    add_session(store).await;
-    grant(store, &challenge(1, "p"), Some(&TERMS), 1).await;
-    assert_eq!(store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap(), []);
-}
-
 pub async fn a_grant_is_used_once_and_in_time(store: &dyn Store) {
     add_session(store).await;
     grant(store, &challenge(1, "p"), Some(&TERMS), 10).await;
@@ -236,34 +230,6 @@ pub async fn a_purpose_that_only_a_newer_program_knows_opens_nothing(store: &dyn
     // What this program would not make, as another one may: it comes back as it was, or not at all, and keeps nobody out.
     grant(store, &challenge(1, &"x".repeat(32)), Some(&TERMS), 1).await;
     assert_eq!(grants(store, 0).await[0].purpose, purpose(&"x".repeat(32)));
-}
-
-pub async fn what_was_proved_in_a_session_is_kept_with_it(store: &dyn Store) {
-    add_session(store).await;
-    assert_eq!(find(store, 1).await.unwrap().factors, None);
-    let renew = async |old: u8, new: u8, factors: Option<Vec<FactorKind>>| {
-        let renewal = Renewal {
-            token: token(new),
-            from_state: SessionState::Active,
-            state: SessionState::Active,
-            amr: "pwd".to_owned(),
-            from_version: AuthVersion::FIRST,
-            to_version: AuthVersion::FIRST,
-            authenticated_at: None,
-            second_factor_at: None,
-            factors,
-            lapsed_at: None,
-            at: NOW,
-        };
-        let mut unit = store.begin().await.unwrap();
-        assert!(unit.sessions().renew(session_id(1), &token(old), &renewal).await.unwrap());
-        unit.commit().await.unwrap();
-        find(store, new).await.unwrap().factors
-    };
-    let both = vec![FactorKind::Totp, FactorKind::EmailOtp];
-    assert_eq!(renew(1, 2, Some(both.clone())).await, Some(both.clone()));
-    assert_eq!(renew(2, 2, None).await, Some(both), "as it was, and the same token may stay");
-    assert_eq!(renew(2, 3, Some(vec![])).await, Some(vec![]));
 }
 
 pub async fn a_requirement_of_a_role_or_parent_is_set_from_what_it_was(store: &dyn Store) {

@@ -89,8 +89,8 @@ impl Iam {
         }
         let long = self.inner.long_sessions.as_ref()?;
         let until = principal.signed_in_at.plus(long.absolute());
-        let proved_at = principal.authenticated_at;
-        let proved_at = principal.second_factor_at.map_or(proved_at, |at| at.min(proved_at));
+        let proved_at = principal.authenticated_at();
+        let proved_at = principal.second_factor_at().map_or(proved_at, |at| at.min(proved_at));
         let is_longer = until > proved_at.plus(self.inner.session_policy.absolute);
         (is_longer && long.allows(principal.roles(), principal.parent_key_of_account())).then_some(until)
     }

@@ -15,7 +15,8 @@ impl Iam {
     pub async fn logout(&self, token: &SessionToken, client: &Client) -> Result<bool, Error> {
         let Some(session) = self.session_to_end(&token.hash()).await? else { return Ok(false) };
         let parent = session.parent.as_ref().map(|parent| parent.id);
-        let subject = Subject { parent, amr: Some(session.amr.clone()), ..Subject::own(session.account) };
+        let subject =
+            Subject { parent, amr: Some(session.proofs.amr_text()), ..Subject::own(session.account) };
         self.end_by_logout(session.id, &subject, client).await
     }
 

@@ -253,6 +253,11 @@ impl Proofs {
         self.0.iter().filter(|proof| proof.renews_second_factor()).map(|proof| proof.at).max()
     }
 
+    /// Whether a second factor was proved, or something stood in for it.
+    pub(crate) fn has_second_factor(&self) -> bool {
+        self.0.iter().any(|proof| proof.by.is_second_factor() || proof.by == ProofMethod::TrustedBrowser)
+    }
+
     /// Whether a second factor that is worth at least so much was proved within a time, and not for a purpose of its own.
     pub(crate) fn has_fresh_factor(&self, least: Assurance, within: Duration, now: Timestamp) -> bool {
         self.0.iter().any(|proof| {
