@@ -54,6 +54,16 @@ impl FactorKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// Several names in one text, as forms and addresses carry them.
+    pub fn list(kinds: &[Self]) -> String {
+        kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads that text. Names that only a newer program knows are left out.
+    pub fn parse_list(text: &str) -> Vec<Self> {
+        text.split(' ').filter_map(Self::parse).collect()
+    }
+
     /// What it is worth beside a password. A code by e-mail proves no second thing that somebody has: often the password of a mailbox
     /// is all that it takes to read it (NIST SP 800-63B-4, 3.1.3.1).
     pub const fn assurance(self) -> Assurance {
