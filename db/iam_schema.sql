@@ -140,9 +140,9 @@ CREATE TABLE `iam_auth_session` (
   `state` varchar(16) COLLATE utf8mb4_bin NOT NULL,
   `auth_version` bigint NOT NULL,
   `amr` varchar(255) COLLATE utf8mb4_bin NOT NULL,
+  `proofs` varchar(1024) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+  `tries` int unsigned NOT NULL DEFAULT '0',
   `login_time` datetime(6) NOT NULL,
-  `authenticated_at` datetime(6) DEFAULT NULL,
-  `second_factor_at` datetime(6) DEFAULT NULL,
   `last_seen_at` datetime(6) NOT NULL,
   `ended_at` datetime(6) DEFAULT NULL,
   `end_reason` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
@@ -151,7 +151,6 @@ CREATE TABLE `iam_auth_session` (
   `user_agent` text COLLATE utf8mb4_bin,
   `live_account_id` binary(16) GENERATED ALWAYS AS ((case when (`ended_at` is null) then `account_id` end)) STORED,
   `secret_ended_at` datetime(6) GENERATED ALWAYS AS ((case when (`token_hash` is not null) then `ended_at` end)) STORED,
-  `factors` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
   `long_lived` tinyint NOT NULL DEFAULT '0',
   `lapsed_at` datetime(6) DEFAULT NULL,
   `previous_token_hash` binary(32) DEFAULT NULL,
@@ -306,4 +305,4 @@ CREATE TABLE `iam_user_role` (
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 1);
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 11);
