@@ -9,8 +9,6 @@ CREATE TABLE `iam_auth_log` (
   `count` bigint NOT NULL DEFAULT '1',
   `event` varchar(64) COLLATE utf8mb4_bin NOT NULL,
   `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
-  `target_kind` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
-  `target` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
   `reason` text COLLATE utf8mb4_bin,
   `actor_id` binary(16) DEFAULT NULL,
   `account_id` binary(16) DEFAULT NULL,
@@ -21,35 +19,11 @@ CREATE TABLE `iam_auth_log` (
   `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
   `user_agent` text COLLATE utf8mb4_bin,
   `request_id` text COLLATE utf8mb4_bin,
+  `coalesce_key` binary(32) DEFAULT NULL,
   PRIMARY KEY (`id`),
-  KEY `iam_auth_log_account` (`account_id`,`id`),
-  KEY `iam_auth_log_actor` (`actor_id`,`id`),
-  KEY `iam_auth_log_event` (`event`,`id`),
-  KEY `iam_auth_log_parent` (`parent_id`,`id`),
-  KEY `iam_auth_log_target` (`target_kind`,`target`,`id`)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-
-CREATE TABLE `iam_auth_tally` (
-  `coalesce_key` binary(32) NOT NULL,
-  `at` datetime(6) NOT NULL,
-  `last_at` datetime(6) NOT NULL,
-  `count` bigint NOT NULL,
-  `event` varchar(64) COLLATE utf8mb4_bin NOT NULL,
-  `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
-  `target_kind` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
-  `target` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
-  `reason` text COLLATE utf8mb4_bin,
-  `actor_id` binary(16) DEFAULT NULL,
-  `account_id` binary(16) DEFAULT NULL,
-  `parent_id` binary(16) DEFAULT NULL,
-  `session_id` binary(16) DEFAULT NULL,
-  `amr` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
-  `identifier` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
-  `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
-  `user_agent` text COLLATE utf8mb4_bin,
-  `request_id` text COLLATE utf8mb4_bin,
-  PRIMARY KEY (`coalesce_key`),
-  KEY `iam_auth_tally_at` (`at`)
+  UNIQUE KEY `iam_auth_log_coalesce` (`coalesce_key`),
+  KEY `iam_auth_log_at` (`at`),
+  KEY `iam_auth_log_account` (`account_id`,`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_clock` (
@@ -166,9 +140,9 @@ CREATE TABLE `iam_auth_session` (
   `state` varchar(16) COLLATE utf8mb4_bin NOT NULL,
   `auth_version` bigint NOT NULL,
   `amr` varchar(255) COLLATE utf8mb4_bin NOT NULL,
+  `proofs` varchar(1024) COLLATE utf8mb4_bin NOT NULL DEFAULT '',
+  `tries` int unsigned NOT NULL DEFAULT '0',
   `login_time` datetime(6) NOT NULL,
-  `authenticated_at` datetime(6) DEFAULT NULL,
-  `second_factor_at` datetime(6) DEFAULT NULL,
   `last_seen_at` datetime(6) NOT NULL,
   `ended_at` datetime(6) DEFAULT NULL,
   `end_reason` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
@@ -177,7 +151,6 @@ CREATE TABLE `iam_auth_session` (
   `user_agent` text COLLATE utf8mb4_bin,
   `live_account_id` binary(16) GENERATED ALWAYS AS ((case when (`ended_at` is null) then `account_id` end)) STORED,
   `secret_ended_at` datetime(6) GENERATED ALWAYS AS ((case when (`token_hash` is not null) then `ended_at` end)) STORED,
-  `factors` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
   `long_lived` tinyint NOT NULL DEFAULT '0',
   `lapsed_at` datetime(6) DEFAULT NULL,
   `previous_token_hash` binary(32) DEFAULT NULL,
@@ -332,4 +305,4 @@ CREATE TABLE `iam_user_role` (
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 10);
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 11);

@@ -8,6 +8,7 @@ use crate::base::text::{is_ignorable, is_seen};
 use crate::base::typed;
 use crate::model::account::{EmailAddress, LoginIdentifier, MAX_IDENTIFIER_BYTES, Username};
 use crate::model::parent::ParentKey;
+use crate::model::proof::{ProofMethod, Proofs};
 use crate::model::role::RoleName;
 use crate::password::{
     Argon2id, HashMemory, HashVerdict, PasswordHash, PasswordScheme, argon2id, bcrypt, pepper,
@@ -103,6 +104,25 @@ fn assert_presentable(name: &str) {
     }
 }
 
+/// What a session has proved, as a store may have it.
+pub fn proofs(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let proofs = Proofs::parse(text);
+    assert!(proofs.iter().count() <= 2 * ProofMethod::ALL.len(), "{text:?}");
+    // Nothing is made up, and what is written is read as it was.
+    for proof in proofs.iter() {
+        let word = format!("{}@", proof.by);
+        assert!(text.contains(&word) && (!proof.step_up || text.contains("step_up:")), "{text:?}");
+    }
+    let written = proofs.to_string();
+    assert!(written.len() <= 768, "{written:?}");
+    assert_eq!(Proofs::parse(&written), proofs, "a fixed point");
+    assert_eq!(
+        proofs.amr_text().split(' ').any(|value| value == "mfa"),
+        proofs.assurance().as_str() == "aal2"
+    );
+}
+
 /// A stored hash, which somebody else may have put there.
 pub fn phc(data: &[u8]) {
     let stored = PasswordHash::from_stored_bytes(data);
@@ -154,6 +174,11 @@ mod tests {
     #[test]
     fn typed() {
         replay("typed", super::typed);
+    }
+
+    #[test]
+    fn proofs() {
+        replay("proofs", super::proofs);
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub use model::factor_kind::{Assurance, FactorKind};
 pub use model::long_sessions::LongSessions;
 pub use model::parent::{Parent, ParentKey, ParentStatus};
 pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
+pub use model::proof::{Proof, ProofMethod, Proofs};
 pub use model::purpose::{InvalidPurpose, Purpose};
 pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
 pub use model::session::SessionSummary;
@@ -104,7 +105,9 @@ pub mod ports {
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
     pub use crate::model::role::RoleGrant;
-    pub use crate::model::session::{NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord};
+    pub use crate::model::session::{
+        HeldSession, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord,
+    };
     pub use crate::model::session_state::{MOST_UNNOTED, SessionState};
     pub use crate::model::step_up_proof::StepUpProof;
     pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
@@ -136,7 +139,7 @@ pub mod protocol {
         LoginAgain, Offer, REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
     };
     pub use crate::model::account::LoginIdentifier;
-    pub use crate::model::error::Proof;
+    pub use crate::model::error::ProofKind;
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::repeat::Repeatable;
     pub use crate::model::session_state::SessionState;

@@ -346,24 +346,6 @@ impl<L: Reading> ChallengeReads for Work<L> {
         };
         self.0.read(find).await?.map(challenge).transpose()
     }
-
-    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        let find = || {
-            all(sqlx::query!(
-                r#"SELECT kind, MAX(consumed_at) AS "proved_at!: PrimitiveDateTime" FROM iam_mfa_challenge
-                   WHERE session_id = ? AND purpose IN ('sign_in', 'reauthenticate', 'enrol') AND consumed_at IS NOT NULL
-                   GROUP BY kind"#,
-                &session.as_bytes()[..]
-            ))
-        };
-        let rows = self.0.read(find).await?;
-        rows.into_iter()
-            .map(|row| {
-                let kind = Column("iam_mfa_challenge", "kind").parsed(row.kind, FactorKind::parse)?;
-                Ok((kind, timestamp(row.proved_at)))
-            })
-            .collect()
-    }
 }
 
 #[async_trait]

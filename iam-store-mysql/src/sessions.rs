@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, ChallengeId, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
-    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash,
-    Tokens, micros,
+    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
+    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash, Tokens,
+    micros,
 };
 use iam_core::{
-    AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
+    AccountId, AccountStatus, Client, EndReason, ExternalId, ParentId, ParentKey, ParentStatus, Proofs,
     RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
 };
+
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, Reading, all, execute, optional, unless_fenced};
@@ -26,10 +27,8 @@ struct SessionRow {
     id: Option<Vec<u8>>,
     state: Option<String>,
     auth_version: Option<i64>,
-    amr: Option<String>,
+    proofs: Option<String>,
     login_time: Option<PrimitiveDateTime>,
-    authenticated_at: Option<PrimitiveDateTime>,
-    second_factor_at: Option<PrimitiveDateTime>,
     last_seen_at: Option<PrimitiveDateTime>,
     long_lived: Option<i8>,
     lapsed_at: Option<PrimitiveDateTime>,
@@ -39,7 +38,6 @@ struct SessionRow {
     token_used_at: Option<PrimitiveDateTime>,
     ended_at: Option<PrimitiveDateTime>,
     end_reason: Option<String>,
-    factors: Option<String>,
     account_id: Option<Vec<u8>>,
     username: Option<Vec<u8>>,
     external_id: Option<Vec<u8>>,
@@ -69,11 +67,11 @@ pub(crate) async fn by_token(
         let find = all(sqlx::query_as!(
             SessionRow,
             r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
-                s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.amr AS "amr?", s.login_time AS "login_time?",
-                s.authenticated_at AS "authenticated_at?", s.second_factor_at AS "second_factor_at?", s.last_seen_at AS "last_seen_at?",
+                s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.proofs AS "proofs?", s.login_time AS "login_time?",
+                s.last_seen_at AS "last_seen_at?",
                 s.long_lived AS "long_lived?", s.lapsed_at AS "lapsed_at?", s.token_hash AS "token_hash?",
                 s.previous_token_hash AS "previous_token_hash?", s.token_made_at AS "token_made_at?", s.token_used_at AS "token_used_at?",
-                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.factors AS "factors?", s.account_id AS "account_id?",
+                s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.account_id AS "account_id?",
                 a.username AS "username?", a.external_id AS "external_id?", a.status AS "account_status?",
                 a.auth_version AS "account_auth_version?", a.created_at AS "account_created_at?", a.parent_id AS "parent_id?",
                 p.`key` AS "parent_key?", p.status AS "parent_status?",
@@ -133,11 +131,8 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         id: SessionId::from_bytes(column("id").id(&needed(row.id, column("id"))?)?),
         state: column("state").parsed(needed(row.state, column("state"))?, SessionState::parse)?,
         auth_version: AuthVersion::from_i64(needed(row.auth_version, column("auth_version"))?),
-        amr: needed(row.amr, column("amr"))?,
+        proofs: Proofs::parse(&needed(row.proofs, column("proofs"))?),
         login_at: timestamp(login_at),
-        // Without a later proof it is the sign-in itself.
-        authenticated_at: timestamp(row.authenticated_at.unwrap_or(login_at)),
-        second_factor_at: row.second_factor_at.map(timestamp),
         last_seen_at: timestamp(needed(row.last_seen_at, column("last_seen_at"))?),
         long: row.long_lived == Some(1),
         lapsed_at: row.lapsed_at.map(timestamp),
@@ -165,7 +160,6 @@ fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
         account_created_at: timestamp(needed(row.account_created_at, account("created_at"))?),
         parent,
         roles: Vec::new(),
-        factors: row.factors.as_deref().map(FactorKind::parse_list),
     })
 }
 
@@ -236,7 +230,7 @@ impl<L: Reading> SessionReads for Work<L> {
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
         let find = || {
             all(sqlx::query!(
-                "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at,
+                "SELECT id, login_time, proofs, last_seen_at, long_lived, lapsed_at,
                     client_address, user_agent
                  FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
                  WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
@@ -255,8 +249,7 @@ impl<L: Reading> SessionReads for Work<L> {
                 Ok(SessionSummary {
                     id: SessionId::from_bytes(column("id").id(&row.id)?),
                     login_at: timestamp(row.login_time),
-                    authenticated_at: timestamp(row.authenticated_at.unwrap_or(row.login_time)),
-                    second_factor_at: row.second_factor_at.map(timestamp),
+                    proofs: Proofs::parse(&row.proofs),
                     last_seen_at: timestamp(row.last_seen_at),
                     lapsed_at: row.lapsed_at.map(timestamp),
                     long: row.long_lived == 1,
@@ -301,9 +294,9 @@ impl<L: Link> Sessions for Work<L> {
             let address = session.client.address.map(|address| address.to_string());
             execute(sqlx::query!(
                 "INSERT INTO iam_auth_session
-                    (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent,
-                        long_lived)
-                 SELECT ?, a.id, ?, ?, a.auth_version, ?, ?, ?, ?, ?, ?
+                    (id, account_id, token_hash, state, auth_version, amr, proofs, tries, login_time, last_seen_at, client_address,
+                        user_agent, long_lived)
+                 SELECT ?, a.id, ?, ?, a.auth_version, ?, ?, ?, ?, ?, ?, ?, ?
                  FROM iam_user_account a
                  WHERE a.id = ? AND a.auth_version = ? AND a.status = 'active'
                    AND (a.parent_id IS NULL OR EXISTS
@@ -312,7 +305,9 @@ impl<L: Link> Sessions for Work<L> {
                 &session.id.as_bytes()[..],
                 &session.token.as_bytes()[..],
                 session.state.as_str(),
-                session.amr,
+                session.proofs.amr_text(),
+                session.proofs.to_string(),
+                session.tries,
                 utc(session.login_at),
                 utc(session.login_at),
                 address,
@@ -325,24 +320,25 @@ impl<L: Link> Sessions for Work<L> {
         Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
-    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError> {
         // Whose it is never changes, so to read that takes no lock. The account comes first: what is then written for it refers
         // to it, and who changes it ends its sessions after that.
         let whose = || {
             optional(sqlx::query!("SELECT account_id FROM iam_auth_session WHERE id = ?", &id.as_bytes()[..]))
         };
-        let Some(row) = self.0.read(whose).await? else { return Ok(false) };
+        let Some(row) = self.0.read(whose).await? else { return Ok(None) };
         self.hold_account(AccountId::from_bytes(column("account_id").id(&row.account_id)?)).await?;
         let hold = || {
             optional(sqlx::query!(
-                "SELECT id FROM iam_auth_session FORCE INDEX (PRIMARY)
+                "SELECT proofs, tries FROM iam_auth_session FORCE INDEX (PRIMARY)
                  WHERE id = ? AND (token_hash = ? OR previous_token_hash = ? AND token_used_at IS NULL) AND ended_at IS NULL FOR UPDATE",
                 &id.as_bytes()[..],
                 &token.as_bytes()[..],
                 &token.as_bytes()[..]
             ))
         };
-        Ok(self.0.lock(hold).await?.is_some())
+        let row = self.0.lock(hold).await?;
+        Ok(row.map(|row| HeldSession { proofs: Proofs::parse(&row.proofs), tries: row.tries }))
     }
 
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
@@ -352,9 +348,8 @@ impl<L: Link> Sessions for Work<L> {
             execute(sqlx::query!(
                 "UPDATE iam_auth_session FORCE INDEX (PRIMARY) SET token_hash = IF(?, token_hash, ?),
                     previous_token_hash = IF(?, previous_token_hash, NULL), token_made_at = IF(?, token_made_at, ?),
-                    token_used_at = IF(?, token_used_at, NULL), state = ?, amr = ?, auth_version = ?,
-                    authenticated_at = COALESCE(?, authenticated_at), second_factor_at = COALESCE(?, second_factor_at),
-                    last_seen_at = GREATEST(last_seen_at, ?), factors = COALESCE(?, factors), lapsed_at = COALESCE(?, lapsed_at)
+                    token_used_at = IF(?, token_used_at, NULL), state = ?, amr = ?, proofs = ?, auth_version = ?,
+                    last_seen_at = GREATEST(last_seen_at, ?), lapsed_at = COALESCE(?, lapsed_at)
                  WHERE id = ? AND (token_hash = ? OR previous_token_hash = ? AND token_used_at IS NULL)
                    AND state = ? AND auth_version = ? AND ended_at IS NULL",
                 same,
@@ -364,12 +359,10 @@ impl<L: Link> Sessions for Work<L> {
                 utc(renewal.at),
                 same,
                 renewal.state.as_str(),
-                renewal.amr,
+                renewal.proofs.amr_text(),
+                renewal.proofs.to_string(),
                 renewal.to_version.as_i64(),
-                renewal.authenticated_at.map(utc),
-                renewal.second_factor_at.map(utc),
                 utc(renewal.at),
-                renewal.factors.as_deref().map(FactorKind::list),
                 renewal.lapsed_at.map(utc),
                 &id.as_bytes()[..],
                 &old.as_bytes()[..],

@@ -18,9 +18,6 @@ const METHODS_OF: &str =
 
 const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
 
-const PROVED: &str = "SELECT kind, max(consumed_at) AS proved_at FROM iam_mfa_challenge
-    WHERE session_id = ? AND purpose IN ('sign_in', 'reauthenticate', 'enrol') AND consumed_at IS NOT NULL GROUP BY kind";
-
 /// Each with the latest message that carries its code.
 const OPEN_CHALLENGES: &str =
     "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
@@ -318,17 +315,6 @@ impl<C: Reading> ChallengeReads for Work<C> {
         let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
         let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
         row.as_ref().map(challenge).transpose()
-    }
-
-    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError> {
-        let query = sqlx::query(PROVED).bind(&session.as_bytes()[..]);
-        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                let columns = Columns { table: "iam_mfa_challenge", row };
-                Ok((columns.parsed("kind", FactorKind::parse)?, columns.time("proved_at")?))
-            })
-            .collect()
     }
 }
 

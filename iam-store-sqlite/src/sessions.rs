@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, ChallengeId, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
-    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, StepUpProof, TokenHash,
-    Tokens, micros,
+    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
+    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash, Tokens,
+    micros,
 };
 use iam_core::{
-    AccountId, AccountStatus, Client, EndReason, ExternalId, FactorKind, ParentId, ParentKey, ParentStatus,
+    AccountId, AccountStatus, Client, EndReason, ExternalId, ParentId, ParentKey, ParentStatus, Proofs,
     RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
 };
+
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
 
@@ -19,9 +20,10 @@ use crate::unit::{Link, Reading, Work};
 
 /// The guard's read: one statement, a row for each role. The session is found by its token or by the one before it, each by its
 /// own index: an `OR` would be planned anew with every change of the statistics.
-pub(crate) const BY_TOKEN: &str = "SELECT s.id, s.state, s.auth_version, s.amr, s.login_time, s.authenticated_at, s.second_factor_at, s.last_seen_at,
+pub(crate) const BY_TOKEN: &str =
+    "SELECT s.id, s.state, s.auth_version, s.proofs, s.login_time, s.last_seen_at,
         s.long_lived, s.lapsed_at, s.token_hash, s.previous_token_hash, s.token_made_at, s.token_used_at,
-        s.ended_at, s.end_reason, s.factors, s.account_id, a.username, a.external_id, a.status AS account_status,
+        s.ended_at, s.end_reason, s.account_id, a.username, a.external_id, a.status AS account_status,
         a.auth_version AS account_auth_version, a.created_at AS account_created_at,
         a.parent_id, p.key AS parent_key, p.status AS parent_status,
         p.factor_required_at AS parent_factor_required_at, p.factor_grace AS parent_factor_grace,
@@ -78,10 +80,8 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         id: SessionId::from_bytes(columns.id("id")?),
         state: columns.parsed("state", SessionState::parse)?,
         auth_version: AuthVersion::from_i64(columns.number("auth_version")?),
-        amr: columns.text("amr")?,
+        proofs: Proofs::parse(&columns.text("proofs")?),
         login_at: columns.time("login_time")?,
-        authenticated_at: authenticated_at(&columns)?,
-        second_factor_at: columns.maybe_time("second_factor_at")?,
         last_seen_at: columns.time("last_seen_at")?,
         long: columns.number("long_lived")? == 1,
         lapsed_at: columns.maybe_time("lapsed_at")?,
@@ -95,7 +95,6 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         account_created_at: account.time("account_created_at")?,
         parent: parent(row)?,
         roles: Vec::new(),
-        factors: columns.maybe_text("factors")?.map(|text| FactorKind::parse_list(&text)),
     })
 }
 
@@ -107,11 +106,6 @@ fn tokens(columns: &Columns<'_>) -> Result<Tokens, StoreError> {
         columns.maybe_time("token_made_at")?,
         columns.maybe_time("token_used_at")?,
     ))
-}
-
-/// Without a later proof it is the sign-in itself.
-fn authenticated_at(columns: &Columns<'_>) -> Result<Timestamp, StoreError> {
-    Ok(columns.maybe_time("authenticated_at")?.unwrap_or(columns.time("login_time")?))
 }
 
 /// An end without a readable reason is still no session that lives.
@@ -139,8 +133,7 @@ fn summary(row: &SqliteRow) -> Result<SessionSummary, StoreError> {
     Ok(SessionSummary {
         id: SessionId::from_bytes(columns.id("id")?),
         login_at: columns.time("login_time")?,
-        authenticated_at: authenticated_at(&columns)?,
-        second_factor_at: columns.maybe_time("second_factor_at")?,
+        proofs: Proofs::parse(&columns.text("proofs")?),
         last_seen_at: columns.time("last_seen_at")?,
         lapsed_at: columns.maybe_time("lapsed_at")?,
         long: columns.number("long_lived")? == 1,
@@ -196,7 +189,7 @@ pub(crate) async fn replace_token(
 impl<C: Reading> SessionReads for Work<C> {
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, login_time, authenticated_at, second_factor_at, last_seen_at, long_lived, lapsed_at, client_address, user_agent
+            "SELECT id, login_time, proofs, last_seen_at, long_lived, lapsed_at, client_address, user_agent
              FROM iam_auth_session
              WHERE account_id = ? AND ended_at IS NULL AND state = 'active' ORDER BY login_time DESC, id DESC",
         )
@@ -230,8 +223,9 @@ impl<C: Link> Sessions for Work<C> {
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_auth_session
-                (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent, long_lived)
-             SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7, ?10
+                (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent, long_lived,
+                    proofs, tries)
+             SELECT ?1, a.id, ?2, ?3, a.auth_version, ?4, ?5, ?5, ?6, ?7, ?10, ?11, ?12
              FROM iam_user_account a
              WHERE a.id = ?8 AND a.auth_version = ?9 AND a.status = 'active'
                AND (a.parent_id IS NULL
@@ -240,57 +234,62 @@ impl<C: Link> Sessions for Work<C> {
         .bind(&session.id.as_bytes()[..])
         .bind(&session.token.as_bytes()[..])
         .bind(session.state.as_str())
-        .bind(&session.amr)
+        .bind(session.proofs.amr_text())
         .bind(session.login_at.as_micros())
         .bind(session.client.address.map(|address| address.to_string()))
         .bind(session.client.user_agent.as_deref())
         .bind(&session.account.as_bytes()[..])
         .bind(session.auth_version.as_i64())
         .bind(session.long)
+        .bind(session.proofs.to_string())
+        .bind(i64::from(session.tries))
         .execute(self.connection())
         .await
         .map_err(failed)?;
         Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
     }
 
-    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError> {
         // There is one writer, and it is this unit.
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM iam_auth_session WHERE id = ?1 AND ended_at IS NULL
-                AND (token_hash = ?2 OR previous_token_hash = ?2 AND token_used_at IS NULL))",
+        let row = sqlx::query(
+            "SELECT proofs, tries FROM iam_auth_session WHERE id = ?1 AND ended_at IS NULL
+                AND (token_hash = ?2 OR previous_token_hash = ?2 AND token_used_at IS NULL)",
         )
         .bind(&id.as_bytes()[..])
         .bind(&token.as_bytes()[..])
-        .fetch_one(self.connection())
+        .fetch_optional(self.connection())
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+        let held = |row: &SqliteRow| {
+            let columns = Columns { table: "iam_auth_session", row };
+            let proofs = Proofs::parse(&columns.text("proofs")?);
+            Ok(HeldSession { proofs, tries: u32::try_from(columns.number("tries")?).unwrap_or(u32::MAX) })
+        };
+        row.as_ref().map(held).transpose()
     }
 
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_auth_session SET token_hash = CASE WHEN ?1 = ?10 THEN token_hash ELSE ?1 END,
-                previous_token_hash = CASE WHEN ?1 = ?10 THEN previous_token_hash END,
-                token_made_at = CASE WHEN ?1 = ?10 THEN token_made_at ELSE ?7 END,
-                token_used_at = CASE WHEN ?1 = ?10 THEN token_used_at END,
-                state = ?2, amr = ?3, auth_version = ?4,
-                authenticated_at = coalesce(?5, authenticated_at), second_factor_at = coalesce(?6, second_factor_at),
-                last_seen_at = max(last_seen_at, ?7), factors = coalesce(?8, factors), lapsed_at = coalesce(?13, lapsed_at)
-             WHERE id = ?9 AND (token_hash = ?10 OR previous_token_hash = ?10 AND token_used_at IS NULL)
-               AND state = ?11 AND auth_version = ?12 AND ended_at IS NULL",
+            "UPDATE iam_auth_session SET token_hash = CASE WHEN ?1 = ?9 THEN token_hash ELSE ?1 END,
+                previous_token_hash = CASE WHEN ?1 = ?9 THEN previous_token_hash END,
+                token_made_at = CASE WHEN ?1 = ?9 THEN token_made_at ELSE ?7 END,
+                token_used_at = CASE WHEN ?1 = ?9 THEN token_used_at END,
+                state = ?2, amr = ?3, auth_version = ?4, proofs = ?5, lapsed_at = coalesce(?6, lapsed_at),
+                last_seen_at = max(last_seen_at, ?7)
+             WHERE id = ?8 AND (token_hash = ?9 OR previous_token_hash = ?9 AND token_used_at IS NULL)
+               AND state = ?10 AND auth_version = ?11 AND ended_at IS NULL",
         )
         .bind(&renewal.token.as_bytes()[..])
         .bind(renewal.state.as_str())
-        .bind(&renewal.amr)
+        .bind(renewal.proofs.amr_text())
         .bind(renewal.to_version.as_i64())
-        .bind(renewal.authenticated_at.map(Timestamp::as_micros))
-        .bind(renewal.second_factor_at.map(Timestamp::as_micros))
+        .bind(renewal.proofs.to_string())
+        .bind(renewal.lapsed_at.map(Timestamp::as_micros))
         .bind(renewal.at.as_micros())
-        .bind(renewal.factors.as_deref().map(FactorKind::list))
         .bind(&id.as_bytes()[..])
         .bind(&old.as_bytes()[..])
         .bind(renewal.from_state.as_str())
         .bind(renewal.from_version.as_i64())
-        .bind(renewal.lapsed_at.map(Timestamp::as_micros))
         .execute(self.connection())
         .await
         .map_err(failed)?;

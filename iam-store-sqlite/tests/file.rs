@@ -10,8 +10,8 @@ use iam_core::ports::{
     Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
-    StoreErrorKind, Target, Throttle, Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Proof, ProofMethod,
+    Proofs, Readiness, SessionId, StoreErrorKind, Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -55,7 +55,8 @@ async fn sign_in(store: &SqliteStore) {
         auth_version: account().auth_version,
         token: TokenHash::from_bytes([1; 32]),
         state: SessionState::Active,
-        amr: "pwd".to_owned(),
+        proofs: Proofs::of(Proof::new(ProofMethod::Password, NOW)),
+        tries: 1,
         login_at: NOW,
         long: false,
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
@@ -252,8 +253,7 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     store.migrate().await.unwrap();
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     let session = store.session(&TokenHash::from_bytes([0; 32])).await.unwrap().unwrap();
-    assert_eq!((session.username.as_str(), session.authenticated_at.as_micros()), ("alice", 7));
-    assert_eq!(session.second_factor_at, None);
+    assert_eq!((session.username.as_str(), session.proofs.to_string().as_str()), ("alice", "password@7"));
     let alice = LoginIdentifier::parse("alice").unwrap();
     assert!(
         !store
@@ -299,6 +299,61 @@ async fn a_file_of_the_foundation_is_upgraded_in_place() {
     assert_eq!(slot.count, 6, "and what was counted still counts");
 }
 
+/// What the programs before the list of proofs wrote down in four columns, and with the challenges that were answered.
+#[tokio::test]
+async fn sessions_keep_what_they_have_proved() {
+    let (_directory, file) = place();
+    let host = SqlitePoolOptions::new()
+        .connect_with(SqliteConnectOptions::new().filename(&file).create_if_missing(true))
+        .await
+        .unwrap();
+    let mut older = sqlx::migrate!("./migrations");
+    older.migrations = older.migrations.iter().filter(|step| step.version < 12).cloned().collect();
+    older.dangerous_set_table_name("iam_schema_migrations");
+    older.run(&host).await.unwrap();
+    run(
+        &host,
+        "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+            VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, 5, 5);
+         WITH old (n, amr, authenticated_at, second_factor_at, factors, ended_at) AS (VALUES
+            (1, 'pwd', NULL, NULL, NULL, NULL),
+            (2, 'pwd trusted_device', 8, NULL, '', NULL),
+            (3, 'pwd otp mfa email', 9, 30, 'totp email_otp', NULL),
+            (4, 'pwd otp mfa', NULL, 20, NULL, NULL),
+            (5, 'pwd otp email', NULL, NULL, 'email_otp', NULL),
+            (6, 'pwd', NULL, NULL, NULL, 9))
+         INSERT INTO iam_auth_session (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at,
+            authenticated_at, second_factor_at, factors, ended_at, end_reason)
+         SELECT unhex(printf('%032d', n)), x'01010101010101010101010101010101', unhex(printf('%064d', n)), 'active', 1, amr, 7, 9,
+            authenticated_at, second_factor_at, factors, ended_at, CASE WHEN ended_at IS NULL THEN NULL ELSE 'logout' END FROM old;
+         WITH old (n, session, purpose, kind, consumed_at) AS (VALUES
+            (1, 3, 'sign_in', 'totp', 10), (2, 3, 'reauthenticate', 'totp', 25), (3, 3, 'enrol', 'email_otp', 12),
+            (4, 3, 'payroll', 'totp', 30), (5, 3, 'payroll', 'password', 31), (6, 3, 'reauthenticate', 'recovery_code', 11),
+            (7, 3, 'reauthenticate', 'totp', NULL), (8, 4, 'sign_in', 'totp', 20), (9, 5, 'payroll', 'email_otp', 21),
+            (10, 5, 'iam:enrol', 'email_otp', 22), (11, 1, 'iam:enrol', 'invitation', 23))
+         INSERT INTO iam_mfa_challenge (id, account_id, session_id, purpose, kind, sends, created_at, expires_at, consumed_at)
+         SELECT unhex(printf('%032d', n)), x'01010101010101010101010101010101', unhex(printf('%032d', session)), purpose, kind, 0, 1, 2,
+            consumed_at FROM old",
+    )
+    .await;
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.migrate().await.unwrap();
+    for (n, proofs) in [
+        (1_u8, "password@7"),
+        (2, "password@8 trusted_browser@7"),
+        // A kind that is in the list no more was taken away.
+        (3, "password@9 totp@25 email_otp@12 step_up:totp@30"),
+        (4, "password@7 totp@20"),
+        (5, "password@7 step_up:email_otp@21"),
+        (6, ""),
+    ] {
+        let mut hash = [0; 32];
+        hash[31] = n;
+        let found = store.session(&TokenHash::from_bytes(hash)).await.unwrap();
+        assert_eq!(found.unwrap().proofs.to_string(), proofs, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn the_trail_is_append_only_and_found_by_index() {
     let (_directory, file) = place();
@@ -340,7 +395,7 @@ async fn a_schema_says_itself_which_program_is_too_old() {
     let (_directory, file) = place();
     let store = migrated(&file).await;
     let host = host_pool(&file, 1).await;
-    run(&host, "UPDATE iam_schema SET min_program = 2").await;
+    run(&host, "UPDATE iam_schema SET min_program = 12").await;
     assert_eq!(store.readiness().await.unwrap(), Readiness::Ready);
     run(&host, "UPDATE iam_schema SET min_program = 9999").await;
     assert_eq!(store.readiness().await.unwrap(), Readiness::ProgramTooOld);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AccountReads, AuditLog, AuditReads, Insert, LoginCandidate, LoginIdentifier, NewSession, Ports, Reads,
-    Record, Renewal, Replacement, SealedColumn, SealedRow, SealedValueReads, SessionReads, SessionRecord,
-    SessionState, Sessions, Store, TokenHash, UnitOfWork,
+    AccountReads, AuditLog, AuditReads, HeldSession, Insert, LoginCandidate, LoginIdentifier, NewSession,
+    Ports, Reads, Record, Renewal, Replacement, SealedColumn, SealedRow, SealedValueReads, SessionReads,
+    SessionRecord, SessionState, Sessions, Store, TokenHash, UnitOfWork,
 };
 use iam_core::{
     Account, AccountId, EndReason, Entry, ExternalId, Readiness, RealWork, SessionId, SessionSummary,
@@ -405,7 +405,7 @@ impl Sessions for FaultyUnit {
         self.inner.sessions().insert(session).await
     }
 
-    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError> {
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError> {
         self.inner.sessions().hold(id, token).await
     }
 

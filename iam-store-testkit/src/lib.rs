@@ -64,8 +64,9 @@ use std::time::Duration;
 
 use iam_core::ports::{AuthVersion, Insert, NewSession, SessionRecord, SessionState, Store, TokenHash};
 use iam_core::{
-    Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Role, RoleId,
-    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, Username,
+    Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Proof, ProofMethod,
+    Proofs, Role, RoleId, RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp,
+    Username,
 };
 use tokio::task::JoinSet;
 
@@ -159,6 +160,11 @@ pub(crate) fn role(n: u8) -> Role {
     Role::new(RoleId::from_bytes([n; 16]), RoleName::parse(&format!("role-{n}")).unwrap())
 }
 
+/// What a session has proved whose owner gave the password.
+pub(crate) fn password(at: Timestamp) -> Proofs {
+    Proofs::of(Proof::new(ProofMethod::Password, at))
+}
+
 /// Session `n` with token `n`, of an account as it is when it is new.
 pub(crate) fn session(n: u8, account: u8) -> NewSession {
     NewSession {
@@ -167,7 +173,8 @@ pub(crate) fn session(n: u8, account: u8) -> NewSession {
         auth_version: AuthVersion::FIRST,
         token: token(n),
         state: SessionState::Active,
-        amr: "pwd".to_owned(),
+        proofs: password(NOW),
+        tries: 1,
         login_at: NOW,
         long: false,
         client: Client::at([192, 0, 2, n].into()).user_agent(b"test"),
@@ -315,6 +322,7 @@ macro_rules! conformance {
                 a_renewal_asks_for_the_state
                 a_renewed_token_is_unused_until_its_first_use
                 hold_asks_for_the_token_and_a_session_that_has_not_ended
+                hold_gives_what_was_proved_and_how_often_it_was_tried
                 an_ended_session_gets_no_new_token
                 a_session_ends_once
                 every_reason_to_end_comes_back
@@ -339,6 +347,8 @@ macro_rules! conformance {
                 delete_ended_removes_what_ended_before
             ]
             races: [
+                of_proofs_at_once_none_is_lost
+                of_proofs_that_renew_the_token_one_counts
                 at_most_one_caller_ends_a_session
                 at_most_one_caller_replaces_a_token
                 the_first_use_of_a_renewed_token_is_told_once
@@ -421,7 +431,6 @@ macro_rules! conformance {
                 a_recovery_code_is_used_once_and_by_its_owner
                 a_challenge_comes_back_as_it_was_issued
                 a_challenge_belongs_to_one_session_purpose_and_kind
-                what_was_proved_is_found_by_its_session
                 only_an_unconfirmed_method_is_removed_as_one
                 a_challenge_takes_the_place_of_those_before_it
                 a_challenge_of_a_method_replaces_those_of_that_method
@@ -447,11 +456,9 @@ macro_rules! conformance {
         }
         $crate::port! { $alone, $twice, step_up,
             duties: [
-                an_answer_for_a_purpose_of_its_own_proves_no_factor_otherwise
                 the_challenge_asked_for_last_is_found
                 tries_can_be_carried_over
                 purge_unanswered_leaves_what_was_answered
-                what_was_proved_in_a_session_is_kept_with_it
                 a_requirement_of_a_role_or_parent_is_set_from_what_it_was
             ]
             races: []

@@ -1,7 +1,7 @@
 //! Sessions.
 
-use iam_core::ports::{ParentOfAccount, REPLACED_AFTER, Renewal, Replacement, Tokens};
-use iam_core::{EndReason, ExternalId, ParentStatus, StoreError};
+use iam_core::ports::{HeldSession, ParentOfAccount, REPLACED_AFTER, Renewal, Replacement, Tokens};
+use iam_core::{EndReason, ExternalId, FactorKind, ParentStatus, Proof, ProofMethod, Proofs, StoreError};
 
 use super::*;
 
@@ -22,12 +22,9 @@ fn renewal(new: u8) -> Renewal {
         token: token(new),
         from_state: SessionState::Active,
         state: SessionState::Active,
-        amr: "pwd".to_owned(),
+        proofs: password(after(1)),
         from_version: AuthVersion::FIRST,
         to_version: AuthVersion::FIRST,
-        authenticated_at: Some(after(1)),
-        second_factor_at: None,
-        factors: None,
         lapsed_at: None,
         at: after(1),
     }
@@ -51,7 +48,7 @@ pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
 
     let found = find(store, 1).await.unwrap();
     assert_eq!((found.id, found.account), (session_id(1), account_id(1)));
-    assert_eq!((found.state, found.amr.as_str()), (SessionState::PendingSecondFactor, "pwd"));
+    assert_eq!((found.state, found.proofs), (SessionState::PendingSecondFactor, password(NOW)));
     assert_eq!((found.login_at, found.last_seen_at), (NOW, NOW));
     assert_eq!((found.auth_version, found.account_auth_version), (AuthVersion::FIRST, AuthVersion::FIRST));
     assert_eq!((found.username, found.account_status), (member.username, AccountStatus::Active));
@@ -147,36 +144,99 @@ pub async fn replacing_a_token_kills_the_old_one(store: &dyn Store) {
 pub async fn a_renewal_notes_what_was_proved_and_asks_for_the_version(store: &dyn Store) {
     add_session(store).await;
     let found = find(store, 1).await.unwrap();
-    assert_eq!((found.authenticated_at, found.second_factor_at, found.last_seen_at), (NOW, None, NOW));
+    assert_eq!((found.proofs, found.last_seen_at), (password(NOW), NOW));
     let two = AuthVersion::FIRST.next();
     let from_two = Renewal { from_version: two, to_version: two, ..renewal(2) };
     assert!(!renew_by(store, 1, &from_two).await, "it was made under another version");
-    let password = Renewal { to_version: two, authenticated_at: Some(after(8)), at: after(9), ..renewal(2) };
-    assert!(renew_by(store, 1, &password).await);
-    let proofs = async |n| {
+    let again = Renewal { to_version: two, proofs: password(after(8)), at: after(9), ..renewal(2) };
+    assert!(renew_by(store, 1, &again).await);
+    let proved = async |n| {
         let found = find(store, n).await.unwrap();
         assert_eq!((found.login_at, found.auth_version), (NOW, two));
-        (found.authenticated_at, found.second_factor_at, found.last_seen_at, found.amr)
+        (found.proofs, found.last_seen_at)
     };
-    assert_eq!(proofs(2).await, (after(8), None, after(9), "pwd".to_owned()));
-    // A proof leaves the time of the other; a use that was noted later stays.
+    assert_eq!(proved(2).await, (password(after(8)), after(9)));
+    // A use that was noted later stays.
     assert!(store.touch_session(session_id(1), after(60), after(9), None).await.unwrap());
-    let code = Renewal {
-        amr: "pwd otp mfa".to_owned(),
-        authenticated_at: None,
-        second_factor_at: Some(after(29)),
-        at: after(30),
-        ..from_two.clone()
-    };
-    assert!(renew_by(store, 2, &Renewal { token: token(3), ..code }).await);
-    let both = "pwd otp mfa".to_owned();
-    assert_eq!(proofs(3).await, (after(8), Some(after(29)), after(60), both.clone()));
-    let password =
-        Renewal { amr: both.clone(), authenticated_at: Some(after(70)), at: after(70), ..from_two };
-    assert!(renew_by(store, 3, &password).await);
-    assert_eq!(proofs(2).await, (after(70), Some(after(29)), after(70), both));
+    let all = every_proof(29);
+    let renewal = Renewal { token: token(3), proofs: all.clone(), at: after(30), ..from_two };
+    assert!(renew_by(store, 2, &renewal).await);
+    assert_eq!(proved(3).await, (all.clone(), after(60)));
     let listed = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
-    assert_eq!((listed[0].login_at, listed[0].authenticated_at), (NOW, after(70)));
+    assert_eq!((listed[0].login_at, &listed[0].proofs), (NOW, &all));
+    // None are none.
+    let renewal = Renewal { token: token(3), proofs: Proofs::default(), at: after(70), ..renewal };
+    assert!(renew_by(store, 3, &renewal).await, "and the same token may stay");
+    assert_eq!(proved(3).await, (Proofs::default(), after(70)));
+}
+
+/// The longest list that there can be.
+fn every_proof(secs: u64) -> Proofs {
+    ProofMethod::ALL.into_iter().fold(Proofs::default(), |proofs, by| {
+        proofs.with(Proof::new(by, after(secs))).with(Proof::of_step_up(by, after(secs + 1)))
+    })
+}
+
+pub async fn hold_gives_what_was_proved_and_how_often_it_was_tried(store: &dyn Store) {
+    add_account(store).await;
+    let tried = NewSession { tries: 7, proofs: every_proof(1), ..session(1, 1) };
+    assert_eq!(insert_session(store, &tried).await, Insert::Inserted);
+    let held = async |of| {
+        let mut unit = store.begin().await.unwrap();
+        let held = unit.sessions().hold(session_id(1), &token(of)).await.unwrap();
+        unit.commit().await.unwrap();
+        held
+    };
+    assert_eq!(held(1).await, Some(HeldSession { proofs: every_proof(1), tries: 7 }));
+    assert!(replace(store, 1, 2).await);
+    assert_eq!(held(1).await, None, "the token of old");
+    assert_eq!(held(2).await, Some(HeldSession { proofs: password(after(1)), tries: 7 }));
+}
+
+/// Each adds a proof of its own to what it finds under the lock, and the token stays.
+pub async fn of_proofs_at_once_none_is_lost(stores: &Handles) {
+    let store = stores[0].as_ref();
+    add_session(store).await;
+    let done = race(stores, |store, n| async move {
+        let by = ProofMethod::ALL[usize::from(n) % ProofMethod::ALL.len()];
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            let held = unit.sessions().hold(session_id(1), &token(1)).await?.unwrap();
+            let proofs = held.proofs.with(Proof::of_step_up(by, after(u64::from(n))));
+            let done =
+                unit.sessions().renew(session_id(1), &token(1), &Renewal { proofs, ..renewal(1) }).await?;
+            unit.commit().await?;
+            Ok(done)
+        })
+        .await
+    });
+    let done = done.await;
+    assert!(done.iter().all(|done| *done), "{done:?}");
+    let proofs = find(store, 1).await.unwrap().proofs;
+    let expected = 1 + done.len().min(ProofMethod::ALL.len());
+    assert_eq!(proofs.iter().count(), expected, "{proofs}");
+}
+
+/// Whoever gives a session another token with its proof is the only one: the others are told, and overwrite nothing.
+pub async fn of_proofs_that_renew_the_token_one_counts(stores: &Handles) {
+    let store = stores[0].as_ref();
+    add_session(store).await;
+    let done = race(stores, |store, n| async move {
+        retried(|| async {
+            let mut unit = store.begin().await?;
+            let proofs = password(NOW).with(Proof::new(FactorKind::Totp, after(u64::from(n))));
+            let new = 10 + n;
+            let renewal = Renewal { proofs, ..renewal(new) };
+            let done = unit.sessions().renew(session_id(1), &token(1), &renewal).await?;
+            unit.commit().await?;
+            Ok(done.then_some(n))
+        })
+        .await
+    });
+    let renewed: Vec<u8> = done.await.into_iter().flatten().collect();
+    let [n] = renewed[..] else { panic!("{renewed:?}") };
+    let found = find(store, 10 + n).await.unwrap();
+    assert_eq!(found.proofs.second_factor_at(), Some(after(u64::from(n))));
 }
 
 pub async fn a_renewed_token_is_unused_until_its_first_use(store: &dyn Store) {
@@ -236,15 +296,14 @@ pub async fn a_renewal_asks_for_the_state(store: &dyn Store) {
     assert!(!replace(store, 1, 2).await, "it is no active session");
     let second = Renewal {
         from_state: pending,
-        authenticated_at: None,
-        second_factor_at: Some(after(5)),
+        proofs: password(NOW).with(Proof::new(FactorKind::Totp, after(5))),
         at: after(5),
         ..renewal(2)
     };
     assert!(renew_by(store, 1, &second).await);
     let found = find(store, 2).await.unwrap();
-    assert_eq!((found.state, found.authenticated_at, found.login_at), (SessionState::Active, NOW, NOW));
-    assert_eq!((found.second_factor_at, found.last_seen_at), (Some(after(5)), after(5)));
+    assert_eq!((found.state, found.login_at, found.last_seen_at), (SessionState::Active, NOW, after(5)));
+    assert_eq!(found.proofs, second.proofs);
     let again = Renewal { token: token(3), ..second };
     assert!(!renew_by(store, 2, &again).await, "it is no pending session any more");
 }
@@ -253,7 +312,7 @@ pub async fn hold_asks_for_the_token_and_a_session_that_has_not_ended(store: &dy
     add_session(store).await;
     let hold = async |session, of| {
         let mut unit = store.begin().await.unwrap();
-        let held = unit.sessions().hold(session_id(session), &token(of)).await.unwrap();
+        let held = unit.sessions().hold(session_id(session), &token(of)).await.unwrap().is_some();
         unit.commit().await.unwrap();
         held
     };
@@ -462,7 +521,7 @@ pub async fn of_those_that_become_active_at_once_the_newest_are_kept(stores: &Ha
         let renewal = Renewal { token: token(100 + n), from_state: pending, ..renewal(0) };
         retried(|| async {
             let mut unit = store.begin().await?;
-            assert!(unit.sessions().hold(id, &token(n)).await?);
+            assert!(unit.sessions().hold(id, &token(n)).await?.is_some());
             assert!(unit.sessions().renew(id, &token(n), &renewal).await?);
             unit.sessions()
                 .end_longest_unused_beyond(account_id(1), active, id, 10, EndReason::Evicted, NOW)
@@ -484,7 +543,7 @@ pub async fn one_at_a_time_holds_a_session(stores: &Handles) {
     let held = race(stores, |store, n| async move {
         retried(|| async {
             let mut unit = store.begin().await?;
-            if !unit.sessions().hold(session_id(1), &token(1)).await? {
+            if unit.sessions().hold(session_id(1), &token(1)).await?.is_none() {
                 return Ok(false);
             }
             // Others have every occasion to come between.
@@ -739,17 +798,15 @@ pub async fn lengthen_makes_one_session_a_long_one_whose_token_is_due(store: &dy
     let found = find(store, 1).await.unwrap();
     assert!(found.long && !find(store, 2).await.unwrap().long);
     assert_eq!(
-        (found.state, found.login_at, found.authenticated_at, found.second_factor_at, found.last_seen_at),
-        (
-            before.state,
-            before.login_at,
-            before.authenticated_at,
-            before.second_factor_at,
-            before.last_seen_at
-        )
+        (found.state, found.login_at, found.last_seen_at),
+        (before.state, before.login_at, before.last_seen_at)
+    );
+    assert_eq!(
+        (found.tokens, found.lapsed_at, found.proofs),
+        (before.tokens, before.lapsed_at, before.proofs)
     );
     let due = Tokens { made_at: after(80).minus(REPLACED_AFTER), used_at: Some(after(80)), ..before.tokens };
-    assert_eq!((found.tokens, found.lapsed_at, found.amr), (due, before.lapsed_at, before.amr));
+    assert_eq!((found.tokens, found.lapsed_at), (due, before.lapsed_at));
     assert!(!lengthen(store, 1, 1, 1).await, "it is one");
     // Upkeep and the daily replacement take it for one.
     assert_eq!(
@@ -791,7 +848,7 @@ pub async fn until_a_new_token_is_used_a_session_has_both(store: &dyn Store) {
     assert!(replace_daily(store, 1, 2, 100).await);
     let held = async |n| {
         let mut unit = store.begin().await.unwrap();
-        unit.sessions().hold(session_id(1), &token(n)).await.unwrap()
+        unit.sessions().hold(session_id(1), &token(n)).await.unwrap().is_some()
     };
     assert!(held(1).await && held(2).await && !held(3).await);
     // What is proved for a purpose leaves them as they are.

@@ -1,6 +1,6 @@
 //! Challenges for a purpose of its own, and what else came with them: factors that were proved in a session, and that one is required.
 
-use iam_core::ports::{Challenge, ChallengeId, ChallengePurpose, NewChallenge, Renewal, RoleGrant};
+use iam_core::ports::{Challenge, ChallengeId, ChallengePurpose, NewChallenge, RoleGrant};
 use iam_core::{FactorKind, FactorRequirement, Purpose};
 
 use super::*;
@@ -37,21 +37,6 @@ async fn answer(store: &dyn Store, new: &NewChallenge, at: u64) {
     unit.challenges().issue(new).await.unwrap();
     assert!(unit.challenges().consume(new.id, None, after(at)).await.unwrap());
     unit.commit().await.unwrap();
-}
-
-pub async fn an_answer_for_a_purpose_of_its_own_proves_no_factor_otherwise(store: &dyn Store) {
-    add_session(store).await;
-    answer(store, &challenge(1, "p"), 1).await;
-    let proved = async || store.reader().await.unwrap().challenges().proved(session_id(1)).await.unwrap();
-    assert_eq!(proved().await, []);
-    for (n, purpose) in [ChallengePurpose::SignIn, ChallengePurpose::Reauthenticate, ChallengePurpose::Enrol]
-        .into_iter()
-        .enumerate()
-    {
-        let n = u8::try_from(n).unwrap() + 2;
-        answer(store, &NewChallenge { purpose, ..challenge(n, "p") }, u64::from(n)).await;
-        assert_eq!(proved().await, [(FactorKind::Totp, after(u64::from(n)))], "{purpose:?}");
-    }
 }
 
 pub async fn the_challenge_asked_for_last_is_found(store: &dyn Store) {
@@ -128,34 +113,6 @@ pub async fn tries_can_be_carried_over(store: &dyn Store) {
         Challenge { new: NewChallenge { tries: 0, ..new }, tries: 5, consumed_at: None, replaced_at: None };
     assert_eq!((tried, open), (2, Some(expected)));
     unit.commit().await.unwrap();
-}
-
-pub async fn what_was_proved_in_a_session_is_kept_with_it(store: &dyn Store) {
-    add_session(store).await;
-    assert_eq!(find(store, 1).await.unwrap().factors, None);
-    let renew = async |old: u8, new: u8, factors: Option<Vec<FactorKind>>| {
-        let renewal = Renewal {
-            token: token(new),
-            from_state: SessionState::Active,
-            state: SessionState::Active,
-            amr: "pwd".to_owned(),
-            from_version: AuthVersion::FIRST,
-            to_version: AuthVersion::FIRST,
-            authenticated_at: None,
-            second_factor_at: None,
-            factors,
-            lapsed_at: None,
-            at: NOW,
-        };
-        let mut unit = store.begin().await.unwrap();
-        assert!(unit.sessions().renew(session_id(1), &token(old), &renewal).await.unwrap());
-        unit.commit().await.unwrap();
-        find(store, new).await.unwrap().factors
-    };
-    let both = vec![FactorKind::Totp, FactorKind::EmailOtp];
-    assert_eq!(renew(1, 2, Some(both.clone())).await, Some(both.clone()));
-    assert_eq!(renew(2, 2, None).await, Some(both), "as it was, and the same token may stay");
-    assert_eq!(renew(2, 3, Some(vec![])).await, Some(vec![]));
 }
 
 pub async fn a_requirement_of_a_role_or_parent_is_set_from_what_it_was(store: &dyn Store) {

@@ -139,12 +139,9 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
         token: token(2),
         from_state: SessionState::Active,
         state: SessionState::Active,
-        amr: "pwd".to_owned(),
+        proofs: password(NOW),
         from_version: AuthVersion::FIRST,
         to_version: AuthVersion::FIRST,
-        authenticated_at: Some(NOW),
-        second_factor_at: None,
-        factors: None,
         lapsed_at: None,
         at: NOW,
     };
@@ -158,7 +155,7 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
 }
 
 async fn absent_factors(unit: &mut dyn UnitOfWork) {
-    assert!(!unit.sessions().hold(session_id(1), &token(1)).await.unwrap());
+    assert!(unit.sessions().hold(session_id(1), &token(1)).await.unwrap().is_none());
     assert!(!unit.accounts().raise_version(account_id(1), AuthVersion::FIRST, NOW).await.unwrap());
     assert_eq!(unit.methods().remove_all(account_id(1)).await.unwrap(), 0);
     assert_eq!(unit.methods().purge_unconfirmed(NOW, 10).await.unwrap(), 0);

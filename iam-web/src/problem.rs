@@ -64,13 +64,13 @@ impl Case {
     /// The one mapping from a fault to an answer.
     pub(crate) fn of(error: &Error) -> Self {
         use iam_core::Fault;
-        use iam_core::protocol::Proof;
+        use iam_core::protocol::ProofKind;
         match error {
             Error::Stale { proof, max_age } => {
                 let max_age = MaxAge(max_age.as_secs());
                 return match proof {
-                    Proof::Password => Self::ReauthenticationRequired(max_age),
-                    Proof::FirstFactor => Self::EnrolmentProofRequired(max_age),
+                    ProofKind::Password => Self::ReauthenticationRequired(max_age),
+                    ProofKind::FirstFactor => Self::EnrolmentProofRequired(max_age),
                     _ => Self::SecondFactorStale(max_age),
                 };
             }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use iam_core::Timestamp;
 use iam_core::ports::{Store, TokenHash};
 use iam_store_mysql::MySqlStore;
 use iam_tests::{Adapter, Answer, Backend, Browser, Database, Proxy, Way, World};

@@ -10,7 +10,8 @@ use crate::report::{Outcome, Report};
 use crate::trouble::{Result, Trouble, Trying as _};
 use crate::{place, process};
 
-const TARGETS: &[&str] = &["approved", "cookies", "forwarded", "identifiers", "json", "next", "phc", "typed"];
+const TARGETS: &[&str] =
+    &["approved", "cookies", "forwarded", "identifiers", "json", "next", "phc", "proofs", "typed"];
 
 /// The longest input, in bytes: more than any of the targets needs to show each of its branches.
 const LONGEST: u32 = 512;

@@ -19,11 +19,16 @@ const BESIDE: [&str; 2] = ["lib.rs", "fuzzing.rs"];
 /// What makes a value with which a password may be compared with a hash. There is one.
 const COUNTED_TRY: &str = "impl CountedTry for";
 
+/// What opens a session and what raises one, and the one module that may.
+const OPENS_SESSIONS: [&str; 2] = [".sessions().insert(", ".sessions().renew("];
+const SIGN_IN: &str = "flow::sign_in";
+
 /// A source file, as a module, with the modules of the crate that it names.
 struct File {
     module: String,
     names: BTreeSet<String>,
     counted_tries: usize,
+    opens_sessions: bool,
 }
 
 /// Checks the core's layers.
@@ -68,7 +73,10 @@ impl File {
             expand("", tree, &mut names);
         }
         let counted_tries = code.matches(COUNTED_TRY).count();
-        Self { module: module(path), names, counted_tries }
+        // However its lines are broken.
+        let calls: String = code.split_whitespace().collect();
+        let opens_sessions = OPENS_SESSIONS.iter().any(|call| calls.contains(call));
+        Self { module: module(path), names, counted_tries, opens_sessions }
     }
 
     fn layer(&self) -> &str {
@@ -127,6 +135,10 @@ fn faults(files: &[File]) -> Vec<String> {
                 faults.push(format!("iam-core: `{}` names `{name}`, of a layer above it.", file.module));
             }
         }
+    }
+    for file in files.iter().filter(|file| file.opens_sessions && file.module != SIGN_IN) {
+        let fault = format!("iam-core: `{}` opens or raises sessions, which `{SIGN_IN}` does.", file.module);
+        faults.push(fault);
     }
     faults.extend(circles(files));
     let tries: usize = files.iter().map(|file| file.counted_tries).sum();
@@ -225,6 +237,15 @@ mod tests {
             file("base/clock/steady.rs", "use crate::base::clock::C;"),
         ];
         assert_eq!(found(within), [""; 0]);
+    }
+
+    #[test]
+    fn one_place_opens_and_raises_sessions() {
+        for call in ["unit.sessions().insert(&new)", "unit\n    .sessions()\n    .renew(id, old, new)"] {
+            assert_eq!(found(vec![file("flow/login.rs", call)]).len(), 1, "{call}");
+            assert_eq!(found(vec![file("flow/sign_in/mod.rs", call)]), [""; 0]);
+        }
+        assert_eq!(found(vec![file("flow/login.rs", "unit.sessions().end(id)")]), [""; 0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AuthVersion, ExternalId, Username};
 use crate::model::factor_kind::{Assurance, FactorKind};
 use crate::model::parent::ParentKey;
+use crate::model::proof::Proofs;
 use crate::model::purpose::Purpose;
 use crate::model::role::RoleName;
 use crate::model::step_up_proof::StepUpProof;
@@ -22,10 +23,7 @@ pub struct Principal {
     pub(crate) session: SessionId,
     pub(crate) signed_in_at: Timestamp,
     pub(crate) auth_version: AuthVersion,
-    pub(crate) authenticated_at: Timestamp,
-    pub(crate) second_factor_at: Option<Timestamp>,
-    pub(crate) amr: String,
-    pub(crate) factors: Vec<FactorKind>,
+    pub(crate) proofs: Proofs,
     pub(crate) factor_due_at: Option<Timestamp>,
     pub(crate) step_up_proofs: Vec<StepUpProof>,
     pub(crate) as_of: Timestamp,
@@ -87,12 +85,12 @@ impl Principal {
 
     /// When they last proved who they are: at sign-in, or after that by re-authentication.
     pub fn authenticated_at(&self) -> Timestamp {
-        self.authenticated_at
+        self.proofs.authenticated_at().unwrap_or(self.signed_in_at)
     }
 
     /// When they last proved a second factor.
     pub fn second_factor_at(&self) -> Option<Timestamp> {
-        self.second_factor_at
+        self.proofs.second_factor_at()
     }
 
     /// When they must have a second factor at the latest, where that is required and none was proved in this session.
@@ -156,12 +154,17 @@ impl Principal {
 
     /// How sure one may be that it is them.
     pub fn assurance(&self) -> Assurance {
-        Assurance::of_amr(&self.amr)
+        self.proofs.assurance()
+    }
+
+    /// What they have proved in this session, as far as it still counts.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// How they proved who they are (RFC 8176).
-    pub fn amr(&self) -> impl Iterator<Item = &str> {
-        self.amr.split(' ')
+    pub fn amr(&self) -> impl Iterator<Item = &'static str> {
+        self.proofs.amr()
     }
 }
 

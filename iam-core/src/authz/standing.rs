@@ -6,10 +6,10 @@ use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AccountStatus, AuthVersion, Username};
-use crate::model::factor_kind::{TRUSTED_DEVICE_AMR, amr_without_factors};
 use crate::model::long_sessions::{LongSessions, Moments, Shown};
 use crate::model::parent::ParentStatus;
 use crate::model::policy::{FactorPolicy, FactorRequirement};
+use crate::model::proof::Proofs;
 use crate::model::role::RoleName;
 use crate::model::session::{RoleOfAccount, SessionRecord, lies_ahead};
 use crate::model::session_state::{EndReason, SessionPolicy, SessionState};
@@ -23,7 +23,7 @@ pub struct Pending {
     pub(crate) parent: Option<ParentId>,
     pub(crate) session: SessionId,
     pub(crate) auth_version: AuthVersion,
-    pub(crate) amr: String,
+    pub(crate) proofs: Proofs,
     /// When it is over.
     pub(crate) until: Timestamp,
     /// When the session ends that it is to become, if that is a long one.
@@ -113,7 +113,7 @@ impl SessionRecord {
                     parent: self.parent.map(|parent| parent.id),
                     session: self.id,
                     auth_version: self.auth_version,
-                    amr: self.amr,
+                    proofs: self.proofs,
                     until: self.login_at.plus(rules.pending_lifetime),
                     stays_until,
                 });
@@ -139,8 +139,8 @@ impl SessionRecord {
     fn moments(&self) -> Moments {
         Moments {
             login_at: self.login_at,
-            authenticated_at: self.authenticated_at,
-            second_factor_at: self.second_factor_at,
+            authenticated_at: self.proofs.authenticated_at().unwrap_or(self.login_at),
+            second_factor_at: self.proofs.second_factor_at(),
             last_seen_at: self.last_seen_at,
             lapsed_at: self.lapsed_at,
         }
@@ -151,14 +151,10 @@ impl SessionRecord {
         long.allows(roles, self.parent.as_ref().map(|parent| &parent.key))
     }
 
-    /// Takes out what was proved so long ago that an ordinary session would be over, but for the password: that has its time with it.
+    /// Takes out what was proved so long ago that an ordinary session would be over.
     fn forget_proofs_up_to(&mut self, lapsed_at: Option<Timestamp>) {
         let Some(lapsed_at) = lapsed_at else { return };
-        if self.second_factor_at.unwrap_or(self.authenticated_at) <= lapsed_at {
-            self.second_factor_at = None;
-            self.factors = Some(Vec::new());
-            self.amr = amr_without_factors(&self.amr);
-        }
+        self.proofs = std::mem::take(&mut self.proofs).after(lapsed_at);
     }
 
     fn principal(
@@ -170,7 +166,7 @@ impl SessionRecord {
         token_due: bool,
     ) -> Principal {
         let factor_due_at =
-            self.factor_due_at(rules.factors, now).filter(|_| !self.has_required_factor(rules.factors));
+            self.factor_due_at(rules.factors, now).filter(|_| !self.proofs.satisfies(rules.factors));
         let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
         Principal {
             account: self.account,
@@ -181,10 +177,7 @@ impl SessionRecord {
             session: self.id,
             signed_in_at: self.login_at,
             auth_version: self.auth_version,
-            authenticated_at: self.authenticated_at,
-            second_factor_at: self.second_factor_at,
-            amr: self.amr,
-            factors: self.factors.unwrap_or_default(),
+            proofs: self.proofs,
             factor_due_at,
             step_up_proofs: Vec::new(),
             as_of: now,
@@ -200,19 +193,6 @@ impl SessionRecord {
         let by_parent = self.parent.as_ref().and_then(|parent| parent.factor_required);
         let demands = factor_demands(policy, by_parent, self.account_created_at, &self.roles, now);
         demands.map(|(_, due_at)| due_at).min()
-    }
-
-    /// Whether a factor was proved in this session that satisfies a requirement.
-    fn has_required_factor(&self, policy: &FactorPolicy) -> bool {
-        // A browser that is trusted stands in for the factor that was proved on it, as long as browsers may be trusted at all.
-        let by_device =
-            policy.trusted_devices.is_some() && self.amr.split(' ').any(|value| value == TRUSTED_DEVICE_AMR);
-        by_device
-            || match &self.factors {
-                Some(proved) => proved.iter().any(|kind| policy.is_satisfied_by(*kind)),
-                // Proved before it was written down which.
-                None => self.second_factor_at.is_some(),
-            }
     }
 
     fn was_touched(&self) -> bool {
@@ -252,9 +232,10 @@ mod tests {
     use super::*;
     use crate::base::id::StepUpProofId;
     use crate::model::client::Client;
-    use crate::model::factor_kind::{FactorKind, amr_without_trust};
+    use crate::model::factor_kind::FactorKind;
     use crate::model::long_sessions::Tokens;
     use crate::model::parent::ParentKey;
+    use crate::model::proof::{Proof, ProofMethod};
     use crate::model::purpose::Purpose;
     use crate::model::session::{ParentOfAccount, SessionSummary};
     use crate::model::step_up_proof::StepUpProof;
@@ -282,10 +263,8 @@ mod tests {
             id: SessionId::from_bytes([1; 16]),
             state: SessionState::Active,
             auth_version: AuthVersion::FIRST,
-            amr: "pwd".into(),
+            proofs: password(LOGIN),
             login_at: LOGIN,
-            authenticated_at: LOGIN,
-            second_factor_at: None,
             last_seen_at: LOGIN,
             long: false,
             lapsed_at: None,
@@ -299,8 +278,16 @@ mod tests {
             account_created_at: LOGIN,
             parent: None,
             roles: vec![],
-            factors: None,
         }
+    }
+
+    fn password(at: Timestamp) -> Proofs {
+        Proofs::of(Proof::new(ProofMethod::Password, at))
+    }
+
+    /// A session whose password was proved when it was made, and this then.
+    fn proved(by: impl Into<ProofMethod>, at: Timestamp) -> SessionRecord {
+        SessionRecord { proofs: password(LOGIN).with(Proof::new(by, at)), ..record() }
     }
 
     fn standing(record: SessionRecord, now: Timestamp) -> Standing {
@@ -358,9 +345,9 @@ mod tests {
         let (tolerated, ahead) = (after(60), after(60).plus(Duration::from_micros(1)));
         let of = |at| {
             [
-                SessionRecord { login_at: at, authenticated_at: at, last_seen_at: at, ..record() },
-                SessionRecord { authenticated_at: at, ..record() },
-                SessionRecord { second_factor_at: Some(at), ..record() },
+                SessionRecord { login_at: at, proofs: password(at), last_seen_at: at, ..record() },
+                SessionRecord { proofs: password(at), ..record() },
+                proved(FactorKind::Totp, at),
                 SessionRecord { last_seen_at: at, ..record() },
             ]
         };
@@ -378,8 +365,7 @@ mod tests {
         let summary = |at| SessionSummary {
             id: record().id,
             login_at: LOGIN,
-            authenticated_at: LOGIN,
-            second_factor_at: None,
+            proofs: password(LOGIN),
             last_seen_at: at,
             lapsed_at: None,
             long: false,
@@ -402,11 +388,14 @@ mod tests {
     #[test]
     fn who_proves_again_who_they_are_begins_anew() {
         let renewed =
-            SessionRecord { authenticated_at: after(43_000), last_seen_at: after(86_000), ..record() };
+            SessionRecord { proofs: password(after(43_000)), last_seen_at: after(86_000), ..record() };
         assert!(is_active(renewed.clone(), after(86_199)));
         assert!(!is_active(renewed.clone(), after(86_200)));
         // The password is no proof of the other factor.
-        let half = |at| SessionRecord { second_factor_at: Some(after(at)), ..renewed.clone() };
+        let half = |at| SessionRecord {
+            proofs: renewed.proofs.clone().with(Proof::new(FactorKind::Totp, after(at))),
+            ..renewed.clone()
+        };
         assert!(!is_active(half(60), after(43_260)));
         assert!(is_active(half(43_000), after(86_199)));
     }
@@ -460,38 +449,28 @@ mod tests {
         assert!(!is_due(record(), 60), "of nobody else");
         let ended = SessionRecord { roles: vec![role(Some(after(30)), required)], ..record() };
         assert!(!is_due(ended, 60), "the role is over");
-        let (totp, email) = (vec![FactorKind::Totp], vec![FactorKind::EmailOtp]);
-        assert!(!is_due(SessionRecord { factors: Some(totp), ..with() }, 60));
-        assert!(!is_due(SessionRecord { factors: Some(vec![FactorKind::RecoveryCode]), ..with() }, 60));
-        assert!(!is_due(SessionRecord { factors: Some(email.clone()), ..with() }, 60));
-        assert!(is_due(SessionRecord { factors: Some(vec![FactorKind::Password]), ..with() }, 60));
-        for (amr, trusting, due) in [
-            ("pwd trusted", true, true),
-            ("pwd trusted_device", true, false),
-            ("pwd trusted_device", false, true),
-        ] {
+        let by = |kind| SessionRecord { proofs: proved(kind, LOGIN).proofs, ..with() };
+        for kind in [FactorKind::Totp, FactorKind::RecoveryCode, FactorKind::EmailOtp] {
+            assert!(!is_due(by(kind), 60), "{kind}");
+        }
+        assert!(is_due(by(FactorKind::Password), 60) && is_due(by(FactorKind::Invitation), 60));
+        for (trusting, due) in [(true, false), (false, true)] {
             let trusted_devices = trusting.then_some(Duration::from_hours(1));
             let policy = FactorPolicy { trusted_devices, ..FactorPolicy::default() };
-            let by_device = SessionRecord { amr: amr.into(), ..with() };
+            let by_device =
+                SessionRecord { proofs: proved(ProofMethod::TrustedBrowser, LOGIN).proofs, ..with() };
             let standing = judged(by_device, &policy, None, after(60));
             let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
-            assert_eq!(factor_due, due, "{amr}, {trusting}");
+            assert_eq!(factor_due, due, "{trusting}");
         }
         let of_everybody = FactorPolicy { required_of_everybody: true, ..FactorPolicy::default() };
-        for (factors, due) in [(None, true), (Some(vec![]), true), (Some(vec![FactorKind::Totp]), false)] {
-            let record = SessionRecord { factors, ..record() };
+        for (record, due) in [(record(), true), (proved(FactorKind::Totp, LOGIN), false)] {
             let standing = judged(record, &of_everybody, None, LOGIN);
             let Standing::Active { factor_due, .. } = standing else { panic!("not active") };
             assert_eq!(factor_due, due, "of everybody, at once");
         }
-        assert_eq!(amr_without_trust("pwd trusted_device otp mfa"), "pwd otp mfa");
-        assert!(
-            !is_due(SessionRecord { second_factor_at: Some(LOGIN), ..with() }, 60),
-            "of an older program"
-        );
         let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..FactorPolicy::default() };
-        let by_mail = SessionRecord { factors: Some(email), ..with() };
-        let standing = judged(by_mail, &strict, None, after(60));
+        let standing = judged(by(FactorKind::EmailOtp), &strict, None, after(60));
         assert!(matches!(standing, Standing::Active { factor_due: true, .. }), "not by what does not count");
         let of_parent = ParentOfAccount {
             id: ParentId::from_bytes([3; 16]),
@@ -519,14 +498,8 @@ mod tests {
 
         let long = LongSessions::new(LongSessions::MOST_IDLE, LongSessions::MOST_ABSOLUTE).for_role("admin");
         let role = role(None, Some(FactorRequirement { since: LOGIN, grace: Duration::ZERO }));
-        let by_app = || SessionRecord {
-            long: true,
-            amr: "pwd otp mfa".into(),
-            second_factor_at: Some(LOGIN),
-            factors: Some(vec![FactorKind::Totp]),
-            roles: vec![role.clone()],
-            ..record()
-        };
+        let by_app =
+            || SessionRecord { long: true, roles: vec![role.clone()], ..proved(FactorKind::Totp, LOGIN) };
         let at = |record: SessionRecord, secs| {
             let standing = judged(record, &FactorPolicy::default(), Some(&long), after(secs));
             let Standing::Active { principal, factor_due, lapses, .. } = standing else {
@@ -543,16 +516,17 @@ mod tests {
         // Once noted it stays so, until it is proved again; the password proves no factor.
         let noted = |proved_at| SessionRecord {
             lapsed_at: Some(LOGIN),
-            second_factor_at: Some(proved_at),
+            proofs: proved(FactorKind::Totp, proved_at).proofs,
             ..busy(7200)
         };
         assert_eq!(at(noted(LOGIN), 7201), (Aal1, true, None));
-        assert_eq!(at(SessionRecord { authenticated_at: after(7200), ..noted(LOGIN) }, 7201).0, Aal1);
+        let password_again = noted(LOGIN).proofs.with(Proof::new(ProofMethod::Password, after(7200)));
+        assert_eq!(at(SessionRecord { proofs: password_again, ..noted(LOGIN) }, 7201).0, Aal1);
         assert_eq!(at(noted(after(7200)), 7201), (Aal2, false, None));
         // So does a browser that was trusted.
         let policy =
             FactorPolicy { trusted_devices: Some(Duration::from_hours(1)), ..FactorPolicy::default() };
-        let trusted = SessionRecord { amr: "pwd trusted_device".into(), second_factor_at: None, ..by_app() };
+        let trusted = SessionRecord { proofs: proved(ProofMethod::TrustedBrowser, LOGIN).proofs, ..by_app() };
         for (secs, due) in [(1799, false), (1800, true)] {
             let standing = judged(trusted.clone(), &policy, Some(&long), after(secs));
             assert!(matches!(standing, Standing::Active { factor_due, .. } if factor_due == due), "{secs}");

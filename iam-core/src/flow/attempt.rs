@@ -327,7 +327,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             let mut ended = false;
             if is_last {
-                // Held in the order of all others; whether it is still what it was is no matter here.
+                // HeldSession in the order of all others; whether it is still what it was is no matter here.
                 let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
                 ended = unit.sessions().end(claimant.session, EndReason::WrongPasswords, self.now()).await?;
             }

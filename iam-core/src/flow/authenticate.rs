@@ -214,7 +214,7 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if let Some(owner) = &owner {
-                // Held in the order of all others; whether it is still what it was is no matter here.
+                // HeldSession in the order of all others; whether it is still what it was is no matter here.
                 let _ = unit.accounts().hold(account, owner.auth_version).await?;
             }
             if unit.sessions().end(session, EndReason::TokenReused, self.now()).await? {

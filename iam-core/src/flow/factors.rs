@@ -21,17 +21,18 @@ use crate::factor::method::{Method, MethodName};
 use crate::factor::{Enrolment, Label, TRIES, Verdict};
 use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
-    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest, with_kind,
+    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest,
 };
+use crate::flow::sign_in::{Occasion, Raise};
 use crate::flow::{Actor, Renewed};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, EmailAddress};
 use crate::model::client::Client;
-use crate::model::error::{Error, Proof, SecondFactorRefusal};
-use crate::model::factor_kind::{FactorKind, amr_with, amr_without_trust};
+use crate::model::error::{Error, ProofKind, SecondFactorRefusal};
+use crate::model::factor_kind::FactorKind;
+use crate::model::proof::{Proof, Proofs};
 use crate::model::purpose::Purpose;
-use crate::model::session::Renewal;
-use crate::model::session_state::{EndReason, SessionState};
+use crate::model::session_state::EndReason;
 use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::{SessionToken, TicketPurpose as TokenPurpose};
 use crate::secrets::device::DeviceToken;
@@ -128,15 +129,13 @@ impl Iam {
         let now = self.now();
         let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
         let counts = |at: Timestamp| principal.still_proves(at) && at.is_within(FRESH_FOR_FACTORS, now);
-        if !counts(principal.authenticated_at) {
-            return stale(Proof::Password);
+        if !counts(principal.authenticated_at()) {
+            return stale(ProofKind::Password);
         }
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal).await };
-        let proved = self.inner.store.reader().await?.challenges().proved(principal.session).await?;
-        let is_proved = proved.iter().any(|(kind, at)| kind.assurance() >= needed && counts(*at));
-        if !is_proved {
-            return stale(Proof::SecondFactor);
+        if !principal.proofs.has_fresh_factor(needed, FRESH_FOR_FACTORS, now) {
+            return stale(ProofKind::SecondFactor);
         }
         Ok(())
     }
@@ -153,7 +152,7 @@ impl Iam {
         if self.with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
             Ok(())
         } else {
-            Err(Error::Stale { proof: Proof::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
+            Err(Error::Stale { proof: ProofKind::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
         }
     }
 
@@ -271,7 +270,7 @@ impl Iam {
             .retried(|| async {
                 let now = self.now();
                 let mut unit = self.begin().await?;
-                self.hold(&mut unit, &claimant, token).await?;
+                let held = self.hold(&mut unit, &claimant, token).await?;
                 let purpose = ChallengePurpose::Enrol;
                 let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
                 let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
@@ -309,13 +308,9 @@ impl Iam {
                 let event = Event::FactorAdded(method.kind, id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
-                let proved = Proved {
-                    amr: amr_with(&principal.amr, method.kind),
-                    factors: with_kind(&principal.factors, method.kind),
-                    at: Some(now),
-                };
+                let proofs = held.proofs.with(Proof::new(method.kind, now));
                 let renewed =
-                    self.renew_after_change(&mut unit, token, principal, proved, device, client).await?;
+                    self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -413,7 +408,7 @@ impl Iam {
         let renewed = self
             .retried(|| async {
                 let mut unit = self.begin().await?;
-                self.hold(&mut unit, &Claimant::from(principal), token).await?;
+                let held = self.hold(&mut unit, &Claimant::from(principal), token).await?;
                 if !unit.methods().remove(account, id).await? {
                     return Err(Error::NotFound("factor"));
                 }
@@ -423,21 +418,17 @@ impl Iam {
                 let event = Event::FactorRemoved(method.kind, id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
-                let mut factors = principal.factors.clone();
                 // What is gone satisfies nothing any more; another device of the kind does.
-                if !methods
+                let has_another = methods
                     .iter()
-                    .any(|other| other.id != id && other.kind == method.kind && is_confirmed(other))
-                {
-                    factors.retain(|kind| *kind != method.kind);
-                }
-                let proved = if is_last {
-                    Proved { amr: "pwd".to_owned(), factors: Vec::new(), at: None }
-                } else {
-                    Proved { amr: principal.amr.clone(), factors, at: None }
+                    .any(|other| other.id != id && other.kind == method.kind && is_confirmed(other));
+                let proofs = match (is_last, has_another) {
+                    (true, _) => held.proofs.without_factors(),
+                    (false, true) => held.proofs,
+                    (false, false) => held.proofs.without(method.kind.into()),
                 };
                 let renewed =
-                    self.renew_after_change(&mut unit, token, principal, proved, device, client).await?;
+                    self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
                 unit.commit().await?;
                 Ok(renewed)
             })
@@ -553,30 +544,23 @@ impl Iam {
         unit: &mut Unit<'_>,
         token: &SessionToken,
         principal: &Principal,
-        proved: Proved,
+        proofs: Proofs,
         device: Option<&DeviceToken>,
         client: &Client,
     ) -> Result<Renewed, Error> {
         let (now, account, version) = (self.now(), principal.account, principal.auth_version);
-        let new = SessionToken::generate(token.carrier(), self.randomness())?;
-        let renewal = Renewal {
-            token: new.hash(),
-            from_state: SessionState::Active,
-            state: SessionState::Active,
-            amr: amr_without_trust(&proved.amr),
-            from_version: version,
-            to_version: version.next(),
-            authenticated_at: None,
-            second_factor_at: proved.at,
-            factors: Some(proved.factors),
+        let raise = Raise {
+            session: principal.session,
+            token,
+            version,
+            proofs,
             lapsed_at: principal.lapsed_at,
-            at: now,
+            on: Occasion::Change,
         };
-        let changed = unit.accounts().raise_version(account, version, now).await?
-            && unit.sessions().renew(principal.session, &token.hash(), &renewal).await?;
-        if !changed {
+        if !unit.accounts().raise_version(account, version, now).await? {
             return Err(SecondFactorRefusal::Gone.into());
         }
+        let new = self.raise_session(unit, raise).await?.ok_or(SecondFactorRefusal::Gone)?;
         let ended =
             unit.sessions().end_others(account, principal.session, EndReason::FactorsChanged, now).await?;
         if ended > 0 {
@@ -585,13 +569,6 @@ impl Iam {
         self.forget_devices_in(unit, account, of(principal), client).await?;
         self.renewed_on(new, principal, device)
     }
-}
-
-/// What a session has proved once factors have changed.
-struct Proved {
-    amr: String,
-    factors: Vec<FactorKind>,
-    at: Option<Timestamp>,
 }
 
 fn enrolling(principal: &Principal) -> Claimant {

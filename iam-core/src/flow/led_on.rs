@@ -76,7 +76,7 @@ impl Iam {
         if told.is_some() {
             let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
         }
-        let lives = unit.sessions().hold(claimant.session, &token.hash()).await?;
+        let lives = unit.sessions().hold(claimant.session, &token.hash()).await?.is_some();
         self.accept(&mut unit, reserved, told.as_ref(), client).await?;
         if !lives {
             unit.commit().await?;
@@ -95,7 +95,8 @@ impl Iam {
     /// is, since proofs begin its time anew, stays as it is.
     fn could_stay(&self, principal: &Principal, has_factor: bool) -> Option<Timestamp> {
         // The password alone makes no session of two factors live longer.
-        let proved_factor = principal.second_factor_at.is_some_and(|at| at.is_within(FRESH_FOR, self.now()));
+        let proved_factor =
+            principal.second_factor_at().is_some_and(|at| at.is_within(FRESH_FOR, self.now()));
         if has_factor && !proved_factor {
             return None;
         }
@@ -105,8 +106,8 @@ impl Iam {
         }
         let long = self.inner.long_sessions.as_ref()?;
         let until = principal.signed_in_at.plus(long.absolute());
-        let proved_at = principal.authenticated_at;
-        let proved_at = principal.second_factor_at.map_or(proved_at, |at| at.min(proved_at));
+        let proved_at = principal.authenticated_at();
+        let proved_at = principal.second_factor_at().map_or(proved_at, |at| at.min(proved_at));
         let is_longer = until > proved_at.plus(self.inner.session_policy.absolute);
         (is_longer && long.allows(principal.roles(), principal.parent_key_of_account())).then_some(until)
     }

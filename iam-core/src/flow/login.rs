@@ -7,21 +7,20 @@
 use crate::audit::{Event, LoginFailure, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
-use crate::flow::Claimant;
 use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
+use crate::flow::sign_in::Opening;
+use crate::flow::{Claimant, SignedIn};
 use crate::iam::{Iam, Unit};
 use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
 use crate::model::error::Error;
-use crate::model::factor_kind::TRUSTED_DEVICE_AMR;
 use crate::model::long_sessions::LongSessions;
-use crate::model::session::NewSession;
-use crate::model::session_state::{EndReason, SessionState};
+use crate::model::proof::{Proof, ProofMethod, Proofs};
 use crate::model::token::{Carrier, SessionToken};
 use crate::model::trusted_device::TrustedDeviceToken;
 use crate::password::{PlainPassword, RenewedHash};
 use crate::secrets::device::DeviceToken;
-use crate::store::{Insert, LoginCandidate, Rehash};
+use crate::store::{LoginCandidate, Rehash};
 
 /// A sign-in as it was sent.
 #[derive(Debug)]
@@ -53,27 +52,6 @@ pub enum Replaced<'a> {
     Of(&'a Claimant),
     /// That of a token.
     By(&'a SessionToken),
-}
-
-/// Somebody who has just signed in.
-#[derive(Debug)]
-pub struct SignedIn {
-    /// The account.
-    pub account: AccountId,
-    /// The session.
-    pub session: SessionId,
-    /// How far it has come. While the second factor is due the token opens nothing but that.
-    pub state: SessionState,
-    /// What opens it. It is nowhere else.
-    pub token: SessionToken,
-    /// When it ends at the latest, if it is a long one; its token is replaced once a day.
-    pub stays_until: Option<Timestamp>,
-    /// To be kept on this device, once the sign-in is complete.
-    pub device: Option<DeviceToken>,
-    /// To be kept by this browser, which is trusted from now on for as long as the policy says.
-    pub trusted: Option<TrustedDeviceToken>,
-    /// Whose session it took the place of, if the browser had one: what it keeps of theirs is not for this person.
-    pub replaced: Option<AccountId>,
 }
 
 impl Iam {
@@ -149,57 +127,36 @@ impl Iam {
         renewed: Option<&RenewedHash>,
     ) -> Result<SignedIn, Error> {
         let now = self.now();
-        let token = SessionToken::generate(login.carrier, self.randomness())?;
-        let by_trust = self.is_trusted(login, candidate, now).await?;
+        // Not what was proved on the browser before: nothing but the password was proved now.
+        let mut proofs = Proofs::of(Proof::new(ProofMethod::Password, now));
+        if self.is_trusted(login, candidate, now).await? {
+            proofs = proofs.with(Proof::new(ProofMethod::TrustedBrowser, now));
+        }
         let long = self.may_stay(login, candidate, now).await?;
-        let session = NewSession {
-            id: SessionId::generate(now, self.randomness())?,
-            account: candidate.account,
-            auth_version: candidate.auth_version,
-            token: token.hash(),
-            state: if candidate.second_factor && !by_trust {
-                SessionState::PendingSecondFactor
-            } else {
-                SessionState::Active
-            },
-            // Not what was proved on the browser before: nothing but the password was proved now.
-            amr: if by_trust { format!("pwd {TRUSTED_DEVICE_AMR}") } else { "pwd".to_owned() },
-            login_at: now,
-            long: long.is_some(),
-            client: login.client.clone(),
-        };
-        let device = match session.state {
-            SessionState::Active => {
-                Some(self.device_note(candidate.account, candidate.auth_version, counted.device())?)
-            }
-            SessionState::PendingSecondFactor => None,
-        };
-        let replaced = match login.replaces {
-            Some(Replaced::Of(claimant)) => Some((claimant.session, claimant.account)),
-            Some(Replaced::By(token)) => {
-                self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
-            }
-            None => None,
+        let opening = Opening {
+            candidate,
+            proofs,
+            tries: reserved.tries(),
+            carrier: login.carrier,
+            stays_until: long.map(|long| now.plus(long.absolute())),
+            replaces: self.replaced(login).await?,
+            device: counted.device(),
+            client: login.client,
         };
         let told = self.to_be_told(reserved, candidate.account).await?;
         let mut unit = self.begin().await?;
-        if unit.sessions().insert(&session).await? == Insert::Taken {
+        let Some(signed_in) = self.open_session(&mut unit, &opening).await? else {
             drop(unit);
             return self.changed_meanwhile(login, reserved, candidate).await;
-        }
-        let mut subject = self.subject(login, Some(candidate));
-        subject.actor = Some(candidate.account);
-        subject.amr = Some(session.amr.clone());
+        };
         if let Some(renewed) = renewed {
+            let subject = Subject {
+                actor: Some(candidate.account),
+                amr: Some(opening.proofs.amr_text()),
+                ..self.subject(login, Some(candidate))
+            };
             self.renew_hash(&mut unit, login, candidate, renewed, &subject).await?;
         }
-        if let Some((id, account)) = replaced
-            && unit.sessions().end(id, EndReason::Replaced, now).await?
-        {
-            let event = Event::SessionEnded(id, EndReason::Replaced);
-            unit.record(&event, Subject::own(account), login.client).await?;
-        }
-        self.evict(&mut unit, candidate.account, session.state, session.id, login.client).await?;
         self.accept(&mut unit, reserved, told.as_ref(), login.client).await?;
         // Known only to who knows the password: a guesser learns nothing from it.
         if let Some(until) = self.count_sign_in(&mut unit, reserved, candidate.account).await? {
@@ -208,24 +165,18 @@ impl Iam {
             let subject = self.subject(login, Some(candidate));
             return Err(self.throttled(Refused::new("login.sign_ins", until), subject, login.client).await);
         }
-        let tries = reserved.tries();
-        let event = match session.state {
-            SessionState::Active => Event::LoginSucceeded { session: session.id, tries },
-            SessionState::PendingSecondFactor => Event::FirstFactorAccepted { session: session.id, tries },
-        };
-        unit.record(&event, subject.clone(), login.client).await?;
-        let created = Event::SessionCreated { session: session.id, long: session.long };
-        unit.record(&created, subject, login.client).await?;
         unit.commit().await?;
-        Ok(SignedIn {
-            account: candidate.account,
-            session: session.id,
-            state: session.state,
-            token,
-            stays_until: long.map(|long| now.plus(long.absolute())),
-            device,
-            trusted: None,
-            replaced: replaced.map(|(_, account)| account),
+        Ok(signed_in)
+    }
+
+    /// The session that a sign-in takes the place of, and whose that is.
+    async fn replaced(&self, login: &Login<'_>) -> Result<Option<(SessionId, AccountId)>, Error> {
+        Ok(match login.replaces {
+            Some(Replaced::Of(claimant)) => Some((claimant.session, claimant.account)),
+            Some(Replaced::By(token)) => {
+                self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
+            }
+            None => None,
         })
     }
 
@@ -307,27 +258,6 @@ impl Iam {
         unit.record(&event, self.subject(login, Some(candidate)), login.client).await?;
         unit.commit().await?;
         Err(Error::Credentials)
-    }
-
-    /// A session more than there may be ends that of its state that was not used for longest, whenever it was made. The caller holds the account.
-    pub(super) async fn evict(
-        &self,
-        unit: &mut Unit<'_>,
-        account: AccountId,
-        state: SessionState,
-        new: SessionId,
-        client: &Client,
-    ) -> Result<(), Error> {
-        let (most, now) = (self.inner.most_sessions, self.now());
-        let evicted = unit
-            .sessions()
-            .end_longest_unused_beyond(account, state, new, most, EndReason::Evicted, now)
-            .await?;
-        for id in evicted {
-            let event = Event::SessionEnded(id, EndReason::Evicted);
-            unit.record(&event, Subject::own(account), client).await?;
-        }
-        Ok(())
     }
 
     fn subject(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Subject {

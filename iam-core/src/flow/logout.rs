@@ -17,7 +17,7 @@ impl Iam {
         let parent = session.parent.as_ref().map(|parent| parent.id);
         let subject = Subject {
             parent: parent.into(),
-            amr: Some(session.amr.clone()),
+            amr: Some(session.proofs.amr_text()),
             ..Subject::own(session.account)
         };
         self.end_by_logout(session.id, &subject, client).await

@@ -6,18 +6,18 @@ use crate::audit::{Event, Subject};
 use crate::authz::principal::Principal;
 use crate::base::id::SessionId;
 use crate::delivery::Notice;
-use crate::flow::Renewed;
 use crate::flow::attempt::Proven;
-use crate::iam::Iam;
+use crate::flow::sign_in::{Occasion, Raise};
+use crate::flow::{Claimant, Renewed};
+use crate::iam::{Iam, Unit};
 use crate::model::client::Client;
-use crate::model::error::{Error, Proof};
-use crate::model::factor_kind::amr_without_trust;
-use crate::model::session::{Renewal, SessionSummary};
-use crate::model::session_state::{EndReason, SessionState};
+use crate::model::error::{Error, ProofKind};
+use crate::model::proof::{Proof, ProofMethod};
+use crate::model::session::{HeldSession, SessionSummary};
+use crate::model::session_state::EndReason;
 use crate::model::token::SessionToken;
 use crate::password::PlainPassword;
 use crate::secrets::device::DeviceToken;
-use crate::store::LoginCandidate;
 
 /// How long after somebody proved who they are they may do what asks for that: end other sessions, say (OWASP ASVS 7.5).
 pub const FRESH_FOR: Duration = Duration::from_mins(15);
@@ -97,21 +97,22 @@ impl Iam {
         password: &PlainPassword,
         client: &Client,
     ) -> Result<SessionToken, Error> {
-        let Proven { candidate, reserved, told } = self.prove(&principal.into(), password, client).await?;
+        let claimant = Claimant::from(principal);
+        let Proven { reserved, told, .. } = self.prove(&claimant, password, client).await?;
         self.retried(|| async {
-            let (new, renewal) = self.renewal(token, principal, &candidate, false)?;
             let mut unit = self.begin().await?;
-            if told.is_some() {
-                // Whoever writes to them holds the account first; whether it is still what it was, the renewal knows.
-                let _ = unit.accounts().hold(principal.account(), candidate.auth_version).await?;
-            }
-            let renewed = unit.sessions().renew(principal.session(), &token.hash(), &renewal).await?;
+            let renewed = match self.hold_if_there(&mut unit, &claimant, token).await? {
+                Some(held) => {
+                    self.raise_by_password(&mut unit, token, principal, held, Occasion::Again).await?
+                }
+                None => None,
+            };
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            if !renewed {
+            let Some(new) = renewed else {
                 unit.commit().await?;
                 return Err(Error::Conflict("session"));
-            }
+            };
             unit.record(&Event::Reauthenticated, of(principal), client).await?;
             unit.commit().await?;
             Ok(new)
@@ -161,20 +162,27 @@ impl Iam {
             }
         };
         let done = self.retried(|| async {
-            let now = self.now();
-            let (renewed, renewal) = self.renewal(token, principal, &candidate, true)?;
-            let renewed = self.renewed_on(renewed, principal, device)?;
-            let (account, kept) = (principal.account(), principal.session());
+            let (now, account, kept) = (self.now(), principal.account(), principal.session());
             let mut unit = self.begin().await?;
-            let changed =
-                unit.accounts().change_password(account, candidate.auth_version, &new.hash, now).await?
-                    && unit.sessions().renew(kept, &token.hash(), &renewal).await?;
-            if !changed {
+            let held = self.hold_if_there(&mut unit, &principal.into(), token).await?;
+            let renewed = match held {
+                Some(held)
+                    if unit
+                        .accounts()
+                        .change_password(account, candidate.auth_version, &new.hash, now)
+                        .await? =>
+                {
+                    self.raise_by_password(&mut unit, token, principal, held, Occasion::Change).await?
+                }
+                _ => None,
+            };
+            let Some(renewed) = renewed else {
                 // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
                 drop(unit);
                 self.give_back(&reserved).await?;
                 return Err(Error::Conflict("session"));
-            }
+            };
+            let renewed = self.renewed_on(renewed, principal, device)?;
             if let Err(refused) = self.count_password_change(&mut unit, account).await {
                 drop(unit);
                 self.give_back(&reserved).await?;
@@ -207,34 +215,28 @@ impl Iam {
         if self.is_fresh(principal) {
             Ok(())
         } else {
-            Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
+            Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
         }
     }
 
-    fn renewal(
+    /// The session goes on with its password proved now.
+    async fn raise_by_password(
         &self,
-        old: &SessionToken,
+        unit: &mut Unit<'_>,
+        token: &SessionToken,
         principal: &Principal,
-        candidate: &LoginCandidate,
-        password_changes: bool,
-    ) -> Result<(SessionToken, Renewal), Error> {
-        let token = SessionToken::generate(old.carrier(), self.randomness())?;
-        let version = candidate.auth_version;
-        let renewal = Renewal {
-            token: token.hash(),
-            from_state: SessionState::Active,
-            state: SessionState::Active,
-            amr: if password_changes { amr_without_trust(&principal.amr) } else { principal.amr.clone() },
-            from_version: version,
-            to_version: if password_changes { version.next() } else { version },
-            authenticated_at: Some(self.now()),
-            second_factor_at: None,
-            // In a long session the password must not bring back with it what has lapsed.
-            factors: principal.stays_until.map(|_| principal.factors.clone()),
+        held: HeldSession,
+        on: Occasion,
+    ) -> Result<Option<SessionToken>, Error> {
+        let raise = Raise {
+            session: principal.session,
+            token,
+            version: principal.auth_version,
+            proofs: held.proofs.with(Proof::new(ProofMethod::Password, self.now())),
             lapsed_at: principal.lapsed_at,
-            at: self.now(),
+            on,
         };
-        Ok((token, renewal))
+        self.raise_session(unit, raise).await
     }
 }
 
@@ -243,7 +245,7 @@ pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
     if principal.still_proves(principal.authenticated_at()) {
         Ok(())
     } else {
-        Err(Error::Stale { proof: Proof::Password, max_age: FRESH_FOR })
+        Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
     }
 }
 
@@ -251,7 +253,7 @@ pub(super) fn of(principal: &Principal) -> Subject {
     Subject {
         parent: principal.parent().into(),
         session: Some(principal.session()),
-        amr: Some(principal.amr.clone()),
+        amr: Some(principal.proofs.amr_text()),
         ..Subject::own(principal.account())
     }
 }

@@ -21,7 +21,7 @@ pub enum Error {
     #[error("re-authentication is required")]
     Stale {
         /// What is to be proved again.
-        proof: Proof,
+        proof: ProofKind,
         /// How old a proof may be.
         max_age: Duration,
     },
@@ -64,7 +64,7 @@ pub enum Error {
 /// Something that shows who somebody is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Proof {
+pub enum ProofKind {
     /// Their password.
     Password,
     /// A second factor.

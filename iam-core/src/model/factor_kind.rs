@@ -54,7 +54,7 @@ impl FactorKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Several names in one text, as stores keep them.
+    /// Several names in one text, as forms and addresses carry them.
     pub fn list(kinds: &[Self]) -> String {
         kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
     }
@@ -62,20 +62,6 @@ impl FactorKind {
     /// Reads that text. Names that only a newer program knows are left out.
     pub fn parse_list(text: &str) -> Vec<Self> {
         text.split(' ').filter_map(Self::parse).collect()
-    }
-
-    /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values). `mfa` stands for what makes two
-    /// factors of a password and this.
-    pub const fn amr(self) -> &'static [&'static str] {
-        match self {
-            Self::Totp => &["otp", "mfa"],
-            Self::EmailOtp => &["otp", "email"],
-            Self::SmsOtp => &["otp", "sms", "mfa"],
-            Self::WhatsappOtp => &["otp", "whatsapp", "mfa"],
-            Self::RecoveryCode => &["recovery", "mfa"],
-            Self::Invitation => &[],
-            Self::Password => &["pwd"],
-        }
     }
 
     /// What it is worth beside a password. A code by e-mail proves no second thing that somebody has: often the password of a mailbox
@@ -127,60 +113,11 @@ impl Assurance {
             Self::Aal2 => "aal2",
         }
     }
-
-    /// Of a session with these values of `amr`.
-    pub(crate) fn of_amr(amr: &str) -> Self {
-        if amr.split(' ').any(|value| value == "mfa") { Self::Aal2 } else { Self::Aal1 }
-    }
-}
-
-/// `amr` with what a factor adds, each value once.
-pub(crate) fn amr_with(amr: &str, kind: FactorKind) -> String {
-    let mut values: Vec<&str> = amr.split(' ').filter(|value| !value.is_empty()).collect();
-    for value in kind.amr() {
-        if !values.contains(value) {
-            values.push(value);
-        }
-    }
-    values.join(" ")
-}
-
-/// In a session's `amr`: the browser was trusted, so that no second factor was asked for. (RFC 8176 has no value for that.)
-pub(crate) const TRUSTED_DEVICE_AMR: &str = "trusted_device";
-
-/// The `amr` of a session that goes on after a change of what its account signs in with: that ended all trust in browsers, and what a
-/// browser had stood in for is to be proved.
-pub(crate) fn amr_without_trust(amr: &str) -> String {
-    amr.split(' ').filter(|value| *value != TRUSTED_DEVICE_AMR).collect::<Vec<_>>().join(" ")
-}
-
-/// The `amr` of a session whose factors count no more: what is left is how it began.
-pub(crate) fn amr_without_factors(amr: &str) -> String {
-    let is_factor = |value: &str| {
-        let kinds = FactorKind::ALL.into_iter().filter(|kind| *kind != FactorKind::Password);
-        value == TRUSTED_DEVICE_AMR || kinds.into_iter().any(|kind| kind.amr().contains(&value))
-    };
-    amr.split(' ').filter(|value| !is_factor(value)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn amr_grows_by_each_factor_once() {
-        assert_eq!(amr_with("pwd", FactorKind::Totp), "pwd otp mfa");
-        assert_eq!(amr_with("pwd otp mfa", FactorKind::EmailOtp), "pwd otp mfa email");
-        assert_eq!(amr_with("pwd otp mfa", FactorKind::Totp), "pwd otp mfa");
-    }
-
-    #[test]
-    fn a_mailbox_is_no_second_thing() {
-        for kind in FactorKind::ALL {
-            assert_eq!(Assurance::of_amr(&amr_with("pwd", kind)), kind.assurance(), "{kind}");
-        }
-        assert_eq!(Assurance::of_amr("pwd"), Assurance::Aal1);
-    }
 
     #[test]
     fn kinds_have_names() {

@@ -9,6 +9,7 @@ pub(crate) mod interrupted;
 pub(crate) mod long_sessions;
 pub(crate) mod parent;
 pub(crate) mod policy;
+pub(crate) mod proof;
 pub(crate) mod purpose;
 pub(crate) mod repeat;
 pub(crate) mod role;

@@ -6,10 +6,10 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AccountStatus, AuthVersion, ExternalId, Username};
 use crate::model::client::Client;
-use crate::model::factor_kind::FactorKind;
 use crate::model::long_sessions::{LongSessions, Moments, Tokens};
 use crate::model::parent::{ParentKey, ParentStatus};
 use crate::model::policy::FactorRequirement;
+use crate::model::proof::Proofs;
 use crate::model::role::RoleName;
 use crate::model::token::TokenHash;
 
@@ -26,14 +26,25 @@ pub struct NewSession {
     pub token: TokenHash,
     /// How far the sign-in has come.
     pub state: SessionState,
-    /// How the person proved who they are (RFC 8176), separated by spaces.
-    pub amr: String,
+    /// What the person proved.
+    pub proofs: Proofs,
+    /// How many tries at the password led to it, this one included, as far as limits remember; 0 if nobody counted.
+    pub tries: u32,
     /// When.
     pub login_at: Timestamp,
     /// Whether it was asked for as a long one ([`LongSessions`]).
     pub long: bool,
     /// From where.
     pub client: Client,
+}
+
+/// What a unit of work that holds a session knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldSession {
+    /// What was proved in it so far.
+    pub proofs: Proofs,
+    /// [`NewSession::tries`].
+    pub tries: u32,
 }
 
 /// A session whose owner has proved again who they are: what it gets, on condition that it still has the token that was shown.
@@ -45,18 +56,12 @@ pub struct Renewal {
     pub from_state: SessionState,
     /// ... and how far it has come with this.
     pub state: SessionState,
-    /// How the person has proved who they are by now (RFC 8176), separated by spaces.
-    pub amr: String,
+    /// What was proved in the session by now, all of it.
+    pub proofs: Proofs,
     /// The account's version that the session must have been made under ...
     pub from_version: AuthVersion,
     /// ... and the one that it has from now on: the same, or the one that the owner's own change of password made.
     pub to_version: AuthVersion,
-    /// When the password was proved, if that is what was: the session's age counts from there.
-    pub authenticated_at: Option<Timestamp>,
-    /// When a second factor was proved, if that is what was.
-    pub second_factor_at: Option<Timestamp>,
-    /// The factors that were proved in the session by now; without it, those are not written anew.
-    pub factors: Option<Vec<FactorKind>>,
     /// Up to when what was proved before counts no more, in a long session; without it, that is not written anew.
     pub lapsed_at: Option<Timestamp>,
     /// When. It is noted as the session's use.
@@ -70,10 +75,8 @@ pub struct SessionSummary {
     pub id: SessionId,
     /// When it was made.
     pub login_at: Timestamp,
-    /// When its owner last proved who they are.
-    pub authenticated_at: Timestamp,
-    /// When its owner last proved a second factor.
-    pub second_factor_at: Option<Timestamp>,
+    /// What was proved in it.
+    pub proofs: Proofs,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// Up to when what was proved in it counts no more, where that was noted.
@@ -89,8 +92,8 @@ impl SessionSummary {
     pub(crate) fn counts(&self, policy: &SessionPolicy, long: Option<&LongSessions>, now: Timestamp) -> bool {
         let moments = Moments {
             login_at: self.login_at,
-            authenticated_at: self.authenticated_at,
-            second_factor_at: self.second_factor_at,
+            authenticated_at: self.proofs.authenticated_at().unwrap_or(self.login_at),
+            second_factor_at: self.proofs.second_factor_at(),
             last_seen_at: self.last_seen_at,
             lapsed_at: self.lapsed_at,
         };
@@ -107,14 +110,10 @@ pub struct SessionRecord {
     pub state: SessionState,
     /// The account's version that the session was made under.
     pub auth_version: AuthVersion,
-    /// How the person proved who they are (RFC 8176), separated by spaces.
-    pub amr: String,
+    /// What was proved in it.
+    pub proofs: Proofs,
     /// When it was made.
     pub login_at: Timestamp,
-    /// When its owner last proved who they are: at sign-in, or after that by re-authentication.
-    pub authenticated_at: Timestamp,
-    /// When its owner last proved a second factor.
-    pub second_factor_at: Option<Timestamp>,
     /// When it was last seen in use.
     pub last_seen_at: Timestamp,
     /// Whether it was asked for as a long one.
@@ -141,8 +140,6 @@ pub struct SessionRecord {
     pub parent: Option<ParentOfAccount>,
     /// The roles that the account was granted.
     pub roles: Vec<RoleOfAccount>,
-    /// The factors that were proved in the session; nothing, if that was not written down.
-    pub factors: Option<Vec<FactorKind>>,
 }
 
 /// A role that an account was granted, as a session sees it.

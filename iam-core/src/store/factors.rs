@@ -116,10 +116,6 @@ pub trait ChallengeReads: Send {
         purpose: Option<Purpose>,
         now: Timestamp,
     ) -> Result<Option<Challenge>, StoreError>;
-
-    /// The factors that were proved in a session, to sign in, to prove again who one is, or to set one up: the latest time for each kind.
-    /// What was proved for a purpose of its own is not among them: that is a [`StepUpProof`](crate::ports::StepUpProof).
-    async fn proved(&mut self, session: SessionId) -> Result<Vec<(FactorKind, Timestamp)>, StoreError>;
 }
 
 /// Challenges (`iam_mfa_challenge`), in a unit of work.

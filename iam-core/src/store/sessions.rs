@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use super::{Insert, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
-use crate::model::session::{NewSession, Renewal};
+use crate::model::session::{HeldSession, NewSession, Renewal};
 use crate::model::session_state::{EndReason, SessionState};
 use crate::model::token::TokenHash;
 
@@ -34,15 +34,16 @@ pub trait Sessions: SessionReads {
     /// an error.
     async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
 
-    /// Holds a session against all other units until this one is over, if it has this token and has not ended. Says whether it does. As
-    /// long as a token that replaced another one was not used, the session has both.
-    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<bool, StoreError>;
+    /// Holds a session against all other units until this one is over, if it has this token and has not ended. Gives what it has proved by
+    /// then, which MUST be what no other unit can change any more; nothing, if there is no such session. As long as a token that replaced
+    /// another one was not used, the session has both.
+    async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError>;
 
     /// Gives a session another token, and what else the [`Renewal`] says, if it has not ended, has the token `old` (as for
     /// [`hold`](Self::hold)), and is in the state and was made under the version that the renewal names. The old token MUST be dead with it,
     /// and so MUST one beside it be; where the new token is the old one, all tokens stay as they are, and else the new one counts as not
-    /// used yet. Of the times of proof only those that the renewal has are written; its own time is kept as that of the session's last use
-    /// if it is later. Says whether it did; at most one caller is ever told so for the same old token.
+    /// used yet. Its own time is kept as that of the session's last use if it is later. The proofs take the place of those that there were:
+    /// whoever calls it holds the session. Says whether it did; at most one caller is ever told so for the same old token.
     async fn renew(&mut self, id: SessionId, old: &TokenHash, renewal: &Renewal) -> Result<bool, StoreError>;
 
     /// Notes the first use of a token that has replaced another one, if the session has this token and has not ended: the token before it

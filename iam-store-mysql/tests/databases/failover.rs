@@ -280,7 +280,7 @@ async fn a_unit_that_lost_after_it_wrote_is_undone() {
         )
         .await;
         let crossing = tokio::spawn(async move {
-            run_on(&mut other, "UPDATE iam_auth_session SET amr = 'y'; COMMIT").await;
+            run_on(&mut other, "UPDATE iam_auth_session SET proofs = 'totp@7'; COMMIT").await;
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
         let hash = iam_core::PasswordHash::from_stored("$x");
@@ -290,7 +290,7 @@ async fn a_unit_that_lost_after_it_wrote_is_undone() {
         assert!(unit.sessions().end(SESSION, EndReason::Logout, later(1)).await.is_err(), "nothing goes on");
         assert!(unit.commit().await.is_err());
         let found = store.session(&TOKEN).await.unwrap().unwrap();
-        assert_eq!((found.ended, found.amr.as_str()), (None, "y"), "{server:?}");
+        assert_eq!((found.ended, found.proofs.to_string().as_str()), (None, "totp@7"), "{server:?}");
     }
 }
 

@@ -93,8 +93,7 @@ const TRAIL: i64 = 10;
 
 #[tokio::test]
 async fn every_older_schema_comes_up_to_date_with_its_rows() {
-    let versions: Vec<i64> =
-        sqlx::migrate!("./migrations").iter().map(|migration| migration.version).collect();
+    let versions: Vec<i64> = sqlx::migrate!("./migrations").iter().map(|step| step.version).collect();
     for server in BOTH {
         for &version in &versions {
             let Some(database) = Database::create(server).await else { continue };
@@ -126,6 +125,60 @@ async fn every_older_schema_comes_up_to_date_with_its_rows() {
                 Some(account())
             );
         }
+    }
+}
+
+/// What the programs before the list of proofs wrote down in four columns, and with the challenges that were answered.
+#[tokio::test]
+async fn sessions_keep_what_they_have_proved() {
+    let rows = "INSERT INTO iam_user_account (id, username, status, auth_version, created_at, updated_at)
+            VALUES (x'01010101010101010101010101010101', 'alice', 'active', 1, '2026-01-01', '2026-01-01');
+        INSERT INTO iam_auth_session (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at,
+            authenticated_at, second_factor_at, factors, ended_at, end_reason)
+        SELECT UNHEX(LPAD(n, 32, '0')), x'01010101010101010101010101010101', UNHEX(LPAD(n, 64, '0')), 'active', 1, amr,
+            '1970-01-01 00:00:07', '2026-01-01', authenticated_at, second_factor_at, factors, ended_at, IF(ended_at IS NULL, NULL, 'logout')
+        FROM (SELECT 1 AS n, 'pwd' AS amr, NULL AS authenticated_at, NULL AS second_factor_at, NULL AS factors, NULL AS ended_at
+            UNION ALL SELECT 2, 'pwd trusted_device', '1970-01-01 00:00:08.000001', NULL, '', NULL
+            UNION ALL SELECT 3, 'pwd otp mfa email', '1970-01-01 00:00:09', '1970-01-01 00:00:30', 'totp email_otp', NULL
+            UNION ALL SELECT 4, 'pwd otp mfa', NULL, '1970-01-01 00:00:20', NULL, NULL
+            UNION ALL SELECT 5, 'pwd otp email', NULL, NULL, 'email_otp', NULL
+            UNION ALL SELECT 6, 'pwd', NULL, NULL, NULL, '1970-01-01 00:00:09') older;
+        INSERT INTO iam_mfa_challenge (id, account_id, session_id, purpose, kind, sends, created_at, expires_at, consumed_at)
+        SELECT UNHEX(LPAD(n, 32, '0')), x'01010101010101010101010101010101', UNHEX(LPAD(session, 32, '0')), purpose, kind, 0,
+            '2026-01-01', '2026-01-01', TIMESTAMPADD(SECOND, consumed_at, '1970-01-01')
+        FROM (SELECT 1 AS n, 3 AS session, 'sign_in' AS purpose, 'totp' AS kind, 10 AS consumed_at
+            UNION ALL SELECT 2, 3, 'reauthenticate', 'totp', 25 UNION ALL SELECT 3, 3, 'enrol', 'email_otp', 12
+            UNION ALL SELECT 4, 3, 'payroll', 'totp', 30 UNION ALL SELECT 5, 3, 'payroll', 'password', 31
+            UNION ALL SELECT 6, 3, 'reauthenticate', 'recovery_code', 11 UNION ALL SELECT 7, 3, 'reauthenticate', 'totp', NULL
+            UNION ALL SELECT 8, 4, 'sign_in', 'totp', 20 UNION ALL SELECT 9, 5, 'payroll', 'email_otp', 21
+            UNION ALL SELECT 10, 5, 'iam:enrol', 'email_otp', 22 UNION ALL SELECT 11, 1, 'iam:enrol', 'invitation', 23) older";
+    let proofs = [
+        "password@7000000",
+        "password@8000001 trusted_browser@7000000",
+        // A kind that is in the list no more was taken away.
+        "password@9000000 totp@25000000 email_otp@12000000 step_up:totp@30000000",
+        "password@7000000 totp@20000000",
+        "password@7000000 step_up:email_otp@21000000",
+        "",
+    ];
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        let versions = sqlx::migrate!("./migrations");
+        let before = versions.iter().map(|step| step.version).filter(|version| *version < 11).max();
+        at_version(&database, before.unwrap()).await;
+        database.run(rows).await;
+        let store = migrated(&database).await;
+        let find = async || -> Vec<String> {
+            sqlx::query_scalar("SELECT proofs FROM iam_auth_session ORDER BY id")
+                .fetch_all(&mut database.connection().await)
+                .await
+                .unwrap()
+        };
+        assert_eq!(find().await, proofs, "{server:?}");
+        // Run again, as after a program that died before it had noted what it did, it changes nothing more.
+        database.run("DELETE FROM iam_schema_migrations").await;
+        store.migrate().await.unwrap();
+        assert_eq!(find().await, proofs, "{server:?}");
     }
 }
 

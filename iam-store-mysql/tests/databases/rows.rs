@@ -7,8 +7,8 @@ use iam_core::ports::{
     RoleGrant, SessionState, Settled, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, AccountStatus, Channel, Client, EndReason, Role, RoleId, RoleName, SessionId,
-    StoreErrorKind, Throttle, Timestamp, Username,
+    Account, AccountId, AccountStatus, Channel, Client, EndReason, Proof, ProofMethod, Proofs, Role, RoleId,
+    RoleName, SessionId, StoreErrorKind, Throttle, Timestamp, Username,
 };
 use iam_store_mysql::MySqlStore;
 
@@ -27,7 +27,8 @@ fn session(n: u8) -> NewSession {
         auth_version: account().auth_version,
         token: TokenHash::from_bytes([n; 32]),
         state: SessionState::Active,
-        amr: "pwd".to_owned(),
+        proofs: Proofs::of(Proof::new(ProofMethod::Password, NOW)),
+        tries: 1,
         login_at: NOW,
         long: false,
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),

@@ -58,9 +58,9 @@ async fn dump(connection: &mut MySqlConnection) -> String {
             create.join(" ").replace(" CHARACTER SET utf8mb4 COLLATE", " COLLATE").replace("_utf8mb4'", "'");
         write!(text, "\n{create};\n").unwrap();
     }
-    let oldest: i64 =
-        sqlx::query_scalar("SELECT min_program FROM iam_schema").fetch_one(&mut *connection).await.unwrap();
-    write!(text, "\nINSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, {oldest});\n").unwrap();
+    let find = sqlx::query_scalar("SELECT min_program FROM iam_schema");
+    let min_program: i64 = find.fetch_one(&mut *connection).await.unwrap();
+    write!(text, "\nINSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, {min_program});\n").unwrap();
     text
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::protocol::{Carrier, DeviceToken, Proof, Renewed, SessionToken};
+use iam_core::protocol::{Carrier, DeviceToken, ProofKind, Renewed, SessionToken};
 use iam_core::{
     Error, Invalid, PlainPassword, Principal, Problem, Purpose, SessionId, SessionSummary, Timestamp,
 };
@@ -347,8 +347,8 @@ impl RequestContext {
     /// The same, with a page to come back to.
     pub(super) fn prove_first(&self, request: &WebRequest, error: &Error, next: &str) -> WebResponse {
         let page = match error {
-            Error::Stale { proof: Proof::Password, .. } => "reauthenticate",
-            Error::Stale { proof: Proof::FirstFactor, .. } => {
+            Error::Stale { proof: ProofKind::Password, .. } => "reauthenticate",
+            Error::Stale { proof: ProofKind::FirstFactor, .. } => {
                 let location = self.step_up_url(Purpose::ENROL, None, Some(next));
                 return self.own(request, WebResponse::redirect(303, &location));
             }

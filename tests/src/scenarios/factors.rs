@@ -649,6 +649,69 @@ pub async fn a_weaker_proof_changes_no_stronger_factor(adapter: Adapter, backend
     assert_eq!(send_json(&mut by_mail, "DELETE", &path, &json!({})).await.status, 200);
 }
 
+/// Somebody who has just set up codes by e-mail.
+async fn with_mailed_codes(world: &World, name: &str) -> (Browser, String) {
+    with_address(world, name, &format!("{name}@example.com")).await;
+    let mut browser = world.signed_in(name).await;
+    let known = world.codes().len();
+    let begun = browser.post_json(FACTORS, &json!({"kind": "email_otp"})).await;
+    let id = begun.json()["id"].as_str().unwrap().to_owned();
+    let code = mailed(world, known).await;
+    let path = format!("{FACTORS}/{id}/confirm");
+    assert_eq!(browser.post_json(&path, &json!({"code": code})).await.status, 200);
+    (browser, id)
+}
+
+async fn proved(browser: &mut Browser) -> (Value, Value) {
+    let session = browser.get("/api/v1/me").await.json()["session"].clone();
+    (session["amr"].clone(), session["assurance"].clone())
+}
+
+/// A session has proved no factor that its owner took away, unless another one of the kind is left.
+pub async fn what_a_factor_proved_goes_with_it(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let (mut browser, mail) = with_mailed_codes(&world, "eve").await;
+    let (_, phone) = add_app(&world, &mut browser, "phone").await;
+    let (_, tablet) = add_app(&world, &mut browser, "tablet").await;
+    for (id, amr, assurance) in [
+        (tablet, json!(["pwd", "otp", "email", "mfa"]), "aal2"),
+        (phone, json!(["pwd", "otp", "email"]), "aal1"),
+        (mail, json!(["pwd"]), "aal1"),
+    ] {
+        let removed = send_json(&mut browser, "DELETE", &format!("{FACTORS}/{id}"), &json!({})).await;
+        assert_eq!(removed.status, 200, "{}", removed.body);
+        assert_eq!(proved(&mut browser).await, (amr, json!(assurance)));
+    }
+}
+
+/// What was proved for a purpose is seen in the session, and takes no factor away.
+pub async fn a_step_up_tells_of_the_session_and_changes_no_factor(adapter: Adapter, backend: Backend) {
+    let world = World::new(adapter, backend).await;
+    let (mut browser, _) = with_mailed_codes(&world, "eve").await;
+    let (app, id) = add_app(&world, &mut browser, "phone").await;
+    world.later(60);
+    let mut browser = half_way(&world, "eve").await;
+    let known = world.codes().len();
+    assert_eq!(browser.post_json(CHALLENGE, &json!({"method": "email_otp"})).await.status, 200);
+    let code = mailed(&world, known).await;
+    assert_eq!(browser.post_json(VERIFY, &json!({"code": code, "method": "email_otp"})).await.status, 200);
+    assert_eq!(proved(&mut browser).await, (json!(["pwd", "otp", "email"]), json!("aal1")));
+    let asked = browser.post_json("/api/v1/auth/step-up", &json!({"purpose": "payroll"})).await;
+    assert_eq!(asked.status, 200, "{}", asked.body);
+    assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.json()["purpose"], "payroll");
+    assert_eq!(proved(&mut browser).await, (json!(["pwd", "otp", "email", "mfa"]), json!("aal2")));
+    let path = format!("{FACTORS}/{id}");
+    let refused = send_json(&mut browser, "DELETE", &path, &json!({})).await;
+    assert_eq!(refused.json()["code"], "mfa_reauthentication_required", "{}", refused.body);
+    // The password proved again takes nothing of that away.
+    let again = browser.post_json("/api/v1/auth/reauthenticate", &json!({"password": PASSWORD})).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    assert_eq!(proved(&mut browser).await, (json!(["pwd", "otp", "email", "mfa"]), json!("aal2")));
+    world.later(30);
+    assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.status, 200);
+    assert_eq!(send_json(&mut browser, "DELETE", &path, &json!({})).await.status, 200);
+}
+
 /// A second factor is due for ten minutes, and in the session that the password began.
 pub async fn a_second_factor_is_due_for_ten_minutes(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use iam_core::{Actor, EmailAddress, NewAccount, PlainPassword, Username};
 use tokio::sync::Barrier;
 
-use super::factors::with_address;
+use super::factors::{half_way, verify, with_address, with_app};
 use crate::{Adapter, Backend, PASSWORD, World};
 
 const WRONG: &str = "not the password";
@@ -245,6 +245,31 @@ pub async fn a_success_gives_back_its_own_try_only(adapter: Adapter, backend: Ba
     assert_eq!(world.logged("authn_login_successafterfail").await, 3);
     assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 401);
     assert_eq!(world.browser().api_sign_in("bob", WRONG).await.status, 429);
+}
+
+/// AU-02: wrong passwords before a sign-in are told of with the second factor that completes it, and not before.
+pub async fn a_sign_in_after_failures_is_told_apart_whatever_completes_it(
+    adapter: Adapter,
+    backend: Backend,
+) {
+    let world = World::new(adapter, backend).await;
+    let app = with_app(&world, "amy").await;
+    let logged = async || {
+        (world.logged("authn_login_success").await, world.logged("authn_login_successafterfail").await)
+    };
+    let (before, _) = logged().await;
+    for _ in 0..2 {
+        assert_eq!(world.browser().api_sign_in("amy", WRONG).await.status, 401);
+    }
+    let mut browser = half_way(&world, "amy").await;
+    assert_eq!(logged().await, (before, 0), "nobody is signed in yet");
+    assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.status, 200);
+    assert_eq!(logged().await, (before, 1));
+    // Once the failures are forgotten it is as any other.
+    world.later(3600);
+    let mut browser = half_way(&world, "amy").await;
+    assert_eq!(verify(&mut browser, &app.code(&world, 0)).await.status, 200);
+    assert_eq!(logged().await, (before + 1, 1));
 }
 
 /// AU-01: strangers can't fill the disk.

@@ -138,6 +138,8 @@ macro_rules! every_scenario {
             recovery_codes_work_once
             factors_are_changed_with_a_fresh_proof
             a_weaker_proof_changes_no_stronger_factor
+            what_a_factor_proved_goes_with_it
+            a_step_up_tells_of_the_session_and_changes_no_factor
             a_second_factor_is_due_for_ten_minutes
             secrets_of_factors_are_bound_to_their_rows
             mail_that_fails_delays_nobody
@@ -193,6 +195,7 @@ macro_rules! every_scenario {
             two_names_of_an_account_share_a_limit_which_shows
             a_success_does_not_put_off_forgetting
             a_success_gives_back_its_own_try_only
+            a_sign_in_after_failures_is_told_apart_whatever_completes_it
             repeated_refusals_share_a_row
             a_flood_of_refusals_costs_few_writes
             refusals_are_not_lost_while_nothing_can_be_written

@@ -24,14 +24,15 @@ use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
 use crate::factor::{Digest, Factor, FactorLimits, TRIES};
 use crate::flow::SignedIn;
+use crate::flow::sign_in::{Occasion, Raise};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AuthVersion, Username};
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
-use crate::model::factor_kind::{Assurance, FactorKind, amr_with};
+use crate::model::factor_kind::{Assurance, FactorKind};
+use crate::model::proof::{Proof, Proofs};
 use crate::model::purpose::Purpose;
-use crate::model::session::Renewal;
-use crate::model::session_state::SessionState;
+use crate::model::session::HeldSession;
 use crate::model::token::SessionToken;
 use crate::secrets::seal::Place;
 use crate::store::SealedColumn;
@@ -44,10 +45,9 @@ pub struct Claimant {
     pub(super) parent: Option<ParentId>,
     pub(super) session: SessionId,
     pub(super) auth_version: AuthVersion,
-    pub(super) amr: String,
-    pub(super) purpose: ChallengePurpose,
     /// What was proved in the session before.
-    pub(super) factors: Vec<FactorKind>,
+    pub(super) proofs: Proofs,
+    pub(super) purpose: ChallengePurpose,
     /// The kinds that will do; without it, all that the purpose admits.
     pub(super) accepted: Option<Vec<FactorKind>>,
     /// What the proof is to be good for alone.
@@ -70,9 +70,8 @@ impl From<&Pending> for Claimant {
             parent: pending.parent,
             session: pending.session,
             auth_version: pending.auth_version,
-            amr: pending.amr.clone(),
+            proofs: pending.proofs.clone(),
             purpose: ChallengePurpose::SignIn,
-            factors: Vec::new(),
             accepted: None,
             approval: None,
             until: Some(pending.until),
@@ -91,9 +90,8 @@ impl From<&Principal> for Claimant {
             parent: principal.parent(),
             session: principal.session,
             auth_version: principal.auth_version,
-            amr: principal.amr.clone(),
+            proofs: principal.proofs.clone(),
             purpose: ChallengePurpose::Reauthenticate,
-            factors: principal.factors.clone(),
             accepted: None,
             approval: None,
             until: None,
@@ -145,7 +143,7 @@ impl Claimant {
         Subject {
             parent: self.parent.into(),
             session: Some(self.session),
-            amr: Some(self.amr.clone()),
+            amr: Some(self.proofs.amr_text()),
             ..Subject::own(self.account)
         }
     }
@@ -468,7 +466,7 @@ impl Iam {
     ) -> Result<SignedIn, Error> {
         let (now, kind) = (self.now(), known.factor.kind());
         let mut unit = self.begin().await?;
-        self.hold(&mut unit, claimant, token).await?;
+        let held = self.hold(&mut unit, claimant, token).await?;
         let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
         // Counted before anything is compared: for this challenge, for a day, and in a row.
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
@@ -505,7 +503,7 @@ impl Iam {
         self.settle_challenge(&mut unit, claimant, &challenge, by).await?;
         self.give_back_failure(&mut unit, &reserved, true).await?;
         self.give_back_send(&mut unit, challenge.id).await?;
-        let done = self.complete(&mut unit, claimant, token, kind, client).await?;
+        let done = self.complete(&mut unit, claimant, held, token, kind, client).await?;
         if right == Right::Recovery {
             self.notify(&mut unit, account, Notice::RecoveryCodeUsed, client).await?;
         }
@@ -540,87 +538,56 @@ impl Iam {
         &self,
         unit: &mut Unit<'_>,
         claimant: &Claimant,
+        held: HeldSession,
         token: &SessionToken,
         kind: FactorKind,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        let now = self.now();
-        // A step-up proof is looked at with every request, so the token need not change with it.
-        let new = match claimant.purpose {
-            ChallengePurpose::StepUp(_) => token.clone(),
-            _ => SessionToken::generate(token.carrier(), self.randomness())?,
+        let (now, purpose) = (self.now(), claimant.purpose());
+        // What only shows whose the account is, is no factor of its; and a password that a route asks for is good for that alone.
+        let is_factor = purpose != Some(Purpose::ENROL) && kind != FactorKind::Password;
+        let proofs = match purpose {
+            _ if !is_factor => held.proofs,
+            Some(_) => held.proofs.with(Proof::of_step_up(kind, now)),
+            None => held.proofs.with(Proof::new(kind, now)),
         };
-        let is_factor = claimant.purpose() != Some(Purpose::ENROL) && kind != FactorKind::Password;
-        // What is weaker than two factors is good for the purpose that names it, and makes the session no fresher.
-        let is_fresh = is_factor && (claimant.purpose().is_none() || kind.assurance() == Assurance::Aal2);
-        let from_state = match claimant.purpose {
-            ChallengePurpose::SignIn => SessionState::PendingSecondFactor,
-            _ => SessionState::Active,
-        };
-        let renewal = Renewal {
-            token: new.hash(),
-            from_state,
-            state: SessionState::Active,
-            // What only shows whose the account is, is no factor of its.
-            amr: if is_factor { amr_with(&claimant.amr, kind) } else { claimant.amr.clone() },
-            from_version: claimant.auth_version,
-            to_version: claimant.auth_version,
-            authenticated_at: None,
-            second_factor_at: is_fresh.then_some(now),
-            factors: is_factor.then(|| with_kind(&claimant.factors, kind)),
+        let subject = Subject { amr: Some(proofs.amr_text()), ..claimant.subject() };
+        let raise = Raise {
+            session: claimant.session,
+            token,
+            version: claimant.auth_version,
+            proofs,
             lapsed_at: claimant.lapsed_at,
-            at: now,
+            on: match claimant.purpose {
+                ChallengePurpose::SignIn => Occasion::SecondFactor,
+                ChallengePurpose::StepUp(_) => Occasion::StepUp,
+                ChallengePurpose::Reauthenticate | ChallengePurpose::Enrol => Occasion::Again,
+            },
         };
-        if !unit.sessions().renew(claimant.session, &token.hash(), &renewal).await? {
-            return Err(SecondFactorRefusal::Gone.into());
-        }
+        let new = self.raise_session(unit, raise).await?.ok_or(SecondFactorRefusal::Gone)?;
         // A device's code works once; a password could be sent as often as one likes.
         if claimant.is_signed_in() && is_factor && kind.assurance() == Assurance::Aal2 {
             self.forget_asks(unit, claimant.account).await?;
         }
-        // What is still on its way for this is worth nothing any more.
+        self.drop_codes(unit, claimant).await?;
+        let event = Event::SecondFactorAccepted(kind, claimant.purpose);
+        unit.record(&event, subject.clone(), client).await?;
+        if claimant.is_signing_in() {
+            self.complete_sign_in(unit, claimant, (new, held.tries), kind, &subject, client).await
+        } else {
+            Ok(claimant.signed_in(new))
+        }
+    }
+
+    /// What is still on its way for what was proved is worth nothing any more.
+    async fn drop_codes(&self, unit: &mut Unit<'_>, claimant: &Claimant) -> Result<(), Error> {
         for kind in FactorKind::ALL.into_iter().filter(|kind| kind.channel().is_some()) {
             if let Some(open) = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?
             {
-                unit.outbox().replace(open.new.id, now).await?;
+                unit.outbox().replace(open.new.id, self.now()).await?;
             }
         }
-        let subject = Subject { amr: Some(renewal.amr), ..claimant.subject() };
-        let event = Event::SecondFactorAccepted(kind, claimant.purpose);
-        unit.record(&event, subject.clone(), client).await?;
-        let (mut device, mut trusted) = (None, None);
-        if claimant.is_signing_in() {
-            if claimant.trusting && self.inner.factor_policy.may_trust(kind, token.carrier()) {
-                trusted = self.trust_in(unit, claimant, kind, &subject, client).await?;
-            }
-            self.evict(unit, claimant.account, SessionState::Active, claimant.session, client).await?;
-            let event = Event::LoginSucceeded { session: claimant.session, tries: 1 };
-            unit.record(&event, subject, client).await?;
-            device = Some(self.device_note(claimant.account, claimant.auth_version, None)?);
-        }
-        Ok(SignedIn {
-            account: claimant.account,
-            session: claimant.session,
-            state: SessionState::Active,
-            token: new,
-            stays_until: claimant.stays_until,
-            device,
-            trusted,
-            replaced: None,
-        })
-    }
-
-    /// Holds account and session, in this order, and knows that they are what the caller believes.
-    pub(super) async fn hold(
-        &self,
-        unit: &mut Unit<'_>,
-        claimant: &Claimant,
-        token: &SessionToken,
-    ) -> Result<(), Error> {
-        let held = claimant.until.is_none_or(|until| self.now() < until)
-            && unit.accounts().hold(claimant.account, claimant.auth_version).await?
-            && unit.sessions().hold(claimant.session, &token.hash()).await?;
-        if held { Ok(()) } else { Err(SecondFactorRefusal::Gone.into()) }
+        Ok(())
     }
 
     // -- look-ups --
@@ -684,15 +651,6 @@ pub(super) fn read_code(factor: &dyn Factor, typed: &str) -> Result<Code, Invali
 /// What the strongest confirmed method is worth.
 pub(super) fn strongest(methods: &[Method]) -> Option<Assurance> {
     methods.iter().filter(|method| is_confirmed(method)).map(|method| method.kind.assurance()).max()
-}
-
-/// Each kind once.
-pub(super) fn with_kind(proved: &[FactorKind], kind: FactorKind) -> Vec<FactorKind> {
-    let mut kinds = proved.to_vec();
-    if !kinds.contains(&kind) {
-        kinds.push(kind);
-    }
-    kinds
 }
 
 /// Where codes go.

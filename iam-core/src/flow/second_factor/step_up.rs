@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Claimant, Known, with_kind};
+use super::{Claimant, Known};
 use crate::audit::{Event, Subject};
 use crate::authz::principal::Principal;
 use crate::authz::step_up::{Approval, MOST_WITHIN, StepUp};
@@ -91,11 +91,14 @@ impl Iam {
             return Ok(principal.into());
         };
         let claimant = Claimant::step_up(principal, purpose).approving(new.approval);
-        Ok(if purpose == Purpose::ENROL {
-            claimant
-        } else {
-            claimant.accepting(&with_kind(&self.inner.factor_policy.step_up, new.kind))
-        })
+        if purpose == Purpose::ENROL {
+            return Ok(claimant);
+        }
+        let mut accepted = self.inner.factor_policy.step_up.clone();
+        if !accepted.contains(&new.kind) {
+            accepted.push(new.kind);
+        }
+        Ok(claimant.accepting(&accepted))
     }
 
     /// The kinds by which somebody can meet a step-up, in the order in which to offer them. Without any they have to set one up first.
@@ -162,10 +165,8 @@ impl Iam {
         self.retried(|| async {
             let now = self.now();
             let mut unit = self.begin().await?;
-            match self.hold(&mut unit, &principal.into(), token).await {
-                Ok(()) => {}
-                Err(Error::SecondFactor(SecondFactorRefusal::Gone)) => return Ok(Used::Gone),
-                Err(error) => return Err(error),
+            if self.hold_if_there(&mut unit, &principal.into(), token).await?.is_none() {
+                return Ok(Used::Gone);
             }
             // Whoever sends the same form twice is told so, and not asked for another proof.
             if let Some(id) = resumed
@@ -261,11 +262,11 @@ impl Iam {
         let Proven { reserved, told, .. } = self.prove(claimant, &password, client).await?;
         let proved = self.retried(|| async {
             let mut unit = self.begin().await?;
-            self.hold(&mut unit, claimant, token).await?;
+            let held = self.hold(&mut unit, claimant, token).await?;
             let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
             self.settle_challenge(&mut unit, claimant, &challenge, None).await?;
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            let done = self.complete(&mut unit, claimant, token, FactorKind::Password, client).await?;
+            let done = self.complete(&mut unit, claimant, held, token, FactorKind::Password, client).await?;
             unit.commit().await?;
             Ok(done)
         });
