@@ -162,8 +162,13 @@ impl Iam {
 
     /// Removes some of the trail's records that are older than its retention, the oldest first and none behind one that is kept, whether or
     /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
-    /// All that it asks of the database is to read the trail and to remove from it.
+    /// A process whose clock is not the database's removes none. All that it asks of the database is the time, to read the trail, and to
+    /// remove from it.
     pub async fn delete_old_records(&self) -> Result<u64, Error> {
+        self.compare_clock().await?;
+        if !self.has_the_databases_time() {
+            return Ok(0);
+        }
         self.retried(|| self.do_batch(Chore::Records)).await
     }
 
