@@ -197,17 +197,13 @@ CREATE TABLE `iam_mfa_challenge` (
   `expires_at` datetime(6) NOT NULL,
   `consumed_at` datetime(6) DEFAULT NULL,
   `replaced_at` datetime(6) DEFAULT NULL,
-  `auth_version` bigint DEFAULT NULL,
-  `parent_id` binary(16) DEFAULT NULL,
   `approval` binary(32) DEFAULT NULL,
-  `used_at` datetime(6) DEFAULT NULL,
   `place_key` binary(32) DEFAULT NULL,
   `place_since` bigint DEFAULT NULL,
   PRIMARY KEY (`id`),
   KEY `iam_mfa_challenge_account` (`account_id`),
   KEY `iam_mfa_challenge_session` (`session_id`,`purpose`,`kind`),
   KEY `iam_mfa_challenge_expiry` (`expires_at`),
-  KEY `iam_mfa_challenge_grant` (`session_id`,`used_at`,`consumed_at`),
   KEY `iam_mfa_challenge_unanswered` (`consumed_at`,`expires_at`),
   CONSTRAINT `iam_mfa_challenge_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -275,6 +271,24 @@ CREATE TABLE `iam_recovery_code` (
   `used_at` datetime(6) DEFAULT NULL,
   PRIMARY KEY (`account_id`,`digest`),
   CONSTRAINT `iam_recovery_code_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_step_up_proof` (
+  `id` binary(16) NOT NULL,
+  `session_id` binary(16) NOT NULL,
+  `account_id` binary(16) NOT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `auth_version` bigint NOT NULL,
+  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `approval` binary(32) DEFAULT NULL,
+  `proved_at` datetime(6) NOT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  KEY `iam_step_up_proof_account` (`account_id`),
+  KEY `iam_step_up_proof_session` (`session_id`,`used_at`,`proved_at`),
+  KEY `iam_step_up_proof_age` (`proved_at`),
+  CONSTRAINT `iam_step_up_proof_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_trusted_device` (

@@ -13,18 +13,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iam_core::StoreError;
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{Executor, MySql, MySqlConnection, MySqlPool};
 use tokio::time::{Instant, timeout, timeout_at};
 
 mod driver;
+mod pool;
 mod statement;
 
 use driver::Driver;
+use pool::{OwnPool, Used};
 use statement::ping;
 pub(crate) use statement::{Statement, all, execute, one, optional, text, unless_fenced};
 
-use crate::doubt::{Doubts, Lent, TEST};
+use crate::doubt::TEST;
 use crate::error::{failed, is_conflict, is_dead, is_fenced, is_silence, spoils_connection, timed_out};
 use crate::probe::Probe;
 
@@ -40,9 +43,32 @@ const GIVE_BACK: Duration = Duration::from_secs(1);
 /// How often something that lost against another unit of work is tried again.
 const RETRIES: u32 = 3;
 
+/// What is lent: of the store's own pool, or of the host's, which asks it whether it answers when it is given back.
+enum Borrowed {
+    Own(Used),
+    Hosts(PoolConnection<MySql>),
+}
+
+impl Borrowed {
+    fn connection(&mut self) -> &mut MySqlConnection {
+        match self {
+            Self::Own(used) => used,
+            Self::Hosts(connection) => connection,
+        }
+    }
+
+    /// Closed at once, without a word to a server that may not listen.
+    fn discard(self) {
+        match self {
+            Self::Own(used) => drop(used),
+            Self::Hosts(connection) => drop(connection.detach()),
+        }
+    }
+}
+
 /// A connection on loan.
 pub(crate) struct Lease {
-    connection: Option<PoolConnection<MySql>>,
+    connection: Option<Borrowed>,
     from: Connections,
     /// Whether a transaction may be open.
     open: bool,
@@ -53,30 +79,40 @@ pub(crate) struct Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        match self.from.driver.handle() {
-            // Something broke in the middle: nobody knows what comes next on this connection.
-            _ if self.asking => drop(connection.detach()),
-            Some(runtime) => drop(runtime.spawn(give_back(connection, self.open, self.from.clone()))),
-            None => drop(connection.detach()),
+        // Something broke in the middle: nobody knows what comes next on this connection.
+        if self.asking {
+            return connection.discard();
+        }
+        match (connection, self.from.driver.handle()) {
+            (Borrowed::Own(used), _) if !self.open => used.give_back(),
+            (connection, Some(runtime)) => {
+                drop(runtime.spawn(give_back(connection, self.open, self.from.clone())));
+            }
+            (connection, None) => connection.discard(),
         }
     }
 }
 
-/// With time limits: the pool would wait for an answer from a server that is gone, and count the connection as its own.
-async fn give_back(mut connection: PoolConnection<MySql>, open: bool, from: Connections) {
+/// With time limits: a pool would wait for an answer from a server that is gone, and count the connection as its own.
+async fn give_back(mut borrowed: Borrowed, open: bool, from: Connections) {
     let asked = Instant::now();
     if open {
-        let answer = timeout(GIVE_BACK, connection.execute("ROLLBACK")).await;
+        let answer = timeout(GIVE_BACK, borrowed.connection().execute("ROLLBACK")).await;
         if !matches!(answer, Ok(Ok(_))) {
-            drop(connection.detach());
+            borrowed.discard();
             if answer.is_err() {
                 from.fell_silent(asked);
             }
             return;
         }
     }
-    if timeout(GIVE_BACK, connection.return_to_pool()).await.is_err() {
-        from.fell_silent(asked);
+    match borrowed {
+        Borrowed::Own(used) => used.give_back(),
+        Borrowed::Hosts(mut connection) => {
+            if timeout(GIVE_BACK, connection.return_to_pool()).await.is_err() {
+                from.fell_silent(asked);
+            }
+        }
     }
 }
 
@@ -88,7 +124,8 @@ impl Lease {
         statement: Statement<T>,
     ) -> (Option<Self>, Result<T, sqlx::Error>) {
         let driver = Arc::clone(&self.from.driver);
-        let finished = driver.run(deadline, self.finish(deadline, statement)).await;
+        // On the heap once, and not moved whole into the task.
+        let finished = driver.run(deadline, Box::pin(self.finish(deadline, statement))).await;
         finished.unwrap_or_else(|error| (None, Err(error)))
     }
 
@@ -100,15 +137,17 @@ impl Lease {
         let Some(connection) = &mut self.connection else { return (None, Err(sqlx::Error::WorkerCrashed)) };
         self.asking = true;
         let asked = Instant::now();
-        let answer = timeout_at(deadline, statement(connection)).await.unwrap_or_else(|_| Err(timed_out()));
+        let answer = timeout_at(deadline, statement(connection.connection())).await;
+        let answer = answer.unwrap_or_else(|_| Err(timed_out()));
         self.asking = false;
         let Err(error) = &answer else { return (Some(self), answer) };
         self.from.probe.hear_of(error);
         if !spoils_connection(error) {
             return (Some(self), answer);
         }
-        // Closed at once, without a word to a server that may not listen.
-        drop(self.connection.take().map(PoolConnection::detach));
+        if let Some(connection) = self.connection.take() {
+            connection.discard();
+        }
         if is_silence(error) {
             self.from.fell_silent(asked);
         } else if is_fenced(error) {
@@ -302,21 +341,50 @@ async fn pause(tried: u32) {
     tokio::time::sleep(Duration::from_millis((random + 1) << tried)).await;
 }
 
+/// Where connections come from.
+#[derive(Clone)]
+enum Source {
+    Own(Arc<OwnPool>),
+    Hosts(MySqlPool),
+}
+
 /// A pool with time limits.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    pub(crate) pool: MySqlPool,
+    source: Source,
     driver: Arc<Driver>,
-    /// What the pool asks before it lends a connection, if it is the store's own.
-    doubts: Option<Arc<Doubts>>,
     /// Hears of everything that failed.
     pub(crate) probe: Arc<Probe>,
 }
 
 impl Connections {
-    /// Driven by the runtime that this is called on, if there is one.
-    pub(crate) fn new(pool: MySqlPool, doubts: Option<Arc<Doubts>>) -> Self {
-        Self { pool, driver: Arc::new(Driver::here()), doubts, probe: Arc::default() }
+    /// Of the store's own, driven by the runtime that this is called on.
+    pub(crate) fn own(options: MySqlConnectOptions) -> Self {
+        Self::of(Source::Own(OwnPool::new(options)))
+    }
+
+    /// Of a pool of the host's. Driven by the runtime that this is called on, if there is one.
+    pub(crate) fn hosts(pool: MySqlPool) -> Self {
+        Self::of(Source::Hosts(pool))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, driver: Arc::new(Driver::here()), probe: Arc::default() }
+    }
+
+    /// How to reach the server.
+    pub(crate) fn options(&self) -> MySqlConnectOptions {
+        match &self.source {
+            Source::Own(pool) => pool.options().clone(),
+            Source::Hosts(pool) => (*pool.connect_options()).clone(),
+        }
+    }
+
+    /// Closes what is the store's own, after what is under way. What is the host's is left to the host.
+    pub(crate) async fn close(&self) {
+        if let Source::Own(pool) = &self.source {
+            pool.close().await;
+        }
     }
 
     /// One that was asked at this moment did not answer. What else was not heard of since is not used any more, unless the wait
@@ -325,25 +393,17 @@ impl Connections {
         if asked.elapsed() < TEST {
             return;
         }
-        match &self.doubts {
-            Some(doubts) => doubts.fell_silent(asked),
-            None => self.forget_idle(),
+        match &self.source {
+            Source::Own(pool) => pool.doubts.fell_silent(asked),
+            Source::Hosts(pool) => forget_idle(pool),
         }
     }
 
     /// One leads to a server that can't write any more. What else is there already is not used any more.
     fn was_fenced(&self) {
-        match &self.doubts {
-            Some(doubts) => doubts.was_fenced(),
-            None => self.forget_idle(),
-        }
-    }
-
-    /// A host's pool does not tell us since when its connections have been idle, so all that are go.
-    fn forget_idle(&self) {
-        for _ in 0..self.pool.size() {
-            let Some(connection) = self.pool.try_acquire() else { return };
-            drop(connection.detach());
+        match &self.source {
+            Source::Own(pool) => pool.doubts.was_fenced(),
+            Source::Hosts(pool) => forget_idle(pool),
         }
     }
 
@@ -420,33 +480,40 @@ impl Connections {
         statement: Statement<T>,
     ) -> (Option<Lease>, Result<T, sqlx::Error>) {
         let connections = self.clone();
-        let asking = async move {
+        // On the heap once, and not moved whole into the task.
+        let asking = Box::pin(async move {
             match connections.lend(deadline, loan).await {
                 Ok(lease) => lease.finish(deadline, statement).await,
                 Err(error) => (None, Err(error)),
             }
-        };
+        });
         self.driver.run(deadline, asking).await.unwrap_or_else(|error| (None, Err(error)))
+    }
+
+    /// A connection, and whether it is known to have just been opened.
+    async fn borrow(&self) -> Result<(Borrowed, bool), sqlx::Error> {
+        match &self.source {
+            Source::Own(pool) => {
+                let (used, is_new) = pool.lend().await?;
+                Ok((Borrowed::Own(used), is_new))
+            }
+            // Which of its connections it has just opened, a host's pool does not tell.
+            Source::Hosts(pool) => Ok((Borrowed::Hosts(Box::pin(pool.acquire()).await?), false)),
+        }
     }
 
     /// A connection. To be called where connections are driven.
     async fn lend(&self, deadline: Instant, Loan { tested, open }: Loan) -> Result<Lease, sqlx::Error> {
         loop {
             let begun = Instant::now();
-            let acquiring = timeout_at(deadline, Doubts::lent(Box::pin(self.pool.acquire()))).await;
-            let (acquired, lent) = acquiring.unwrap_or((Err(sqlx::Error::PoolTimedOut), Lent::Unseen));
-            if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
+            let lent = timeout_at(deadline, self.borrow()).await;
+            let lent = lent.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+            if matches!(lent, Err(sqlx::Error::PoolTimedOut)) {
                 // It may have waited for the answer of one that the pool tested. If all are in use, there is none to go.
                 self.fell_silent(begun);
             }
-            let connection = acquired?;
-            if lent == Lent::Doubtful {
-                drop(connection.detach());
-                continue;
-            }
+            let (connection, is_new) = lent?;
             let lease = Lease { connection: Some(connection), from: self.clone(), open, asking: false };
-            // A pool of our own looks at all but those that it has just opened.
-            let is_new = self.doubts.is_some() && lent == Lent::Unseen;
             if !tested || is_new {
                 return Ok(lease);
             }
@@ -458,6 +525,14 @@ impl Connections {
                 _ => {}
             }
         }
+    }
+}
+
+/// A host's pool does not tell us since when its connections have been idle, so all that are go.
+fn forget_idle(pool: &MySqlPool) {
+    for _ in 0..pool.size() {
+        let Some(connection) = pool.try_acquire() else { return };
+        drop(connection.detach());
     }
 }
 

@@ -5,38 +5,17 @@
 //! would cost somebody the whole time-out. So one that does not answer puts all in doubt that were last heard of before it
 //! was asked; and one that leads to a server which can't write any more, all that were opened before that was found out.
 //!
-//! The pool itself must not be told to close them: through TLS it waits for a goodbye from the other side, which is as long in
-//! coming as any other answer. So it lends them, and says what they are ([`Doubts::lent`]).
+//! They are dropped, and not closed as the protocol asks: through TLS that waits for a goodbye from the other side, which is as long in
+//! coming as any other answer.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::pool::PoolConnectionMetadata;
-use sqlx::{Connection, MySqlConnection};
-use tokio::time::{Instant, timeout};
-
-/// How long a connection may lie idle and is used without being tested.
-const TRUSTED: Duration = Duration::from_secs(1);
+use tokio::time::Instant;
 
 /// How long a connection may take to answer a test: not so long that nothing would be left of a statement's time. What was awaited
 /// for less did not fall silent.
 pub(crate) const TEST: Duration = Duration::from_secs(1);
-
-tokio::task_local! {
-    /// What is known of what the pool is about to lend to this task.
-    static LENT: Cell<Lent>;
-}
-
-/// What is known of a connection that the pool lends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lent {
-    /// Nobody looked at it. If the pool is the store's own, it has just been opened.
-    Unseen,
-    Trusted,
-    /// To be thrown away.
-    Doubtful,
-}
 
 /// The bounds of trust, as microseconds after `base`; 0 is none.
 #[derive(Debug)]
@@ -61,37 +40,10 @@ impl Doubts {
         self.fenced.fetch_max(self.micros(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Asks the pool for a connection. Says what is known of what it lends.
-    pub(crate) async fn lent<T>(asking: impl Future<Output = T>) -> (T, Lent) {
-        let asking = async {
-            let lent = asking.await;
-            (lent, LENT.with(Cell::get))
-        };
-        LENT.scope(Cell::new(Lent::Unseen), asking).await
-    }
-
-    /// What the pool asks about a connection that lay idle, before it is lent.
-    pub(crate) async fn look_at(&self, connection: &mut MySqlConnection, idle: PoolConnectionMetadata) {
-        let doubtful = self.cover(&idle) || (idle.idle_for >= TRUSTED && !self.answers(connection).await);
-        // Everything that asks this pool does so by way of `lent`.
-        let _ = LENT.try_with(|it| it.set(if doubtful { Lent::Doubtful } else { Lent::Trusted }));
-    }
-
-    async fn answers(&self, connection: &mut MySqlConnection) -> bool {
-        let asked = Instant::now();
-        let answer = timeout(TEST, connection.ping()).await;
-        if answer.is_err() {
-            self.fell_silent(asked);
-        }
-        matches!(answer, Ok(Ok(())))
-    }
-
-    /// The pool hears of a connection when it takes it back.
-    fn cover(&self, idle: &PoolConnectionMetadata) -> bool {
-        let now = self.micros(Instant::now());
-        let before = |age: Duration| now.saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX));
-        before(idle.idle_for) < self.silent.load(Ordering::Relaxed)
-            || before(idle.age) < self.fenced.load(Ordering::Relaxed)
+    /// Whether they cover a connection that was opened at one moment, and last heard of at another.
+    pub(crate) fn cover(&self, opened_at: Instant, heard_of: Instant) -> bool {
+        self.micros(heard_of) < self.silent.load(Ordering::Relaxed)
+            || self.micros(opened_at) < self.fenced.load(Ordering::Relaxed)
     }
 
     fn micros(&self, at: Instant) -> u64 {

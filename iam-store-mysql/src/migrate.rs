@@ -44,7 +44,7 @@ pub(crate) async fn run(connections: &Connections) -> Result<(), StoreError> {
     }
 
     // A connection of its own: no pool gets one back that holds the lock.
-    let options = connections.pool.connect_options();
+    let options = connections.options();
     let connecting = timeout(STATEMENT, options.connect()).await;
     let mut connection = connecting.unwrap_or_else(|_| Err(timed_out())).map_err(failed)?;
     connection.execute(SESSION).await.map_err(failed)?;

@@ -8,17 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use iam_core::ports::{Ports, Reads, Replacement, SessionRecord, Store, TokenHash, UnitOfWork};
 use iam_core::{Readiness, SessionId, StoreError, StoreErrorKind, Timestamp};
-use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
-use sqlx::{Executor, MySqlConnection};
+use sqlx::MySqlConnection;
+use sqlx::mysql::MySqlPool;
 use tokio::time::timeout;
 
-use crate::connection::{Connections, STATEMENT};
-use crate::doubt::Doubts;
+use crate::connection::Connections;
 use crate::unit::Work;
 use crate::{migrate, options, seen_time, server, sessions};
-
-/// Connections at most. A unit of work holds one for some milliseconds, and none while a password is hashed.
-const CONNECTIONS: u32 = 10;
 
 /// How long to wait at the end for units of work and reads that are under way.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -28,8 +24,6 @@ const CLOSE: Duration = Duration::from_secs(5);
 pub struct MySqlStore {
     connections: Connections,
     checked: Arc<Checked>,
-    /// Whether it made its pool itself.
-    is_own: bool,
 }
 
 /// What of the server was found right, and is not looked at again.
@@ -63,26 +57,7 @@ impl MySqlStore {
     ///
     /// The runtime that this is called on drives all connections, so it must live as long as the store.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let doubts = Arc::new(Doubts::new());
-        let asked = Arc::clone(&doubts);
-        let pool = MySqlPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(STATEMENT)
-            .idle_timeout(Duration::from_mins(10))
-            .max_lifetime(Duration::from_mins(30))
-            .test_before_acquire(false)
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(server::SESSION).await.map(drop) })
-            })
-            .before_acquire(move |connection, idle| {
-                let doubts = Arc::clone(&asked);
-                Box::pin(async move {
-                    doubts.look_at(connection, idle).await;
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(options::from_url(url)?);
-        let store = Self::on(Connections::new(pool, Some(doubts)), true);
+        let store = Self::on(Connections::own(options::from_url(url)?));
         // Also finds out whether the server can be reached, and what is refused. It may well be not ready yet.
         store.readiness().await?;
         Ok(store)
@@ -101,11 +76,11 @@ impl MySqlStore {
     /// If this is called on a runtime, that one drives the connections that the store opens, so it must live as long as
     /// the store.
     pub fn from_pool(pool: MySqlPool) -> Self {
-        Self::on(Connections::new(pool, None), false)
+        Self::on(Connections::hosts(pool))
     }
 
-    fn on(connections: Connections, is_own: bool) -> Self {
-        Self { connections, checked: Arc::default(), is_own }
+    fn on(connections: Connections) -> Self {
+        Self { connections, checked: Arc::default() }
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
@@ -180,11 +155,8 @@ impl Store for MySqlStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        if !self.is_own {
-            return Ok(());
-        }
         // What is still under way then ends with its connection.
-        timeout(CLOSE, self.connections.pool.close()).await.map_err(|_| {
+        timeout(CLOSE, self.connections.close()).await.map_err(|_| {
             let why = "connections were still in use when the store was closed";
             StoreError::new(StoreErrorKind::Unavailable, why)
         })

@@ -453,8 +453,7 @@ impl<C: Link> Challenges for Work<C> {
 #[cfg(test)]
 mod tests {
     use super::{
-        ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PROVED, PURGE, PURGE_UNANSWERED,
-        PURGE_UNCONFIRMED,
+        ASKED_LAST, CODES_LEFT, METHODS_OF, OPEN, OPEN_CHALLENGES, PURGE, PURGE_UNANSWERED, PURGE_UNCONFIRMED,
     };
     use crate::store::plans::assert_by_index;
 
@@ -466,7 +465,6 @@ mod tests {
             (OPEN_CHALLENGES, &["iam_mfa_challenge_session", "iam_outbox_challenge"]),
             (OPEN, &["iam_mfa_challenge_session"]),
             (ASKED_LAST, &["iam_mfa_challenge_session"]),
-            (PROVED, &["iam_mfa_challenge_session"]),
             (PURGE_UNCONFIRMED, &["iam_mfa_method_unconfirmed"]),
             (PURGE_UNANSWERED, &["iam_mfa_challenge_unanswered"]),
             (PURGE, &["iam_mfa_challenge_expiry"]),

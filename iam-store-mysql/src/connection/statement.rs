@@ -18,22 +18,29 @@ pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement
     Box::new(move |connection| Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) }))
 }
 
-/// A statement whose answer is at most one row.
+/// A statement whose answer is at most one row. It is read to its end, as every answer: nothing of it is left on the connection for whoever asks
+/// next.
 pub(crate) fn optional<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<Option<T>>
 where
     F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
     T: Send + Unpin + 'static,
 {
-    Box::new(move |connection| Box::pin(query.fetch_optional(connection)))
+    Box::new(move |connection| {
+        Box::pin(async move { Ok(query.fetch_all(connection).await?.into_iter().next()) })
+    })
 }
 
-/// A statement whose answer is exactly one row.
+/// A statement whose answer is exactly one row, likewise.
 pub(crate) fn one<T, F>(query: Map<'static, MySql, F, MySqlArguments>) -> Statement<T>
 where
     F: FnMut(MySqlRow) -> Result<T, sqlx::Error> + Send + 'static,
     T: Send + Unpin + 'static,
 {
-    Box::new(move |connection| Box::pin(query.fetch_one(connection)))
+    Box::new(move |connection| {
+        Box::pin(async move {
+            query.fetch_all(connection).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+        })
+    })
 }
 
 /// A statement whose answer is any number of rows.

@@ -137,16 +137,7 @@ impl Drop for Database {
 
 async fn remove(admin: &str, name: &str) -> Result<(), sqlx::Error> {
     let mut connection = MySqlConnection::connect(admin).await?;
-    // A statement with bytes in it can keep MySQL from showing the list; the next look finds it gone.
-    let mut found: Result<Vec<u64>, _> = others_on(&mut connection, name).await;
-    for _ in 0..20 {
-        if found.is_ok() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        found = others_on(&mut connection, name).await;
-    }
-    for other in found? {
+    for other in others_on(&mut connection, name).await? {
         // It may have ended by itself.
         let _ = connection.execute(AssertSqlSafe(format!("KILL {other}"))).await;
     }
@@ -154,15 +145,25 @@ async fn remove(admin: &str, name: &str) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// The other connections to a database.
+/// The other connections to a database. A statement with bytes in it, anybody's, can keep MySQL from showing the list; a later look finds it
+/// gone.
 pub(crate) async fn others_on(connection: &mut MySqlConnection, name: &str) -> Result<Vec<u64>, sqlx::Error> {
-    const SELECT: &str = "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()";
-    // The list has the statements that run at this moment, too, and MySQL fails on one with bytes that are no text.
+    let mut found = others_now(connection, name).await;
     for _ in 0..20 {
-        let others = sqlx::query_scalar(SELECT).bind(name).fetch_all(&mut *connection).await;
-        if others.is_ok() {
-            return others;
+        if found.is_ok() {
+            break;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = others_now(connection, name).await;
     }
-    sqlx::query_scalar(SELECT).bind(name).fetch_all(connection).await
+    found
+}
+
+async fn others_now(connection: &mut MySqlConnection, name: &str) -> Result<Vec<u64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT CAST(id AS UNSIGNED) FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()",
+    )
+    .bind(name)
+    .fetch_all(connection)
+    .await
 }

@@ -13,6 +13,7 @@
 mod clock;
 mod common;
 mod conforms;
+mod costs;
 mod failover;
 mod flows;
 mod host;

@@ -225,7 +225,7 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("DELETE o FROM", "iam_outbox_made"),
             ("DELETE c FROM", "iam_mfa_challenge_expiry"),
             ("DELETE m FROM", "iam_mfa_method_unconfirmed"),
-            ("FROM iam_step_up_proof FORCE", "iam_step_up_proof_session"),
+            ("AND used_at IS NULL AND proved_at > ? ORDER BY", "iam_step_up_proof_session"),
             ("DELETE p FROM\n                    (SELECT id FROM iam_step_up_proof", "iam_step_up_proof_age"),
             ("SET replaced_at = ?", "iam_mfa_challenge_session"),
         ] {
