@@ -18,7 +18,7 @@ use crate::base::store_error::{StoreError, StoreErrorKind};
 use crate::delivery::Notice;
 use crate::factor::challenge::ChallengePurpose;
 use crate::factor::method::{Method, MethodName};
-use crate::factor::{Enrolment, Label, TRIES, Verdict};
+use crate::factor::{Enrolment, Factor, Label, TRIES, Verdict};
 use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
     Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest,
@@ -271,30 +271,11 @@ impl Iam {
                 let now = self.now();
                 let mut unit = self.begin().await?;
                 let held = self.hold(&mut unit, &claimant, token).await?;
-                let purpose = ChallengePurpose::Enrol;
-                let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
-                let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
-                if !unit.challenges().count_try(challenge.new.id, TRIES, now).await? {
-                    return Err(SecondFactorRefusal::Spent.into());
+                let answer = (factor, response);
+                if let Err(rejected) = self.confirm_by(&mut unit, principal, method, answer, client).await? {
+                    unit.commit().await?;
+                    return Err(rejected.into());
                 }
-                let stored = if method.kind.channel().is_some() { None } else { Some(method) };
-                let step = match self.verdict(account, factor, stored, &challenge.new, response) {
-                    Verdict::Verified => None,
-                    Verdict::AtStep(step) => Some(step),
-                    Verdict::Rejected | Verdict::IfUnused(_) => {
-                        let event = Event::SecondFactorRefused(method.kind, purpose);
-                        unit.record(&event, of(principal), client).await?;
-                        unit.commit().await?;
-                        let tries_left = TRIES.saturating_sub(challenge.tries + 1);
-                        return Err(SecondFactorRefusal::Rejected { tries_left }.into());
-                    }
-                };
-                let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
-                    && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
-                if !confirmed {
-                    return Err(SecondFactorRefusal::Spent.into());
-                }
-                self.give_back_send(&mut unit, challenge.new.id).await?;
                 let verified = self.verify_address(&mut unit, &known, method, principal, client).await?;
                 // News go to what was proved just now, if there was nothing before.
                 let known = match verified {
@@ -316,6 +297,42 @@ impl Iam {
             })
             .await?;
         Ok(renewed)
+    }
+
+    /// Confirms a method by its code. A wrong one is counted, and written down with the unit.
+    async fn confirm_by(
+        &self,
+        unit: &mut Unit<'_>,
+        principal: &Principal,
+        method: &Method,
+        (factor, response): (&dyn Factor, &str),
+        client: &Client,
+    ) -> Result<Result<(), SecondFactorRefusal>, Error> {
+        let (now, account, id) = (self.now(), principal.account, method.id);
+        let purpose = ChallengePurpose::Enrol;
+        let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
+        let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
+        if !unit.challenges().count_try(challenge.new.id, TRIES, now).await? {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        let stored = if method.kind.channel().is_some() { None } else { Some(method) };
+        let step = match self.verdict(account, factor, stored, &challenge.new, response) {
+            Verdict::Verified => None,
+            Verdict::AtStep(step) => Some(step),
+            Verdict::Rejected | Verdict::IfUnused(_) => {
+                let event = Event::SecondFactorRefused(method.kind, purpose);
+                unit.record(&event, of(principal), client).await?;
+                let tries_left = TRIES.saturating_sub(challenge.tries + 1);
+                return Ok(Err(SecondFactorRefusal::Rejected { tries_left }));
+            }
+        };
+        let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
+            && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
+        if !confirmed {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        self.give_back_send(unit, challenge.new.id).await?;
+        Ok(Ok(()))
     }
 
     /// An address that a code came back from is its owner's.

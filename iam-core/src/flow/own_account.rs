@@ -7,9 +7,11 @@ use crate::authz::principal::Principal;
 use crate::base::id::SessionId;
 use crate::delivery::Notice;
 use crate::flow::attempt::Proven;
+use crate::flow::new_password::NewPassword;
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::flow::{Claimant, Renewed};
 use crate::iam::{Iam, Unit};
+use crate::model::account::AuthVersion;
 use crate::model::client::Client;
 use crate::model::error::{Error, ProofKind};
 use crate::model::proof::{Proof, ProofMethod};
@@ -161,22 +163,12 @@ impl Iam {
                 });
             }
         };
+        let change = (candidate.auth_version, &new);
         let done = self.retried(|| async {
-            let (now, account, kept) = (self.now(), principal.account(), principal.session());
+            let account = principal.account();
             let mut unit = self.begin().await?;
-            let held = self.hold_if_there(&mut unit, &principal.into(), token).await?;
-            let renewed = match held {
-                Some(held)
-                    if unit
-                        .accounts()
-                        .change_password(account, candidate.auth_version, &new.hash, now)
-                        .await? =>
-                {
-                    self.raise_by_password(&mut unit, token, principal, held, Occasion::Change).await?
-                }
-                _ => None,
-            };
-            let Some(renewed) = renewed else {
+            let Some(renewed) = self.raise_with_new_password(&mut unit, token, principal, change).await?
+            else {
                 // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
                 drop(unit);
                 self.give_back(&reserved).await?;
@@ -188,7 +180,8 @@ impl Iam {
                 self.give_back(&reserved).await?;
                 return Err(refused);
             }
-            let ended = unit.sessions().end_others(account, kept, EndReason::PasswordChanged, now).await?;
+            let (kept, reason) = (principal.session(), EndReason::PasswordChanged);
+            let ended = unit.sessions().end_others(account, kept, reason, self.now()).await?;
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             unit.record(&Event::PasswordChanged, of(principal), client).await?;
             self.notify(&mut unit, &known, Notice::PasswordChanged, client).await?;
@@ -217,6 +210,22 @@ impl Iam {
         } else {
             Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
         }
+    }
+
+    /// The account has another password, if its version is still the one that the current one was compared under, and the session goes on.
+    async fn raise_with_new_password(
+        &self,
+        unit: &mut Unit<'_>,
+        token: &SessionToken,
+        principal: &Principal,
+        (version, new): (AuthVersion, &NewPassword),
+    ) -> Result<Option<SessionToken>, Error> {
+        let Some(held) = self.hold_if_there(unit, &principal.into(), token).await? else { return Ok(None) };
+        let (account, now) = (principal.account(), self.now());
+        if !unit.accounts().change_password(account, version, &new.hash, now).await? {
+            return Ok(None);
+        }
+        self.raise_by_password(unit, token, principal, held, Occasion::Change).await
     }
 
     /// The session goes on with its password proved now.

@@ -484,14 +484,7 @@ impl Iam {
                     // A right code that came second is no guess.
                     self.give_back_failure(&mut unit, &reserved, false).await?;
                 }
-                let event = Event::SecondFactorRefused(kind, claimant.purpose);
-                unit.record(&event, claimant.subject(), client).await?;
-                let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
-                let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
-                // Somebody knows the password (OWASP ASVS 6.3.5); its owner will hardly mistype so often.
-                if tries_left == 0 && claimant.is_signing_in() {
-                    self.tell_of(&mut unit, account, Notice::SecondFactorFailed, client).await?;
-                }
+                let tries_left = self.note_wrong_answer(&mut unit, claimant, kind, account, client).await?;
                 unit.commit().await?;
                 return Err(SecondFactorRefusal::Rejected { tries_left }.into());
             }
@@ -509,6 +502,26 @@ impl Iam {
         }
         unit.commit().await?;
         Ok(done)
+    }
+
+    /// Writes down that an answer was wrong. Says how many tries are left.
+    async fn note_wrong_answer(
+        &self,
+        unit: &mut Unit<'_>,
+        claimant: &Claimant,
+        kind: FactorKind,
+        account: &Account,
+        client: &Client,
+    ) -> Result<u32, Error> {
+        let event = Event::SecondFactorRefused(kind, claimant.purpose);
+        unit.record(&event, claimant.subject(), client).await?;
+        let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+        let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
+        // Somebody knows the password (OWASP ASVS 6.3.5); its owner will hardly mistype so often.
+        if tries_left == 0 && claimant.is_signing_in() {
+            self.tell_of(unit, account, Notice::SecondFactorFailed, client).await?;
+        }
+        Ok(tries_left)
     }
 
     /// The challenge that an answer is for, in a unit that holds the session. What needs nothing to be sent needs no asking, either.
