@@ -9,6 +9,8 @@ CREATE TABLE `iam_auth_log` (
   `count` bigint NOT NULL DEFAULT '1',
   `event` varchar(64) COLLATE utf8mb4_bin NOT NULL,
   `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `target_kind` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
+  `target` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
   `reason` text COLLATE utf8mb4_bin,
   `actor_id` binary(16) DEFAULT NULL,
   `account_id` binary(16) DEFAULT NULL,
@@ -19,11 +21,35 @@ CREATE TABLE `iam_auth_log` (
   `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
   `user_agent` text COLLATE utf8mb4_bin,
   `request_id` text COLLATE utf8mb4_bin,
-  `coalesce_key` binary(32) DEFAULT NULL,
   PRIMARY KEY (`id`),
-  UNIQUE KEY `iam_auth_log_coalesce` (`coalesce_key`),
-  KEY `iam_auth_log_at` (`at`),
-  KEY `iam_auth_log_account` (`account_id`,`id`)
+  KEY `iam_auth_log_account` (`account_id`,`id`),
+  KEY `iam_auth_log_actor` (`actor_id`,`id`),
+  KEY `iam_auth_log_event` (`event`,`id`),
+  KEY `iam_auth_log_parent` (`parent_id`,`id`),
+  KEY `iam_auth_log_target` (`target_kind`,`target`,`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+CREATE TABLE `iam_auth_tally` (
+  `coalesce_key` binary(32) NOT NULL,
+  `at` datetime(6) NOT NULL,
+  `last_at` datetime(6) NOT NULL,
+  `count` bigint NOT NULL,
+  `event` varchar(64) COLLATE utf8mb4_bin NOT NULL,
+  `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `target_kind` varchar(32) COLLATE utf8mb4_bin DEFAULT NULL,
+  `target` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `reason` text COLLATE utf8mb4_bin,
+  `actor_id` binary(16) DEFAULT NULL,
+  `account_id` binary(16) DEFAULT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `session_id` binary(16) DEFAULT NULL,
+  `amr` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `identifier` varchar(255) COLLATE utf8mb4_bin DEFAULT NULL,
+  `client_address` varchar(45) COLLATE utf8mb4_bin DEFAULT NULL,
+  `user_agent` text COLLATE utf8mb4_bin,
+  `request_id` text COLLATE utf8mb4_bin,
+  PRIMARY KEY (`coalesce_key`),
+  KEY `iam_auth_tally_at` (`at`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_clock` (

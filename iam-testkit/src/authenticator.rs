@@ -193,10 +193,8 @@ impl TestIam {
     }
 
     async fn last_step_of(&self, app: &App) -> Option<i64> {
-        let methods = must(
-            self.store().reader().await.unwrap().methods().of_account(app.account).await,
-            "factors can't be read",
-        );
+        let mut reader = must(self.store().reader().await, "factors can't be read");
+        let methods = must(reader.methods().of_account(app.account).await, "factors can't be read");
         methods.iter().find(|method| method.id == app.method).and_then(|method| method.last_step)
     }
 }

@@ -174,7 +174,7 @@ impl TestIam {
         approval: Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
         let _real = RealWork::begin();
-        let Some(known) = self.store.reader().await.unwrap().accounts().by_id(account).await? else {
+        let Some(known) = self.store.reader().await?.accounts().by_id(account).await? else {
             return Ok(());
         };
         let (now, number) = (self.now(), PROOFS.fetch_add(1, Ordering::Relaxed));

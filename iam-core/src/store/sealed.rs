@@ -69,7 +69,7 @@ pub trait SealedValueReads: Send {
     ) -> Result<Vec<SealedRow>, StoreError>;
 }
 
-/// Sealed values wherever they lie, in a unit of work. [`Store::sealed_rows`](super::Store::sealed_rows) finds them.
+/// Sealed values wherever they lie, in a unit of work. [`SealedValueReads::rows`] finds them.
 #[async_trait]
 pub trait SealedValues: SealedValueReads {
     /// Puts a value in place of the one that a row has, and changes nothing else of it, if that is still `old`, byte by byte. It MUST be

@@ -369,9 +369,10 @@ impl RequestContext {
 
     pub(super) async fn api_logout(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         // With several cookies no token is of any.
-        let is_ours = match self.has_several_cookies(request, caller) {
-            true => self.site(request) == Site::Same,
-            false => self.csrf_by_headers(request, caller) == Some(true),
+        let is_ours = if self.has_several_cookies(request, caller) {
+            self.site(request) == Site::Same
+        } else {
+            self.csrf_by_headers(request, caller) == Some(true)
         };
         if !is_ours && !brings_no_cookie(request, caller) {
             self.note_csrf(request, caller).await;
