@@ -99,7 +99,8 @@ async fn every_change_names_what_it_was_done_to() {
 async fn old_records_go_by_upkeep_or_by_a_call_elsewhere() {
     for elsewhere in [false, true] {
         let builder = TestIam::builder();
-        let builder = if elsewhere { builder.with(|iam| iam.audit_retention_elsewhere()) } else { builder };
+        let builder =
+            if elsewhere { builder.with(iam_core::IamBuilder::audit_retention_elsewhere) } else { builder };
         let test = builder.build().await;
         test.signed_in("alice").await;
         test.later(Duration::from_hours(24 * 400 + 1));
