@@ -352,8 +352,10 @@ impl World {
         // The new one stays, whatever the clock says.
         let is_other = |s: &&Session| s.account == account && s.ended.is_none() && s.id != done.session;
         let mut others: Vec<_> = self.sessions.iter().filter(is_other).collect();
+        // One that was used may have been so for a minute after that was noted.
         others.sort_unstable_by_key(|session| {
-            std::cmp::Reverse((session.seen_at, session.login_at, session.id))
+            let noted = if session.seen_at > session.login_at { NOTED } else { Duration::ZERO };
+            std::cmp::Reverse((session.seen_at.plus(noted), session.login_at, session.id))
         });
         let unused: Vec<_> = others.iter().skip(MOST_SESSIONS - 1).map(|session| session.id).collect();
         self.end("evicted", |_, session| unused.contains(&session.id));

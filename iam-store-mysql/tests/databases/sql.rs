@@ -217,7 +217,7 @@ async fn the_guards_read_and_upkeep_use_the_indexes_made_for_them() {
             ("SET previous_token_hash = ?", "PRIMARY"),
             ("SET token_used_at = ?", "PRIMARY"),
             ("SET long_lived = 1", "PRIMARY"),
-            ("ORDER BY last_seen_at DESC, login_time DESC", "iam_auth_session_live"),
+            ("ORDER BY CASE WHEN last_seen_at > login_time", "iam_auth_session_live"),
             ("state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?", "iam_outbox_waiting"),
             ("state = 'claimed' AND claimed_at < ? AND expires_at > ?", "iam_outbox_claimed"),
             ("WHERE settled_at IS NULL AND expires_at <= ?", "iam_outbox_unsettled"),
