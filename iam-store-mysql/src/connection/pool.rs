@@ -1,10 +1,12 @@
-//! The store's own pool: a stack of idle connections, and as many permits as there may be connections.
+//! The store's own pool: a queue of idle connections, and as many permits as there may be connections. Who asks gets the one that was
+//! idle for longest, which is tested if that is a while: the first request after a quiet time does not meet one that fell silent.
 //!
 //! A connection that is given back is not asked whether it still answers, which would cost the server a packet for each statement; nor
 //! need it be: what broke in the middle of an answer is never given back ([`Lease`](super::Lease)). One that lies idle is looked at before it
 //! is lent ([`Doubts`]). What is dropped instead of being given back is closed, without a word to a server that may not listen.
 
 use std::cmp::min;
+use std::collections::VecDeque;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -42,8 +44,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct OwnPool {
     options: MySqlConnectOptions,
     permits: Arc<Semaphore>,
-    /// The one that was used last on top.
-    idle: Mutex<Vec<Idle>>,
+    /// The one that was used last at the end.
+    idle: Mutex<VecDeque<Idle>>,
     /// One was given back, or is no more.
     free: Notify,
     pub(super) doubts: Doubts,
@@ -98,7 +100,7 @@ impl Used {
         if pool.permits.is_closed() || opened_at.elapsed() > AGE {
             say_goodbye(connection, Some(permit));
         } else {
-            pool.stack().push(Idle { connection, opened_at, since: Instant::now() });
+            pool.idle().push_back(Idle { connection, opened_at, since: Instant::now() });
         }
     }
 }
@@ -133,7 +135,7 @@ impl OwnPool {
         &self.options
     }
 
-    fn stack(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -142,8 +144,8 @@ impl OwnPool {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let permit = Permit { permit: Some(permit), pool: Arc::clone(self) };
         loop {
-            // In a statement of its own: the stack is not locked while a connection is looked at.
-            let idle = self.stack().pop();
+            // In a statement of its own: the queue is not locked while a connection is looked at.
+            let idle = self.idle().pop_front();
             let Some(Idle { mut connection, opened_at, since }) = idle else { break };
             if self.doubts.cover(opened_at, since) {
                 continue;
@@ -200,7 +202,7 @@ impl OwnPool {
             }
             free.await;
         }
-        let idle = std::mem::take(&mut *self.stack());
+        let idle = std::mem::take(&mut *self.idle());
         for Idle { connection, .. } in idle {
             let _ = timeout(GOODBYE, connection.close()).await;
         }
@@ -208,8 +210,12 @@ impl OwnPool {
 
     /// Takes out what has been idle for too long, or is too old.
     fn outdated(&self) -> Vec<MySqlConnection> {
-        let is_outdated = |idle: &mut Idle| idle.since.elapsed() > IDLE || idle.opened_at.elapsed() > AGE;
-        self.stack().extract_if(.., is_outdated).map(|idle| idle.connection).collect()
+        let is_outdated = |idle: &Idle| idle.since.elapsed() > IDLE || idle.opened_at.elapsed() > AGE;
+        let mut idle = self.idle();
+        let (outdated, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut *idle).into_iter().partition(is_outdated);
+        *idle = kept;
+        outdated.into_iter().map(|idle| idle.connection).collect()
     }
 }
 
