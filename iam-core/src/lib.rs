@@ -68,7 +68,6 @@ pub use model::factor_kind::{Assurance, FactorKind};
 pub use model::long_sessions::LongSessions;
 pub use model::parent::{Parent, ParentKey, ParentStatus};
 pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
-pub use model::proof::{Proof, ProofMethod, Proofs};
 pub use model::purpose::{InvalidPurpose, Purpose};
 pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
 pub use model::session::SessionSummary;
@@ -103,6 +102,7 @@ pub mod ports {
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
+    pub use crate::model::proof::{Proof, ProofMethod, Proofs};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
     pub use crate::model::role::RoleGrant;
     pub use crate::model::session::{

@@ -2,13 +2,13 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, REPLACED_AFTER, Renewal,
-    Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash, Tokens,
-    micros,
+    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
+    Renewal, Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash,
+    Tokens, micros,
 };
 use iam_core::{
-    AccountId, AccountStatus, Client, EndReason, ExternalId, ParentId, ParentKey, ParentStatus, Proofs,
-    RoleName, SessionId, SessionSummary, StoreError, Timestamp, Username,
+    AccountId, AccountStatus, Client, EndReason, ExternalId, ParentId, ParentKey, ParentStatus, RoleName,
+    SessionId, SessionSummary, StoreError, Timestamp, Username,
 };
 
 use sqlx::SqlitePool;

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Record,
-    Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
+    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
+    ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Proof, ProofMethod,
-    Proofs, Readiness, SessionId, StoreErrorKind, Target, Throttle, Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
+    StoreErrorKind, Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;

@@ -62,11 +62,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use iam_core::ports::{AuthVersion, Insert, NewSession, SessionRecord, SessionState, Store, TokenHash};
+use iam_core::ports::{
+    AuthVersion, Insert, NewSession, Proof, ProofMethod, Proofs, SessionRecord, SessionState, Store,
+    TokenHash,
+};
 use iam_core::{
-    Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Proof, ProofMethod,
-    Proofs, Role, RoleId, RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp,
-    Username,
+    Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Role, RoleId,
+    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, Username,
 };
 use tokio::task::JoinSet;
 

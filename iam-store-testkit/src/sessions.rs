@@ -1,7 +1,9 @@
 //! Sessions.
 
-use iam_core::ports::{HeldSession, ParentOfAccount, REPLACED_AFTER, Renewal, Replacement, Tokens};
-use iam_core::{EndReason, ExternalId, FactorKind, ParentStatus, Proof, ProofMethod, Proofs, StoreError};
+use iam_core::ports::{
+    HeldSession, ParentOfAccount, Proof, ProofMethod, Proofs, REPLACED_AFTER, Renewal, Replacement, Tokens,
+};
+use iam_core::{EndReason, ExternalId, FactorKind, ParentStatus, StoreError};
 
 use super::*;
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Reservation,
-    RoleGrant, SessionState, Settled, Store, TokenHash,
+    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
+    ProofMethod, Proofs, Reservation, RoleGrant, SessionState, Settled, Store, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, AccountStatus, Channel, Client, EndReason, Proof, ProofMethod, Proofs, Role, RoleId,
-    RoleName, SessionId, StoreErrorKind, Throttle, Timestamp, Username,
+    Account, AccountId, AccountStatus, Channel, Client, EndReason, Role, RoleId, RoleName, SessionId,
+    StoreErrorKind, Throttle, Timestamp, Username,
 };
 use iam_store_mysql::MySqlStore;
 
