@@ -48,7 +48,12 @@ impl App {
 
     /// One that is certainly wrong now.
     pub(crate) fn wrong(&self, world: &World) -> String {
+        self.all_wrong(world).next().unwrap()
+    }
+
+    /// Wrong codes, each another one.
+    pub(crate) fn all_wrong(&self, world: &World) -> impl Iterator<Item = String> + use<> {
         let right: Vec<String> = (-2..=2).map(|step| self.code(world, step)).collect();
-        (0..10).map(|n| format!("{n:06}")).find(|code| !right.contains(code)).unwrap()
+        (0..1_000_000).map(|n| format!("{n:06}")).filter(move |code| !right.contains(code))
     }
 }
