@@ -41,7 +41,7 @@ impl Reader {
             self.problem(unsafe_key.setting, unsafe_key.reason);
         }
         let sessions = self.sessions();
-        let long_sessions = self.long_sessions(mode);
+        let long_sessions = self.long_sessions();
         let proxies = self.proxies(mode);
         let trusted_devices = self.trusted_devices();
         let hsts = self.hsts();
@@ -269,8 +269,8 @@ impl Reader {
         Some(SessionPolicy { idle, absolute })
     }
 
-    /// `30d/90d`, and for whom. In development for everybody, unless it is said.
-    fn long_sessions(&mut self, mode: Mode) -> Option<Option<LongSessions>> {
+    /// `30d/90d`, and for whom, which has no default: what is left out must not be the widest.
+    fn long_sessions(&mut self) -> Option<Option<LongSessions>> {
         const NAME: &str = "IAM_LONG_SESSIONS";
         const FOR: &str = "IAM_LONG_SESSIONS_FOR";
         let whom = self.get(FOR);
@@ -291,14 +291,11 @@ impl Reader {
             self.problem(NAME, "must be at most 30d without use, and at most 90d in all, such as 30d/90d");
         }
         let mut long = LongSessions::new(idle, absolute);
-        let whom = match (whom, mode) {
-            (Some(whom), _) => list(Some(whom)),
-            (None, Mode::Development) => vec!["*".to_owned()],
-            (None, Mode::Production) => {
-                self.problem(FOR, "is missing: roles and parents, such as customer,@acme, or * for everybody but administrators");
-                return None;
-            }
+        let Some(whom) = whom else {
+            self.problem(FOR, "is missing: roles and parents, such as customer,@acme, or * for everybody but administrators");
+            return None;
         };
+        let whom = list(Some(whom));
         if whom.is_empty() {
             self.problem(FOR, "names nobody: roles and parents are needed, such as customer,@acme, or * for everybody but administrators");
             return None;

@@ -359,8 +359,10 @@ fn people_stay_signed_in_only_where_it_is_said() {
     assert_eq!(long(&[("IAM_LONG_SESSIONS", "none")]).unwrap(), None);
     let days = |days: u64| Duration::from_hours(24 * days);
     let policy = LongSessions::new(days(30), days(90));
-    let everybody = policy.clone().for_everybody();
-    assert_eq!(long(&[("IAM_LONG_SESSIONS", "30d/90d")]).unwrap(), Some(everybody), "in development");
+    let everybody = long(&[("IAM_LONG_SESSIONS", "30d/90d"), ("IAM_LONG_SESSIONS_FOR", "*")]);
+    assert_eq!(everybody.unwrap(), Some(policy.clone().for_everybody()));
+    let error = long(&[("IAM_LONG_SESSIONS", "30d/90d")]).unwrap_err().to_string();
+    assert!(error.contains("IAM_LONG_SESSIONS_FOR: is missing"), "in development, too: {error}");
     let named = long(&[("IAM_LONG_SESSIONS", "30d / 90d"), ("IAM_LONG_SESSIONS_FOR", "customer, @acme")]);
     assert_eq!(named.unwrap(), Some(policy.for_role("customer").for_parent("acme")));
     for (durations, whom) in [
