@@ -122,7 +122,8 @@ where
                     Err(rejection) => {
                         let rejection: Error = rejection.into();
                         let status = rejection.as_response_error().status_code().as_u16();
-                        extractor_refused(status).map_err(|error| -> BoxError { error })
+                        let extractors = std::any::type_name::<Args>();
+                        extractor_refused(status, extractors).map_err(|error| -> BoxError { error })
                     }
                 }
             })

@@ -425,7 +425,8 @@ macro_rules! resolvers {
                         $(let $T = match $T::from_request_parts(parts, state).await {
                             Ok(value) => value,
                             Err(rejection) => {
-                                return extractor_refused(rejection.into_response().status().as_u16());
+                                let status = rejection.into_response().status().as_u16();
+                                return extractor_refused(status, std::any::type_name::<$T>());
                             }
                         };)*
                         let found = resolver($($T,)*).await;

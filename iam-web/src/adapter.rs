@@ -133,12 +133,16 @@ pub fn guard_missing(route: Option<&str>) -> WebResponse {
 }
 
 /// What it means for a guard that an extractor of its resolver refused the request with this status: a value that the client
-/// sent wrongly (`/documents/zz`) is an object that does not exist.
-pub fn extractor_refused(status: u16) -> Result<Option<ObjectParent>, Box<dyn StdError + Send + Sync>> {
+/// sent wrongly (`/documents/zz`) is an object that does not exist. Anything else is a fault of the service, such as state that was not
+/// registered, or a path without the part that is asked for; `extractor` says which one it was.
+pub fn extractor_refused(
+    status: u16,
+    extractor: &str,
+) -> Result<Option<ObjectParent>, Box<dyn StdError + Send + Sync>> {
     if (400..500).contains(&status) {
         Ok(None)
     } else {
-        Err(format!("an extractor of the guard's resolver failed with {status}").into())
+        Err(format!("the extractor {extractor} of the guard's resolver failed with {status}").into())
     }
 }
 
@@ -302,9 +306,12 @@ mod tests {
 
     #[test]
     fn what_a_client_sent_wrongly_is_an_object_that_does_not_exist() {
-        assert!(matches!(extractor_refused(404), Ok(None)));
-        assert!(matches!(extractor_refused(400), Ok(None)));
-        assert!(extractor_refused(500).is_err() && extractor_refused(503).is_err());
+        assert!(matches!(extractor_refused(404, "Path"), Ok(None)));
+        assert!(matches!(extractor_refused(400, "Path"), Ok(None)));
+        for status in [500, 503] {
+            let error = extractor_refused(status, "State<Documents>").unwrap_err().to_string();
+            assert!(error.contains("State<Documents>"), "{error}");
+        }
     }
 
     #[test]

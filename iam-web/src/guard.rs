@@ -254,6 +254,8 @@ impl RequestContext {
     ) -> Box<WebResponse> {
         tracing::error!(
             error,
+            method = view.method(),
+            route = view.route(),
             request_id = self.request_id(view),
             "a guard could not find the object's parent"
         );

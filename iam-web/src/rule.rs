@@ -39,12 +39,16 @@ impl Policy {
         reason = "a program that is written wrongly stops when it starts; no request gets here"
     )]
     pub fn must_be_right(&self, route: Option<(&str, &str)>) {
-        if self.mistakes.is_empty() {
+        let mut list: Vec<String> =
+            self.mistakes.iter().map(|Mistake { what, at }| format!("  {at}: {what}")).collect();
+        let approves = self.requirement.step_ups().any(|asked| !asked.approved_fields().is_empty());
+        if approves && route.is_some_and(|(method, _)| method == "GET") {
+            list.push("  approving(..) is for fields of a body, and a GET has none".to_owned());
+        }
+        if list.is_empty() {
             return;
         }
         let route = route.map(|(method, path)| format!(" of {method} {path}")).unwrap_or_default();
-        let list: Vec<String> =
-            self.mistakes.iter().map(|Mistake { what, at }| format!("  {at}: {what}")).collect();
         panic!("the guard{route} is written wrongly:\n{}", list.join("\n"))
     }
 }
@@ -77,7 +81,7 @@ impl<R> Rule<R> {
         Self::new(Requirement::SignedIn, Vec::new())
     }
 
-    /// To hold one of these roles. A name that no role can have is a mistake.
+    /// To hold one of these roles. A name that no role can have, and none at all, are mistakes.
     #[track_caller]
     pub fn role<I>(names: I) -> Self
     where
@@ -85,7 +89,10 @@ impl<R> Rule<R> {
         I::Item: Into<Cow<'static, str>>,
     {
         let names: Vec<Cow<'static, str>> = names.into_iter().map(Into::into).collect();
-        let mistakes: Vec<String> = names.iter().filter_map(|name| no_role(name)).collect();
+        let mut mistakes: Vec<String> = names.iter().filter_map(|name| no_role(name)).collect();
+        if names.is_empty() {
+            mistakes.push("requires_role(..) names no role: nobody would pass".to_owned());
+        }
         let rule = Self::new(Requirement::AnyRole(names), Vec::new());
         rule.with_mistakes(mistakes, Location::caller())
     }
@@ -365,6 +372,7 @@ mod tests {
             (Rule::step_up("sign_in"), "`sign_in` is no purpose"),
             (Rule::step_up("Pay Out").once().within(hours(1)), "`Pay Out` is no purpose"),
             (Rule::role(["Has Space"]), "`Has Space` can't be a role's name"),
+            (Rule::role([""; 0]), "requires_role(..) names no role"),
             (Rule::role(["admin", ""]), "`` can't be a role's name"),
             (Rule::role(["a".repeat(65)]), "`aaaaaaaaaaaa"),
             (Rule::role(["iam:auditor"]), "`iam:auditor` is held by nobody"),
@@ -393,7 +401,6 @@ mod tests {
         }
         for rule in [
             Rule::role(["admin", "iam:platform-admin", "iam:parent-admin", "Sales_EU.lead"]),
-            Rule::role([""; 0]),
             Rule::any_of([]),
             Rule::parent_key("acme-1"),
             Rule::step_up(Purpose::of("pay")),
@@ -404,6 +411,14 @@ mod tests {
             assert_eq!(mistakes(&rule), [""; 0], "{rule:?}");
             rule.policy().must_be_right(None);
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "the guard of GET /pay is written wrongly:\n  approving(..) is for fields of a body")]
+    fn nothing_is_approved_by_a_get() {
+        let policy = Rule::<()>::step_up("pay").approving(["amount"]).and(Rule::login());
+        policy.policy().must_be_right(Some(("POST", "/pay")));
+        policy.policy().must_be_right(Some(("GET", "/pay")));
     }
 
     #[test]

@@ -206,6 +206,16 @@ impl RequestContext {
 
     /// The answer to somebody who has no factor that will do, and must set one up first.
     pub(crate) fn enrolment_required(&self, view: &dyn RequestView, kinds: &[FactorKind]) -> WebResponse {
+        let offered = self.iam().offered_factors();
+        if !kinds.iter().any(|kind| offered.contains(kind)) {
+            let kinds = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            tracing::error!(
+                route = view.route(),
+                kinds,
+                "a factor is asked for that this service does not have, so nobody can set it up: `IamBuilder::factors`, and for codes by \
+                 e-mail `IamBuilder::sender`"
+            );
+        }
         let next = Some(view.target()).filter(|_| is_safe(view));
         let location = self.enrol_url(kinds, next);
         if !wants_page(view) {

@@ -338,12 +338,14 @@ impl IamSettings {
                 error => error,
             })?;
         }
+        let mut kept = Vec::new();
         for user in &self.demo_users {
             let parent = match &user.parent {
                 Some(key) => Some(iam.ensure_parent(key, &service).await?),
                 None => None,
             };
             if iam.account_by_username(&user.username).await?.is_some() {
+                kept.push(user.username.as_str());
                 continue;
             }
             let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
@@ -357,6 +359,14 @@ impl IamSettings {
             for role in &user.roles {
                 iam.grant_role(account, role, &service).await?;
             }
+        }
+        if !kept.is_empty() {
+            let kept = kept.join(", ");
+            tracing::info!(
+                kept,
+                "IAM_DEMO_USERS: these accounts were there before, and stay as they are: a password, role or parent that was changed in the \
+                 setting does not count for them"
+            );
         }
         Ok(())
     }
