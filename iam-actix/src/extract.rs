@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
-use iam_core::Principal;
+use iam_core::{Actor, Principal};
 use iam_web::Granted;
 
 use crate::convert::{Context, View, refused};
@@ -58,6 +58,25 @@ pub struct CsrfToken(pub String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
+/// Who acts by this request, as the audit log names it: the account that is signed in, the address as the trusted proxies tell it, the user
+/// agent and the request's id. For what a handler does by [`Iam`](iam_core::Iam) in somebody's name, and for a host's own records. Nobody
+/// signed in is refused, as by [`CurrentUser`].
+///
+/// ```
+/// use iam_actix::{CurrentActor, Error, Iam, RoleName, Username};
+///
+/// async fn promote(iam: &Iam, actor: &CurrentActor) -> Result<(), Error> {
+///     if let Some(amy) = iam.account_by_username(&Username::parse("amy")?).await? {
+///         iam.grant_role(amy.id, &RoleName::parse("accountant")?, actor).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// Whether they may is for the route's guard to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentActor(pub Actor);
+
 /// That a guard has let this request pass, and what it found out: who sends it, what was asked for, the object's parent.
 ///
 /// A handler that takes it is never reached without a guard: where there is none, as behind [`public`](crate::public), the
@@ -94,6 +113,19 @@ impl FromRequest for CurrentUser {
             let context = Context::of(&request)?;
             let principal = context.required_principal(&View::of(&request)).await;
             principal.map(Self).map_err(|refusal| refused(*refusal))
+        })
+    }
+}
+
+impl FromRequest for CurrentActor {
+    type Error = Error;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let context = Context::of(&request)?;
+            context.actor(&View::of(&request)).await.map(Self).map_err(|refusal| refused(*refusal))
         })
     }
 }
@@ -163,6 +195,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for CurrentActor {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
         &self.0
     }
 }

@@ -15,8 +15,8 @@ use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::web::{self, Form, Path};
 use actix_web::{App, Error, HttpRequest, HttpResponse};
 use iam_actix::{
-    CookiePrefix, CsrfToken, CurrentUser, IamLayer, MaybeUser, ParentId, RequestId, SessionWatch,
-    auth_routes, requires_login, requires_parent, requires_role,
+    CookiePrefix, CsrfToken, CurrentActor, CurrentUser, ForwardHeader, IamLayer, MaybeUser, ParentId,
+    RequestId, SessionWatch, TrustedProxies, auth_routes, requires_login, requires_parent, requires_role,
 };
 use iam_testkit::{PEER, TestIam};
 
@@ -488,4 +488,28 @@ async fn parents_are_found_by_extractors_and_forms_are_handed_on() {
     let answer = send!(&app, form(format!("title=Quarter&csrf_token={token}")));
     assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "Quarter"));
     assert_eq!(send!(&app, form("title=Quarter".into())).status, StatusCode::FORBIDDEN);
+}
+
+/// What is done in somebody's name says who, from where as the proxies tell it, and under which request.
+#[tokio::test]
+async fn handlers_know_who_acts_and_from_where() {
+    let behind = |web: iam_actix::WebIamBuilder| {
+        web.trusted_proxies(TrustedProxies::parse("192.0.2.0/24").unwrap(), ForwardHeader::XForwardedFor)
+    };
+    let test = TestIam::builder().web(behind).build().await;
+    let acts = async |actor: CurrentActor, id: RequestId| {
+        let (account, address) = (actor.account.unwrap(), actor.client.address.unwrap());
+        assert_eq!(actor.client.request_id.as_deref(), Some(&*id.0));
+        format!("{account} {address}")
+    };
+    let app = App::new().route("/acts", web::get().to(acts)).wrap(IamLayer::new(test.web()));
+    let app = init_service(app).await;
+    let alice = test.signed_in("alice").await;
+    let by_proxy = TestRequest::with_uri("/acts")
+        .insert_header(("cookie", alice.cookie()))
+        .insert_header(("x-forwarded-for", "198.51.100.7"));
+    let answer = send!(&app, by_proxy);
+    let said = format!("{} 198.51.100.7", test.account("alice").await);
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, said));
+    assert_eq!(send!(&app, TestRequest::with_uri("/acts")).status, StatusCode::UNAUTHORIZED);
 }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::Principal;
+use iam_core::{Actor, Principal};
 use iam_web::{Granted, WebResponse};
 
 use crate::convert::{self, Context, View};
@@ -58,6 +58,25 @@ pub struct CsrfToken(pub String);
 /// The request's name in logs, answers and the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(pub String);
+
+/// Who acts by this request, as the audit log names it: the account that is signed in, the address as the trusted proxies tell it, the user
+/// agent and the request's id. For what a handler does by [`Iam`](iam_core::Iam) in somebody's name, and for a host's own records. Nobody
+/// signed in is refused, as by [`CurrentUser`].
+///
+/// ```
+/// use iam_axum::{CurrentActor, Error, Iam, RoleName, Username};
+///
+/// async fn promote(iam: &Iam, actor: &CurrentActor) -> Result<(), Error> {
+///     if let Some(amy) = iam.account_by_username(&Username::parse("amy")?).await? {
+///         iam.grant_role(amy.id, &RoleName::parse("accountant")?, actor).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// Whether they may is for the route's guard to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentActor(pub Actor);
 
 /// That a guard has let this request pass, and what it found out: who sends it, what was asked for, the object's parent.
 ///
@@ -113,6 +132,15 @@ impl<S: Send + Sync> FromRequestParts<S> for CurrentUser {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for CurrentActor {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let context = Context::of(parts)?;
+        Ok(Self(context.actor(&View::of(parts)).await?))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for MaybeUser {
     type Rejection = Refusal;
 
@@ -162,6 +190,14 @@ impl Deref for CurrentUser {
     type Target = Principal;
 
     fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl Deref for CurrentActor {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
         &self.0
     }
 }

@@ -108,7 +108,7 @@ mod layer;
 mod router;
 mod routes;
 
-pub use extract::{CsrfToken, CurrentUser, MaybeUser, Proof, Refusal, RequestId, SessionWatch};
+pub use extract::{CsrfToken, CurrentActor, CurrentUser, MaybeUser, Proof, Refusal, RequestId, SessionWatch};
 pub use guard::{
     Guard, GuardService, ParentResolver, Public, RouteGuard, any_of, public, requires_login, requires_parent,
     requires_role, requires_step_up,

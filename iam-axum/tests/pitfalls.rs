@@ -13,8 +13,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router, http};
 use iam_axum::{
-    CookiePrefix, CsrfToken, CurrentUser, Iam, IamLayer, KeyRing, Keys, MaybeUser, ParentId, Refusal,
-    RequestId, SecretKey, SessionWatch, auth_routes, requires_login, requires_parent,
+    CookiePrefix, CsrfToken, CurrentActor, CurrentUser, ForwardHeader, Iam, IamLayer, KeyRing, Keys,
+    MaybeUser, ParentId, Refusal, RequestId, SecretKey, SessionWatch, TrustedProxies, auth_routes,
+    requires_login, requires_parent,
 };
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{PEER, TestIam};
@@ -291,4 +292,34 @@ async fn without_a_base_url_cookies_are_for_https() {
     let response = app.oneshot(request).await.unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     assert!(cookie.starts_with("__Host-iam_pre=") && cookie.contains("; Secure"), "{cookie}");
+}
+
+/// What is done in somebody's name says who, from where as the proxies tell it, and under which request.
+#[tokio::test]
+async fn handlers_know_who_acts_and_from_where() {
+    let behind = |web: iam_axum::WebIamBuilder| {
+        web.trusted_proxies(TrustedProxies::parse("192.0.2.0/24").unwrap(), ForwardHeader::XForwardedFor)
+    };
+    let test = TestIam::builder().web(behind).build().await;
+    let acts = async |actor: CurrentActor, id: RequestId| {
+        let (account, address) = (actor.account.unwrap(), actor.client.address.unwrap());
+        assert_eq!(actor.client.request_id.as_deref(), Some(&*id.0));
+        format!("{account} {address}")
+    };
+    let app = Router::new()
+        .route("/acts", get(acts))
+        .layer(IamLayer::new(test.web()))
+        .layer(Extension(ConnectInfo(PEER)));
+    let send = async |request: http::request::Builder| {
+        let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status();
+        (status, to_bytes(answer.into_body(), 1 << 16).await.unwrap())
+    };
+    let alice = test.signed_in("alice").await;
+    let by_proxy =
+        Request::get("/acts").header("cookie", alice.cookie()).header("x-forwarded-for", "198.51.100.7");
+    let (status, body) = send(by_proxy).await;
+    let said = format!("{} 198.51.100.7", test.account("alice").await);
+    assert_eq!((status, &body[..]), (StatusCode::OK, said.as_bytes()));
+    assert_eq!(send(Request::get("/acts")).await.0, StatusCode::UNAUTHORIZED);
 }

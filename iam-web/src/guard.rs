@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use iam_core::protocol::{Activity, Decision, Facts, Step};
-use iam_core::{ObjectParent, ParentId, Principal, Requirement};
+use iam_core::{Actor, ObjectParent, ParentId, Principal, Requirement};
 use url::{Position, Url};
 
 use crate::context::{Caller, RequestContext};
@@ -237,6 +237,13 @@ impl RequestContext {
         }
         let caller = self.caller(view, Activity::Active).await?;
         Err(Box::new(self.not_signed_in(view, caller).await))
+    }
+
+    /// Who is signed in, from where, and under which request id, as the audit log names it; or the answer to somebody who is not.
+    pub async fn actor(&self, view: &dyn RequestView) -> Result<Actor, Box<WebResponse>> {
+        let account = self.required_principal(view).await?.account();
+        let caller = self.caller(view, Activity::Active).await?;
+        Ok(Actor::account(account, caller.client.clone()))
     }
 
     /// A CSRF token for the host's own forms: field `csrf_token`, or header `X-CSRF-Token`.

@@ -414,7 +414,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the guard of GET /pay is written wrongly:\n  approving(..) is for fields of a body")]
+    #[should_panic(
+        expected = "the guard of GET /pay is written wrongly:\n  approving(..) is for fields of a body"
+    )]
     fn nothing_is_approved_by_a_get() {
         let policy = Rule::<()>::step_up("pay").approving(["amount"]).and(Rule::login());
         policy.policy().must_be_right(Some(("POST", "/pay")));
