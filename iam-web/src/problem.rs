@@ -241,8 +241,8 @@ impl Case {
                 "None of the account's factors will do. Set one up at account/factors, then send the request again."
             }
             Self::EnrolmentProofRequired(_) => {
-                "Ask by auth/step-up for a code to the verified address (purpose iam:enrol), or send an administrator's invitation \
-                 to auth/mfa/verify; then send the request again."
+                "Ask by auth/step-up with purpose iam:enrol: for a code to the verified address, or to give an administrator's \
+                 invitation. Send what you have to auth/mfa/verify, then send the request again."
             }
             Self::SentBefore => {
                 "It was sent before, another one took its place, or it is too old. Look at what came of it."
