@@ -1,11 +1,39 @@
 //! What sqlx says, in the family's terms.
 
+use std::error::Error;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use iam_core::{StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
 pub(crate) fn failed(error: impl Into<sqlx::Error>) -> StoreError {
     let error = error.into();
     StoreError::new(kind(&error), error)
+}
+
+/// A file that can't be opened: which, and why.
+#[derive(Debug)]
+struct CannotOpen {
+    file: PathBuf,
+    cause: StoreError,
+}
+
+impl fmt::Display for CannotOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} can't be opened as a database", self.file.display())
+    }
+}
+
+impl Error for CannotOpen {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// The same failure, with the file's name.
+pub(crate) fn of_file(file: &Path, cause: StoreError) -> StoreError {
+    StoreError::new(cause.kind(), CannotOpen { file: file.to_owned(), cause })
 }
 
 pub(crate) fn migration_failed(error: MigrateError) -> StoreError {

@@ -12,7 +12,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::error::{failed, migration_failed};
+use crate::error::{failed, migration_failed, of_file};
 use crate::file::{OpenFile, Pools};
 use crate::unit::Work;
 use crate::writer::Writer;
@@ -42,7 +42,9 @@ impl SqliteStore {
     /// Opens a file, and makes it (readable by this user alone) when it is not there. Opening never changes the schema.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         // A sign-out that was answered must survive a loss of power, so each commit reaches the disk.
-        Ok(Self::on(file::open(path.as_ref(), SqliteSynchronous::Full).await?, None))
+        let file = path.as_ref();
+        let opened = file::open(file, SqliteSynchronous::Full).await.map_err(|error| of_file(file, error))?;
+        Ok(Self::on(opened, None))
     }
 
     /// Opens an empty store that nobody else sees and that is gone with its last clone; for tests and trials.

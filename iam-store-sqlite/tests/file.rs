@@ -730,3 +730,13 @@ async fn what_is_over_has_no_sealed_message() {
     unit.commit().await.unwrap();
     assert!(expired.len() == 2 && sealed().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_file_that_can_not_be_opened_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("missing").join("iam.db");
+    let error = SqliteStore::open(&file).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, format!("{} can't be opened as a database", file.display()));
+}
