@@ -174,8 +174,9 @@ async fn a_forged_request_leaves_no_secret_of_the_hosts_in_the_trail() {
         let forged = forged.insert_header(("origin", "https://evil.example"));
         assert_eq!(send!(&app, forged), StatusCode::FORBIDDEN);
         let events = test.events().await;
-        let refused = events.iter().rfind(|event| event.event == "malicious_csrf").unwrap();
-        assert_eq!(refused.reason.as_deref(), Some(route));
+        // Two that are refused at one moment stand in no order.
+        let mut refused = events.iter().filter(|event| event.event == "malicious_csrf");
+        assert!(refused.any(|event| event.reason.as_deref() == Some(route)), "{route}: {events:?}");
         assert!(events.iter().all(|event| !format!("{event:?}").contains("s3cret")), "{events:?}");
     }
 }
