@@ -98,7 +98,7 @@ pub mod ports {
     pub use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
     pub use crate::factor::method::Method;
     pub use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, TRIES, Verdict};
-    pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
+    pub use crate::limits::{Change, Counter, LimitKey, Refusal, Reservation, Slot, TakenPlace};
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
