@@ -6,6 +6,7 @@ use iam_core::{StoreError, Timestamp};
 use sqlx::{FromRow, MySql, QueryBuilder};
 
 use crate::connection::{Link, Statement, execute, run};
+use crate::error::{failed, violates_check};
 use crate::rows::Column;
 use crate::unit::Work;
 
@@ -40,11 +41,15 @@ fn select(keys: &[LimitKey], lock: &'static str) -> Statement<Vec<Row>> {
     Box::new(move |connection| Box::pin(async move { select.build_query_as().fetch_all(connection).await }))
 }
 
-fn insert(counters: &[(LimitKey, Counter)], on_duplicate: &'static str) -> Statement<u64> {
+/// Writes counters, unless one of those that should be new is there: then its count would be below zero, which fails. So nothing that somebody
+/// else has counted meanwhile is lost, and its row is locked for this unit alone.
+fn insert(locked: &[(LimitKey, Counter)], new: &[(LimitKey, Counter)]) -> Statement<u64> {
     let mut insert = QueryBuilder::<MySql>::new(
         "INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at) ",
     );
-    insert.push_values(counters, |mut row, (key, counter)| {
+    let mut all = [locked, new].concat();
+    all.sort_by_key(|(key, _)| *key.as_bytes());
+    insert.push_values(all, |mut row, (key, counter)| {
         row.push_bind(key.as_bytes().to_vec())
             .push_bind(i64::from(counter.count))
             .push_bind(i64::from(counter.number))
@@ -54,7 +59,21 @@ fn insert(counters: &[(LimitKey, Counter)], on_duplicate: &'static str) -> State
             .push_bind(counter.expires_before.as_micros())
             .push_bind(counter.expires_at.as_micros());
     });
-    insert.push(on_duplicate);
+    insert.push(" ON DUPLICATE KEY UPDATE count = ");
+    if new.is_empty() {
+        insert.push("VALUES(count)");
+    } else {
+        insert.push("IF(iam_rate_limit.`key` IN (");
+        let mut keys = insert.separated(", ");
+        for (key, _) in new {
+            keys.push_bind(key.as_bytes().to_vec());
+        }
+        insert.push("), -1, VALUES(count))");
+    }
+    insert.push(
+        ", number = VALUES(number), since = VALUES(since), last_at = VALUES(last_at), blocked_until = VALUES(blocked_until),
+            expires_before = VALUES(expires_before), expires_at = VALUES(expires_at)",
+    );
     run(insert)
 }
 
@@ -89,34 +108,19 @@ impl<L: Link> Limits for Work<L> {
         found.into_iter().map(counter).collect()
     }
 
-    async fn make(&mut self, keys: &[LimitKey], now: Timestamp) -> Result<(), StoreError> {
-        let counters: Vec<_> = in_order(keys).into_iter().map(|key| (key, Counter::new(now))).collect();
-        for counters in counters.chunks(AT_ONCE) {
-            self.0
-                .write(|| insert(counters, " ON DUPLICATE KEY UPDATE `key` = iam_rate_limit.`key`"))
-                .await?;
+    async fn write(
+        &mut self,
+        locked: &[(LimitKey, Counter)],
+        new: &[(LimitKey, Counter)],
+    ) -> Result<bool, StoreError> {
+        if locked.is_empty() && new.is_empty() {
+            return Ok(true);
         }
-        Ok(())
-    }
-
-    async fn write(&mut self, counters: &[(LimitKey, Counter)]) -> Result<(), StoreError> {
-        for counters in counters.chunks(AT_ONCE) {
-            let write = || {
-                insert(
-                    counters,
-                    " ON DUPLICATE KEY UPDATE
-                        count = VALUES(count),
-                        number = VALUES(number),
-                        since = VALUES(since),
-                        last_at = VALUES(last_at),
-                        blocked_until = VALUES(blocked_until),
-                        expires_before = VALUES(expires_before),
-                        expires_at = VALUES(expires_at)",
-                )
-            };
-            self.0.write(write).await?;
+        match self.0.try_write(|| insert(locked, new)).await {
+            Ok(_) => Ok(true),
+            Err(error) if !new.is_empty() && violates_check(&error) => Ok(false),
+            Err(error) => Err(failed(error)),
         }
-        Ok(())
     }
 
     async fn look(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError> {

@@ -10,8 +10,6 @@ use crate::error::failed;
 use crate::rows::Columns;
 use crate::unit::{Link, Work};
 
-const INSERT: &str = "INSERT INTO iam_rate_limit (key, count, number, since, last_at, blocked_until, expires_before, expires_at) ";
-
 /// Counters of one statement: each number of them is a text of its own, which the database prepares once.
 const AT_ONCE: usize = 32;
 
@@ -21,24 +19,16 @@ impl<C: Link> Limits for Work<C> {
         self.look(keys).await
     }
 
-    async fn make(&mut self, keys: &[LimitKey], now: Timestamp) -> Result<(), StoreError> {
-        let counters: Vec<_> = keys.iter().map(|key| (*key, Counter::new(now))).collect();
-        self.insert(&counters, " ON CONFLICT (key) DO NOTHING").await
-    }
-
-    async fn write(&mut self, counters: &[(LimitKey, Counter)]) -> Result<(), StoreError> {
-        self.insert(
-            counters,
-            " ON CONFLICT (key) DO UPDATE SET
-                count = excluded.count,
-                number = excluded.number,
-                since = excluded.since,
-                last_at = excluded.last_at,
-                blocked_until = excluded.blocked_until,
-                expires_before = excluded.expires_before,
-                expires_at = excluded.expires_at",
-        )
-        .await
+    async fn write(
+        &mut self,
+        locked: &[(LimitKey, Counter)],
+        new: &[(LimitKey, Counter)],
+    ) -> Result<bool, StoreError> {
+        let all = [locked, new].concat();
+        for counters in all.chunks(AT_ONCE) {
+            insert(counters).build().execute(self.connection()).await.map_err(failed)?;
+        }
+        Ok(true)
     }
 
     async fn look(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError> {
@@ -75,29 +65,31 @@ impl<C: Link> Limits for Work<C> {
     }
 }
 
-impl<C: Link> Work<C> {
-    async fn insert(
-        &mut self,
-        counters: &[(LimitKey, Counter)],
-        on_conflict: &'static str,
-    ) -> Result<(), StoreError> {
-        for counters in counters.chunks(AT_ONCE) {
-            let mut insert = QueryBuilder::<Sqlite>::new(INSERT);
-            insert.push_values(counters, |mut row, (key, counter)| {
-                row.push_bind(key.as_bytes().to_vec())
-                    .push_bind(i64::from(counter.count))
-                    .push_bind(i64::from(counter.number))
-                    .push_bind(counter.since.as_micros())
-                    .push_bind(counter.last_at.as_micros())
-                    .push_bind(counter.blocked_until.as_micros())
-                    .push_bind(counter.expires_before.as_micros())
-                    .push_bind(counter.expires_at.as_micros());
-            });
-            insert.push(on_conflict);
-            insert.build().execute(self.connection()).await.map_err(failed)?;
-        }
-        Ok(())
-    }
+fn insert(counters: &[(LimitKey, Counter)]) -> QueryBuilder<Sqlite> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO iam_rate_limit (key, count, number, since, last_at, blocked_until, expires_before, expires_at) ",
+    );
+    insert.push_values(counters, |mut row, (key, counter)| {
+        row.push_bind(key.as_bytes().to_vec())
+            .push_bind(i64::from(counter.count))
+            .push_bind(i64::from(counter.number))
+            .push_bind(counter.since.as_micros())
+            .push_bind(counter.last_at.as_micros())
+            .push_bind(counter.blocked_until.as_micros())
+            .push_bind(counter.expires_before.as_micros())
+            .push_bind(counter.expires_at.as_micros());
+    });
+    insert.push(
+        " ON CONFLICT (key) DO UPDATE SET
+            count = excluded.count,
+            number = excluded.number,
+            since = excluded.since,
+            last_at = excluded.last_at,
+            blocked_until = excluded.blocked_until,
+            expires_before = excluded.expires_before,
+            expires_at = excluded.expires_at",
+    );
+    insert
 }
 
 fn counter(row: &SqliteRow) -> Result<(LimitKey, Counter), StoreError> {

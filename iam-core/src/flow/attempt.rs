@@ -11,7 +11,7 @@ use crate::base::random;
 use crate::delivery::Notice;
 use crate::flow::{Claimant, Login};
 use crate::iam::{Iam, Unit};
-use crate::limits::{Change, Held, LimitKey, Refusal, Slot};
+use crate::limits::{Change, Held, LimitKey, Refusal, Slot, Window};
 use crate::model::account::{Account, AccountStatus, LoginIdentifier};
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -270,32 +270,24 @@ impl Iam {
         network: &Network,
     ) -> Result<Result<Reserved, Refused>, Error> {
         let (limits, now) = (&self.inner.login_limits, self.now());
-        let mut unit = self.begin().await?;
         let keys: Vec<LimitKey> = network.in_flight.iter().copied().chain([counted.tries]).collect();
-        unit.limits().make(&keys, now).await?;
-        let mut held = Held::new(unit.limits().lock(&keys).await?);
-        let mut sooner: Option<Refused> = None;
-        for (part, key) in (0..).zip(&network.in_flight) {
-            let place = Change::Take(limits.address_in_flight.part(part, IN_FLIGHT_COUNTERS));
-            match held.change(key, &place, now) {
-                Ok(slot) => {
-                    let tried = match held.change(&counted.tries, &Change::Try(limits.account), now) {
-                        Ok(tried) => tried,
-                        Err(refusal) => return Ok(Err(Refused::new("login.account", refusal.until))),
-                    };
-                    unit.limits().write(&held.changed()).await?;
-                    unit.commit().await?;
-                    let in_flight = Some((*key, slot));
-                    return Ok(Ok(Reserved { in_flight, ..Reserved::of(&counted.tries, &[tried]) }));
-                }
-                Err(Refusal { until, is_block }) => {
-                    let limit = if is_block { "login.address" } else { "login.in_flight" };
-                    let is_sooner = sooner.as_ref().is_none_or(|refused| until < refused.until);
-                    sooner = if is_sooner { Some(Refused::new(limit, until)) } else { sooner };
-                }
+        let mut unit = self.begin().await?;
+        loop {
+            let mut held = Held::new(unit.limits().lock(&keys).await?);
+            let place = match take_any(&mut held, &network.in_flight, &limits.address_in_flight, now) {
+                Ok(place) => place,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let slot = match held.change(&counted.tries, &Change::Try(limits.account), now) {
+                Ok(slot) => slot,
+                Err(refusal) => return Ok(Err(Refused::new("login.account", refusal.until))),
+            };
+            let [locked, new] = held.changed();
+            if unit.limits().write(&locked, &new).await? {
+                unit.commit().await?;
+                return Ok(Ok(Reserved { in_flight: Some(place), ..Reserved::of(&counted.tries, &[slot]) }));
             }
         }
-        Ok(Err(sooner.unwrap_or(Refused::new("login.in_flight", now))))
     }
 
     /// What a limit has refused, written down, as an error.
@@ -463,15 +455,10 @@ impl Iam {
             counter.full_until(if *key == network.failures { short } else { long }, now)
         });
         let Some(until) = full.max() else { return release_in_flight(unit, reserved, now).await };
-        unit.limits().make(&network.in_flight, now).await?;
-        let mut held = Held::new(unit.limits().lock(&network.in_flight).await?);
-        if let Some((key, slot)) = &reserved.in_flight {
-            let _ = held.change(key, &Change::Leave(*slot), now);
-        }
-        for key in &network.in_flight {
-            let _ = held.change(key, &Change::Block(until), now);
-        }
-        Ok(unit.limits().write(&held.changed()).await?)
+        release_in_flight(unit, reserved, now).await?;
+        let blocks: Vec<_> = network.in_flight.iter().map(|key| (*key, Change::Block(until))).collect();
+        let _ = unit.limits().change(&blocks, now).await?;
+        Ok(())
     }
 
     /// The owner, if a right password comes after so many wrong ones that tries were slowed down (OWASP ASVS 6.3.5).
@@ -550,6 +537,28 @@ impl Iam {
         let (tries, slot) = reserved.tries;
         places.chain([(tries, Change::GiveBack(slot, self.inner.login_limits.account))]).collect()
     }
+}
+
+/// Takes a place under the first of a network's counters that has room.
+fn take_any(
+    held: &mut Held,
+    counters: &[LimitKey],
+    limit: &Window,
+    now: Timestamp,
+) -> Result<(LimitKey, Slot), Refused> {
+    let mut soonest: Option<Refused> = None;
+    for (part, key) in (0..).zip(counters) {
+        match held.change(key, &Change::Take(limit.part(part, IN_FLIGHT_COUNTERS)), now) {
+            Ok(slot) => return Ok((*key, slot)),
+            Err(Refusal { until, is_block }) => {
+                let limit = if is_block { "login.address" } else { "login.in_flight" };
+                if soonest.as_ref().is_none_or(|refused| until < refused.until) {
+                    soonest = Some(Refused::new(limit, until));
+                }
+            }
+        }
+    }
+    Err(soonest.unwrap_or(Refused::new("login.in_flight", now)))
 }
 
 async fn release_in_flight(unit: &mut Unit<'_>, reserved: &Reserved, now: Timestamp) -> Result<(), Error> {

@@ -196,36 +196,43 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 /// Counters that a unit of work holds, to be changed together and written once.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    counters: Vec<(LimitKey, Counter)>,
-    changed: Vec<LimitKey>,
+    counters: Vec<HeldCounter>,
+}
+
+#[derive(Debug)]
+struct HeldCounter {
+    key: LimitKey,
+    counter: Counter,
+    is_new: bool,
+    is_changed: bool,
 }
 
 impl Held {
-    pub(crate) fn new(counters: Vec<(LimitKey, Counter)>) -> Self {
-        Self { counters, changed: Vec::new() }
+    pub(crate) fn new(locked: Vec<(LimitKey, Counter)>) -> Self {
+        let held = |(key, counter)| HeldCounter { key, counter, is_new: false, is_changed: false };
+        Self { counters: locked.into_iter().map(held).collect() }
     }
 
-    /// The counter of a key, if there is one.
-    pub(crate) fn get(&self, key: &LimitKey) -> Option<&Counter> {
-        self.counters.iter().find(|(held, _)| held == key).map(|(_, counter)| counter)
-    }
-
-    /// Changes the counter of a key. Where there is none, nothing is changed.
+    /// Changes the counter of a key. Where there is none a new one is made, if the change needs one.
     pub(crate) fn change(
         &mut self,
         key: &LimitKey,
         change: &Change,
         now: Timestamp,
     ) -> Result<Slot, Refusal> {
-        let Some((_, counter)) = self.counters.iter_mut().find(|(held, _)| held == key) else {
-            return Ok(Slot { count: 0, since: NEVER, number: 0 });
-        };
-        let before = *counter;
-        let done = counter.change(change, now);
-        if *counter != before && !self.changed.contains(key) {
-            self.changed.push(*key);
+        if let Some(held) = self.counters.iter_mut().find(|held| held.key == *key) {
+            let before = held.counter;
+            let done = held.counter.change(change, now);
+            held.is_changed |= held.counter != before;
+            return done;
         }
-        done
+        let mut counter = Counter::new(now);
+        if !change.needs_counter() {
+            return Ok(counter.slot());
+        }
+        let slot = counter.change(change, now)?;
+        self.counters.push(HeldCounter { key: *key, counter, is_new: true, is_changed: true });
+        Ok(slot)
     }
 
     /// Makes changes until one is refused.
@@ -240,9 +247,11 @@ impl Held {
             .collect()
     }
 
-    /// What has to be written.
-    pub(crate) fn changed(&self) -> Vec<(LimitKey, Counter)> {
-        let is_changed = |(key, _): &&(LimitKey, Counter)| self.changed.contains(key);
-        self.counters.iter().filter(is_changed).copied().collect()
+    /// What has to be written: of locked counters, and of new ones.
+    pub(crate) fn changed(&self) -> [Vec<(LimitKey, Counter)>; 2] {
+        [false, true].map(|is_new| {
+            let changed = self.counters.iter().filter(|held| held.is_changed && held.is_new == is_new);
+            changed.map(|held| (held.key, held.counter)).collect()
+        })
     }
 }

@@ -7,20 +7,21 @@ use crate::limits::{Change, Counter, Held, LimitKey, Refusal, Reservation, Slot,
 /// Counters of limits, in a unit of work.
 ///
 /// A store keeps one [`Counter`] for a key and says nothing about it: how tries and places change one is written in `Counter`, and the
-/// methods from [`change`](Self::change) on are made of it. A store implements the others, and MUST leave those as they are.
+/// methods from [`change`](Self::change) on are made of it. A store implements those before, and MUST leave the others as they are.
 #[async_trait]
 pub trait Limits: Send {
-    /// The counters of these keys, as far as there are any, in any order. Until the unit of work is over nobody else can [lock](Self::lock),
-    /// [make](Self::make) or [write](Self::write) them: another unit MUST wait for it, and then find what this one has kept. The keys MUST be
-    /// locked in the order of their bytes by one statement, so that two units that lock some of the same can't wait for each other.
+    /// The counters of these keys, as far as there are any, in any order. Until the unit of work is over nobody else can lock or
+    /// [write](Self::write) them: another unit MUST wait for it, and then find what this one has kept. One statement MUST lock them, in the order
+    /// of the keys' bytes, so that two units that lock some of the same can't wait for each other.
     async fn lock(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError>;
 
-    /// Makes sure that there is a counter for each of these keys, and locks it: a [new one](Counter::new) where there was none. It MUST wait for a
-    /// unit of work that is making one of them, and leave what is there then as it is. In the order of their bytes.
-    async fn make(&mut self, keys: &[LimitKey], now: Timestamp) -> Result<(), StoreError>;
-
-    /// Writes counters that this unit has locked.
-    async fn write(&mut self, counters: &[(LimitKey, Counter)]) -> Result<(), StoreError>;
+    /// Writes counters that this unit has locked, and new ones of keys that had none, in one statement. It MUST wait for another unit of work that
+    /// writes one of the new keys, too. If one is there by now, nothing is written, that one is locked, and the answer is `false`.
+    async fn write(
+        &mut self,
+        locked: &[(LimitKey, Counter)],
+        new: &[(LimitKey, Counter)],
+    ) -> Result<bool, StoreError>;
 
     /// The counters of these keys, without a lock.
     async fn look(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError>;
@@ -36,21 +37,15 @@ pub trait Limits: Send {
         now: Timestamp,
     ) -> Result<Result<Vec<Slot>, (LimitKey, Refusal)>, StoreError> {
         let keys: Vec<LimitKey> = changes.iter().map(|(key, _)| *key).collect();
-        let mut held = Held::new(self.lock(&keys).await?);
-        let is_missing =
-            |(key, change): &&(LimitKey, Change)| change.needs_counter() && held.get(key).is_none();
-        let missing: Vec<LimitKey> = changes.iter().filter(is_missing).map(|(key, _)| *key).collect();
-        let mut done = held.change_all(changes, now);
-        // What those refuse that are there makes no others.
-        if !missing.is_empty() && done.is_ok() {
-            self.make(&missing, now).await?;
-            held = Held::new(self.lock(&keys).await?);
-            done = held.change_all(changes, now);
+        loop {
+            let mut held = Held::new(self.lock(&keys).await?);
+            let done = held.change_all(changes, now);
+            let [locked, new] = held.changed();
+            // Each time round there is one key more that is locked.
+            if done.is_err() || self.write(&locked, &new).await? {
+                return Ok(done);
+            }
         }
-        if done.is_ok() {
-            self.write(&held.changed()).await?;
-        }
-        Ok(done)
     }
 
     /// Reserves one try of a throttle, as [`Change::Try`] says: of any number of callers at once, not one more is granted than the throttle
