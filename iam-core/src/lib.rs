@@ -56,7 +56,7 @@ pub use flow::{
     Actor, Explanation, FRESH_FOR, FactorDue, FactorSummary, FirstPassword, KeyInUse, Met, NewAccount,
     PreparedAccount, RequirementOf, Resealing, Restoration, Retirement, RuleCheck, Upkeep,
 };
-pub use iam::{Iam, IamBuilder, UnsafeKey, Worker, unsafe_keys};
+pub use iam::{Iam, IamBuilder, SessionCache, UnsafeKey, Worker, unsafe_keys};
 pub use limits::{LoginLimits, Throttle, Window};
 pub use model::account::{
     Account, AccountStatus, EmailAddress, ExternalId, MAX_EXTERNAL_ID_BYTES, MAX_IDENTIFIER_BYTES, Username,
