@@ -143,7 +143,13 @@ impl Machine {
             .await
             .unwrap();
         let column = SealedColumn::MethodSecret;
-        let bob = iam.account_by_username(&Username::parse("bob").unwrap()).await.unwrap().unwrap().id;
+        let bob = iam
+            .accounts(&Actor::service())
+            .by_username(&Username::parse("bob").unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .id;
         let open = |row: &SealedRow| {
             let place = Place {
                 table: column.table(),
@@ -169,7 +175,7 @@ fn client() -> Client {
 
 async fn join(iam: &Iam, name: &str) {
     let new = NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
-    iam.create_account(new, &Actor::service()).await.unwrap();
+    iam.accounts(&Actor::service()).create(new).await.unwrap();
 }
 
 async fn try_to_sign_in(

@@ -35,6 +35,9 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// It is outside what the actor may administer ([`Scope`](crate::Scope)). Nothing was done, and the trail has it.
+    #[error("the actor may not administer this")]
+    Denied,
     /// What was to be made exists already.
     #[error("{0} is taken")]
     Conflict(&'static str),
@@ -113,6 +116,8 @@ pub enum Fault {
     Freshness,
     /// A limit.
     Limit,
+    /// What the caller may do.
+    Permission,
     /// The state of things.
     Conflict,
     /// What was named is not there.
@@ -133,6 +138,7 @@ impl Error {
             Self::Stale { .. } => Fault::Freshness,
             Self::Throttled { .. } | Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
             Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
+            Self::Denied => Fault::Permission,
             Self::Conflict(_) => Fault::Conflict,
             Self::NotFound(_) | Self::UnknownRole(_) => Fault::Absent,
             Self::Busy { .. } => Fault::Overload,
