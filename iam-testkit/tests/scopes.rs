@@ -92,7 +92,7 @@ async fn to_account(
 ) -> Vec<(&'static str, Came)> {
     let iam = test.iam();
     let password = PlainPassword::new("a wholly new horse battery staple").unwrap();
-    let key = ExternalId::parse(&name(n, "key")).unwrap();
+    let key = ExternalId::parse(name(n, "key")).unwrap();
     let session = test.signed_in("max").await.session();
     let (accounts, factors) = (iam.accounts(actor), iam.factors(actor));
     vec![

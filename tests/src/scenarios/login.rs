@@ -141,7 +141,7 @@ pub async fn passwords_are_taken_whole_and_in_one_form(adapter: Adapter, backend
         let iam = &world.iam;
         let service = &service;
         async move {
-            iam.accounts(service).set_password(account, &PlainPassword::new(&text).unwrap()).await.unwrap()
+            iam.accounts(service).set_password(account, &PlainPassword::new(&text).unwrap()).await.unwrap();
         }
     };
     let mut max = world.browser();

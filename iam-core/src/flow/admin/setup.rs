@@ -16,6 +16,9 @@ use crate::password::PlainPassword;
 /// How long the link works.
 const LIFETIME: Duration = Duration::from_hours(24);
 
+/// A set-up link that is used, void or expired, or an administrator who is there already.
+const GONE: Error = Error::NotFound("set-up link");
+
 impl Setup<'_> {
     /// A token for the link that makes the first platform administrator; none when there is one. An earlier one is void from then
     /// on: so a service calls this once it has its listener, and not when it is about to find out that another one runs. Whoever has it
@@ -62,7 +65,6 @@ impl Setup<'_> {
         password: &PlainPassword,
     ) -> Result<AccountId, Error> {
         let Self { iam, actor } = self;
-        const GONE: Error = Error::NotFound("set-up link");
         // Before anything costs: strangers have no token.
         if !self.is_token(token).await? {
             return Err(GONE);
