@@ -91,7 +91,9 @@ pub mod ports {
     pub use crate::audit::Record;
     pub use crate::base::clock::micros;
     pub use crate::base::code::Code;
-    pub use crate::base::id::{ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId};
+    pub use crate::base::id::{
+        ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId, TicketId,
+    };
     pub use crate::delivery::{
         Claimed, Content, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled,
     };
@@ -110,18 +112,19 @@ pub mod ports {
     };
     pub use crate::model::session_state::{MOST_UNNOTED, SessionState};
     pub use crate::model::step_up_proof::StepUpProof;
-    pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
+    pub use crate::model::ticket::{Ticket, TicketPurpose};
+    pub use crate::model::token::TokenHash;
     pub use crate::model::trusted_device::NewTrustedDevice;
     pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
         AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Holders,
         Insert, InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits,
-        LoginCandidate, MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads,
-        ParentReads, Parents, Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads,
-        RepeatableAnswers, RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues,
-        SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, Store, TrustedDeviceReads,
-        TrustedDevices, UnitOfWork,
+        LoginCandidate, MethodReads, Methods, Outbox, OutboxReads, ParentReads, Parents, Ports, Reads,
+        RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles,
+        SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads, Sessions,
+        StepUpProofReads, StepUpProofs, Store, TicketReads, Tickets, TrustedDeviceReads, TrustedDevices,
+        UnitOfWork,
     };
 }
 
@@ -144,7 +147,8 @@ pub mod protocol {
     pub use crate::model::repeat::Repeatable;
     pub use crate::model::session_state::SessionState;
     pub use crate::model::step_up_proof::StepUpProof;
-    pub use crate::model::token::{Carrier, OneTimeToken, SessionToken, TokenHash};
+    pub use crate::model::ticket::TicketToken;
+    pub use crate::model::token::{Carrier, SessionToken, TokenHash};
     pub use crate::model::trusted_device::TrustedDeviceToken;
     pub use crate::secrets::device::DeviceToken;
 }

@@ -17,6 +17,7 @@ const fn owner(column: SealedColumn) -> &'static str {
     match column {
         SealedColumn::MethodSecret | SealedColumn::OutboxMessage => "account_id",
         SealedColumn::InterruptedRequest => "session_id",
+        SealedColumn::TicketPayload => "coalesce(account_id, zeroblob(16))",
     }
 }
 

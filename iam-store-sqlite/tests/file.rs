@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use iam_core::ports::{
     ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
-    ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
+    ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store, TicketPurpose,
+    TokenHash,
 };
 use iam_core::{
     Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
@@ -352,6 +353,37 @@ async fn sessions_keep_what_they_have_proved() {
         let found = store.session(&TokenHash::from_bytes(hash)).await.unwrap();
         assert_eq!(found.unwrap().proofs.to_string(), proofs, "{n}");
     }
+}
+
+#[tokio::test]
+async fn links_of_an_older_schema_go_on_working_once() {
+    let (_directory, file) = place();
+    let host = host_pool(&file, 1).await;
+    let mut older = sqlx::migrate!("./migrations");
+    older.migrations = older.migrations.iter().filter(|step| step.version < 14).cloned().collect();
+    older.dangerous_set_table_name("iam_schema_migrations");
+    older.run(&host).await.unwrap();
+    run(
+        &host,
+        "INSERT INTO iam_one_time_token (hash, purpose, issued_at, expires_at, used_at)
+            VALUES (unhex(printf('%064d', 1)), 'setup', 5, 9, NULL), (unhex('1' || printf('%063d', 2)), 'setup', 5, 9, 6)",
+    )
+    .await;
+    let store = migrated(&file).await;
+    let mut hash = [0; 32];
+    hash[31] = 1;
+    for is_there in [true, false] {
+        let mut unit = store.begin().await.unwrap();
+        let (hash, now) = (TokenHash::from_bytes(hash), Timestamp::from_micros(7));
+        let found = unit.tickets().consume(&hash, TicketPurpose::Setup, now).await.unwrap();
+        unit.commit().await.unwrap();
+        assert_eq!(found.map(|ticket| ticket.expires_at), is_there.then_some(Timestamp::from_micros(9)));
+    }
+    let used: i64 = sqlx::query_scalar("SELECT count(*) FROM iam_ticket WHERE used_at = 6")
+        .fetch_one(&host)
+        .await
+        .unwrap();
+    assert_eq!(used, 1);
 }
 
 #[tokio::test]

@@ -43,7 +43,6 @@ pub mod faults;
 pub mod interrupted;
 pub mod keys;
 pub mod limits;
-pub mod one_time;
 pub mod outbox;
 pub mod parents;
 pub mod repeatable;
@@ -53,6 +52,7 @@ pub mod seen_time;
 pub mod sessions;
 pub mod step_up;
 pub mod step_up_proofs;
+pub mod tickets;
 pub mod trusted_devices;
 pub mod units;
 
@@ -403,17 +403,19 @@ macro_rules! conformance {
                 what_is_given_back_at_once_is_all_given_back
             ]
         }
-        $crate::port! { $alone, $twice, one_time,
+        $crate::port! { $alone, $twice, tickets,
             duties: [
-                a_token_is_consumed_once_and_in_time
-                a_new_token_voids_those_before_it
+                a_ticket_comes_back_with_what_it_carries
+                a_ticket_is_consumed_once_and_in_time
+                a_ticket_is_for_its_purpose_alone
+                a_new_ticket_voids_those_before_it
                 void_ends_those_of_the_account
-                a_token_that_is_not_kept_is_not_there
-                a_token_of_the_future_is_no_good
-                purge_removes_expired_tokens
+                a_ticket_that_is_not_kept_is_not_there
+                a_ticket_of_the_future_is_no_good
+                purge_removes_expired_tickets
             ]
             races: [
-                at_most_one_caller_consumes_a_token
+                at_most_one_caller_consumes_a_ticket
             ]
         }
         $crate::port! { $alone, $twice, factors,

@@ -2,7 +2,7 @@
 
 use iam_core::ports::{
     Claimed, Delivery, InterruptedId, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
-    SealedColumn, SealedRow, Settled, key_id,
+    SealedColumn, SealedRow, Settled, Ticket, TicketId, TicketPurpose, key_id,
 };
 use iam_core::{Channel, FactorKind, KeyRing, MethodName, OsRandomness};
 
@@ -50,11 +50,24 @@ fn interrupted(n: u8, sealed: Vec<u8>) -> NewInterrupted {
     }
 }
 
+fn ticket(n: u8, sealed: Vec<u8>) -> Ticket {
+    Ticket {
+        id: TicketId::from_bytes([n; 16]),
+        purpose: TicketPurpose::Setup,
+        account: None,
+        parent: None,
+        payload: Some(sealed),
+        created_at: NOW,
+        expires_at: after(1000),
+    }
+}
+
 /// Whose the rows of a column are.
 fn owner(column: SealedColumn) -> [u8; 16] {
     match column {
         SealedColumn::MethodSecret | SealedColumn::OutboxMessage => *account_id(1).as_bytes(),
         SealedColumn::InterruptedRequest => *session_id(2).as_bytes(),
+        SealedColumn::TicketPayload => [0; 16],
     }
 }
 
@@ -69,6 +82,9 @@ async fn put(store: &dyn Store, column: SealedColumn, n: u8, sealed: Vec<u8>) {
         SealedColumn::OutboxMessage => unit.outbox().put(&message(n, sealed)).await.unwrap(),
         SealedColumn::InterruptedRequest => {
             unit.interrupted_requests().keep(&interrupted(n, sealed), 1000).await.unwrap();
+        }
+        SealedColumn::TicketPayload => {
+            unit.tickets().issue(&token(n), &ticket(n, sealed)).await.unwrap();
         }
     }
     unit.commit().await.unwrap();
@@ -92,6 +108,7 @@ async fn take(store: &dyn Store, column: SealedColumn, n: u8) {
         SealedColumn::InterruptedRequest => {
             assert_eq!(unit.interrupted_requests().purge(after(2000), 9).await.unwrap(), 1);
         }
+        SealedColumn::TicketPayload => assert_eq!(unit.tickets().purge(after(2000), 9).await.unwrap(), 1),
     }
     unit.commit().await.unwrap();
 }

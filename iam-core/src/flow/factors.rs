@@ -34,7 +34,8 @@ use crate::model::proof::{Proof, Proofs};
 use crate::model::purpose::Purpose;
 use crate::model::session_state::EndReason;
 use crate::model::step_up_proof::StepUpProof;
-use crate::model::token::{SessionToken, TicketPurpose as TokenPurpose};
+use crate::model::ticket::TicketPurpose;
+use crate::model::token::SessionToken;
 use crate::secrets::device::DeviceToken;
 use crate::store::Insert;
 
@@ -285,7 +286,7 @@ impl Iam {
                     None => known.clone(),
                 };
                 // It was for the first factor, and there is one now.
-                unit.one_time_tokens().void(TokenPurpose::Invitation, account, now).await?;
+                unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
                 let event = Event::FactorAdded(method.kind, id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
@@ -539,7 +540,7 @@ impl Iam {
                     unit.limits().forget(key).await?;
                 }
                 let removed = unit.methods().remove_all(account).await?;
-                unit.one_time_tokens().void(TokenPurpose::Invitation, account, self.now()).await?;
+                unit.tickets().void(TicketPurpose::Invitation, account, self.now()).await?;
                 unit.recovery_codes().replace(account, &[], self.now()).await?;
                 let subject = actor.on(account);
                 unit.record(&Event::FactorsReset(removed), subject.clone(), &actor.client).await?;

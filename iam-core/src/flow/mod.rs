@@ -22,6 +22,7 @@ mod restored;
 mod second_factor;
 mod setup;
 mod sign_in;
+mod tickets;
 mod trusted_devices;
 mod upkeep;
 

@@ -9,13 +9,14 @@ use crate::base::id::{AccountId, ParentId};
 use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::flow::second_factor::is_confirmed;
+use crate::flow::tickets::NewTicket;
 use crate::iam::Iam;
 use crate::model::account::AccountStatus;
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::policy::{FactorRequirement, MOST_GRACE};
 use crate::model::role::RoleName;
-use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
+use crate::model::ticket::{TicketPurpose, TicketToken};
 
 /// How long an invitation works.
 const INVITATION_FOR: Duration = Duration::from_hours(24);
@@ -184,23 +185,22 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::NotFound`] for an account that does not exist or may not sign in; [`Error::Conflict`] for one that has a factor.
-    pub async fn invite_to_enrol(&self, account: AccountId, actor: &Actor) -> Result<OneTimeToken, Error> {
+    pub async fn invite_to_enrol(&self, account: AccountId, actor: &Actor) -> Result<TicketToken, Error> {
         let known = self.inner.store.reader().await?.accounts().by_id(account).await?;
         known.filter(|known| known.status == AccountStatus::Active).ok_or(Error::NotFound("account"))?;
         if self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
             return Err(Error::Conflict("factor"));
         }
         self.retried(|| async {
-            let now = self.now();
-            let token = OneTimeToken::generate(self.randomness())?;
-            let new = NewOneTimeToken {
-                hash: token.hash_for(account),
+            let mut unit = self.begin().await?;
+            let new = NewTicket {
                 purpose: TicketPurpose::Invitation,
                 account: Some(account),
-                expires_at: now.plus(INVITATION_FOR),
+                parent: None,
+                payload: None,
+                lifetime: INVITATION_FOR,
             };
-            let mut unit = self.begin().await?;
-            unit.one_time_tokens().issue(&new, now).await?;
+            let token = self.issue_ticket(&mut unit, new).await?;
             unit.record(&Event::InvitationIssued, actor.on(account), &actor.client).await?;
             unit.commit().await?;
             Ok(token)

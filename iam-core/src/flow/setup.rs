@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::audit::Event;
 use crate::base::id::AccountId;
 use crate::base::invalid::{Invalid, Problem};
+use crate::flow::tickets::NewTicket;
 use crate::flow::{Actor, NewAccount};
 use crate::iam::Iam;
 use crate::model::account::Username;
 use crate::model::error::Error;
 use crate::model::role::{PLATFORM_ADMIN, RoleName};
-use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
+use crate::model::ticket::{TicketPurpose, TicketToken};
 use crate::password::PlainPassword;
 
 /// How long the link works.
@@ -20,22 +21,21 @@ impl Iam {
     /// A token for the link that makes the first platform administrator; none when there is one. An earlier one is void from then
     /// on: so a service calls this once it has its listener, and not when it is about to find out that another one runs. Whoever has it
     /// becomes the administrator: show it to whoever runs the service, and nobody else.
-    pub async fn issue_setup_token(&self, actor: &Actor) -> Result<Option<OneTimeToken>, Error> {
+    pub async fn issue_setup_token(&self, actor: &Actor) -> Result<Option<TicketToken>, Error> {
         let role = self.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
         self.retried(|| async {
-            let now = self.now();
-            let token = OneTimeToken::generate(self.randomness())?;
-            let new = NewOneTimeToken {
-                hash: token.hash(),
-                purpose: TicketPurpose::Setup,
-                account: None,
-                expires_at: now.plus(LIFETIME),
-            };
             let mut unit = self.begin().await?;
             if unit.roles().is_held(role).await? {
                 return Ok(None);
             }
-            unit.one_time_tokens().issue(&new, now).await?;
+            let new = NewTicket {
+                purpose: TicketPurpose::Setup,
+                account: None,
+                parent: None,
+                payload: None,
+                lifetime: LIFETIME,
+            };
+            let token = self.issue_ticket(&mut unit, new).await?;
             unit.record(&Event::SetupOffered, actor.subject(), &actor.client).await?;
             unit.commit().await?;
             Ok(Some(token))
@@ -44,9 +44,10 @@ impl Iam {
     }
 
     /// Whether a token would make the first administrator now. It changes nothing.
-    pub async fn is_setup_token(&self, token: &OneTimeToken) -> Result<bool, Error> {
+    pub async fn is_setup_token(&self, token: &TicketToken) -> Result<bool, Error> {
         let mut reader = self.inner.store.reader().await?;
-        Ok(reader.one_time_tokens().is_good(&token.hash(), TicketPurpose::Setup, self.now()).await?)
+        let found = reader.tickets().peek(&token.hash(), TicketPurpose::Setup, self.now()).await?;
+        Ok(found.is_some())
     }
 
     /// Makes the first platform administrator. What is wrong with name or password uses up nothing.
@@ -55,7 +56,7 @@ impl Iam {
     /// [`Error::NotFound`] for a token that is used, void or expired, or once there is an administrator.
     pub async fn set_up(
         &self,
-        token: &OneTimeToken,
+        token: &TicketToken,
         username: &Username,
         password: &PlainPassword,
         actor: &Actor,
@@ -71,7 +72,7 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             if unit.roles().is_held(role).await?
-                || !unit.one_time_tokens().consume(&token.hash(), TicketPurpose::Setup, self.now()).await?
+                || unit.tickets().consume(&token.hash(), TicketPurpose::Setup, self.now()).await?.is_none()
             {
                 return Err(GONE);
             }

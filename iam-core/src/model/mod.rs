@@ -16,5 +16,6 @@ pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod session_state;
 pub(crate) mod step_up_proof;
+pub(crate) mod ticket;
 pub(crate) mod token;
 pub(crate) mod trusted_device;

@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
     use crate::base::random::OsRandomness;
-    use crate::model::token::OneTimeToken;
+    use crate::model::ticket::TicketToken;
 
     #[test]
     fn one_text_for_one_token_which_never_shows() {
@@ -135,7 +135,7 @@ mod tests {
         let mut hashes = vec![
             SessionToken::parse(bytes, Carrier::Cookie).unwrap().hash(),
             SessionToken::parse(bytes, Carrier::Bearer).unwrap().hash(),
-            OneTimeToken::parse(bytes).unwrap().hash(),
+            TicketToken::parse(bytes).unwrap().hash(),
         ];
         hashes.extend(
             FactorKind::ALL

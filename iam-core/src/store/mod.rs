@@ -23,7 +23,6 @@ mod factors;
 mod interrupted;
 mod keys;
 mod limits;
-mod one_time;
 mod outbox;
 mod parents;
 mod ports;
@@ -33,6 +32,7 @@ mod sealed;
 mod seen_time;
 mod sessions;
 mod step_up_proofs;
+mod tickets;
 mod trusted_devices;
 
 use std::fmt;
@@ -46,7 +46,6 @@ pub use factors::{ChallengeReads, Challenges, MethodReads, Methods, RecoveryCode
 pub use interrupted::{InterruptedRequestReads, InterruptedRequests};
 pub use keys::{KeyCanaries, KeyCanaryReads};
 pub use limits::Limits;
-pub use one_time::{OneTimeTokenReads, OneTimeTokens};
 pub use outbox::{Outbox, OutboxReads};
 pub use parents::{ParentReads, Parents};
 pub use ports::{Ports, Reads};
@@ -56,6 +55,7 @@ pub use sealed::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
 pub use seen_time::SeenTime;
 pub use sessions::{SessionReads, Sessions};
 pub use step_up_proofs::{StepUpProofReads, StepUpProofs};
+pub use tickets::{TicketReads, Tickets};
 pub use trusted_devices::{TrustedDeviceReads, TrustedDevices};
 
 use crate::base::clock::Timestamp;

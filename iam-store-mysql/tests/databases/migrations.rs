@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::ports::{Record, StepUpProofId, Store};
+use iam_core::ports::{Record, StepUpProofId, Store, TicketPurpose, TokenHash};
 use iam_core::{
     FactorKind, Outcome, ParentId, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
 };
@@ -179,6 +179,34 @@ async fn sessions_keep_what_they_have_proved() {
         database.run("DELETE FROM iam_schema_migrations WHERE version = 11").await;
         store.migrate().await.unwrap();
         assert_eq!(find().await, proofs, "{server:?}");
+    }
+}
+
+#[tokio::test]
+async fn links_of_an_older_schema_go_on_working_once() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        at_version(&database, 11).await;
+        database
+            .run(
+                "INSERT INTO iam_one_time_token (hash, purpose, issued_at, expires_at)
+                 VALUES (UNHEX(LPAD('1', 64, '0')), 'setup', '2026-01-01', '2026-01-03')",
+            )
+            .await;
+        let store = migrated(&database).await;
+        // Run again, as after a program that died before it had noted what it did, it changes nothing more.
+        database.run("DELETE FROM iam_schema_migrations WHERE version = 13").await;
+        store.migrate().await.unwrap();
+        let mut hash = [0; 32];
+        hash[31] = 1;
+        let now = Timestamp::from_micros(1_767_312_000_000_000);
+        for is_there in [true, false] {
+            let mut unit = store.begin().await.unwrap();
+            let hash = TokenHash::from_bytes(hash);
+            let found = unit.tickets().consume(&hash, TicketPurpose::Setup, now).await.unwrap();
+            unit.commit().await.unwrap();
+            assert_eq!(found.is_some(), is_there, "{server:?}");
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::iam::{Iam, Unit};
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::purpose::Purpose;
-use crate::model::token::{OneTimeToken, TicketPurpose as TokenPurpose};
+use crate::model::ticket::{TicketPurpose, TicketToken};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
@@ -42,10 +42,10 @@ impl Iam {
     ) -> Result<Compared, Error> {
         let kind = known.factor.kind();
         if kind == FactorKind::Invitation {
-            let Some(token) = OneTimeToken::parse(response) else { return Ok(Compared::Wrong) };
+            let Some(token) = TicketToken::parse(response) else { return Ok(Compared::Wrong) };
             let hash = token.hash_for(account);
-            let used = unit.one_time_tokens().consume(&hash, TokenPurpose::Invitation, self.now()).await?;
-            return Ok(if used { Compared::Right(Right::Claim) } else { Compared::Wrong });
+            let used = unit.tickets().consume(&hash, TicketPurpose::Invitation, self.now()).await?;
+            return Ok(if used.is_some() { Compared::Right(Right::Claim) } else { Compared::Wrong });
         }
         if kind == FactorKind::EmailOtp && challenge.purpose == ChallengePurpose::StepUp(Purpose::ENROL) {
             let verdict = self.verdict(account, known.factor, None, challenge, response);
@@ -126,7 +126,7 @@ impl Factor for Claim {
             return Some(Code::new(typed));
         }
         let token = crate::base::typed::name(typed.trim());
-        OneTimeToken::parse(token).map(|_| Code::new(token))
+        TicketToken::parse(token).map(|_| Code::new(token))
     }
 
     fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
