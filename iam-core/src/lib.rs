@@ -63,6 +63,7 @@ pub use model::account::{
 };
 pub use model::channel::Channel;
 pub use model::client::Client;
+pub use model::conflict::{Changing, Conflict, UniqueKey};
 pub use model::error::{Error, Fault, SecondFactorRefusal};
 pub use model::factor_kind::{Assurance, FactorKind};
 pub use model::long_sessions::LongSessions;
@@ -106,7 +107,7 @@ pub mod ports {
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
     pub use crate::model::proof::{Proof, ProofMethod, Proofs};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
-    pub use crate::model::role::RoleGrant;
+    pub use crate::model::role::{GrantSource, RoleGrant};
     pub use crate::model::session::{
         HeldSession, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord,
     };
@@ -118,11 +119,11 @@ pub mod ports {
     pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
-        AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Holders,
-        Insert, InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits,
-        LoginCandidate, MethodReads, Methods, Outbox, OutboxReads, ParentReads, Parents, Ports, Reads,
-        RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles,
-        SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads, Sessions,
+        AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Changed,
+        Holders, Inserted, InterruptedRequestReads, InterruptedRequests, Kept, KeyCanaries, KeyCanaryReads,
+        Limits, LoginCandidate, MethodReads, Methods, Outbox, OutboxReads, ParentReads, Parents, Ports,
+        Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers, RoleReads,
+        Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads, Sessions,
         StepUpProofReads, StepUpProofs, Store, TicketReads, Tickets, TrustedDeviceReads, TrustedDevices,
         UnitOfWork,
     };

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS iam_ticket (
     purpose    VARCHAR(32) NOT NULL,
     account_id BINARY(16),
     parent_id  BINARY(16),
-    payload    BLOB,
+    payload    VARBINARY(4096),
     created_at DATETIME(6) NOT NULL,
     expires_at DATETIME(6) NOT NULL,
     used_at    DATETIME(6),

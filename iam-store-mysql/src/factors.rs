@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Kept, LimitKey, Method,
     MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
@@ -86,7 +86,7 @@ impl<L: Reading> MethodReads for Work<L> {
 
 #[async_trait]
 impl<L: Link> Methods for Work<L> {
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
@@ -105,7 +105,7 @@ impl<L: Link> Methods for Work<L> {
                 most
             ))
         };
-        Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if self.0.write(insert).await? == 1 { Kept::Done } else { Kept::Full })
     }
 
     async fn confirm(

@@ -186,6 +186,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 (table_name IN ('iam_parent', 'iam_user_account') AND column_name = 'status')
                 OR (table_name = 'iam_auth_session' AND column_name IN ('state', 'end_reason'))
                 OR (table_name = 'iam_ticket' AND column_name = 'purpose')
+                OR (table_name = 'iam_user_role' AND column_name = 'source')
                 OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
                 OR (table_name IN ('iam_mfa_challenge', 'iam_step_up_proof') AND column_name IN ('purpose', 'kind'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Kept, LimitKey, Method,
     MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
 };
 use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
@@ -102,7 +102,7 @@ impl<C: Reading> MethodReads for Work<C> {
 
 #[async_trait]
 impl<C: Link> Methods for Work<C> {
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
              SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
@@ -121,7 +121,7 @@ impl<C: Link> Methods for Work<C> {
         .execute(self.connection())
         .await
         .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if done.rows_affected() == 1 { Kept::Done } else { Kept::Full })
     }
 
     async fn confirm(

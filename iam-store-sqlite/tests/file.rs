@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
-    ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store, TicketPurpose,
-    TokenHash,
+    ChallengeId, Changed, Delivery, Inserted, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession,
+    Proof, ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store,
+    TicketPurpose, TokenHash,
 };
 use iam_core::{
     Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
@@ -63,8 +63,8 @@ async fn sign_in(store: &SqliteStore) {
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
     };
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Insert::Inserted);
-    assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Inserted::Done);
+    assert_eq!(unit.sessions().insert(&session).await.unwrap(), Changed::Done);
     unit.commit().await.unwrap();
 }
 

@@ -35,13 +35,13 @@ fn confirmed(n: u8, account: u8) -> Method {
 
 async fn add(store: &dyn Store, method: &Method) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.methods().insert(method, 100).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.methods().insert(method, 100).await.unwrap(), Kept::Done);
     unit.commit().await.unwrap();
 }
 
 async fn add_accounts(store: &dyn Store) {
     for n in [1, 2] {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
     }
 }
 
@@ -387,7 +387,7 @@ pub async fn of_any_number_added_at_once_no_more_than_that_are(stores: &Handles)
         unit.commit().await.unwrap();
         done
     });
-    let added = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    let added = done.await.into_iter().filter(|done| *done == Kept::Done).count();
     assert_eq!(
         (added, stores[1].reader().await.unwrap().methods().of_account(account_id(1)).await.unwrap().len()),
         (5, 5)

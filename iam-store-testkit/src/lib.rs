@@ -63,12 +63,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use iam_core::ports::{
-    AuthVersion, Insert, NewSession, Proof, ProofMethod, Proofs, SessionRecord, SessionState, Store,
-    TokenHash,
+    AuthVersion, Changed, Inserted, Kept, NewSession, Proof, ProofMethod, Proofs, SessionRecord,
+    SessionState, Store, TokenHash,
 };
 use iam_core::{
     Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Role, RoleId,
-    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, Username,
+    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, UniqueKey, Username,
 };
 use tokio::task::JoinSet;
 
@@ -183,7 +183,7 @@ pub(crate) fn session(n: u8, account: u8) -> NewSession {
     }
 }
 
-pub async fn insert_account(store: &dyn Store, account: &Account) -> Insert {
+pub async fn insert_account(store: &dyn Store, account: &Account) -> Inserted {
     let mut unit = store.begin().await.unwrap();
     let done = unit.accounts().insert(account, Some(&hash("$test$1"))).await.unwrap();
     unit.commit().await.unwrap();
@@ -192,22 +192,22 @@ pub async fn insert_account(store: &dyn Store, account: &Account) -> Insert {
 
 /// A store with account 1.
 pub async fn add_account(store: &dyn Store) {
-    assert_eq!(insert_account(store, &account(1)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(1)).await, Inserted::Done);
 }
 
 pub async fn add_parent(store: &dyn Store, parent: &Parent) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.parents().insert(parent, NOW).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.parents().insert(parent, NOW).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
 }
 
 pub async fn add_role(store: &dyn Store, role: &Role) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.roles().insert(role, NOW).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.roles().insert(role, NOW).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
 }
 
-pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
+pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Changed {
     // Beside others, as in a race, the store may ask for another try.
     retried(|| async {
         let mut unit = store.begin().await?;
@@ -221,7 +221,7 @@ pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
 /// A store with account 1 and its session 1.
 pub async fn add_session(store: &dyn Store) {
     add_account(store).await;
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Done);
 }
 
 pub async fn find(store: &dyn Store, n: u8) -> Option<SessionRecord> {
@@ -300,6 +300,7 @@ macro_rules! conformance {
                 insert_gives_taken_for_a_name
                 granting_again_replaces_and_the_same_again_is_told_apart
                 revoke_says_whether_it_was_held
+                each_source_gives_and_takes_its_own
                 roles_of_an_account_come_by_name_whatever_their_time
                 is_held_by_anyone_at_all
                 the_last_holders_are_those_beside_whom_nobody_else_can_go_on

@@ -77,7 +77,7 @@ async fn put(store: &dyn Store, column: SealedColumn, n: u8, sealed: Vec<u8>) {
     match column {
         SealedColumn::MethodSecret => {
             let method = method(n, Some(sealed));
-            assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Insert::Inserted);
+            assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Kept::Done);
         }
         SealedColumn::OutboxMessage => unit.outbox().put(&message(n, sealed)).await.unwrap(),
         SealedColumn::InterruptedRequest => {
@@ -184,7 +184,7 @@ pub async fn sealed_rows_come_newest_first_and_in_pages(store: &dyn Store) {
 pub async fn a_row_without_a_value_is_a_row(store: &dyn Store) {
     add_account(store).await;
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.methods().insert(&method(1, None), 9).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.methods().insert(&method(1, None), 9).await.unwrap(), Kept::Done);
     unit.commit().await.unwrap();
     put(store, SealedColumn::OutboxMessage, 1, under(0, 1)).await;
     take(store, SealedColumn::OutboxMessage, 1).await;

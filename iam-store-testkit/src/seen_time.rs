@@ -74,8 +74,8 @@ pub async fn only_a_time_of_the_future_is_taken_back(store: &dyn Store) {
 
 pub async fn all_sessions_end_whatever_their_accounts(store: &dyn Store) {
     for n in 1..=3 {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
-        assert_eq!(insert_session(store, &session(n, n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
+        assert_eq!(insert_session(store, &session(n, n)).await, Changed::Done);
     }
     let end = async |most| {
         let mut unit = store.begin().await.unwrap();
@@ -103,7 +103,7 @@ pub async fn links_of_the_future_and_those_that_had_expired_are_void(store: &dyn
             created_at: issued_at,
             expires_at,
         };
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
         let mut unit = store.begin().await.unwrap();
         unit.tickets().issue(&token(n), &new).await.unwrap();
         unit.commit().await.unwrap();

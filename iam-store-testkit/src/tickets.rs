@@ -95,7 +95,7 @@ pub async fn a_new_ticket_voids_those_before_it(store: &dyn Store) {
 
 pub async fn void_ends_those_of_the_account(store: &dyn Store) {
     for n in 1..=2 {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
         issue(store, n, Some(n)).await;
     }
     let mut unit = store.begin().await.unwrap();

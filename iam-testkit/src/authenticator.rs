@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use iam_core::ports::{
-    Enrolment, Factor, Insert, Label, Method, MethodId, Place, SealedColumn, SessionState,
-};
+use iam_core::ports::{Enrolment, Factor, Kept, Label, Method, MethodId, Place, SealedColumn, SessionState};
 use iam_core::protocol::{Activity, Authentication, Claimant, SignedIn};
 use iam_core::{
     AccountId, Client, Error, FactorKind, Keys, MethodName, OsRandomness, Randomness, SecondFactorRefusal,
@@ -188,7 +186,7 @@ impl TestIam {
         };
         let mut unit = self.store().begin().await?;
         let inserted = unit.methods().insert(&method, MOST).await?;
-        assert_eq!(inserted, Insert::Inserted, "iam-testkit: an account has {MOST} factors at most");
+        assert_eq!(inserted, Kept::Done, "iam-testkit: an account has {MOST} factors at most");
         unit.commit().await
     }
 

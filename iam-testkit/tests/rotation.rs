@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use iam_core::ports::{
-    Insert, InterruptedId, LoginIdentifier, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
+    InterruptedId, Kept, LoginIdentifier, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
     SealedColumn, SealedRow, SessionState, Store, key_id,
 };
 use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
@@ -91,7 +91,7 @@ impl Service {
             last_step: None,
         };
         let mut unit = self.store.begin().await.unwrap();
-        assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Insert::Inserted);
+        assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Kept::Done);
         unit.commit().await.unwrap();
     }
 

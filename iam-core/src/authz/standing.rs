@@ -167,7 +167,10 @@ impl SessionRecord {
     ) -> Principal {
         let factor_due_at =
             self.factor_due_at(rules.factors, now).filter(|_| !self.proofs.satisfies(rules.factors));
-        let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
+        let mut roles: Vec<_> =
+            self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
+        // Several sources may give the same role; they stand side by side.
+        roles.dedup();
         Principal {
             account: self.account,
             username: self.username,

@@ -7,12 +7,13 @@ use crate::flow::administrators::is_hosts_own;
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, ExternalId, Username};
 use crate::model::client::Client;
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
 use crate::model::parent::{Parent, ParentKey, ParentStatus};
-use crate::model::role::{AdministratorScope, Role, RoleGrant, RoleName};
+use crate::model::role::{AdministratorScope, GrantSource, Role, RoleGrant, RoleName};
 use crate::model::session_state::EndReason;
 use crate::password::PlainPassword;
-use crate::store::{Holders, Insert};
+use crate::store::{Holders, Inserted};
 
 /// Who does it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             self.leave_an_administrator(&mut unit, platform.as_ref(), Holders::Account(account)).await?;
             if !unit.accounts().set_status(account, from, to, self.now()).await? {
-                return Err(Error::Conflict("account"));
+                return Err(Conflict::Changed(Changing::Account).into());
             }
             let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
             unit.record(&event, actor.on(account), &actor.client).await?;
@@ -138,10 +139,10 @@ impl Iam {
         let parent = Parent::new(ParentId::generate(now, self.randomness())?, key.clone());
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if unit.parents().insert(&parent, now).await? == Insert::Taken {
+            if unit.parents().insert(&parent, now).await? != Inserted::Done {
                 drop(unit);
                 let parent = self.inner.store.reader().await?.parents().by_key(key).await?;
-                return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
+                return parent.map(|parent| parent.id).ok_or(Conflict::Changed(Changing::Parent).into());
             }
             let event = Event::ParentCreated(parent.id, key.to_string());
             unit.record(&event, actor.in_parent(parent.id), &actor.client).await?;
@@ -180,8 +181,10 @@ impl Iam {
         }
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if unit.accounts().set_external_id(account, external_id, self.now()).await? == Insert::Taken {
-                return Err(Error::Conflict("external_id"));
+            if let Inserted::Taken(key) =
+                unit.accounts().set_external_id(account, external_id, self.now()).await?
+            {
+                return Err(Conflict::Taken(key).into());
             }
             let event = Event::ExternalIdChanged(known.external_id.clone(), external_id.cloned());
             unit.record(&event, actor.on(account), &actor.client).await?;
@@ -211,7 +214,7 @@ impl Iam {
             let mut unit = self.begin().await?;
             self.leave_an_administrator(&mut unit, platform.as_ref(), Holders::Parent(parent)).await?;
             if !unit.parents().set_status(parent, from, to, self.now()).await? {
-                return Err(Error::Conflict("parent"));
+                return Err(Conflict::Changed(Changing::Parent).into());
             }
             let event = Event::ParentStatusChanged(parent, from.as_str(), to.as_str());
             unit.record(&event, actor.in_parent(parent), &actor.client).await?;
@@ -235,10 +238,10 @@ impl Iam {
         let role = Role::new(RoleId::generate(now, self.randomness())?, name.clone());
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if unit.roles().insert(&role, now).await? == Insert::Taken {
+            if unit.roles().insert(&role, now).await? != Inserted::Done {
                 drop(unit);
                 let role = self.inner.store.reader().await?.roles().by_name(name).await?;
-                return role.map(|role| role.id).ok_or(Error::Conflict("role"));
+                return role.map(|role| role.id).ok_or(Conflict::Changed(Changing::Role).into());
             }
             let subject = Subject { actor: actor.account, ..Subject::default() };
             unit.record(&Event::RoleCreated(name.to_string()), subject, &actor.client).await?;
@@ -264,7 +267,8 @@ impl Iam {
         .await
     }
 
-    /// Takes a role away, from the next request on. Says whether it was held.
+    /// Takes a role away that was given by the service or its people, from the next request on. Says whether it was held so. What another
+    /// source gave, such as a provider's claims, stays.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the roles of administrators, which [`revoke_administrator`](Self::revoke_administrator) takes away.
@@ -283,7 +287,7 @@ impl Iam {
         };
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if !unit.roles().revoke(account, role.id).await? {
+            if !unit.roles().revoke(account, role.id, &GrantSource::LOCAL).await? {
                 return Ok(false);
             }
             let event = Event::RoleRevoked(name.to_string());
@@ -328,8 +332,14 @@ impl Iam {
         name: &str,
         actor: &Actor,
     ) -> Result<(), Error> {
-        let grant =
-            RoleGrant { account, role, granted_by: actor.account, granted_at: self.now(), expires_at: None };
+        let grant = RoleGrant {
+            account,
+            role,
+            source: GrantSource::LOCAL,
+            granted_by: actor.account,
+            granted_at: self.now(),
+            expires_at: None,
+        };
         if unit.roles().grant(&grant).await? {
             let event = Event::RoleGranted(name.to_owned());
             unit.record(&event, actor.on(account), &actor.client).await?;

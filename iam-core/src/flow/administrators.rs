@@ -5,8 +5,9 @@ use crate::base::id::AccountId;
 use crate::base::invalid::{Invalid, Problem};
 use crate::flow::Actor;
 use crate::iam::{Iam, Unit};
+use crate::model::conflict::Conflict;
 use crate::model::error::Error;
-use crate::model::role::{AdministratorScope, Role, RoleName};
+use crate::model::role::{AdministratorScope, GrantSource, Role, RoleName};
 use crate::store::Holders;
 
 impl Iam {
@@ -31,7 +32,7 @@ impl Iam {
             .await?
             .ok_or(Error::NotFound("account"))?;
         if scope == AdministratorScope::Parent && known.parent.is_none() {
-            return Err(Error::Conflict("parent"));
+            return Err(Conflict::NoParent.into());
         }
         let role = self.ensure_role(&scope.role_name(), actor).await?;
         self.retried(|| async {
@@ -63,7 +64,7 @@ impl Iam {
             {
                 return Err(LAST);
             }
-            if !unit.roles().revoke(account, role.id).await? {
+            if !unit.roles().revoke(account, role.id, &GrantSource::LOCAL).await? {
                 return Ok(false);
             }
             let event = Event::RoleRevoked(name.to_string());
@@ -100,7 +101,7 @@ impl Iam {
     }
 }
 
-const LAST: Error = Error::Conflict("last administrator");
+const LAST: Error = Error::Conflict(Conflict::LastAdministrator);
 
 /// That a role is a host's own to give and to take away.
 pub(super) fn is_hosts_own(name: &RoleName) -> Result<(), Error> {

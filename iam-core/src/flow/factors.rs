@@ -28,6 +28,7 @@ use crate::flow::{Actor, Renewed};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AccountStatus, EmailAddress};
 use crate::model::client::Client;
+use crate::model::conflict::Conflict;
 use crate::model::error::{Error, ProofKind, SecondFactorRefusal};
 use crate::model::factor_kind::FactorKind;
 use crate::model::proof::{Proof, Proofs};
@@ -37,7 +38,7 @@ use crate::model::step_up_proof::StepUpProof;
 use crate::model::ticket::TicketPurpose;
 use crate::model::token::SessionToken;
 use crate::secrets::device::DeviceToken;
-use crate::store::Insert;
+use crate::store::{Inserted, Kept};
 
 /// How fresh a proof must be for a change of factors.
 const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
@@ -192,7 +193,7 @@ impl Iam {
             }
             Enrolment::Address => {
                 if methods.iter().any(|method| method.kind == kind && is_confirmed(method)) {
-                    return Err(Error::Conflict("factor"));
+                    return Err(Conflict::HasFactor.into());
                 }
                 let address = address_of(&known, email)?;
                 let kept = Zeroizing::new(address.as_str().as_bytes().to_vec());
@@ -218,8 +219,8 @@ impl Iam {
                 let mut unit = self.begin().await?;
                 self.hold(&mut unit, &claimant, token).await?;
                 self.count_change(&mut unit, account).await?;
-                if unit.methods().insert(&method, MOST_METHODS).await? == Insert::Taken {
-                    return Err(Error::Conflict("factor"));
+                if unit.methods().insert(&method, MOST_METHODS).await? == Kept::Full {
+                    return Err(Conflict::TooManyFactors.into());
                 }
                 let asked = self.ask(&mut unit, &claimant, factor, Some(id), &destination, client).await?;
                 unit.commit().await?;
@@ -258,7 +259,7 @@ impl Iam {
         // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
         let is_there = |other: &Method| other.kind == method.kind && is_confirmed(other);
         if method.kind.channel().is_some() && methods.iter().any(is_there) {
-            return Err(Error::Conflict("factor"));
+            return Err(Conflict::HasFactor.into());
         }
         // It may have come to be required since this was begun.
         if !methods.iter().any(is_confirmed) {
@@ -360,7 +361,7 @@ impl Iam {
         if known.email_verified_at.is_some() {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        if unit.accounts().verify_email(known.id, &address, self.now()).await? == Insert::Taken {
+        if unit.accounts().verify_email(known.id, &address, self.now()).await? != Inserted::Done {
             return Err(Invalid::new("email", Problem::Taken).into());
         }
         unit.record(&Event::EmailVerified, of(principal), client).await?;

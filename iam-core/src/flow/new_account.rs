@@ -8,10 +8,11 @@ use crate::flow::administrators::is_hosts_own;
 use crate::flow::new_password::NewPassword;
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, EmailAddress, ExternalId, Username};
+use crate::model::conflict::Conflict;
 use crate::model::error::Error;
 use crate::model::role::{PLATFORM_ADMIN, RoleName};
 use crate::password::{PasswordHash, PlainPassword};
-use crate::store::{Insert, Ports};
+use crate::store::{Inserted, Ports};
 
 /// An account to be made.
 #[derive(Clone, Debug)]
@@ -204,8 +205,8 @@ impl Iam {
             ..Account::new(id, new.username.clone(), now)
         };
         let hash = password.as_ref().map(|new| &new.hash);
-        if unit.accounts().insert(&account, hash).await? == Insert::Taken {
-            return Err(Error::Conflict("account"));
+        if let Inserted::Taken(key) = unit.accounts().insert(&account, hash).await? {
+            return Err(Conflict::Taken(key).into());
         }
         let subject = Subject { parent: new.parent.into(), ..actor.on(id) };
         let event = Event::AccountCreated(new.username.to_string());

@@ -12,6 +12,7 @@ use crate::flow::second_factor::is_confirmed;
 use crate::flow::tickets::NewTicket;
 use crate::iam::Iam;
 use crate::model::account::AccountStatus;
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::policy::{FactorRequirement, MOST_GRACE};
@@ -89,7 +90,7 @@ impl Iam {
             return Err(Invalid::new("grace", Problem::Malformed).into());
         }
         if self.counting().is_empty() {
-            return Err(Error::Conflict("factor"));
+            return Err(Conflict::NoFactorOffered.into());
         }
         self.set_requirement(of, Some(grace), actor).await
     }
@@ -150,7 +151,7 @@ impl Iam {
                 }
             };
             if !changed {
-                return Err(Error::Conflict("requirement"));
+                return Err(Conflict::Changed(Changing::Requirement).into());
             }
             let event = Event::FactorRequirementChanged(of.target(), in_words(from), in_words(to));
             unit.record(&event, of.changed_by(actor), &actor.client).await?;
@@ -189,7 +190,7 @@ impl Iam {
         let known = self.inner.store.reader().await?.accounts().by_id(account).await?;
         known.filter(|known| known.status == AccountStatus::Active).ok_or(Error::NotFound("account"))?;
         if self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
-            return Err(Error::Conflict("factor"));
+            return Err(Conflict::HasFactor.into());
         }
         self.retried(|| async {
             let mut unit = self.begin().await?;

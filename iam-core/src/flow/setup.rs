@@ -9,6 +9,7 @@ use crate::flow::tickets::NewTicket;
 use crate::flow::{Actor, NewAccount};
 use crate::iam::Iam;
 use crate::model::account::Username;
+use crate::model::conflict::Conflict;
 use crate::model::error::Error;
 use crate::model::role::{PLATFORM_ADMIN, RoleName};
 use crate::model::ticket::{TicketPurpose, TicketToken};
@@ -77,7 +78,9 @@ impl Iam {
                 return Err(GONE);
             }
             let account = match self.make_account(&mut unit, &prepared, actor).await {
-                Err(Error::Conflict(_)) => return Err(Invalid::new("username", Problem::Taken).into()),
+                Err(Error::Conflict(Conflict::Taken(key))) => {
+                    return Err(Invalid::new(key.field(), Problem::Taken).into());
+                }
                 done => done?,
             };
             self.grant_in(&mut unit, account, role, PLATFORM_ADMIN, actor).await?;

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod channel;
 pub(crate) mod client;
+pub(crate) mod conflict;
 pub(crate) mod error;
 pub(crate) mod factor_kind;
 pub(crate) mod interrupted;

@@ -2,7 +2,7 @@ use crate::delivery::Delivery;
 use crate::model::purpose::Purpose;
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Kept, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
 use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
@@ -20,9 +20,9 @@ pub trait MethodReads: Send {
 /// The factors that people have set up, in a unit of work.
 #[async_trait]
 pub trait Methods: MethodReads {
-    /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Insert::Taken`]. One conditional statement;
+    /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Kept::Full`]. One conditional statement;
     /// whoever calls it holds the account, so that of any number at once no more are added.
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError>;
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError>;
 
     /// Confirms a method of this account that is not confirmed and was made after `made_after`, with the time step of the code that
     /// did it. Says whether it did; at most one caller is ever told so.

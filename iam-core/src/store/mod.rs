@@ -60,6 +60,7 @@ pub use trusted_devices::{TrustedDeviceReads, TrustedDevices};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
+use crate::model::conflict::UniqueKey;
 use crate::model::long_sessions::Replacement;
 use crate::model::session::SessionRecord;
 use crate::model::token::TokenHash;
@@ -117,14 +118,34 @@ pub trait UnitOfWork: Ports {
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Whether a row was inserted.
+/// The outcome of a write that a unique key may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Insert {
-    /// It was.
-    Inserted,
-    /// A unique key stood in the way; nothing was written, and the unit of work can go on.
-    Taken,
+pub enum Inserted {
+    /// It was written.
+    Done,
+    /// This key stood in the way (of several, one of them); nothing was written, and the unit of work can go on.
+    Taken(UniqueKey),
+}
+
+/// The outcome of adding to a list that has an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Kept {
+    /// It was added.
+    Done,
+    /// The list is full; nothing was written.
+    Full,
+}
+
+/// The outcome of a write on the condition that what was read before still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Changed {
+    /// It was written.
+    Done,
+    /// It does not hold any more; nothing was written.
+    Stale,
 }
 
 /// Whether a store can work.

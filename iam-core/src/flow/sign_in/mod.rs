@@ -19,7 +19,7 @@ use crate::model::session_state::{EndReason, SessionState};
 use crate::model::token::{Carrier, SessionToken};
 use crate::model::trusted_device::TrustedDeviceToken;
 use crate::secrets::device::DeviceToken;
-use crate::store::{Insert, LoginCandidate};
+use crate::store::{Changed, LoginCandidate};
 
 /// Somebody who has just signed in.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Iam {
         let Opening { candidate, client, .. } = *opening;
         let token = SessionToken::generate(opening.carrier, self.randomness())?;
         let session = self.new_session(opening, &token)?;
-        if unit.sessions().insert(&session).await? == Insert::Taken {
+        if unit.sessions().insert(&session).await? == Changed::Stale {
             return Ok(None);
         }
         if let Some((id, account)) = opening.replaces
