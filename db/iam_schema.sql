@@ -250,19 +250,6 @@ CREATE TABLE `iam_mfa_method` (
   CONSTRAINT `iam_mfa_method_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-CREATE TABLE `iam_one_time_token` (
-  `hash` binary(32) NOT NULL,
-  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
-  `account_id` binary(16) DEFAULT NULL,
-  `issued_at` datetime(6) NOT NULL,
-  `expires_at` datetime(6) NOT NULL,
-  `used_at` datetime(6) DEFAULT NULL,
-  PRIMARY KEY (`hash`),
-  KEY `iam_one_time_token_account` (`account_id`,`purpose`),
-  KEY `iam_one_time_token_expiry` (`expires_at`),
-  CONSTRAINT `iam_one_time_token_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-
 CREATE TABLE `iam_outbox` (
   `id` binary(16) NOT NULL,
   `account_id` binary(16) NOT NULL,
@@ -317,6 +304,25 @@ CREATE TABLE `iam_step_up_proof` (
   CONSTRAINT `iam_step_up_proof_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_ticket` (
+  `id` binary(16) NOT NULL,
+  `token_hash` binary(32) NOT NULL,
+  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `account_id` binary(16) DEFAULT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `payload` varbinary(4096) DEFAULT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_ticket_token` (`token_hash`),
+  KEY `iam_ticket_account` (`account_id`,`purpose`),
+  KEY `iam_ticket_expiry` (`expires_at`),
+  KEY `iam_ticket_parent` (`parent_id`),
+  CONSTRAINT `iam_ticket_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
+  CONSTRAINT `iam_ticket_of_parent` FOREIGN KEY (`parent_id`) REFERENCES `iam_parent` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_trusted_device` (
   `id` binary(16) NOT NULL,
   `account_id` binary(16) NOT NULL,
@@ -336,13 +342,14 @@ CREATE TABLE `iam_trusted_device` (
 CREATE TABLE `iam_user_role` (
   `account_id` binary(16) NOT NULL,
   `role_id` binary(16) NOT NULL,
+  `source` varchar(64) COLLATE utf8mb4_bin NOT NULL DEFAULT 'local',
   `granted_by` binary(16) DEFAULT NULL,
   `granted_at` datetime(6) NOT NULL,
   `expires_at` datetime(6) DEFAULT NULL,
-  PRIMARY KEY (`account_id`,`role_id`),
+  PRIMARY KEY (`account_id`,`role_id`,`source`),
   KEY `iam_user_role_role` (`role_id`),
   CONSTRAINT `iam_user_role_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 11);
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 14);

@@ -65,10 +65,11 @@ pub use model::channel::Channel;
 pub use model::client::Client;
 pub use model::conflict::{Changing, Conflict, UniqueKey};
 pub use model::error::{Error, Fault, SecondFactorRefusal};
-pub use model::factor_kind::{Assurance, FactorKind};
+pub use model::factor_kind::{Assurance, FactorKind, StoredKind};
 pub use model::long_sessions::LongSessions;
 pub use model::parent::{Parent, ParentKey, ParentStatus};
 pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
+pub use model::proof::ProofMethod;
 pub use model::purpose::{InvalidPurpose, Purpose};
 pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
 pub use model::session::SessionSummary;
@@ -100,7 +101,10 @@ pub mod ports {
     };
     pub use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
     pub use crate::factor::method::Method;
-    pub use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, TRIES, Verdict};
+    pub use crate::factor::{
+        Credential, Digest, Factor, FactorBegun, FactorContext, MOST_KEPT, MOST_LOOKUP, OpenedMethod, Show,
+        Spend, TRIES, Verdict, WrongAnswer,
+    };
     pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
@@ -120,12 +124,12 @@ pub mod ports {
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
         AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Changed,
-        Holders, Inserted, InterruptedRequestReads, InterruptedRequests, Kept, KeyCanaries, KeyCanaryReads,
-        Limits, LoginCandidate, MethodReads, Methods, Outbox, OutboxReads, ParentReads, Parents, Ports,
-        Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads, RepeatableAnswers, RoleReads,
-        Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues, SeenTime, SessionReads, Sessions,
-        StepUpProofReads, StepUpProofs, Store, TicketReads, Tickets, TrustedDeviceReads, TrustedDevices,
-        UnitOfWork,
+        Confirmation, Confirmed, Holders, Inserted, InterruptedRequestReads, InterruptedRequests, Kept,
+        KeyCanaries, KeyCanaryReads, Limits, LoginCandidate, MethodReads, Methods, Outbox, OutboxReads,
+        ParentReads, Parents, Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads,
+        RepeatableAnswers, RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues,
+        SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, Store, TicketReads, Tickets,
+        TrustedDeviceReads, TrustedDevices, UnitOfWork,
     };
 }
 

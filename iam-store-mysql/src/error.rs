@@ -131,6 +131,7 @@ pub(crate) fn duplicate_key(error: &sqlx::Error) -> Option<UniqueKey> {
         "iam_user_account_external_id" => UniqueKey::ExternalId,
         "iam_parent_key" => UniqueKey::ParentKey,
         "iam_role_name" => UniqueKey::RoleName,
+        "iam_mfa_method_lookup" => UniqueKey::FactorLookup,
         _ => UniqueKey::Other,
     })
 }

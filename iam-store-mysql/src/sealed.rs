@@ -49,6 +49,7 @@ columns! {
     MethodSecret: "iam_mfa_method", value "secret", owner "account_id";
     OutboxMessage: "iam_outbox", value "sealed", owner "account_id";
     InterruptedRequest: "iam_interrupted_request", value "sealed", owner "session_id";
+    ChallengeKept: "iam_mfa_challenge", value "kept", owner "account_id";
     TicketPayload: "iam_ticket", value "payload", owner "COALESCE(account_id, x'00000000000000000000000000000000')";
 }
 

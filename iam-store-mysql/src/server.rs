@@ -163,10 +163,10 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_user_role' AND column_name IN ('account_id', 'role_id', 'granted_by'))
                 OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_ticket' AND column_name IN ('id', 'token_hash', 'account_id', 'parent_id', 'payload'))
-                OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret'))
+                OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret', 'lookup'))
                 OR (table_name = 'iam_recovery_code' AND column_name IN ('account_id', 'digest'))
                 OR (table_name = 'iam_mfa_challenge' AND column_name IN
-                    ('id', 'account_id', 'session_id', 'method_id', 'answer', 'approval'))
+                    ('id', 'account_id', 'session_id', 'method_id', 'kept', 'approval'))
                 OR (table_name = 'iam_step_up_proof' AND column_name IN
                     ('id', 'session_id', 'account_id', 'parent_id', 'approval'))
                 OR (table_name = 'iam_interrupted_request' AND column_name IN ('id', 'account_id', 'session_id'))

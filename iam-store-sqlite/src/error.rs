@@ -33,6 +33,7 @@ fn key_of(message: &str) -> UniqueKey {
         "iam_user_account.external_id" => UniqueKey::ExternalId,
         "iam_parent.key" => UniqueKey::ParentKey,
         "iam_role.name" => UniqueKey::RoleName,
+        "iam_mfa_method.lookup" => UniqueKey::FactorLookup,
         _ => UniqueKey::Other,
     }
 }

@@ -11,7 +11,7 @@ use iam_core::ports::{
     TicketPurpose, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
+    Account, AccountId, Channel, Client, EndReason, Outcome, ParentId, Readiness, SessionId,
     StoreErrorKind, Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
@@ -213,7 +213,7 @@ async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
     assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
     assert_eq!(
         (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
-        ("payroll", FactorKind::Totp, 7)
+        ("payroll", ProofMethod::Totp, 7)
     );
     assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
     let challenges: i64 =

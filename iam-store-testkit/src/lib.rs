@@ -423,6 +423,10 @@ macro_rules! conformance {
             duties: [
                 methods_come_back_in_the_order_in_which_they_were_made
                 every_kind_of_method_comes_back
+                a_method_of_a_kind_that_is_not_known_comes_back_and_counts
+                a_confirmation_gives_secret_and_lookup
+                a_lookup_is_of_one_method_of_its_kind
+                a_secret_is_rewritten_if_it_is_still_what_it_was
                 a_method_is_confirmed_once_in_time_and_by_its_owner
                 only_a_confirmed_method_makes_a_second_factor_due
                 a_step_is_accepted_once_and_none_before_it
@@ -442,6 +446,8 @@ macro_rules! conformance {
                 an_open_challenge_is_found_whatever_its_age_and_tries
                 a_try_is_counted_while_the_challenge_is_good
                 a_challenge_is_answered_once
+                a_challenge_that_is_over_keeps_nothing
+                a_challenge_of_a_method_that_is_not_known_is_left_out
                 an_answer_that_is_not_kept_is_not_there
                 the_place_of_a_challenge_is_taken_away_once_it_was_answered
                 open_challenges_tell_how_far_their_message_has_come
@@ -455,6 +461,8 @@ macro_rules! conformance {
                 of_lists_of_codes_made_at_once_one_is_left
                 of_any_number_at_once_no_more_may_try
                 of_any_number_at_once_one_answers
+                of_equal_lookups_confirmed_at_once_one_is_kept
+                of_those_who_rewrite_a_secret_at_once_one_does
                 of_any_number_at_once_one_takes_a_place_away
                 who_holds_the_session_issues_alone
             ]

@@ -1,7 +1,7 @@
 //! Challenges for a purpose of its own, and what else came with them: factors that were proved in a session, and that one is required.
 
 use iam_core::ports::{Challenge, ChallengeId, ChallengePurpose, GrantSource, NewChallenge, RoleGrant};
-use iam_core::{FactorKind, FactorRequirement, Purpose};
+use iam_core::{FactorRequirement, ProofMethod, Purpose};
 
 use super::*;
 
@@ -20,9 +20,9 @@ fn challenge(n: u8, name: &str) -> NewChallenge {
         account: account_id(1),
         session: session_id(1),
         purpose: ChallengePurpose::StepUp(purpose(name)),
-        kind: FactorKind::Totp,
+        kind: ProofMethod::Totp,
         method: None,
-        answer: None,
+        kept: None,
         approval: None,
         tries: 0,
         sends: 0,

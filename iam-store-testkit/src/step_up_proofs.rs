@@ -1,7 +1,7 @@
 //! Step-up proofs.
 
 use iam_core::ports::{GrantSource, RoleGrant, StepUpProof, StepUpProofId};
-use iam_core::{EndReason, FactorKind, Purpose};
+use iam_core::{EndReason, ProofMethod, Purpose};
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn proof(n: u8, at: u64) -> StepUpProof {
         parent: None,
         auth_version: AuthVersion::FIRST,
         purpose: purpose("payroll"),
-        kind: FactorKind::Totp,
+        kind: ProofMethod::Totp,
         proved_at: after(at),
         approval: None,
     }

@@ -5,7 +5,7 @@ use iam_core::ports::{
     Renewal, SessionState, Slot, Store, UnitOfWork,
 };
 use iam_core::{
-    AccountStatus, EndReason, ExternalId, FactorKind, ParentStatus, Readiness, RoleName, Throttle, Window,
+    AccountStatus, EndReason, ExternalId, ParentStatus, ProofMethod, Readiness, RoleName, Throttle, Window,
 };
 
 use super::*;
@@ -160,7 +160,7 @@ async fn absent_factors(unit: &mut dyn UnitOfWork) {
     assert_eq!(unit.methods().remove_all(account_id(1)).await.unwrap(), 0);
     assert_eq!(unit.methods().purge_unconfirmed(NOW, 10).await.unwrap(), 0);
     assert!(!unit.recovery_codes().consume(account_id(1), &[1; 32], NOW).await.unwrap());
-    let (purpose, kind) = (ChallengePurpose::SignIn, FactorKind::Totp);
+    let (purpose, kind) = (ChallengePurpose::SignIn, ProofMethod::Totp);
     assert_eq!(unit.challenges().open(session_id(1), purpose, kind, None).await.unwrap(), None);
     assert_eq!(unit.challenges().purge(NOW, 10).await.unwrap(), 0);
     assert_eq!(unit.outbox().replace(ChallengeId::from_bytes([1; 16]), NOW).await.unwrap(), 0);

@@ -8,6 +8,7 @@ mod clock;
 mod delivery;
 mod explain;
 mod factors;
+mod first_factor;
 mod known_device;
 mod led_on;
 mod login;

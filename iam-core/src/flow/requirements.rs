@@ -166,7 +166,7 @@ impl Iam {
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
         let kinds = self.counting();
-        let known = confirmed.iter().map(|method| method.kind);
+        let known = confirmed.iter().filter_map(|method| method.kind.known());
         let mut proved: Vec<FactorKind> = known.filter(|kind| kinds.contains(kind)).collect();
         proved.dedup();
         if !proved.is_empty() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::model::factor_kind::FactorKind;
+use crate::model::factor_kind::{Assurance, FactorKind};
 use crate::model::token::Carrier;
 
 /// The longest time that people can be given to set up a factor.
@@ -45,10 +45,9 @@ pub struct FactorPolicy {
 
 impl Default for FactorPolicy {
     fn default() -> Self {
-        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
         Self {
-            sign_in: vec![Totp, EmailOtp, SmsOtp, WhatsappOtp],
-            step_up: vec![Totp],
+            sign_in: FactorKind::ALL.into_iter().filter(|kind| kind.is_set_up()).collect(),
+            step_up: vec![FactorKind::Totp],
             required_of_everybody: false,
             trusted_devices: None,
         }
@@ -64,20 +63,17 @@ impl FactorPolicy {
 
     /// Whether a factor that was proved satisfies a [`FactorRequirement`]. A code of the list stands in for whichever was lost.
     pub(crate) fn is_satisfied_by(&self, kind: FactorKind) -> bool {
-        kind == FactorKind::RecoveryCode || self.sign_in.contains(&kind)
+        kind.is_list() || self.sign_in.contains(&kind)
     }
 
     /// What is wrong with it, in words, or nothing.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
         let thirty_days = Duration::from_hours(24 * 30);
-        if self.sign_in.is_empty()
-            || !self.sign_in.iter().all(|kind| [Totp, EmailOtp, SmsOtp, WhatsappOtp].contains(kind))
-        {
+        if self.sign_in.is_empty() || !self.sign_in.iter().all(|kind| kind.is_set_up()) {
             Some("the factors that satisfy a requirement must be some that people can set up")
-        } else if !self.step_up.iter().all(|kind| [Totp, SmsOtp, WhatsappOtp].contains(kind)) {
+        } else if !self.step_up.iter().all(|kind| kind.is_set_up() && kind.assurance() == Assurance::Aal2) {
             Some(
-                "by policy only authenticator apps, SMS and WhatsApp may count for step-up; a route may name others",
+                "by policy only authenticator apps, keys, SMS and WhatsApp may count for step-up; a route may name others",
             )
         } else if self.trusted_devices.is_some_and(|time| time.is_zero() || time > thirty_days) {
             Some("a browser may be trusted for at most 30 days")
@@ -113,9 +109,8 @@ mod tests {
         for broken in [
             (|policy| policy.step_up.push(FactorKind::EmailOtp)) as fn(&mut FactorPolicy),
             |policy| policy.step_up.push(FactorKind::RecoveryCode),
-            |policy| policy.step_up.push(FactorKind::Password),
             |policy| policy.sign_in.clear(),
-            |policy| policy.sign_in.push(FactorKind::Password),
+            |policy| policy.sign_in.push(FactorKind::RecoveryCode),
             |policy| policy.trusted_devices = Some(Duration::from_hours(721)),
             |policy| policy.trusted_devices = Some(Duration::ZERO),
         ] {

@@ -42,7 +42,10 @@ use async_trait::async_trait;
 
 pub use accounts::{AccountReads, Accounts, LoginCandidate, Rehash};
 pub use audit::{AuditLog, AuditReads, AuditRetention};
-pub use factors::{ChallengeReads, Challenges, MethodReads, Methods, RecoveryCodeReads, RecoveryCodes};
+pub use factors::{
+    ChallengeReads, Challenges, Confirmation, Confirmed, MethodReads, Methods, RecoveryCodeReads,
+    RecoveryCodes,
+};
 pub use interrupted::{InterruptedRequestReads, InterruptedRequests};
 pub use keys::{KeyCanaries, KeyCanaryReads};
 pub use limits::Limits;

@@ -17,12 +17,19 @@ pub enum SealedColumn {
     InterruptedRequest,
     /// What tickets carry. Their owner is an account, or nobody: sixteen zeros.
     TicketPayload,
+    /// What challenges keep for their factors. Their owner is an account.
+    ChallengeKept,
 }
 
 impl SealedColumn {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::MethodSecret, Self::OutboxMessage, Self::InterruptedRequest, Self::TicketPayload];
+    pub const ALL: [Self; 5] = [
+        Self::MethodSecret,
+        Self::OutboxMessage,
+        Self::InterruptedRequest,
+        Self::TicketPayload,
+        Self::ChallengeKept,
+    ];
 
     /// Its table.
     pub const fn table(self) -> &'static str {
@@ -31,6 +38,7 @@ impl SealedColumn {
             Self::OutboxMessage => "iam_outbox",
             Self::InterruptedRequest => "iam_interrupted_request",
             Self::TicketPayload => "iam_ticket",
+            Self::ChallengeKept => "iam_mfa_challenge",
         }
     }
 
@@ -40,6 +48,7 @@ impl SealedColumn {
             Self::MethodSecret => "secret",
             Self::OutboxMessage | Self::InterruptedRequest => "sealed",
             Self::TicketPayload => "payload",
+            Self::ChallengeKept => "kept",
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use iam_core::ports::{Record, StepUpProofId, Store, TicketPurpose, TokenHash};
 use iam_core::{
-    FactorKind, Outcome, ParentId, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
+    Outcome, ParentId, ProofMethod, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
 };
 use iam_store_mysql::MySqlStore;
 use sqlx::Connection;
@@ -256,7 +256,7 @@ async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
         assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
         assert_eq!(
             (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
-            ("payroll", FactorKind::Totp, 7)
+            ("payroll", ProofMethod::Totp, 7)
         );
         assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
         let challenges: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM iam_mfa_challenge")

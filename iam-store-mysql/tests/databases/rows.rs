@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Changed, Delivery, Inserted, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession,
-    Proof, ProofMethod, Proofs, Reservation, RoleGrant, SessionState, Settled, Store, TokenHash,
+    ChallengeId, Changed, Delivery, GrantSource, Inserted, LimitKey, LoginIdentifier, MessageId, NewMessage,
+    NewSession, Proof, ProofMethod, Proofs, Reservation, RoleGrant, SessionState, Settled, Store, TokenHash,
 };
 use iam_core::{
     Account, AccountId, AccountStatus, Channel, Client, EndReason, Role, RoleId, RoleName, SessionId,
@@ -359,6 +359,7 @@ async fn who_found_a_role_unheld_is_the_first_to_give_it() {
                 let grant = RoleGrant {
                     account: account.id,
                     role,
+                    source: GrantSource::LOCAL,
                     granted_by: None,
                     granted_at: NOW,
                     expires_at: None,
