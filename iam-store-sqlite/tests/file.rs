@@ -11,8 +11,8 @@ use iam_core::ports::{
     TicketPurpose, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, Outcome, ParentId, Readiness, SessionId,
-    StoreErrorKind, Target, Throttle, Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, Outcome, ParentId, Readiness, SessionId, StoreErrorKind,
+    Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;

@@ -81,8 +81,8 @@ impl Facts {
     /// The same, with the factors that count for step-up where a route names none
     /// ([`FactorPolicy::step_up`](crate::model::policy::FactorPolicy::step_up)). Without them no factor does.
     #[must_use]
-    pub fn step_up_by(self, by_policy: &[ProofMethod]) -> Self {
-        Self { step_up_by_policy: by_policy.to_vec(), ..self }
+    pub fn step_up_by(self, by_policy: impl Into<Vec<ProofMethod>>) -> Self {
+        Self { step_up_by_policy: by_policy.into(), ..self }
     }
 
     /// Answers [`Step::NeedObjectParent`]. An object that does not exist has no parent. A question's first answer stays.

@@ -104,6 +104,11 @@ impl FactorKind {
         self.describe().channel
     }
 
+    /// Whether its answer is typed by a person: every code is; a signature comes from the browser.
+    pub const fn is_typed(self) -> bool {
+        !self.asks_anew() || self.channel().is_some()
+    }
+
     /// Whether it is answered to one question alone, so that it has to be asked for first: a code was sent, or a challenge is to be signed.
     pub const fn asks_anew(self) -> bool {
         self.describe().asks_anew

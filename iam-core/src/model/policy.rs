@@ -29,7 +29,7 @@ impl FactorRequirement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FactorPolicy {
-    /// Those that satisfy a [`FactorRequirement`]. Default: all that are asked for at sign-in.
+    /// Those that satisfy a [`FactorRequirement`]. Default: authenticator apps, and codes that are sent.
     pub sign_in: Vec<FactorKind>,
     /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by e-mail, recovery codes and passwords count only where a route names them.
     pub step_up: Vec<FactorKind>,
@@ -45,9 +45,10 @@ pub struct FactorPolicy {
 
 impl Default for FactorPolicy {
     fn default() -> Self {
+        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
         Self {
-            sign_in: FactorKind::ALL.into_iter().filter(|kind| kind.is_set_up()).collect(),
-            step_up: vec![FactorKind::Totp],
+            sign_in: vec![Totp, EmailOtp, SmsOtp, WhatsappOtp],
+            step_up: vec![Totp],
             required_of_everybody: false,
             trusted_devices: None,
         }
