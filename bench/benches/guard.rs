@@ -12,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use iam_bench::{app, usage};
+use iam_core::SessionCache;
 use iam_tests::{Backend, Database, Faults};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -25,18 +26,20 @@ const ROUNDS: u32 = 3;
 fn requests(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (router, cookie) = runtime.block_on(async {
+    let (router, cached, cookie) = runtime.block_on(async {
         let store = app::store(folder.path()).await;
-        let iam = app::builder(store, "http://localhost:3000").build().await.unwrap();
+        let iam = app::builder(store.clone(), "http://localhost:3000").build().await.unwrap();
         app::add(&iam, "amy", Some("admin")).await;
         let cookie = app::session_cookie(&iam, "amy").await;
         app::prove(&iam, &cookie).await;
-        (app::router(&iam), cookie)
+        let cached = app::builder(store, "http://localhost:3000").session_cache(SessionCache::default());
+        (app::router(&iam), app::router(&cached.build().await.unwrap()), cookie)
     });
     let cases = [
         ("bare route, no layer", app::bare_router(), "/open"),
         ("unguarded route", router.clone(), "/open"),
         ("requires_login", router.clone(), "/me"),
+        ("requires_login, with a session cache", cached, "/me"),
         ("requires_role and CurrentUser", router.clone(), "/admin"),
         ("requires_step_up", router, "/payroll"),
     ];
@@ -76,6 +79,7 @@ async fn compare() {
     let cookie = app::session_cookie(&iam, "amy").await;
     app::prove(&iam, &cookie).await;
     let router = app::router(&iam);
+    let cached = cached(&database).await;
     let mut bare = MySqlConnection::connect(&database.url()).await.unwrap();
     let server = server(&mut bare).await;
     println!("\nMySQL: us of processor time, this program + the server, {REQUESTS} one after another");
@@ -89,12 +93,24 @@ async fn compare() {
         }
         let before = (usage::cpu(std::process::id()), server.map(usage::cpu));
         for _ in 0..REQUESTS {
+            assert_eq!(send(&cached, "/me", &cookie).await, 200);
+        }
+        report(round, "/me, with a session cache", server, before);
+        let before = (usage::cpu(std::process::id()), server.map(usage::cpu));
+        for _ in 0..REQUESTS {
             let query =
                 sqlx::query_scalar::<_, i64>("SELECT auth_version FROM iam_user_account WHERE id = ?");
             let _ = query.bind(&[7_u8; 16][..]).fetch_all(&mut bare).await.unwrap();
         }
         report(round, "bare SELECT by key", server, before);
     }
+}
+
+/// The same service in another process, which reads a session once a second.
+async fn cached(database: &Database) -> Router {
+    let opened = database.open(&Arc::new(Faults::default())).await;
+    let builder = app::builder(opened.faulty, "http://localhost:3000");
+    app::router(&builder.session_cache(SessionCache::default()).build().await.unwrap())
 }
 
 /// The first round finds connections and statements that were never used, and is not told.

@@ -56,7 +56,7 @@ pub use flow::{
     Actor, Explanation, FRESH_FOR, FactorDue, FactorSummary, FirstPassword, KeyInUse, Met, NewAccount,
     PreparedAccount, RequirementOf, Resealing, Restoration, Retirement, RuleCheck, Upkeep,
 };
-pub use iam::{Iam, IamBuilder, UnsafeKey, Worker, unsafe_keys};
+pub use iam::{Iam, IamBuilder, SessionCache, UnsafeKey, Worker, unsafe_keys};
 pub use limits::{LoginLimits, Throttle, Window};
 pub use model::account::{
     Account, AccountStatus, EmailAddress, ExternalId, MAX_EXTERNAL_ID_BYTES, MAX_IDENTIFIER_BYTES, Username,
@@ -105,7 +105,7 @@ pub mod ports {
         Credential, Digest, Factor, FactorBegun, FactorContext, MOST_KEPT, MOST_LOOKUP, OpenedMethod, Show,
         Spend, TRIES, Verdict, WrongAnswer,
     };
-    pub use crate::limits::{Delays, LimitKey, Reservation, Slot, TakenPlace, bounded_micros};
+    pub use crate::limits::{Change, Counter, LimitKey, Refusal, Reservation, Slot, TakenPlace};
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};

@@ -6,7 +6,7 @@ use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreErro
 use sqlx::{MySql, QueryBuilder};
 use time::PrimitiveDateTime;
 
-use crate::connection::{Link, Reading, Statement, all, execute};
+use crate::connection::{Link, Reading, Statement, all, execute, run};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -131,12 +131,6 @@ fn insert(records: &[Record]) -> Statement<u64> {
             .push_bind(client.request_id.clone());
     });
     run(insert)
-}
-
-fn run(mut statement: QueryBuilder<MySql>) -> Statement<u64> {
-    Box::new(move |connection| {
-        Box::pin(async move { Ok(statement.build().execute(connection).await?.rows_affected()) })
-    })
 }
 
 #[async_trait]

@@ -25,7 +25,7 @@ mod statement;
 use driver::Driver;
 use pool::{OwnPool, Used};
 use statement::ping;
-pub(crate) use statement::{Statement, all, execute, one, optional, text, unless_fenced};
+pub(crate) use statement::{Statement, all, execute, one, optional, run, text, unless_fenced};
 
 use crate::doubt::TEST;
 use crate::error::{failed, is_conflict, is_dead, is_fenced, is_silence, spoils_connection, timed_out};
@@ -269,6 +269,12 @@ pub(crate) trait Link: Reading {
         statement: impl Fn() -> Statement<T> + Send,
     ) -> impl Future<Output = Result<T, sqlx::Error>> + Send;
 
+    /// The same for any number of rows. Where there is none nothing is locked that the owner relies on.
+    fn try_lock_rows<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<Vec<T>> + Send,
+    ) -> impl Future<Output = Result<Vec<T>, sqlx::Error>> + Send;
+
     fn write(
         &mut self,
         statement: impl Fn() -> Statement<u64> + Send,
@@ -281,6 +287,13 @@ pub(crate) trait Link: Reading {
         statement: impl Fn() -> Statement<T> + Send,
     ) -> impl Future<Output = Result<T, StoreError>> + Send {
         async { self.try_lock(statement).await.map_err(failed) }
+    }
+
+    fn lock_rows<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<Vec<T>> + Send,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
+        async { self.try_lock_rows(statement).await.map_err(failed) }
     }
 }
 
@@ -307,6 +320,15 @@ impl Link for Open {
         self.bound = true;
         answer
     }
+
+    async fn try_lock_rows<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<Vec<T>> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let answer = self.ask(statement).await;
+        self.bound |= !matches!(&answer, Ok(rows) if rows.is_empty());
+        answer
+    }
 }
 
 /// The host's own: it is asked where the host is, waits as long as the host lets it, and is never begun anew.
@@ -326,6 +348,13 @@ impl Link for &mut MySqlConnection {
         &mut self,
         statement: impl Fn() -> Statement<T> + Send,
     ) -> Result<T, sqlx::Error> {
+        statement()(self).await
+    }
+
+    async fn try_lock_rows<T: Send + 'static>(
+        &mut self,
+        statement: impl Fn() -> Statement<Vec<T>> + Send,
+    ) -> Result<Vec<T>, sqlx::Error> {
         statement()(self).await
     }
 }

@@ -136,6 +136,11 @@ pub(crate) fn duplicate_key(error: &sqlx::Error) -> Option<UniqueKey> {
     })
 }
 
+/// Whether a row would break a CHECK.
+pub(crate) fn violates_check(error: &sqlx::Error) -> bool {
+    matches!(number(error), Some(3819 | 4025))
+}
+
 /// Whether a table is missing.
 pub(crate) fn is_no_such_table(error: &sqlx::Error) -> bool {
     number(error) == Some(1146)

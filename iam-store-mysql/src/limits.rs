@@ -1,155 +1,134 @@
-//! `iam_rate_limit`: each decision is one conditional statement, and what it decided is read from the row that it
-//! then holds.
-//!
-//! An UPDATE assigns from left to right and sees what it has assigned already (without the mode
-//! `SIMULTANEOUS_ASSIGNMENT`, which is refused), so a column that others are made from comes after them, and one that
-//! is made from others after those.
+//! `iam_rate_limit`. What is locked is held until the unit of work is over.
 
 use async_trait::async_trait;
-use iam_core::ports::{Delays, LimitKey, Limits, Reservation, Slot, bounded_micros};
-use iam_core::{StoreError, Throttle, Timestamp, Window};
+use iam_core::ports::{Counter, LimitKey, Limits};
+use iam_core::{StoreError, Timestamp};
+use sqlx::{FromRow, MySql, QueryBuilder};
 
-use crate::connection::{Link, execute, one, optional};
+use crate::connection::{Link, Statement, execute, run};
+use crate::error::{failed, violates_check};
 use crate::rows::Column;
 use crate::unit::Work;
 
+/// Counters of one statement: each number of them is a text of its own, which the server prepares once.
+const AT_ONCE: usize = 32;
+
+#[derive(FromRow)]
+struct Row {
+    key: Vec<u8>,
+    count: i64,
+    number: i64,
+    since: i64,
+    last_at: i64,
+    blocked_until: i64,
+    expires_before: i64,
+    expires_at: i64,
+}
+
+/// A statement of any number of keys, which none can be that is checked when it is compiled. They are sorted, and the server looks for them in
+/// the order of the primary key in any case.
+fn select(keys: &[LimitKey], lock: &'static str) -> Statement<Vec<Row>> {
+    let mut select = QueryBuilder::<MySql>::new(
+        "SELECT `key`, count, number, since, last_at, blocked_until, expires_before, expires_at
+         FROM iam_rate_limit FORCE INDEX (PRIMARY) WHERE `key` IN (",
+    );
+    let mut list = select.separated(", ");
+    for key in keys {
+        list.push_bind(key.as_bytes().to_vec());
+    }
+    list.push_unseparated(")");
+    select.push(lock);
+    Box::new(move |connection| Box::pin(async move { select.build_query_as().fetch_all(connection).await }))
+}
+
+/// Writes counters, unless one of those that should be new is there: then its count would be below zero, which fails. So nothing that somebody
+/// else has counted meanwhile is lost, and its row is locked for this unit alone.
+fn insert(locked: &[(LimitKey, Counter)], new: &[(LimitKey, Counter)]) -> Statement<u64> {
+    let mut insert = QueryBuilder::<MySql>::new(
+        "INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at) ",
+    );
+    let mut all = [locked, new].concat();
+    all.sort_by_key(|(key, _)| *key.as_bytes());
+    insert.push_values(all, |mut row, (key, counter)| {
+        row.push_bind(key.as_bytes().to_vec())
+            .push_bind(i64::from(counter.count))
+            .push_bind(i64::from(counter.number))
+            .push_bind(counter.since.as_micros())
+            .push_bind(counter.last_at.as_micros())
+            .push_bind(counter.blocked_until.as_micros())
+            .push_bind(counter.expires_before.as_micros())
+            .push_bind(counter.expires_at.as_micros());
+    });
+    insert.push(" ON DUPLICATE KEY UPDATE count = ");
+    if new.is_empty() {
+        insert.push("VALUES(count)");
+    } else {
+        insert.push("IF(iam_rate_limit.`key` IN (");
+        let mut keys = insert.separated(", ");
+        for (key, _) in new {
+            keys.push_bind(key.as_bytes().to_vec());
+        }
+        insert.push("), -1, VALUES(count))");
+    }
+    insert.push(
+        ", number = VALUES(number), since = VALUES(since), last_at = VALUES(last_at), blocked_until = VALUES(blocked_until),
+            expires_before = VALUES(expires_before), expires_at = VALUES(expires_at)",
+    );
+    run(insert)
+}
+
+fn counter(row: Row) -> Result<(LimitKey, Counter), StoreError> {
+    let corrupt = |name| Column("iam_rate_limit", name).corrupt();
+    let key = row.key.try_into().map_err(|_| corrupt("key"))?;
+    let counter = Counter {
+        count: u32::try_from(row.count).map_err(|_| corrupt("count"))?,
+        number: u32::try_from(row.number).map_err(|_| corrupt("number"))?,
+        since: Timestamp::from_micros(row.since),
+        last_at: Timestamp::from_micros(row.last_at),
+        blocked_until: Timestamp::from_micros(row.blocked_until),
+        expires_before: Timestamp::from_micros(row.expires_before),
+        expires_at: Timestamp::from_micros(row.expires_at),
+    };
+    Ok((LimitKey::from_bytes(key), counter))
+}
+
+fn in_order(keys: &[LimitKey]) -> Vec<LimitKey> {
+    let mut keys = keys.to_vec();
+    keys.sort_by_key(|key| *key.as_bytes());
+    keys
+}
+
 #[async_trait]
 impl<L: Link> Limits for Work<L> {
-    async fn reserve(
+    async fn lock(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in in_order(keys).chunks(AT_ONCE) {
+            found.extend(self.0.lock_rows(|| select(keys, " FOR UPDATE")).await?);
+        }
+        found.into_iter().map(counter).collect()
+    }
+
+    async fn write(
         &mut self,
-        key: &LimitKey,
-        rule: &Throttle,
-        now: Timestamp,
-    ) -> Result<Reservation, StoreError> {
-        if self.count_try(key, rule, now).await? {
-            return self.granted(key).await;
+        locked: &[(LimitKey, Counter)],
+        new: &[(LimitKey, Counter)],
+    ) -> Result<bool, StoreError> {
+        if locked.is_empty() && new.is_empty() {
+            return Ok(true);
         }
-        // Blocked, mostly: to say until when takes no lock.
-        let until = || {
-            optional(sqlx::query!(
-                "SELECT blocked_until FROM iam_rate_limit WHERE `key` = ? AND blocked_until > ?",
-                &key.as_bytes()[..],
-                now.as_micros()
-            ))
-        };
-        if let Some(row) = self.0.read(until).await? {
-            return Ok(Reservation::Refused(Timestamp::from_micros(row.blocked_until)));
+        match self.0.try_write(|| insert(locked, new)).await {
+            Ok(_) => Ok(true),
+            Err(error) if !new.is_empty() && violates_check(&error) => Ok(false),
+            Err(error) => Err(failed(error)),
         }
-        self.hold(key, now).await?;
-        if self.count_try(key, rule, now).await? {
-            return self.granted(key).await;
-        }
-        let until = || {
-            one(sqlx::query!(
-                "SELECT blocked_until FROM iam_rate_limit WHERE `key` = ? FOR UPDATE",
-                &key.as_bytes()[..]
-            ))
-        };
-        Ok(Reservation::Refused(Timestamp::from_micros(self.0.lock(until).await?.blocked_until)))
     }
 
-    async fn give_back(&mut self, key: &LimitKey, slot: &Slot, rule: &Throttle) -> Result<(), StoreError> {
-        let number = i64::from(slot.number);
-        let give_back = || {
-            execute(sqlx::query!(
-                "UPDATE iam_rate_limit SET
-                    expires_at = CASE WHEN number = ? THEN expires_before ELSE expires_at END,
-                    blocked_until = CASE WHEN number = ? OR GREATEST(count - 1, 0) < ? THEN 0 ELSE blocked_until END,
-                    count = GREATEST(count - 1, 0)
-                 WHERE `key` = ? AND since = ?",
-                number,
-                number,
-                i64::from(rule.free),
-                &key.as_bytes()[..],
-                slot.since.as_micros()
-            ))
-        };
-        self.0.write(give_back).await.map(drop)
-    }
-
-    async fn reserve_in_window(
-        &mut self,
-        key: &LimitKey,
-        rule: &Window,
-        now: Timestamp,
-    ) -> Result<Reservation, StoreError> {
-        if rule.limit == 0 {
-            return Ok(Reservation::Refused(now.plus(rule.length)));
+    async fn look(&mut self, keys: &[LimitKey]) -> Result<Vec<(LimitKey, Counter)>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_ONCE) {
+            found.extend(self.0.read(|| select(keys, "")).await?);
         }
-        if self.count_one(key, rule, now).await? {
-            return self.granted(key).await;
-        }
-        if let Some(until) = self.full_until(key, rule, now).await? {
-            return Ok(Reservation::Refused(until));
-        }
-        self.hold(key, now).await?;
-        if self.count_one(key, rule, now).await? {
-            return self.granted(key).await;
-        }
-        let until = || {
-            one(sqlx::query!(
-                "SELECT expires_at FROM iam_rate_limit WHERE `key` = ? FOR UPDATE",
-                &key.as_bytes()[..]
-            ))
-        };
-        Ok(Reservation::Refused(Timestamp::from_micros(self.0.lock(until).await?.expires_at)))
-    }
-
-    async fn give_back_in_window(&mut self, key: &LimitKey, slot: &Slot) -> Result<(), StoreError> {
-        let give_back = || {
-            execute(sqlx::query!(
-                "UPDATE iam_rate_limit SET count = GREATEST(count - 1, 0) WHERE `key` = ? AND since = ?",
-                &key.as_bytes()[..],
-                slot.since.as_micros()
-            ))
-        };
-        self.0.write(give_back).await.map(drop)
-    }
-
-    async fn count_in_window(
-        &mut self,
-        key: &LimitKey,
-        rule: &Window,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let unlimited = Window { limit: u32::MAX, ..*rule };
-        if !self.count_one(key, &unlimited, now).await? {
-            self.hold(key, now).await?;
-            self.count_one(key, &unlimited, now).await?;
-        }
-        Ok(())
-    }
-
-    async fn full_until(
-        &mut self,
-        key: &LimitKey,
-        rule: &Window,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        if rule.limit == 0 {
-            return Ok(Some(now.plus(rule.length)));
-        }
-        let find = || {
-            optional(sqlx::query!(
-                "SELECT expires_at FROM iam_rate_limit WHERE `key` = ? AND expires_at > ? AND expires_at <= ? AND count >= ?",
-                &key.as_bytes()[..],
-                now.as_micros(),
-                rule.latest_end(now).as_micros(),
-                i64::from(rule.limit)
-            ))
-        };
-        Ok(self.0.read(find).await?.map(|row| Timestamp::from_micros(row.expires_at)))
-    }
-
-    async fn forget(&mut self, key: &LimitKey) -> Result<(), StoreError> {
-        // The row stays, since it knows the last `since`; with another one no slot of the old counting is given back.
-        let forget = || {
-            execute(sqlx::query!(
-                "UPDATE iam_rate_limit SET count = 0, since = since + 1, blocked_until = 0, expires_at = 0 WHERE `key` = ?",
-                &key.as_bytes()[..]
-            ))
-        };
-        self.0.write(forget).await.map(drop)
+        found.into_iter().map(counter).collect()
     }
 
     async fn purge(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
@@ -167,128 +146,5 @@ impl<L: Link> Limits for Work<L> {
             ))
         };
         self.0.write(purge).await
-    }
-}
-
-impl<L: Link> Work<L> {
-    /// Counts a try of a throttle if the key is there and no block stands.
-    ///
-    /// A block always ends before its key is forgotten, so the one condition at the end covers both cases. A counting
-    /// that begins anew never has the `since` of the one before, even if the clock was set back. A free try leaves no
-    /// block (0).
-    async fn count_try(
-        &mut self,
-        key: &LimitKey,
-        rule: &Throttle,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let delays = Delays::of(rule);
-        let free = i64::from(rule.free);
-        let (now, latest) = (now.as_micros(), rule.latest_block(now).as_micros());
-        let count = || {
-            execute(sqlx::query!(
-                "UPDATE iam_rate_limit SET
-                    expires_before = CASE WHEN expires_at <= ? THEN ? ELSE expires_at END,
-                    since = CASE WHEN expires_at <= ? THEN GREATEST(?, since + 1) ELSE since END,
-                    number = CASE WHEN expires_at <= ? THEN 1 ELSE number + 1 END,
-                    count = CASE WHEN expires_at <= ? THEN 1 ELSE count + 1 END,
-                    last_at = ?,
-                    blocked_until = CASE
-                        WHEN count < ? THEN 0
-                        WHEN count - ? < ? THEN ? + CAST(? << (count - ?) AS SIGNED)
-                        ELSE ? + ?
-                    END,
-                    expires_at = GREATEST(?, blocked_until) + ?
-                 WHERE `key` = ? AND (blocked_until <= ? OR blocked_until > ?)",
-                now,
-                now,
-                now,
-                now,
-                now,
-                now,
-                now,
-                free,
-                free,
-                delays.doublings,
-                now,
-                delays.first,
-                free,
-                now,
-                delays.longest,
-                now,
-                bounded_micros(rule.forget_after),
-                &key.as_bytes()[..],
-                now,
-                latest
-            ))
-        };
-        Ok(self.0.write(count).await? == 1)
-    }
-
-    /// Counts one in a window if the key is there and the window is not full. A window is over at its `expires_at`,
-    /// and nothing else ever blocks it.
-    async fn count_one(&mut self, key: &LimitKey, rule: &Window, now: Timestamp) -> Result<bool, StoreError> {
-        let (now, length, latest) =
-            (now.as_micros(), bounded_micros(rule.length), rule.latest_end(now).as_micros());
-        let count = || {
-            execute(sqlx::query!(
-                "UPDATE iam_rate_limit SET
-                    count = CASE WHEN expires_at <= ? THEN 1 ELSE count + 1 END,
-                    since = CASE WHEN expires_at <= ? THEN GREATEST(?, since + 1) ELSE since END,
-                    number = CASE WHEN expires_at <= ? THEN 1 ELSE number + 1 END,
-                    last_at = ?,
-                    expires_at = CASE WHEN expires_at <= ? OR expires_at > ? THEN ? ELSE expires_at END
-                 WHERE `key` = ? AND (expires_at <= ? OR count < ? OR expires_at > ?)",
-                now,
-                now,
-                now,
-                now,
-                now,
-                now,
-                latest,
-                now.saturating_add(length),
-                &key.as_bytes()[..],
-                now,
-                i64::from(rule.limit),
-                latest
-            ))
-        };
-        Ok(self.0.write(count).await? == 1)
-    }
-
-    /// Makes sure that the key is there, and that nobody else writes it before this unit of work is over. One that
-    /// was not is as if it had just been forgotten.
-    async fn hold(&mut self, key: &LimitKey, now: Timestamp) -> Result<(), StoreError> {
-        let now = now.as_micros();
-        let hold = || {
-            execute(sqlx::query!(
-                "INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
-                 VALUES (?, 0, 0, ?, ?, 0, ?, ?)
-                 ON DUPLICATE KEY UPDATE `key` = `key`",
-                &key.as_bytes()[..],
-                now.saturating_sub(1),
-                now,
-                now,
-                now
-            ))
-        };
-        self.0.write(hold).await.map(drop)
-    }
-
-    /// The slot that was just counted: nobody else writes its row before this unit of work is over.
-    async fn granted(&mut self, key: &LimitKey) -> Result<Reservation, StoreError> {
-        let find = || {
-            one(sqlx::query!(
-                "SELECT count, since, number FROM iam_rate_limit WHERE `key` = ? FOR UPDATE",
-                &key.as_bytes()[..]
-            ))
-        };
-        let row = self.0.lock(find).await?;
-        let number = |value, name| u32::try_from(value).map_err(|_| Column("iam_rate_limit", name).corrupt());
-        Ok(Reservation::Granted(Slot {
-            count: number(row.count, "count")?,
-            since: Timestamp::from_micros(row.since),
-            number: number(row.number, "number")?,
-        }))
     }
 }

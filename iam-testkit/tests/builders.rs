@@ -7,7 +7,8 @@ use std::time::Duration;
 use iam_core::ports::Store;
 use iam_core::{
     Argon2Params, Channel, Error, FactorKind, FactorLimits, FactorPolicy, Iam, IamBuilder, InvalidOrigin,
-    KeyRing, Keys, LoginLimits, LongSessions, PasswordPolicy, PepperRing, SecretKey, SessionPolicy, Window,
+    KeyRing, Keys, LoginLimits, LongSessions, PasswordPolicy, PepperRing, SecretKey, SessionCache,
+    SessionPolicy, Window,
 };
 use iam_mfa::{MemorySender, SentCode, Totp};
 use iam_store_sqlite::SqliteStore;
@@ -20,6 +21,10 @@ const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 fn keys(secret: &str, ring: &str) -> Keys {
     Keys { secret: SecretKey::from_base64(secret).unwrap(), ring: KeyRing::parse(ring).unwrap() }
+}
+
+fn cache(millis: u64, most: usize) -> SessionCache {
+    SessionCache { most, max_age: Duration::from_millis(millis) }
 }
 
 async fn store() -> SqliteStore {
@@ -77,6 +82,9 @@ const BAD: &[(&str, Change)] = &[
     ("sessions: the idle", |iam| iam.sessions(sessions(3601, 7200))),
     ("sessions: the absolute", |iam| iam.sessions(sessions(60, 59))),
     ("sessions: the absolute", |iam| iam.sessions(sessions(60, 86_401))),
+    ("session_cache: a session", |iam| iam.session_cache(cache(1001, 100))),
+    ("session_cache: a session", |iam| iam.session_cache(cache(0, 100))),
+    ("session_cache: fewer than 16", |iam| iam.session_cache(cache(1000, 15))),
     ("long_sessions: the idle", |iam| iam.long_sessions(long(31, 90).for_everybody())),
     ("long_sessions: the idle", |iam| iam.long_sessions(long(0, 90).for_everybody())),
     ("long_sessions: the absolute", |iam| iam.long_sessions(long(30, 91).for_everybody())),

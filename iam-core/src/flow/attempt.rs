@@ -7,10 +7,11 @@
 use crate::audit::{Event, LoginFailure, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
+use crate::base::random;
 use crate::delivery::Notice;
 use crate::flow::{Claimant, Login};
 use crate::iam::{Iam, Unit};
-use crate::limits::{LimitKey, Reservation, Slot};
+use crate::limits::{Change, Held, LimitKey, Refusal, Slot, Window};
 use crate::model::account::{Account, AccountStatus, LoginIdentifier};
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -40,7 +41,34 @@ struct Device {
 struct Network {
     failures: LimitKey,
     failures_long: LimitKey,
-    in_flight: LimitKey,
+    /// Its sign-ins under way, in several counters of which each one takes one at random: a counter is held until its unit of work is kept, and
+    /// people behind one address would wait for each other. Together they grant as many as the limit. Each is blocked while the network has
+    /// failed too often, so that a sign-in has to look nowhere else.
+    in_flight: Vec<LimitKey>,
+    /// The counter that is tried first.
+    first: usize,
+}
+
+/// How many forgotten counters a try removes that may have made some: more than it can have made, so that strangers can't fill the disk.
+pub(super) const MOST_PURGED: u32 = 24;
+
+/// How many counters the sign-ins under way of one network have.
+const IN_FLIGHT_COUNTERS: u32 = 16;
+
+impl Network {
+    /// The counter of its sign-ins under way that is tried first, and which one that is.
+    fn first(&self) -> Option<(&LimitKey, u32)> {
+        let key = self.in_flight.get(self.first)?;
+        Some((key, u32::try_from(self.first).ok()?))
+    }
+}
+
+/// What came of a try to reserve.
+enum Tried {
+    Reserved(Reserved),
+    Refused(Refused),
+    /// The counter of the network that was looked at has no room, until this time. Another one may have.
+    Full(Timestamp),
 }
 
 impl Counted {
@@ -62,6 +90,13 @@ pub(super) struct Reserved {
 impl CountedTry for Reserved {}
 
 impl Reserved {
+    /// A try that has taken no other place. Its slot is the last one.
+    fn of(tries: &LimitKey, slots: &[Slot]) -> Self {
+        let none = Slot { count: 1, since: Timestamp::from_micros(0), number: 1 };
+        let slot = slots.last().copied().unwrap_or(none);
+        Self { tries: (*tries, slot), devices: None, session: None, in_flight: None }
+    }
+
     /// Tries within the limit's memory, this one included.
     pub(super) const fn tries(&self) -> u32 {
         self.tries.1.count
@@ -100,7 +135,11 @@ pub(super) struct Proven {
 
 impl Iam {
     /// The keys of a sign-in.
-    pub(super) fn counted(&self, login: &Login<'_>, candidate: Option<&LoginCandidate>) -> Counted {
+    pub(super) fn counted(
+        &self,
+        login: &Login<'_>,
+        candidate: Option<&LoginCandidate>,
+    ) -> Result<Counted, Error> {
         let device = candidate.and_then(|candidate| {
             let id = self.known_device(login.device, candidate.account, candidate.auth_version)?;
             Some(Device {
@@ -113,28 +152,36 @@ impl Iam {
             Some(candidate) => self.limit("login.account", candidate.account.as_bytes()),
             None => self.limit("login.identifier", login.identifier.canonical().as_bytes()),
         };
-        Counted { tries, device, session: None, network: self.network(login.client) }
+        Ok(Counted { tries, device, session: None, network: self.network(login.client)? })
     }
 
     /// The keys of somebody who is signed in. The session has tries of its own, beside those of account and devices: whoever stole
     /// it slows down nothing but it.
-    fn counted_in_session(&self, claimant: &Claimant, client: &Client) -> Counted {
+    fn counted_in_session(&self, claimant: &Claimant, client: &Client) -> Result<Counted, Error> {
         let session = claimant.session.as_bytes();
-        Counted {
+        Ok(Counted {
             tries: self.limit("session.password", session),
             device: None,
             session: Some(self.limit("session.password.all", session)),
-            network: self.network(client),
-        }
+            network: self.network(client)?,
+        })
     }
 
-    fn network(&self, client: &Client) -> Option<Network> {
-        let network = client.network()?.to_string();
-        Some(Network {
+    fn network(&self, client: &Client) -> Result<Option<Network>, Error> {
+        let Some(network) = client.network() else { return Ok(None) };
+        let network = network.to_string();
+        let in_flight = (0..IN_FLIGHT_COUNTERS).map(|counter| {
+            let subject = [network.as_bytes(), &counter.to_be_bytes()].concat();
+            self.limit("login.network.in_flight", &subject)
+        });
+        let in_flight: Vec<LimitKey> = in_flight.collect();
+        let [chance] = random::bytes(self.randomness())?;
+        Ok(Some(Network {
             failures: self.limit("login.network", network.as_bytes()),
             failures_long: self.limit("login.network.long", network.as_bytes()),
-            in_flight: self.limit("login.network.in_flight", network.as_bytes()),
-        })
+            first: usize::from(chance).checked_rem(in_flight.len()).unwrap_or(0),
+            in_flight,
+        }))
     }
 
     fn limit(&self, purpose: &'static str, subject: &[u8]) -> LimitKey {
@@ -143,46 +190,102 @@ impl Iam {
 
     /// Reserves a try, or says which limit refused and until when. A refusal leaves nothing counted.
     pub(super) async fn reserve(&self, counted: &Counted) -> Result<Result<Reserved, Refused>, Error> {
-        let limits = &self.inner.login_limits;
-        let now = self.now();
         let mut unit = self.begin().await?;
-        let (mut devices, mut session, mut in_flight) = (None, None, None);
-        let mut tries = counted.tries;
-        if let Some(device) = &counted.device
-            && let Reservation::Granted(slot) =
-                unit.limits().reserve_in_window(&device.all, &limits.devices, now).await?
-        {
-            (devices, tries) = (Some((device.all, slot)), device.tries);
-        }
-        if let Some(all) = &counted.session {
-            match unit.limits().reserve_in_window(all, &limits.session, now).await? {
-                Reservation::Granted(slot) => session = Some((*all, slot)),
-                Reservation::Refused(until) => return Ok(Err(Refused { limit: "reauthenticate", until })),
-            }
-        }
-        // Who has signed in on this device before is not kept out by what others do behind the same address.
-        let is_known = devices.is_some() || session.is_some();
-        if let Some(network) = counted.network.as_ref().filter(|_| !is_known) {
-            let short = unit.limits().full_until(&network.failures, &limits.address, now).await?;
-            let long = unit.limits().full_until(&network.failures_long, &limits.address_long, now).await?;
-            if let Some(until) = short.max(long) {
-                return Ok(Err(Refused { limit: "login.address", until }));
-            }
-            match unit.limits().reserve_in_window(&network.in_flight, &limits.address_in_flight, now).await? {
-                Reservation::Granted(slot) => in_flight = Some((network.in_flight, slot)),
-                Reservation::Refused(until) => return Ok(Err(Refused { limit: "login.in_flight", until })),
-            }
-        }
-        match unit.limits().reserve(&tries, &limits.account, now).await? {
-            Reservation::Granted(slot) => {
-                // Twice as many as one sign-in can add, so that strangers can't fill the disk.
-                unit.limits().purge(now, 8).await?;
+        let tried = match &counted.session {
+            Some(all) => self.reserve_in_session(&mut unit, all, &counted.tries).await?,
+            None => self.reserve_sign_in(&mut unit, counted).await?,
+        };
+        Ok(match (tried, &counted.network) {
+            (Tried::Reserved(reserved), _) => {
                 unit.commit().await?;
-                Ok(Ok(Reserved { tries: (tries, slot), devices, session, in_flight }))
+                Ok(reserved)
             }
-            Reservation::Refused(until) => {
-                let limit = if session.is_some() { "reauthenticate" } else { "login.account" };
-                Ok(Err(Refused { limit, until }))
+            (Tried::Refused(refused), _) => Err(refused),
+            (Tried::Full(_), Some(network)) => {
+                drop(unit);
+                self.reserve_anywhere(counted, network).await?
+            }
+            (Tried::Full(until), None) => Err(Refused::new("login.in_flight", until)),
+        })
+    }
+
+    async fn reserve_in_session(
+        &self,
+        unit: &mut Unit<'_>,
+        all: &LimitKey,
+        tries: &LimitKey,
+    ) -> Result<Tried, Error> {
+        let limits = &self.inner.login_limits;
+        let changes = [(*all, Change::Take(limits.session)), (*tries, Change::Try(limits.account))];
+        Ok(match unit.limits().change(&changes, self.now()).await? {
+            Ok(slots) => {
+                let session = slots.first().map(|slot| (*all, *slot));
+                Tried::Reserved(Reserved { session, ..Reserved::of(tries, &slots) })
+            }
+            Err((_, refusal)) => Tried::Refused(Refused::new("reauthenticate", refusal.until)),
+        })
+    }
+
+    /// On a device that has signed in before, or else for its network.
+    async fn reserve_sign_in(&self, unit: &mut Unit<'_>, counted: &Counted) -> Result<Tried, Error> {
+        let (limits, now) = (&self.inner.login_limits, self.now());
+        let tried = Change::Try(limits.account);
+        if let Some(device) = &counted.device {
+            let changes = [(device.all, Change::Take(limits.devices)), (device.tries, tried)];
+            match unit.limits().change(&changes, now).await? {
+                Ok(slots) => {
+                    let devices = slots.first().map(|slot| (device.all, *slot));
+                    return Ok(Tried::Reserved(Reserved { devices, ..Reserved::of(&device.tries, &slots) }));
+                }
+                // All devices together have failed too often: this one is as a stranger's.
+                Err((key, _)) if key == device.all => {}
+                Err((_, refusal)) => return Ok(Tried::Refused(Refused::new("login.account", refusal.until))),
+            }
+        }
+        let place =
+            counted.network.as_ref().and_then(Network::first).map(|(key, part)| {
+                (*key, Change::Take(limits.address_in_flight.part(part, IN_FLIGHT_COUNTERS)))
+            });
+        let changes: Vec<_> = place.into_iter().chain([(counted.tries, tried)]).collect();
+        Ok(match unit.limits().change(&changes, now).await? {
+            Ok(slots) => {
+                let in_flight = place.and_then(|(key, _)| slots.first().map(|slot| (key, *slot)));
+                Tried::Reserved(Reserved { in_flight, ..Reserved::of(&counted.tries, &slots) })
+            }
+            Err((key, refusal)) if key == counted.tries => {
+                Tried::Refused(Refused::new("login.account", refusal.until))
+            }
+            Err((_, refusal)) if refusal.is_block => {
+                Tried::Refused(Refused::new("login.address", refusal.until))
+            }
+            Err((_, refusal)) => Tried::Full(refusal.until),
+        })
+    }
+
+    /// Reserves a try wherever one of the network's counters has room. All of them are held, in a unit of work of its own: whoever holds
+    /// one already would wait for those that hold another.
+    async fn reserve_anywhere(
+        &self,
+        counted: &Counted,
+        network: &Network,
+    ) -> Result<Result<Reserved, Refused>, Error> {
+        let (limits, now) = (&self.inner.login_limits, self.now());
+        let keys: Vec<LimitKey> = network.in_flight.iter().copied().chain([counted.tries]).collect();
+        let mut unit = self.begin().await?;
+        loop {
+            let mut held = Held::new(unit.limits().lock(&keys).await?);
+            let place = match take_any(&mut held, &network.in_flight, &limits.address_in_flight, now) {
+                Ok(place) => place,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let slot = match held.change(&counted.tries, &Change::Try(limits.account), now) {
+                Ok(slot) => slot,
+                Err(refusal) => return Ok(Err(Refused::new("login.account", refusal.until))),
+            };
+            let [locked, new] = held.changed();
+            if unit.limits().write(&locked, &new).await? {
+                unit.commit().await?;
+                return Ok(Ok(Reserved { in_flight: Some(place), ..Reserved::of(&counted.tries, &[slot]) }));
             }
         }
     }
@@ -230,7 +333,7 @@ impl Iam {
         let identifier = LoginIdentifier::Username(claimant.username.clone());
         let candidate = self.inner.store.reader().await?.accounts().login_candidate(&identifier).await?;
         let candidate = candidate.filter(|found| found.account == claimant.account);
-        let counted = self.counted_in_session(claimant, client);
+        let counted = self.counted_in_session(claimant, client)?;
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
             Err(refused) => return Err(self.throttled(refused, claimant.subject(), client).await),
@@ -253,23 +356,6 @@ impl Iam {
                 self.give_back(&reserved).await?;
                 Err(error)
             }
-        }
-    }
-
-    /// Counts a right password of a sign-in; says until when there are too many. Each leaves a session and records behind. Known devices are
-    /// counted apart: knowing the password alone does not keep the owner out of them.
-    pub(super) async fn count_sign_in(
-        &self,
-        unit: &mut Unit<'_>,
-        reserved: &Reserved,
-        account: AccountId,
-    ) -> Result<Option<Timestamp>, Error> {
-        let purpose = if reserved.devices.is_some() { "login.sign_ins.devices" } else { "login.sign_ins" };
-        let key = self.limit(purpose, account.as_bytes());
-        let limit = &self.inner.login_limits.sign_ins;
-        match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
-            Reservation::Granted(_) => Ok(None),
-            Reservation::Refused(until) => Ok(Some(until)),
         }
     }
 
@@ -296,12 +382,12 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             let limit = &self.inner.login_limits.sign_ins;
-            match unit.limits().reserve_in_window(&key, limit, self.now()).await? {
-                Reservation::Granted(_) => {
+            match unit.limits().change(&[(key, Change::Take(*limit))], self.now()).await? {
+                Ok(_) => {
                     unit.commit().await?;
                     Ok(None)
                 }
-                Reservation::Refused(until) => Ok(Some(until)),
+                Err((_, refusal)) => Ok(Some(refusal.until)),
             }
         })
         .await
@@ -346,7 +432,8 @@ impl Iam {
         Ok(())
     }
 
-    /// Counts a failure for the network that it came from. The try itself stays counted.
+    /// Counts a failure for the network that it came from. The try itself stays counted. With one too many no sign-in is looked at until the
+    /// window is over. The failures are held first: all that hold several counters of a network wait there, and not for each other.
     pub(super) async fn count_failure(
         &self,
         unit: &mut Unit<'_>,
@@ -354,11 +441,24 @@ impl Iam {
         reserved: &Reserved,
     ) -> Result<(), Error> {
         let (limits, now) = (&self.inner.login_limits, self.now());
-        if let Some(network) = &counted.network {
-            unit.limits().count_in_window(&network.failures, &limits.address, now).await?;
-            unit.limits().count_in_window(&network.failures_long, &limits.address_long, now).await?;
+        let Some(network) = &counted.network else { return release_in_flight(unit, reserved, now).await };
+        let (short, long) = (&limits.address, &limits.address_long);
+        let counts =
+            [(network.failures, Change::Count(*short)), (network.failures_long, Change::Count(*long))];
+        let counted = unit.limits().change(&counts, now).await?.unwrap_or_default();
+        let is_full = counted.iter().zip([short, long]).any(|(slot, window)| slot.count >= window.limit);
+        if !is_full {
+            return release_in_flight(unit, reserved, now).await;
         }
-        release_in_flight(unit, reserved).await
+        let ends = unit.limits().look(&[network.failures, network.failures_long]).await?;
+        let full = ends.iter().filter_map(|(key, counter)| {
+            counter.full_until(if *key == network.failures { short } else { long }, now)
+        });
+        let Some(until) = full.max() else { return release_in_flight(unit, reserved, now).await };
+        release_in_flight(unit, reserved, now).await?;
+        let blocks: Vec<_> = network.in_flight.iter().map(|key| (*key, Change::Block(until))).collect();
+        let _ = unit.limits().change(&blocks, now).await?;
+        Ok(())
     }
 
     /// The owner, if a right password comes after so many wrong ones that tries were slowed down (OWASP ASVS 6.3.5).
@@ -383,6 +483,30 @@ impl Iam {
         client: &Client,
     ) -> Result<(), Error> {
         self.release(unit, reserved).await?;
+        self.tell_of_failures(unit, told, client).await
+    }
+
+    /// The same for a sign-in, of which an account has so many in some time; says until when there are too many. Each leaves a session and
+    /// records behind. Known devices are counted apart: knowing the password alone does not keep the owner out of them.
+    pub(super) async fn accept_sign_in(
+        &self,
+        unit: &mut Unit<'_>,
+        reserved: &Reserved,
+        account: AccountId,
+    ) -> Result<Option<Timestamp>, Error> {
+        let purpose = if reserved.devices.is_some() { "login.sign_ins.devices" } else { "login.sign_ins" };
+        let one_more = Change::Take(self.inner.login_limits.sign_ins);
+        let mut changes = self.given_back(reserved);
+        changes.push((self.limit(purpose, account.as_bytes()), one_more));
+        Ok(unit.limits().change(&changes, self.now()).await?.err().map(|(_, refusal)| refusal.until))
+    }
+
+    pub(super) async fn tell_of_failures(
+        &self,
+        unit: &mut Unit<'_>,
+        told: Option<&Account>,
+        client: &Client,
+    ) -> Result<(), Error> {
         match told {
             Some(owner) => self.tell_of(unit, owner, Notice::PasswordAfterFailures, client).await,
             None => Ok(()),
@@ -394,6 +518,8 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             self.release(&mut unit, reserved).await?;
+            // Names that anyone made up leave counters behind.
+            unit.limits().purge(self.now(), MOST_PURGED).await?;
             Ok(unit.commit().await?)
         })
         .await
@@ -401,19 +527,43 @@ impl Iam {
 
     /// A success gives back its own try and nobody else's.
     pub(super) async fn release(&self, unit: &mut Unit<'_>, reserved: &Reserved) -> Result<(), Error> {
-        // In the order in which they were reserved: two sign-ins that hold each other's limits would wait for ever.
-        for (key, slot) in [&reserved.devices, &reserved.session].into_iter().flatten() {
-            unit.limits().give_back_in_window(key, slot).await?;
-        }
-        release_in_flight(unit, reserved).await?;
-        let (key, slot) = &reserved.tries;
-        Ok(unit.limits().give_back(key, slot, &self.inner.login_limits.account).await?)
+        let _ = unit.limits().change(&self.given_back(reserved), self.now()).await?;
+        Ok(())
+    }
+
+    fn given_back(&self, reserved: &Reserved) -> Vec<(LimitKey, Change)> {
+        let places = [&reserved.devices, &reserved.session, &reserved.in_flight];
+        let places = places.into_iter().flatten().map(|(key, slot)| (*key, Change::Leave(*slot)));
+        let (tries, slot) = reserved.tries;
+        places.chain([(tries, Change::GiveBack(slot, self.inner.login_limits.account))]).collect()
     }
 }
 
-async fn release_in_flight(unit: &mut Unit<'_>, reserved: &Reserved) -> Result<(), Error> {
+/// Takes a place under the first of a network's counters that has room.
+fn take_any(
+    held: &mut Held,
+    counters: &[LimitKey],
+    limit: &Window,
+    now: Timestamp,
+) -> Result<(LimitKey, Slot), Refused> {
+    let mut soonest: Option<Refused> = None;
+    for (part, key) in (0..).zip(counters) {
+        match held.change(key, &Change::Take(limit.part(part, IN_FLIGHT_COUNTERS)), now) {
+            Ok(slot) => return Ok((*key, slot)),
+            Err(Refusal { until, is_block }) => {
+                let limit = if is_block { "login.address" } else { "login.in_flight" };
+                if soonest.as_ref().is_none_or(|refused| until < refused.until) {
+                    soonest = Some(Refused::new(limit, until));
+                }
+            }
+        }
+    }
+    Err(soonest.unwrap_or(Refused::new("login.in_flight", now)))
+}
+
+async fn release_in_flight(unit: &mut Unit<'_>, reserved: &Reserved, now: Timestamp) -> Result<(), Error> {
     if let Some((key, slot)) = &reserved.in_flight {
-        unit.limits().give_back_in_window(key, slot).await?;
+        let _ = unit.limits().change(&[(*key, Change::Leave(*slot))], now).await?;
     }
     Ok(())
 }

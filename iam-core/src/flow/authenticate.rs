@@ -13,6 +13,7 @@ use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::long_sessions::{Replacement, UNDER_WAY};
 use crate::model::purpose::Purpose;
+use crate::model::session::SessionRecord;
 use crate::model::session_state::EndReason;
 use crate::model::token::{SessionToken, TokenHash};
 
@@ -42,6 +43,7 @@ pub enum Authentication {
 
 /// The use of a session by a request.
 struct Use {
+    account: AccountId,
     session: SessionId,
     token: TokenHash,
     /// No request has come with the token before.
@@ -65,17 +67,16 @@ impl Iam {
         activity: Activity,
         client: &Client,
     ) -> Result<Authentication, Error> {
-        let now = self.now();
-        let Some(record) = self.inner.store.session(&token.hash()).await? else {
+        let (now, shown) = (self.now(), token.hash());
+        let Some(record) = self.read_session(&shown, now).await? else {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, since) = (record.id, record.account, record.last_seen_at);
         let parent = record.parent.as_ref().map(|parent| parent.id);
-        let shown = token.hash();
         match record.standing(&self.session_rules(), &shown, now) {
             Standing::Active { principal, touch, lapses, factor_due, first_use } => {
                 let touch = touch && activity == Activity::Active;
-                let used = Use { session, token: shown, is_first: first_use, touch, since, lapses };
+                let used = Use { account, session, token: shown, is_first: first_use, touch, since, lapses };
                 self.note_use(&used, now).await;
                 Ok(if factor_due {
                     Authentication::FactorDue(*principal)
@@ -101,6 +102,22 @@ impl Iam {
         }
     }
 
+    /// The session of a token: the one statement of a guarded request, unless a [cache](crate::IamBuilder::session_cache) has it.
+    async fn read_session(&self, token: &TokenHash, now: Timestamp) -> Result<Option<SessionRecord>, Error> {
+        let Some(cache) = &self.inner.cached_sessions else {
+            return Ok(self.inner.store.session(token).await?);
+        };
+        if let Some(record) = cache.get(token, now) {
+            return Ok(Some(record));
+        }
+        let before = cache.before_read();
+        let record = self.inner.store.session(token).await?;
+        if let Some(record) = &record {
+            cache.keep(token, record, before, now);
+        }
+        Ok(record)
+    }
+
     /// The same for what outlives its request, such as a stream: who is signed in by this token now. One read. Nothing is written down but
     /// the use, if it is one: an end is no use after the end. A session that is over, or that goes on under another token, is nobody's here,
     /// and so is one of which a second factor is due.
@@ -113,11 +130,11 @@ impl Iam {
         let Some(record) = self.inner.store.session(token).await? else {
             return Ok(None);
         };
-        let (session, since) = (record.id, record.last_seen_at);
+        let (session, account, since) = (record.id, record.account, record.last_seen_at);
         match record.standing(&self.session_rules(), token, now) {
             Standing::Active { principal, touch, lapses, factor_due: false, first_use } => {
                 let touch = touch && activity == Activity::Active;
-                let used = Use { session, token: *token, is_first: first_use, touch, since, lapses };
+                let used = Use { account, session, token: *token, is_first: first_use, touch, since, lapses };
                 self.note_use(&used, now).await;
                 Ok(Some(*principal))
             }
@@ -158,8 +175,16 @@ impl Iam {
         } else {
             return;
         };
+        self.forget_cached(used.account);
         if let Err(error) = noted {
             tracing::error!(error = &error as &dyn std::error::Error, "a session's use was not noted");
+        }
+    }
+
+    /// What was written of an account's session without an event.
+    fn forget_cached(&self, account: AccountId) {
+        if let Some(cache) = &self.inner.cached_sessions {
+            cache.forget(account);
         }
     }
 
@@ -189,6 +214,7 @@ impl Iam {
         let new = SessionToken::generate(token.carrier(), self.randomness())?;
         let replacement = Replacement::now(token.hash(), new.hash(), self.now());
         let replaced = self.inner.store.replace_token(principal.session(), &replacement).await?;
+        self.forget_cached(principal.account());
         Ok(replaced.then_some(new))
     }
 

@@ -7,7 +7,7 @@
 use crate::audit::{Event, LoginFailure, Subject};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
-use crate::flow::attempt::{Counted, Refused, Reserved, Unproven};
+use crate::flow::attempt::{Counted, MOST_PURGED, Refused, Reserved, Unproven};
 use crate::flow::sign_in::Opening;
 use crate::flow::{Claimant, SignedIn};
 use crate::iam::{Iam, Unit};
@@ -62,7 +62,7 @@ impl Iam {
     /// [`Error::Throttled`] before anything is checked. [`Error::Busy`] when too many passwords wait to be hashed.
     pub async fn login(&self, login: Login<'_>) -> Result<SignedIn, Error> {
         let candidate = self.inner.store.reader().await?.accounts().login_candidate(login.identifier).await?;
-        let counted = self.counted(&login, candidate.as_ref());
+        let counted = self.counted(&login, candidate.as_ref())?;
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
             Err(refused) => {
@@ -112,6 +112,8 @@ impl Iam {
     ) -> Result<SignedIn, Error> {
         let mut unit = self.begin().await?;
         self.count_failure(&mut unit, counted, reserved).await?;
+        // Names that anyone made up leave counters behind.
+        unit.limits().purge(self.now(), MOST_PURGED).await?;
         let event = Event::LoginFailed(why);
         unit.record(&event, self.subject(login, candidate), login.client).await?;
         unit.commit().await?;
@@ -157,14 +159,14 @@ impl Iam {
             };
             self.renew_hash(&mut unit, login, candidate, renewed, &subject).await?;
         }
-        self.accept(&mut unit, reserved, told.as_ref(), login.client).await?;
         // Known only to who knows the password: a guesser learns nothing from it.
-        if let Some(until) = self.count_sign_in(&mut unit, reserved, candidate.account).await? {
+        if let Some(until) = self.accept_sign_in(&mut unit, reserved, candidate.account).await? {
             drop(unit);
             self.give_back(reserved).await?;
             let subject = self.subject(login, Some(candidate));
             return Err(self.throttled(Refused::new("login.sign_ins", until), subject, login.client).await);
         }
+        self.tell_of_failures(&mut unit, told.as_ref(), login.client).await?;
         unit.commit().await?;
         Ok(signed_in)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{IamBuilder, misconfigured};
+use super::{IamBuilder, SessionCache, misconfigured};
 use crate::iam::unsafe_keys::unsafe_keys;
 use crate::model::channel::Channel;
 use crate::model::error::Error;
@@ -28,6 +28,9 @@ impl IamBuilder {
     fn sessions_problem(&self) -> Option<String> {
         if let Some(problem) = self.session_policy.problem() {
             return Some(format!("sessions: {problem}"));
+        }
+        if let Some(problem) = self.session_cache.as_ref().and_then(SessionCache::problem) {
+            return Some(format!("session_cache: {problem}"));
         }
         let problem = self.long_sessions.as_ref()?.problem(&self.session_policy);
         problem.map(|problem| format!("long_sessions: {problem}"))

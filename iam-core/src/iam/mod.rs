@@ -1,6 +1,7 @@
 //! The facade: everything a service asks of its identity layer.
 
 mod check;
+mod session_cache;
 mod unit;
 mod unsafe_keys;
 mod worker;
@@ -33,6 +34,8 @@ use crate::secrets::seal::{KeyRing, Place};
 use crate::secrets::secret_key::MacKey;
 use crate::store::{Readiness, Store};
 
+pub(crate) use session_cache::CachedSessions;
+pub use session_cache::SessionCache;
 pub(crate) use unit::Unit;
 use unit::announce;
 pub use unsafe_keys::{UnsafeKey, unsafe_keys};
@@ -63,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) audit_retention: Duration,
     pub(crate) keeps_audit: bool,
     pub(crate) most_sessions: u32,
+    pub(crate) cached_sessions: Option<CachedSessions>,
     /// One permit for each message that may be on its way at once.
     pub(crate) sending: Arc<tokio::sync::Semaphore>,
     /// Nothing more is to be sent.
@@ -123,6 +127,7 @@ impl Iam {
             audit_retention: Duration::from_hours(24 * 400),
             keeps_audit: false,
             most_sessions: 10,
+            session_cache: None,
             service: "IAM".to_owned(),
             base_url: None,
         }
@@ -352,6 +357,7 @@ pub struct IamBuilder {
     audit_retention: Duration,
     keeps_audit: bool,
     most_sessions: u32,
+    session_cache: Option<SessionCache>,
     service: String,
     base_url: Option<BaseUrl>,
 }
@@ -484,6 +490,14 @@ impl IamBuilder {
         self
     }
 
+    /// Lets guards use a session that was read less than a second ago, so that a page with many requests reads it once. What this process
+    /// changes counts at once; what another one changes (an end, a disabled account, a role) counts when the cached session is too old. By default
+    /// each request reads its session. Step-up proofs are always read.
+    pub fn session_cache(mut self, cache: SessionCache) -> Self {
+        self.session_cache = Some(cache);
+        self
+    }
+
     /// How long the audit trail and ended sessions are kept. Default 400 days, at least one.
     pub fn audit_retention(mut self, retention: Duration) -> Self {
         self.audit_retention = retention;
@@ -580,6 +594,7 @@ impl IamBuilder {
             audit_retention: self.audit_retention,
             keeps_audit: self.keeps_audit,
             most_sessions: self.most_sessions,
+            cached_sessions: self.session_cache.map(CachedSessions::new),
             sending: Arc::new(tokio::sync::Semaphore::new(AT_ONCE as usize)),
             stopping: AtomicBool::new(false),
             looked_at: AtomicI64::new(i64::MIN),

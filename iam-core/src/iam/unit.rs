@@ -1,9 +1,9 @@
 //! Units of work, as flows use them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::{Deref, DerefMut};
 
-use super::Iam;
+use super::{CachedSessions, Iam};
 use crate::audit::{Description, Event, InParent, Outcome, Record, Subject};
 use crate::base::id::{AccountId, ParentId};
 use crate::base::store_error::StoreError;
@@ -20,6 +20,15 @@ pub(crate) struct Unit<'u> {
     records: Vec<(Record, InParent)>,
     told: Vec<Told>,
     has_messages: bool,
+    changed: Changed,
+}
+
+/// Whose cached sessions a unit changes: by its events, since every change has one.
+#[derive(Default)]
+struct Changed {
+    accounts: HashSet<AccountId>,
+    /// A parent, a role, or several at once.
+    all: bool,
 }
 
 /// What the writes of a unit go into.
@@ -45,7 +54,14 @@ impl<'u> Unit<'u> {
     }
 
     fn new(iam: &'u Iam, transaction: Transaction<'u>) -> Self {
-        Self { iam, transaction, records: Vec::new(), told: Vec::new(), has_messages: false }
+        Self {
+            iam,
+            transaction,
+            records: Vec::new(),
+            told: Vec::new(),
+            has_messages: false,
+            changed: Changed::default(),
+        }
     }
 
     /// Notes an event for the trail. It is written with all others of the unit, before that is kept.
@@ -59,6 +75,10 @@ impl<'u> Unit<'u> {
         self.told.push(Told::new(event, &subject, client));
         let parent = subject.parent;
         let record = Record::new(event, subject, client, self.iam.now());
+        match record.account {
+            Some(account) => drop(self.changed.accounts.insert(account)),
+            None => self.changed.all |= record.coalesce.is_none(),
+        }
         self.records.push((self.iam.inner.listing.bounded(record), parent));
         Ok(())
     }
@@ -109,9 +129,15 @@ impl<'u> Unit<'u> {
     /// Keeps what was written. Of a transaction of the host's that is the host's to do.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         self.write_records().await?;
-        if let Transaction::Own(unit) = self.transaction {
-            unit.commit().await?;
+        let kept = match self.transaction {
+            Transaction::Own(unit) => unit.commit().await,
+            Transaction::Hosts(_) => Ok(()),
+        };
+        // A commit that failed may be kept all the same.
+        if let Some(cache) = &self.iam.inner.cached_sessions {
+            self.changed.forget(cache);
         }
+        kept?;
         for told in &self.told {
             told.log();
         }
@@ -138,6 +164,17 @@ impl DerefMut for Unit<'_> {
         match &mut self.transaction {
             Transaction::Own(unit) => unit.as_mut(),
             Transaction::Hosts(ports) => &mut **ports,
+        }
+    }
+}
+
+impl Changed {
+    fn forget(&self, cache: &CachedSessions) {
+        if self.all {
+            return cache.forget_all();
+        }
+        for account in &self.accounts {
+            cache.forget(*account);
         }
     }
 }

@@ -1,10 +1,15 @@
-//! Limits: how often something may be tried. The counting is the store's, in one conditional statement each, so that a
-//! limit is exact under concurrency, shared by all processes and survives a restart.
+//! Limits: how often something may be tried. What is counted is the store's, and held by one unit of work at a time, so that a limit is
+//! exact under concurrency, shared by all processes and survives a restart; what is counted how is said in [`Counter`] alone.
+
+mod counter;
 
 use std::time::Duration;
 
 use crate::base::clock::{TOLERATED_LEAD, Timestamp, micros};
 use crate::secrets::secret_key::MacKey;
+
+pub(crate) use counter::Held;
+pub use counter::{Change, Counter, Refusal};
 
 /// What is counted: a keyed hash of purpose and subject, so that the table tells nobody's address or name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,31 +69,8 @@ impl Throttle {
     }
 }
 
-/// The numbers from which SQL makes [`Throttle::delay_after`], in microseconds: `first` is doubled for each try beyond the free
-/// ones, and from `doublings` tries on it is `longest`. Below that the shift stays below `longest`, so it can't overflow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Delays {
-    /// The delay after the last free try.
-    pub first: i64,
-    /// How often it is doubled at most.
-    pub doublings: i64,
-    /// The delay from then on.
-    pub longest: i64,
-}
-
-impl Delays {
-    /// The numbers of a throttle.
-    pub fn of(rule: &Throttle) -> Self {
-        let beyond_free = Throttle { free: 0, ..*rule };
-        let after = |extra| bounded_micros(beyond_free.delay_after(extra));
-        let longest = after(u32::MAX);
-        let doublings = (0..u32::MAX).find(|&extra| after(extra) >= longest).unwrap_or(0);
-        Self { first: bounded_micros(rule.first_delay), doublings: i64::from(doublings), longest }
-    }
-}
-
 /// A duration in microseconds that can be added to any time of the next 200 centuries within 64 bits.
-pub fn bounded_micros(duration: Duration) -> i64 {
+pub(crate) fn bounded_micros(duration: Duration) -> i64 {
     micros(duration).min(1 << 60)
 }
 
@@ -102,6 +84,12 @@ pub struct Window {
 }
 
 impl Window {
+    /// One of `parts` windows (at least one) that together grant as many as this one.
+    pub(crate) const fn part(&self, index: u32, parts: u32) -> Self {
+        let rest = if index < self.limit % parts { 1 } else { 0 };
+        Self { limit: self.limit / parts + rest, length: self.length }
+    }
+
     /// The latest end that counts, as [`Throttle::latest_block`].
     pub fn latest_end(&self, now: Timestamp) -> Timestamp {
         latest(now, self.length)

@@ -3,7 +3,7 @@
 use futures_core::future::BoxFuture;
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::query::{Map, Query};
-use sqlx::{Connection, Executor, MySql, MySqlConnection};
+use sqlx::{Connection, Executor, MySql, MySqlConnection, QueryBuilder};
 use tokio::time::timeout;
 
 use crate::doubt::TEST;
@@ -16,6 +16,13 @@ pub(crate) type Statement<T> =
 /// A statement whose answer is how many rows it met.
 pub(crate) fn execute(query: Query<'static, MySql, MySqlArguments>) -> Statement<u64> {
     Box::new(move |connection| Box::pin(async move { Ok(query.execute(connection).await?.rows_affected()) }))
+}
+
+/// The same, of a text that depends on how many values it has.
+pub(crate) fn run(mut statement: QueryBuilder<MySql>) -> Statement<u64> {
+    Box::new(move |connection| {
+        Box::pin(async move { Ok(statement.build().execute(connection).await?.rows_affected()) })
+    })
 }
 
 /// A statement whose answer is at most one row. It is read to its end, as every answer: nothing of it is left on the connection for whoever asks

@@ -2,6 +2,7 @@
 
 mod account;
 mod bounds;
+mod costs;
 mod factors;
 mod guards;
 mod known_devices;
@@ -23,6 +24,7 @@ mod trusted_devices;
 
 pub use account::*;
 pub use bounds::*;
+pub use costs::*;
 pub use factors::*;
 pub use guards::*;
 pub use known_devices::*;

@@ -10,7 +10,7 @@ use crate::delivery::Notice;
 use crate::factor::FactorLimits;
 use crate::factor::challenge::Challenge;
 use crate::iam::{Iam, Unit};
-use crate::limits::{LimitKey, Reservation, Slot, TakenPlace, Window};
+use crate::limits::{Change, LimitKey, Reservation, Slot, TakenPlace, Window};
 use crate::model::account::Account;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
@@ -32,8 +32,8 @@ const CHANGES: Window = Window { limit: 60, length: Duration::from_hours(1) };
 
 /// What was reserved before an answer was looked at.
 pub(super) struct Failure {
-    recent: (LimitKey, Slot),
-    in_a_row: (LimitKey, Slot),
+    /// Of the recent ones, and of those in a row.
+    places: Vec<(LimitKey, Slot)>,
 }
 
 impl Iam {
@@ -46,18 +46,14 @@ impl Iam {
         let now = self.now();
         let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
         let limits = &self.inner.factor_limits;
-        let recent_slot = match unit.limits().reserve_in_window(&recent, &limits.failures, now).await? {
-            Reservation::Granted(slot) => slot,
-            Reservation::Refused(until) => {
-                return Ok(Err(SecondFactorRefusal::Locked { retry_after: Some(until.since(now)) }));
-            }
-        };
         let ever = Window { limit: limits.in_a_row, length: FOR_GOOD };
-        Ok(match unit.limits().reserve_in_window(&in_a_row, &ever, now).await? {
-            Reservation::Granted(in_a_row_slot) => {
-                Ok(Failure { recent: (recent, recent_slot), in_a_row: (in_a_row, in_a_row_slot) })
+        let changes = [(recent, Change::Take(limits.failures)), (in_a_row, Change::Take(ever))];
+        Ok(match unit.limits().change(&changes, now).await? {
+            Ok(slots) => Ok(Failure { places: [recent, in_a_row].into_iter().zip(slots).collect() }),
+            Err((key, refusal)) => {
+                let retry_after = (key == recent).then(|| refusal.until.since(now));
+                Err(SecondFactorRefusal::Locked { retry_after })
             }
-            Reservation::Refused(_) => Err(SecondFactorRefusal::Locked { retry_after: None }),
         })
     }
 
@@ -69,12 +65,13 @@ impl Iam {
         failure: &Failure,
         accepted: bool,
     ) -> Result<(), Error> {
-        unit.limits().give_back_in_window(&failure.recent.0, &failure.recent.1).await?;
-        if accepted {
-            unit.limits().forget(&failure.in_a_row.0).await?;
-        } else {
-            unit.limits().give_back_in_window(&failure.in_a_row.0, &failure.in_a_row.1).await?;
-        }
+        let changes: Vec<_> = (0..)
+            .zip(&failure.places)
+            .map(|(place, (key, slot))| {
+                (*key, if place == 1 && accepted { Change::Forget } else { Change::Leave(*slot) })
+            })
+            .collect();
+        let _ = unit.limits().change(&changes, self.now()).await?;
         Ok(())
     }
 
@@ -182,14 +179,11 @@ impl Iam {
         let limits = &self.inner.factor_limits;
         let key = |purpose, subject: &[u8]| LimitKey::new(&self.inner.limit_key, purpose, subject);
         let is_enrolling = claimant.purpose == ChallengePurpose::Enrol;
-        let mut place = None;
-        if let Some(network) = client.network() {
+        let network = client.network().map(|network| {
             let purpose = if is_enrolling { "otp.enrol.network" } else { "otp.network" };
-            let key = key(purpose, network.to_string().as_bytes());
-            let slot = self.take_send(unit, &key, &limits.sends_of_address).await?;
-            place = Some(TakenPlace { key, since: slot.since });
-        }
-        let mut windows = Vec::new();
+            key(purpose, network.to_string().as_bytes())
+        });
+        let mut windows: Vec<_> = network.into_iter().map(|key| (key, limits.sends_of_address)).collect();
         if is_enrolling {
             // Anyone may type anyone's address here: that must not keep its owner from signing in.
             windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
@@ -199,17 +193,13 @@ impl Iam {
             windows.push((key("otp.destination", address.as_bytes()), limits.sends));
             windows.push((key("otp.destination.long", address.as_bytes()), limits.sends_long));
         }
-        for (key, window) in windows {
-            self.take_send(unit, &key, &window).await?;
-        }
-        Ok(place)
-    }
-
-    async fn take_send(&self, unit: &mut Unit<'_>, key: &LimitKey, window: &Window) -> Result<Slot, Error> {
-        let now = self.now();
-        match unit.limits().reserve_in_window(key, window, now).await? {
-            Reservation::Granted(slot) => Ok(slot),
-            Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
+        let changes: Vec<_> = windows.into_iter().map(|(key, window)| (key, Change::Take(window))).collect();
+        match unit.limits().change(&changes, self.now()).await? {
+            Ok(slots) => {
+                let taken = network.zip(slots.first());
+                Ok(taken.map(|(key, slot)| TakenPlace { key, since: slot.since }))
+            }
+            Err((_, refusal)) => Err(Error::Throttled { retry_after: refusal.until.since(self.now()) }),
         }
     }
 
