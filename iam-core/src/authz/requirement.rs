@@ -659,7 +659,7 @@ mod tests {
             (Requirement::Parent(ParentKey::parse("acme").unwrap()).hide(), None, "", &unknown, &missing),
         ] {
             let roles: Vec<&str> = Some(roles).filter(|role| !role.is_empty()).into_iter().collect();
-            let facts = facts.clone().step_up_by(&[ProofMethod::Totp]);
+            let facts = facts.clone().step_up_by([ProofMethod::Totp]);
             let decided = requirement.decide(Some(&principal(parent, &roles)), &facts);
             assert_eq!(decided, *step, "{requirement}, {roles:?} of {parent:?}, {facts:?}");
         }
@@ -826,7 +826,7 @@ mod tests {
     const MOST_QUESTIONS: usize = 256;
 
     fn by_policy() -> Facts {
-        Facts::default().step_up_by(&[ProofMethod::Totp])
+        Facts::default().step_up_by([ProofMethod::Totp])
     }
 
     proptest! {

@@ -617,7 +617,7 @@ mod tests {
         who: &Principal,
         parent: impl Fn(usize) -> Option<ParentId>,
     ) -> Decision {
-        let mut facts = Facts::default().step_up_by(&BY_POLICY);
+        let mut facts = Facts::default().step_up_by(BY_POLICY);
         loop {
             match requirement.decide(Some(who), &facts) {
                 Step::Done(decision) => return decision,

@@ -512,9 +512,8 @@ impl Iam {
     ) -> Result<Vec<Code>, Error> {
         self.may_change_factors(principal).await?;
         let account = principal.account;
-        let listed = FactorKind::ALL.into_iter().filter(|kind| kind.is_list());
-        let factor =
-            listed.filter_map(|kind| self.factor(kind)).next().ok_or(SecondFactorRefusal::NoMethod)?;
+        let mut listed = FactorKind::ALL.into_iter().filter(|kind| kind.is_list());
+        let factor = listed.find_map(|kind| self.factor(kind)).ok_or(SecondFactorRefusal::NoMethod)?;
         if !self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
