@@ -216,7 +216,7 @@ CREATE TABLE `iam_mfa_challenge` (
   `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `method_id` binary(16) DEFAULT NULL,
-  `answer` binary(32) DEFAULT NULL,
+  `kept` varbinary(4160) DEFAULT NULL,
   `sends` int unsigned NOT NULL,
   `tries` int unsigned NOT NULL DEFAULT '0',
   `created_at` datetime(6) NOT NULL,
@@ -240,11 +240,13 @@ CREATE TABLE `iam_mfa_method` (
   `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `name` varbinary(255) NOT NULL,
   `secret` varbinary(1024) DEFAULT NULL,
+  `lookup` varbinary(1023) DEFAULT NULL,
   `created_at` datetime(6) NOT NULL,
   `confirmed_at` datetime(6) DEFAULT NULL,
   `last_used_at` datetime(6) DEFAULT NULL,
   `last_step` bigint DEFAULT NULL,
   PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_mfa_method_lookup` (`kind`,`lookup`),
   KEY `iam_mfa_method_account` (`account_id`,`created_at`),
   KEY `iam_mfa_method_unconfirmed` (`confirmed_at`,`created_at`),
   CONSTRAINT `iam_mfa_method_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
@@ -352,4 +354,4 @@ CREATE TABLE `iam_user_role` (
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 14);
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 15);
