@@ -216,7 +216,7 @@ CREATE TABLE `iam_mfa_challenge` (
   `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `method_id` binary(16) DEFAULT NULL,
-  `answer` binary(32) DEFAULT NULL,
+  `kept` varbinary(4160) DEFAULT NULL,
   `sends` int unsigned NOT NULL,
   `tries` int unsigned NOT NULL DEFAULT '0',
   `created_at` datetime(6) NOT NULL,
@@ -240,27 +240,16 @@ CREATE TABLE `iam_mfa_method` (
   `kind` varchar(32) COLLATE utf8mb4_bin NOT NULL,
   `name` varbinary(255) NOT NULL,
   `secret` varbinary(1024) DEFAULT NULL,
+  `lookup` varbinary(1023) DEFAULT NULL,
   `created_at` datetime(6) NOT NULL,
   `confirmed_at` datetime(6) DEFAULT NULL,
   `last_used_at` datetime(6) DEFAULT NULL,
   `last_step` bigint DEFAULT NULL,
   PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_mfa_method_lookup` (`kind`,`lookup`),
   KEY `iam_mfa_method_account` (`account_id`,`created_at`),
   KEY `iam_mfa_method_unconfirmed` (`confirmed_at`,`created_at`),
   CONSTRAINT `iam_mfa_method_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
-
-CREATE TABLE `iam_one_time_token` (
-  `hash` binary(32) NOT NULL,
-  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
-  `account_id` binary(16) DEFAULT NULL,
-  `issued_at` datetime(6) NOT NULL,
-  `expires_at` datetime(6) NOT NULL,
-  `used_at` datetime(6) DEFAULT NULL,
-  PRIMARY KEY (`hash`),
-  KEY `iam_one_time_token_account` (`account_id`,`purpose`),
-  KEY `iam_one_time_token_expiry` (`expires_at`),
-  CONSTRAINT `iam_one_time_token_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE `iam_outbox` (
@@ -317,6 +306,25 @@ CREATE TABLE `iam_step_up_proof` (
   CONSTRAINT `iam_step_up_proof_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
+CREATE TABLE `iam_ticket` (
+  `id` binary(16) NOT NULL,
+  `token_hash` binary(32) NOT NULL,
+  `purpose` varchar(32) COLLATE utf8mb4_bin NOT NULL,
+  `account_id` binary(16) DEFAULT NULL,
+  `parent_id` binary(16) DEFAULT NULL,
+  `payload` varbinary(4096) DEFAULT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `expires_at` datetime(6) NOT NULL,
+  `used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `iam_ticket_token` (`token_hash`),
+  KEY `iam_ticket_account` (`account_id`,`purpose`),
+  KEY `iam_ticket_expiry` (`expires_at`),
+  KEY `iam_ticket_parent` (`parent_id`),
+  CONSTRAINT `iam_ticket_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
+  CONSTRAINT `iam_ticket_of_parent` FOREIGN KEY (`parent_id`) REFERENCES `iam_parent` (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
 CREATE TABLE `iam_trusted_device` (
   `id` binary(16) NOT NULL,
   `account_id` binary(16) NOT NULL,
@@ -336,13 +344,14 @@ CREATE TABLE `iam_trusted_device` (
 CREATE TABLE `iam_user_role` (
   `account_id` binary(16) NOT NULL,
   `role_id` binary(16) NOT NULL,
+  `source` varchar(64) COLLATE utf8mb4_bin NOT NULL DEFAULT 'local',
   `granted_by` binary(16) DEFAULT NULL,
   `granted_at` datetime(6) NOT NULL,
   `expires_at` datetime(6) DEFAULT NULL,
-  PRIMARY KEY (`account_id`,`role_id`),
+  PRIMARY KEY (`account_id`,`role_id`,`source`),
   KEY `iam_user_role_role` (`role_id`),
   CONSTRAINT `iam_user_role_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 11);
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 15);

@@ -13,8 +13,8 @@ use iam_axum::{CurrentUser, IamLayer, auth_routes, requires_login, requires_role
 use iam_core::ports::{LoginIdentifier, Store};
 use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
 use iam_core::{
-    AccountId, Actor, Client, FactorKind, Iam, IamBuilder, KeyRing, Keys, NewAccount, PlainPassword, Purpose,
-    RoleName, SecretKey, Username,
+    AccountId, Actor, Client, Iam, IamBuilder, KeyRing, Keys, NewAccount, PlainPassword, ProofMethod,
+    Purpose, RoleName, SecretKey, Username,
 };
 use iam_store_sqlite::SqliteStore;
 
@@ -79,7 +79,7 @@ pub async fn prove(iam: &Iam, cookie: &str) {
     };
     let principal = principal.unwrap();
     let claimant = Claimant::step_up(&principal, Purpose::parse("payroll").unwrap());
-    let by = FactorKind::Password;
+    let by = ProofMethod::Password;
     iam.verify_second_factor(&claimant, &token, by, PASSWORD, &client).await.unwrap();
 }
 
@@ -89,7 +89,10 @@ pub fn router(iam: &Iam) -> Router {
         .route("/open", get(open))
         .route("/me", get(open).route_layer(requires_login()))
         .route("/admin", get(greet).route_layer(requires_role(["admin"])))
-        .route("/payroll", get(open).route_layer(requires_step_up("payroll").factors([FactorKind::Password])))
+        .route(
+            "/payroll",
+            get(open).route_layer(requires_step_up("payroll").factors([ProofMethod::Password])),
+        )
         .merge(auth_routes(iam))
         .layer(IamLayer::new(iam))
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_web::body::EitherBody;
 use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::{Error, FromRequest, Handler, HttpMessage, HttpRequest};
-use iam_core::{FactorKind, ObjectParent, ParentKey, Purpose};
+use iam_core::{ObjectParent, ParentKey, ProofMethod, Purpose};
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 
 use crate::convert::{self, Context, View};
@@ -230,7 +230,7 @@ impl Guard {
     /// Only by these factors, whatever the service's policy counts for step-up. It is the one way in which codes by e-mail, recovery
     /// codes and the password count.
     #[track_caller]
-    pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
+    pub fn factors(self, kinds: impl IntoIterator<Item = impl Into<ProofMethod>>) -> Self {
         Self(self.0.factors(kinds))
     }
 

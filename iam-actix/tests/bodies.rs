@@ -13,7 +13,7 @@ use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, init_service, read_body, try_call_service};
 use actix_web::{App, web};
 use futures_util::Stream;
-use iam_actix::{FactorKind, IamLayer, requires_login, requires_step_up};
+use iam_actix::{IamLayer, ProofMethod, requires_login, requires_step_up};
 use iam_testkit::{PEER, TestIam};
 use twofold::{ENCODED, PLAIN, TWOFOLD};
 
@@ -22,7 +22,7 @@ async fn handler(body: String) -> String {
 }
 
 fn routes(config: &mut web::ServiceConfig) {
-    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]);
+    let step_up = || requires_step_up("transfer").factors([ProofMethod::Password]);
     config
         .route("/approving", web::post().to(handler).wrap(step_up().approving(["amount", "payee"])))
         .route("/once", web::post().to(handler).wrap(step_up().once()))
@@ -54,7 +54,7 @@ async fn what_a_guard_looks_at_is_what_the_handler_reads() {
     let app = init_service(App::new().configure(routes).wrap(IamLayer::new(test.web()))).await;
     let alice = test.signed_in("alice").await;
     // A guard that goes on with a stopped form looks for its token before it uses the proof up.
-    alice.proves_by("transfer", FactorKind::Password).await;
+    alice.proves_by("transfer", ProofMethod::Password).await;
     for path in ["/approving", "/once"] {
         for encoding in ENCODED {
             let (status, body) = send!(&app, alice, path, encoding, TWOFOLD);
@@ -100,7 +100,7 @@ macro_rules! answer {
 #[tokio::test]
 async fn a_form_of_no_known_length_counts_like_another() {
     let test = TestIam::new().await;
-    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]).once();
+    let step_up = || requires_step_up("transfer").factors([ProofMethod::Password]).once();
     let app = App::new()
         .app_data(web::PayloadConfig::new(1 << 20))
         .route("/login", web::post().to(handler).wrap(requires_login()))

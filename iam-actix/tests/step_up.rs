@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, web};
 use iam_actix::{
-    FactorKind, Guard, GuardedRouter, IamLayer, Purpose, any_of, requires_role, requires_step_up,
+    FactorKind, Guard, GuardedRouter, IamLayer, ProofMethod, Purpose, any_of, requires_role, requires_step_up,
 };
 use iam_testkit::{PEER, TestIam};
 
@@ -21,9 +21,9 @@ fn routes(config: &mut web::ServiceConfig) {
     let asked = || requires_step_up("p");
     let guards: [(&str, Guard); 7] = [
         ("/default", asked()),
-        ("/password", asked().factors([FactorKind::Password])),
+        ("/password", asked().factors([ProofMethod::Password])),
         ("/mail", asked().factors([FactorKind::EmailOtp, FactorKind::RecoveryCode])),
-        ("/nothing", asked().factors([])),
+        ("/nothing", asked().factors([ProofMethod::Totp; 0])),
         ("/other-purpose", requires_step_up("q")),
         ("/short", asked().within(Duration::from_secs(30))),
         ("/role-or-proof", any_of([requires_role(["admin"]), asked()])),

@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use iam_core::{FactorKind, ObjectParent, ParentKey, Purpose};
+use iam_core::{ObjectParent, ParentKey, ProofMethod, Purpose};
 use iam_web::{Evidence, Progress, Rule, extractor_refused};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -174,7 +174,7 @@ impl<S> Guard<S> {
     /// Only by these factors, whatever the service's policy counts for step-up. It is the one way in which codes by e-mail, recovery
     /// codes and the password count.
     #[track_caller]
-    pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
+    pub fn factors(self, kinds: impl IntoIterator<Item = impl Into<ProofMethod>>) -> Self {
         Self(self.0.factors(kinds))
     }
 

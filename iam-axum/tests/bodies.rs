@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::post;
 use axum::{Extension, Router};
-use iam_axum::{FactorKind, IamLayer, requires_login, requires_step_up};
+use iam_axum::{IamLayer, ProofMethod, requires_login, requires_step_up};
 use iam_testkit::{PEER, SignedInPerson, TestIam};
 use tower::ServiceExt;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -23,7 +23,7 @@ async fn handler(body: String) -> String {
 }
 
 fn app(test: &TestIam) -> Router {
-    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]);
+    let step_up = || requires_step_up("transfer").factors([ProofMethod::Password]);
     let unpacks = RequestDecompressionLayer::new;
     Router::new()
         // The guard is outside of what unpacks ...
@@ -69,7 +69,7 @@ async fn what_a_guard_looks_at_is_what_the_handler_reads() {
     let app = app(&test);
     let alice = test.signed_in("alice").await;
     // A guard that goes on with a stopped form looks for its token before it uses the proof up.
-    alice.proves_by("transfer", FactorKind::Password).await;
+    alice.proves_by("transfer", ProofMethod::Password).await;
     for path in ["/inside", "/inside/once"] {
         for encoding in ENCODED {
             let (status, body) = send(&app, &alice, path, encoding, TWOFOLD).await;
@@ -107,7 +107,7 @@ async fn what_no_guard_looks_at_may_be_packed() {
 #[tokio::test]
 async fn a_form_of_no_known_length_counts_like_another() {
     let test = TestIam::new().await;
-    let step_up = || requires_step_up("transfer").factors([FactorKind::Password]).once();
+    let step_up = || requires_step_up("transfer").factors([ProofMethod::Password]).once();
     let app = Router::new()
         .route("/login", post(handler).route_layer(requires_login()))
         .route("/once", post(handler).route_layer(step_up()))

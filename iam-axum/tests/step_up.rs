@@ -11,7 +11,7 @@ use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 use iam_axum::{
-    FactorKind, Guard, GuardedRouter, IamLayer, Purpose, any_of, requires_role, requires_step_up,
+    FactorKind, Guard, GuardedRouter, IamLayer, ProofMethod, Purpose, any_of, requires_role, requires_step_up,
 };
 use iam_testkit::{PEER, TestIam};
 use tower::ServiceExt;
@@ -28,9 +28,9 @@ fn app(test: &TestIam) -> Router {
     let asked = || requires_step_up("p");
     Router::new()
         .route("/default", guarded(asked()))
-        .route("/password", guarded(asked().factors([FactorKind::Password])))
+        .route("/password", guarded(asked().factors([ProofMethod::Password])))
         .route("/mail", guarded(asked().factors([FactorKind::EmailOtp, FactorKind::RecoveryCode])))
-        .route("/nothing", guarded(asked().factors([])))
+        .route("/nothing", guarded(asked().factors([ProofMethod::Totp; 0])))
         .route("/other-purpose", guarded(requires_step_up("q")))
         .route("/short", guarded(asked().within(Duration::from_secs(30))))
         .route("/twice", guarded(asked()).route_layer(requires_step_up::<()>("p").once()))

@@ -67,11 +67,13 @@ pub use model::account::{
 };
 pub use model::channel::Channel;
 pub use model::client::Client;
+pub use model::conflict::{Changing, Conflict, UniqueKey};
 pub use model::error::{Error, Fault, SecondFactorRefusal};
-pub use model::factor_kind::{Assurance, FactorKind};
+pub use model::factor_kind::{Assurance, FactorKind, StoredKind};
 pub use model::long_sessions::LongSessions;
 pub use model::parent::{Parent, ParentKey, ParentStatus};
 pub use model::policy::{FactorPolicy, FactorRequirement, MOST_GRACE};
+pub use model::proof::ProofMethod;
 pub use model::purpose::{InvalidPurpose, Purpose};
 pub use model::role::{AdministratorScope, PARENT_ADMIN, PLATFORM_ADMIN, RESERVED_PREFIX, Role, RoleName};
 pub use model::session::SessionSummary;
@@ -95,37 +97,43 @@ pub mod ports {
     pub use crate::audit::Record;
     pub use crate::base::clock::micros;
     pub use crate::base::code::Code;
-    pub use crate::base::id::{ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId};
+    pub use crate::base::id::{
+        ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId, TicketId,
+    };
     pub use crate::delivery::{
         Claimed, Content, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled,
     };
     pub use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
     pub use crate::factor::method::Method;
-    pub use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, TRIES, Verdict};
+    pub use crate::factor::{
+        Credential, Digest, Factor, FactorBegun, FactorContext, MOST_KEPT, MOST_LOOKUP, OpenedMethod, Show,
+        Spend, TRIES, Verdict, WrongAnswer,
+    };
     pub use crate::limits::{Change, Counter, LimitKey, Refusal, Reservation, Slot, TakenPlace};
     pub use crate::model::account::{AuthVersion, LoginIdentifier};
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};
     pub use crate::model::long_sessions::{REPLACED_AFTER, Replacement, Tokens};
     pub use crate::model::proof::{Proof, ProofMethod, Proofs};
     pub use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, MOST_OF_A_SESSION};
-    pub use crate::model::role::RoleGrant;
+    pub use crate::model::role::{GrantSource, RoleGrant};
     pub use crate::model::session::{
         HeldSession, NewSession, ParentOfAccount, Renewal, RoleOfAccount, SessionRecord,
     };
     pub use crate::model::session_state::{MOST_UNNOTED, SessionState};
     pub use crate::model::step_up_proof::StepUpProof;
-    pub use crate::model::token::{NewOneTimeToken, TicketPurpose, TokenHash};
+    pub use crate::model::ticket::{Ticket, TicketPurpose};
+    pub use crate::model::token::TokenHash;
     pub use crate::model::trusted_device::NewTrustedDevice;
     pub use crate::password::{HashMemory, HashVerdict, PasswordScheme};
     pub use crate::secrets::seal::{Place, key_id};
     pub use crate::store::{
-        AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Holders,
-        Insert, InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits,
-        LoginCandidate, MethodReads, Methods, OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads,
+        AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges, Changed,
+        Confirmation, Confirmed, Holders, Inserted, InterruptedRequestReads, InterruptedRequests, Kept,
+        KeyCanaries, KeyCanaryReads, Limits, LoginCandidate, MethodReads, Methods, Outbox, OutboxReads,
         ParentReads, Parents, Ports, Reads, RecoveryCodeReads, RecoveryCodes, Rehash, RepeatableAnswerReads,
         RepeatableAnswers, RoleReads, Roles, SealedColumn, SealedRow, SealedValueReads, SealedValues,
-        SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, Store, TrustedDeviceReads,
-        TrustedDevices, UnitOfWork,
+        SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, Store, TicketReads, Tickets,
+        TrustedDeviceReads, TrustedDevices, UnitOfWork,
     };
 }
 
@@ -148,7 +156,8 @@ pub mod protocol {
     pub use crate::model::repeat::Repeatable;
     pub use crate::model::session_state::SessionState;
     pub use crate::model::step_up_proof::StepUpProof;
-    pub use crate::model::token::{Carrier, OneTimeToken, SessionToken, TokenHash};
+    pub use crate::model::ticket::TicketToken;
+    pub use crate::model::token::{Carrier, SessionToken, TokenHash};
     pub use crate::model::trusted_device::TrustedDeviceToken;
     pub use crate::secrets::device::DeviceToken;
 }

@@ -1,5 +1,7 @@
-use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::{FactorKind, Randomness, RandomnessUnavailable, typed};
+use iam_core::ports::{
+    Code, Credential, Factor, FactorBegun, FactorContext, OpenedMethod, Show, Spend, Verdict, WrongAnswer,
+};
+use iam_core::{FactorKind, RandomnessUnavailable, typed};
 use zeroize::Zeroizing;
 
 /// Crockford's base32: no I, L, O or U.
@@ -20,7 +22,7 @@ const GROUP: usize = 6;
 /// new list ends the one before.
 ///
 /// A code is 24 characters of [Crockford's base32](https://www.crockford.com/base32.html), in which no two look alike. What core
-/// stores and digests is the [canonical](Self::canonical) form, and so are the codes of [`Enrolment::Codes`]; people are
+/// stores and digests is the [canonical](Self::canonical) form, and so are the codes of [`Show::Codes`]; people are
 /// [shown](Self::shown) groups of six, and may type them in small letters, without hyphens, and with the look-alikes that the alphabet
 /// leaves out.
 ///
@@ -95,11 +97,14 @@ impl Factor for RecoveryCodes {
         FactorKind::RecoveryCode
     }
 
-    fn enrol(&self, _: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
-        (0..COUNT)
-            .map(|_| Code::draw(ALPHABET, LENGTH, random))
-            .collect::<Result<_, _>>()
-            .map(Enrolment::Codes)
+    fn begin_enrolment(&self, cx: &FactorContext<'_>) -> Result<FactorBegun, RandomnessUnavailable> {
+        let codes = (0..COUNT).map(|_| Code::draw(ALPHABET, LENGTH, cx.random)).collect::<Result<_, _>>()?;
+        Ok(FactorBegun { show: Show::Codes(codes), ..FactorBegun::default() })
+    }
+
+    /// A list counts as soon as it is drawn: there is nothing to be finished.
+    fn finish_enrolment(&self, _: &FactorContext<'_>, _: &[u8], _: &str) -> Result<Credential, WrongAnswer> {
+        Err(WrongAnswer)
     }
 
     fn read(&self, typed: &str) -> Option<Code> {
@@ -107,13 +112,15 @@ impl Factor for RecoveryCodes {
     }
 
     /// Nothing to send and nothing to keep: the list is there already.
-    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
-        Ok(Start { send: None, answer: None })
+    fn begin(&self, _: &FactorContext<'_>, _: &[OpenedMethod]) -> Result<FactorBegun, RandomnessUnavailable> {
+        Ok(FactorBegun::default())
     }
 
-    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict {
-        match Self::canonical(response) {
-            Some(code) => Verdict::IfUnused(stored.digest.of_account(code.expose())),
+    fn finish(&self, cx: &FactorContext<'_>, _: &[u8], _: &[OpenedMethod], answer: &str) -> Verdict {
+        match Self::canonical(answer) {
+            Some(code) => {
+                Verdict::Accepted { method: None, spend: Spend::Code(cx.digest.of_account(code.expose())) }
+            }
             None => Verdict::Rejected,
         }
     }
@@ -123,18 +130,18 @@ impl Factor for RecoveryCodes {
 mod tests {
     use std::collections::HashSet;
 
-    use iam_core::OsRandomness;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{self, stored};
+    use crate::testing::{self, context};
 
     fn codes() -> Vec<Code> {
-        let label = Label { service: "s", account: "a" };
-        match RecoveryCodes::new().enrol(&label, &OsRandomness).unwrap() {
-            Enrolment::Codes(codes) => codes,
-            other => panic!("{other:?}"),
-        }
+        testing::with_digest(|digest| {
+            match RecoveryCodes::new().begin_enrolment(&context(digest)).unwrap().show {
+                Show::Codes(codes) => codes,
+                other => panic!("{other:?}"),
+            }
+        })
     }
 
     #[test]
@@ -154,7 +161,8 @@ mod tests {
         let shown = RecoveryCodes::shown(&code);
         assert_eq!(shown.as_str(), "0123VW-6789AB-CDEFGH-1KMNP0");
         testing::with_digest(|digest| {
-            let expected = Verdict::IfUnused(digest.of_account(code.expose()));
+            let spend = Spend::Code(digest.of_account(code.expose()));
+            let expected = Verdict::Accepted { method: None, spend };
             for typed in [
                 code.expose(),
                 &shown,
@@ -173,7 +181,11 @@ mod tests {
                 "7 0123VW-6789AB-CDEFGH-1KMNP0",
                 "0: 0123VW6789ABCDEFGH1KMNP0",
             ] {
-                assert_eq!(RecoveryCodes::new().finish(&stored(digest), typed), expected, "{typed:?}");
+                assert_eq!(
+                    RecoveryCodes::new().finish(&context(digest), &[], &[], typed),
+                    expected,
+                    "{typed:?}"
+                );
             }
             for wrong in [
                 "",
@@ -190,7 +202,7 @@ mod tests {
                 "ſ123VW6789ABCDEFGH1KMNP0",
             ] {
                 assert_eq!(
-                    RecoveryCodes::new().finish(&stored(digest), wrong),
+                    RecoveryCodes::new().finish(&context(digest), &[], &[], wrong),
                     Verdict::Rejected,
                     "{wrong:?}"
                 );
@@ -200,8 +212,10 @@ mod tests {
 
     #[test]
     fn without_randomness_there_are_no_codes() {
-        let label = Label { service: "s", account: "a" };
-        assert!(RecoveryCodes::new().enrol(&label, &testing::NoRandomness).is_err());
+        testing::with_digest(|digest| {
+            let cx = FactorContext { random: &testing::NoRandomness, ..context(digest) };
+            assert!(RecoveryCodes::new().begin_enrolment(&cx).is_err());
+        });
     }
 
     proptest! {
@@ -209,7 +223,7 @@ mod tests {
         fn no_text_makes_it_panic(response in any::<String>(), near in "[0-9A-Za-z -]{20,30}") {
             testing::with_digest(|digest| {
                 for response in [&response, &near] {
-                    let verdict = RecoveryCodes::new().finish(&stored(digest), response);
+                    let verdict = RecoveryCodes::new().finish(&context(digest), &[], &[], response);
                     assert_eq!(verdict == Verdict::Rejected, RecoveryCodes::canonical(response).is_none());
                 }
             });

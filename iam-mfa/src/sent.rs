@@ -1,5 +1,8 @@
-use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::{FactorKind, Randomness, RandomnessUnavailable};
+use iam_core::ports::{
+    Code, Credential, Factor, FactorBegun, FactorContext, OpenedMethod, Show, Spend, Verdict, WrongAnswer,
+};
+use iam_core::{FactorKind, RandomnessUnavailable};
+use zeroize::Zeroizing;
 
 /// Digits of a code: about 26.5 bits. NIST SP 800-63B-4 (3.1.3) and OWASP ASVS (6.5.4) ask for 20 at least.
 const DIGITS: usize = 8;
@@ -53,8 +56,18 @@ impl Factor for SentCode {
         self.kind
     }
 
-    fn enrol(&self, _: &Label<'_>, _: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
-        Ok(Enrolment::Address)
+    /// A code to the address: it is the method's once the code comes back.
+    fn begin_enrolment(&self, cx: &FactorContext<'_>) -> Result<FactorBegun, RandomnessUnavailable> {
+        self.begin(cx, &[])
+    }
+
+    fn finish_enrolment(
+        &self,
+        cx: &FactorContext<'_>,
+        kept: &[u8],
+        answer: &str,
+    ) -> Result<Credential, WrongAnswer> {
+        if is_sent(cx, kept, answer) { Ok(Credential::default()) } else { Err(WrongAnswer) }
     }
 
     /// Eight digits, whichever way they are typed or pasted.
@@ -62,19 +75,29 @@ impl Factor for SentCode {
         digits(typed, DIGITS)
     }
 
-    fn start(&self, digest: &Digest<'_>, random: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
-        let code = Code::draw(b"0123456789", DIGITS, random)?;
-        let answer = digest.of(code.expose());
-        Ok(Start { send: Some(code), answer: Some(answer) })
+    fn begin(
+        &self,
+        cx: &FactorContext<'_>,
+        _: &[OpenedMethod],
+    ) -> Result<FactorBegun, RandomnessUnavailable> {
+        let code = Code::draw(b"0123456789", DIGITS, cx.random)?;
+        let keep = Zeroizing::new(cx.digest.of(code.expose()).to_vec());
+        Ok(FactorBegun { keep, show: Show::Nothing, send: Some(code) })
     }
 
-    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict {
-        let is_code = response.len() == DIGITS && response.bytes().all(|byte| byte.is_ascii_digit());
-        match stored.answer {
-            Some(answer) if is_code && stored.digest.matches(response, answer) => Verdict::Verified,
-            _ => Verdict::Rejected,
+    fn finish(&self, cx: &FactorContext<'_>, kept: &[u8], methods: &[OpenedMethod], answer: &str) -> Verdict {
+        if is_sent(cx, kept, answer) {
+            Verdict::Accepted { method: methods.first().map(|method| method.id), spend: Spend::Challenge }
+        } else {
+            Verdict::Rejected
         }
     }
+}
+
+/// Whether an answer is the code of which this digest was kept.
+fn is_sent(cx: &FactorContext<'_>, kept: &[u8], answer: &str) -> bool {
+    let is_code = answer.len() == DIGITS && answer.bytes().all(|byte| byte.is_ascii_digit());
+    is_code && cx.digest.matches(answer, kept)
 }
 
 /// A code of so many digits, as it was typed or pasted.
@@ -86,23 +109,32 @@ pub(crate) fn digits(typed: &str, count: usize) -> Option<Code> {
 
 #[cfg(test)]
 mod tests {
-    use iam_core::{Channel, OsRandomness};
+    use iam_core::Channel;
+    use iam_core::ports::MethodId;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{self, stored};
+    use crate::testing::{self, context};
+
+    /// A right answer before there is any method.
+    const RIGHT: Verdict = Verdict::Accepted { method: None, spend: Spend::Challenge };
 
     #[test]
     fn what_was_sent_is_right_and_nothing_else() {
         testing::with_digest(|digest| {
             let factor = SentCode::email();
-            let start = factor.start(digest, &OsRandomness).unwrap();
-            let (code, answer) = (start.send.unwrap(), start.answer.unwrap());
+            let cx = context(digest);
+            let begun = factor.begin(&cx, &[]).unwrap();
+            let code = begun.send.unwrap();
             let code = code.expose();
-            assert_eq!(answer, digest.of(code));
-            let finish =
-                |response: &str| factor.finish(&Stored { answer: Some(&answer), ..stored(digest) }, response);
-            assert_eq!(finish(code), Verdict::Verified);
+            assert_eq!(begun.keep.as_slice(), digest.of(code));
+            let finish = |response: &str| factor.finish(&cx, &begun.keep, &[], response);
+            assert_eq!(finish(code), RIGHT);
+            assert!(factor.finish_enrolment(&cx, &begun.keep, code).is_ok());
+            let id = MethodId::from_bytes([1; 16]);
+            let mailbox = OpenedMethod { id, secret: None, last_step: None };
+            let verdict = factor.finish(&cx, &begun.keep, &[mailbox], code);
+            assert_eq!(verdict, Verdict::Accepted { method: Some(id), spend: Spend::Challenge });
             let full_width: String =
                 code.chars().map(|c| char::from_u32(u32::from(c) + 0xFEE0).unwrap()).collect();
             let spaced = format!("{} {}", &code[..4], &code[4..]);
@@ -118,8 +150,9 @@ mod tests {
                 other,
             ] {
                 assert_eq!(finish(wrong), Verdict::Rejected, "{wrong:?}");
+                assert!(factor.finish_enrolment(&cx, &begun.keep, wrong).is_err(), "{wrong:?}");
             }
-            assert_eq!(factor.finish(&stored(digest), code), Verdict::Rejected, "nothing was kept");
+            assert_eq!(factor.finish(&cx, &[], &[], code), Verdict::Rejected, "nothing was kept");
         });
     }
 
@@ -144,10 +177,10 @@ mod tests {
 
     #[test]
     fn a_code_is_bound_to_its_challenge() {
-        let start = testing::with_digest(|digest| SentCode::sms().start(digest, &OsRandomness).unwrap());
+        let begun = testing::with_digest(|digest| SentCode::sms().begin(&context(digest), &[]).unwrap());
         testing::with_other_challenge(|digest| {
-            let stored = Stored { answer: start.answer.as_ref(), ..stored(digest) };
-            let verdict = SentCode::sms().finish(&stored, start.send.as_ref().unwrap().expose());
+            let code = begun.send.as_ref().unwrap().expose();
+            let verdict = SentCode::sms().finish(&context(digest), &begun.keep, &[], code);
             assert_eq!(verdict, Verdict::Rejected);
         });
     }
@@ -157,7 +190,7 @@ mod tests {
         let mut counts = [[0_u32; 10]; DIGITS];
         testing::with_digest(|digest| {
             for _ in 0..20_000 {
-                let code = SentCode::email().start(digest, &OsRandomness).unwrap().send.unwrap();
+                let code = SentCode::email().begin(&context(digest), &[]).unwrap().send.unwrap();
                 assert_eq!(code.expose().len(), DIGITS);
                 for (place, digit) in code.expose().bytes().enumerate() {
                     counts[place][usize::from(digit - b'0')] += 1;
@@ -179,11 +212,10 @@ mod tests {
             (SentCode::whatsapp(), Channel::Whatsapp),
         ] {
             assert_eq!(factor.kind().channel(), Some(channel));
-            let label = Label { service: "s", account: "a" };
-            assert!(matches!(factor.enrol(&label, &OsRandomness), Ok(Enrolment::Address)));
         }
         testing::with_digest(|digest| {
-            assert!(SentCode::email().start(digest, &testing::NoRandomness).is_err());
+            let cx = FactorContext { random: &testing::NoRandomness, ..context(digest) };
+            assert!(SentCode::email().begin(&cx, &[]).is_err());
         });
     }
 
@@ -193,8 +225,8 @@ mod tests {
             testing::with_digest(|digest| {
                 let answer = digest.of("no code of ours");
                 for response in [&response, &digits] {
-                    let stored = Stored { answer: Some(&answer), ..stored(digest) };
-                    assert_eq!(SentCode::email().finish(&stored, response), Verdict::Rejected);
+                    let verdict = SentCode::email().finish(&context(digest), &answer, &[], response);
+                    assert_eq!(verdict, Verdict::Rejected);
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! What the tests of this crate share.
 
-use iam_core::ports::{ChallengeId, Digest, Message, Stored};
-use iam_core::{AccountId, Randomness, RandomnessUnavailable, SecretKey, Timestamp};
+use iam_core::ports::{ChallengeId, Digest, FactorContext, Message};
+use iam_core::{AccountId, OsRandomness, Randomness, RandomnessUnavailable, SecretKey, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct NoRandomness;
@@ -26,9 +26,10 @@ fn digest<T>(challenge: u8, f: impl FnOnce(&Digest<'_>) -> T) -> T {
     f(&Digest::new(&key, AccountId::from_bytes([9; 16]), Some(challenge)))
 }
 
-/// Nothing but a digest and the time.
-pub(crate) fn stored<'a>(digest: &'a Digest<'a>) -> Stored<'a> {
-    Stored { secret: None, last_step: None, answer: None, digest, now: Timestamp::from_micros(0) }
+/// Nothing but a digest, real chance, and the time.
+pub(crate) fn context<'a>(digest: &Digest<'a>) -> FactorContext<'a> {
+    let (service, account, now) = ("s", "a", Timestamp::from_micros(0));
+    FactorContext { service, account, base_url: None, now, random: &OsRandomness, digest: *digest }
 }
 
 pub(crate) fn code_for(to: &str) -> Message {

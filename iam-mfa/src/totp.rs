@@ -1,7 +1,9 @@
 use std::fmt::Write as _;
 
-use iam_core::ports::{Code, Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
-use iam_core::{FactorKind, Randomness, RandomnessUnavailable, Timestamp};
+use iam_core::ports::{
+    Code, Credential, Factor, FactorBegun, FactorContext, OpenedMethod, Show, Spend, Verdict, WrongAnswer,
+};
+use iam_core::{FactorKind, RandomnessUnavailable, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use totp_rs::{Algorithm, Builder, Secret};
@@ -28,22 +30,10 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 ///   once the device has shown a right code: only then is it certain that it was scanned.
 /// - **Clocks differ.** The code of the step before and of the step after count, too (RFC 6238, 5.2). [`strict`](Self::strict) takes
 ///   the code of this very step only, as OWASP asks (ASVS 6.5.5).
-/// - **A code works once** (RFC 6238, 5.2; NIST SP 800-63B-4, 3.1.4.2; OWASP ASVS 6.5.1): [`Verdict::AtStep`] names its step, which
+/// - **A code works once** (RFC 6238, 5.2; NIST SP 800-63B-4, 3.1.4.2; OWASP ASVS 6.5.1): [`Spend::Step`] names its step, which
 ///   must be later than any before. The code of an earlier step is dead as soon as that of a later one was used.
 /// - **Guessing**: three codes in a million count, and five tries to a challenge; the limits of [`iam_core::FactorLimits`] see
 ///   to the rest.
-///
-/// ```
-/// use iam_core::ports::{Enrolment, Factor, Label};
-/// use iam_core::OsRandomness;
-/// use iam_mfa::Totp;
-///
-/// let label = Label { service: "Acme & Co", account: "amy" };
-/// let Enrolment::Secret { typed, uri, .. } = Totp::new().enrol(&label, &OsRandomness)? else { unreachable!() };
-/// assert_eq!(typed.len(), 32);
-/// assert!(uri.starts_with("otpauth://totp/Acme%20%26%20Co:amy?secret="));
-/// # Ok::<_, iam_core::RandomnessUnavailable>(())
-/// ```
 #[derive(Clone, Debug)]
 pub struct Totp {
     /// How many steps before and after this one count.
@@ -73,12 +63,23 @@ impl Factor for Totp {
         FactorKind::Totp
     }
 
-    fn enrol(&self, label: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
+    /// The secret is kept until the device has shown a right code.
+    fn begin_enrolment(&self, cx: &FactorContext<'_>) -> Result<FactorBegun, RandomnessUnavailable> {
         let mut secret = Zeroizing::new(vec![0; SECRET_BYTES]);
-        random.fill(&mut secret)?;
+        cx.random.fill(&mut secret)?;
         let typed = Zeroizing::new(Secret::from(secret.as_slice()).to_base32());
-        let uri = uri(label, &typed);
-        Ok(Enrolment::Secret { secret, typed, uri })
+        let uri = uri(cx, &typed);
+        Ok(FactorBegun { keep: secret, show: Show::Secret { typed, uri }, send: None })
+    }
+
+    fn finish_enrolment(
+        &self,
+        cx: &FactorContext<'_>,
+        kept: &[u8],
+        answer: &str,
+    ) -> Result<Credential, WrongAnswer> {
+        let step = self.step_of(kept, None, cx.now, answer).ok_or(WrongAnswer)?;
+        Ok(Credential { secret: Some(Zeroizing::new(kept.to_vec())), lookup: None, step: Some(step) })
     }
 
     /// Six digits, whichever way they are typed or pasted.
@@ -87,37 +88,44 @@ impl Factor for Totp {
     }
 
     /// Nothing to send and nothing to keep: the device knows what to show.
-    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
-        Ok(Start { send: None, answer: None })
+    fn begin(&self, _: &FactorContext<'_>, _: &[OpenedMethod]) -> Result<FactorBegun, RandomnessUnavailable> {
+        Ok(FactorBegun::default())
     }
 
-    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict {
-        if response.len() != usize::from(DIGITS) || !response.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Verdict::Rejected;
+    fn finish(&self, cx: &FactorContext<'_>, _: &[u8], methods: &[OpenedMethod], answer: &str) -> Verdict {
+        let right = methods.iter().find_map(|method| {
+            let secret = method.secret.as_ref()?;
+            Some((method.id, self.step_of(secret, method.last_step, cx.now, answer)?))
+        });
+        match right {
+            Some((id, step)) => Verdict::Accepted { method: Some(id), spend: Spend::Step(id, step) },
+            None => Verdict::Rejected,
         }
-        let Some(generator) = stored.secret.and_then(generator) else {
-            return Verdict::Rejected;
-        };
-        let this = step_at(stored.now);
+    }
+
+    fn latest_step(&self, now: Timestamp) -> Option<i64> {
+        Some(step_at(now).saturating_add(self.window))
+    }
+}
+
+impl Totp {
+    /// The time step whose code this is, if it counts at this time, and after the last one.
+    fn step_of(&self, secret: &[u8], last_step: Option<i64>, now: Timestamp, answer: &str) -> Option<i64> {
+        if answer.len() != usize::from(DIGITS) || !answer.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let (generator, this) = (generator(secret)?, step_at(now));
         // All candidates are computed and compared, whichever is right, and the latest that is right counts: should two steps have
         // the same code, it does not come back for the second.
         let mut found = -1_i64;
         for step in this.saturating_sub(self.window)..=this.saturating_add(self.window) {
             let seconds = u64::try_from(step).unwrap_or(0).saturating_mul(STEP_SECONDS);
             let code = Zeroizing::new(generator.generate(seconds).to_string());
-            let right = code.as_bytes().ct_eq(response.as_bytes());
+            let right = code.as_bytes().ct_eq(answer.as_bytes());
             found.conditional_assign(&step, right);
         }
         // Steps before 1970 have no codes.
-        if found >= 0 && stored.last_step.is_none_or(|last| found > last) {
-            Verdict::AtStep(found)
-        } else {
-            Verdict::Rejected
-        }
-    }
-
-    fn latest_step(&self, now: Timestamp) -> Option<i64> {
-        Some(step_at(now).saturating_add(self.window))
+        (found >= 0 && last_step.is_none_or(|last| found > last)).then_some(found)
     }
 }
 
@@ -137,13 +145,13 @@ fn generator(secret: &[u8]) -> Option<totp_rs::Totp> {
 }
 
 /// The URI that apps read, in the form that Google Authenticator made common: `otpauth://totp/ISSUER:ACCOUNT?secret=...`.
-fn uri(label: &Label<'_>, secret: &str) -> Zeroizing<String> {
+fn uri(cx: &FactorContext<'_>, secret: &str) -> Zeroizing<String> {
     // A colon parts issuer and account, even a percent-encoded one.
-    let (service, account) = (label.service.replace(':', "-"), label.account.replace(':', "-"));
+    let (service, account) = (cx.service.replace(':', "-"), cx.account.replace(':', "-"));
     let issuer = utf8_percent_encode(&service, RESERVED);
     let account = utf8_percent_encode(&account, RESERVED);
     // Room for all of it: a string that grows leaves copies of the secret behind.
-    let mut uri = Zeroizing::new(String::with_capacity(256 + 6 * service.len() + 3 * label.account.len()));
+    let mut uri = Zeroizing::new(String::with_capacity(256 + 6 * service.len() + 3 * cx.account.len()));
     // Writing to a string does not fail.
     let _ = write!(
         uri,
@@ -157,11 +165,12 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use iam_core::{Clock, ManualClock, OsRandomness};
+    use iam_core::ports::MethodId;
+    use iam_core::{Clock, ManualClock};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::{self, stored};
+    use crate::testing::{self, context};
 
     /// The secret of RFC 4226, appendix D, and of RFC 6238, appendix B.
     const RFC: &[u8; 20] = b"12345678901234567890";
@@ -170,9 +179,20 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    const PHONE: MethodId = MethodId::from_bytes([1; 16]);
+
+    fn at_step(step: i64) -> Verdict {
+        Verdict::Accepted { method: Some(PHONE), spend: Spend::Step(PHONE, step) }
+    }
+
+    fn method(id: MethodId, secret: &[u8], last_step: Option<i64>) -> OpenedMethod {
+        OpenedMethod { id, secret: Some(Zeroizing::new(secret.to_vec())), last_step }
+    }
+
     fn finish(totp: &Totp, secret: &[u8], last_step: Option<i64>, now: Timestamp, response: &str) -> Verdict {
         testing::with_digest(|digest| {
-            totp.finish(&Stored { secret: Some(secret), last_step, now, ..stored(digest) }, response)
+            let cx = FactorContext { now, ..context(digest) };
+            totp.finish(&cx, &[], &[method(PHONE, secret, last_step)], response)
         })
     }
 
@@ -192,7 +212,7 @@ mod tests {
             (20_000_000_000, "65353130"),
         ] {
             let verdict = finish(&Totp::strict(), RFC, None, at(seconds), &code[2..]);
-            assert_eq!(verdict, Verdict::AtStep(seconds / 30), "{seconds}");
+            assert_eq!(verdict, at_step(seconds / 30), "{seconds}");
         }
     }
 
@@ -204,7 +224,7 @@ mod tests {
         ];
         for (counter, code) in (0_i64..).zip(codes) {
             let verdict = finish(&Totp::strict(), RFC, None, at(counter * 30), code);
-            assert_eq!(verdict, Verdict::AtStep(counter));
+            assert_eq!(verdict, at_step(counter));
         }
     }
 
@@ -217,10 +237,7 @@ mod tests {
                 let verdict = finish(&totp, RFC, Some(latest), now, &code_of(RFC, step));
                 assert_eq!(verdict, Verdict::Rejected, "{step}");
             }
-            assert_eq!(
-                finish(&totp, RFC, Some(latest - 1), now, &code_of(RFC, latest)),
-                Verdict::AtStep(latest)
-            );
+            assert_eq!(finish(&totp, RFC, Some(latest - 1), now, &code_of(RFC, latest)), at_step(latest));
         }
     }
 
@@ -235,7 +252,7 @@ mod tests {
                 (t - 2..=t + 2)
                     .map(|step| {
                         let verdict = verdict(step);
-                        assert!(verdict == Verdict::AtStep(step) || verdict == Verdict::Rejected);
+                        assert!(verdict == at_step(step) || verdict == Verdict::Rejected);
                         verdict != Verdict::Rejected
                     })
                     .collect::<Vec<_>>()
@@ -251,8 +268,7 @@ mod tests {
     #[test]
     fn a_code_works_once_and_ends_those_before_it() {
         let (t, now) = (1_000, at(30_000));
-        let finish =
-            |last, step| finish(&Totp::new(), RFC, last, now, &code_of(RFC, step)) == Verdict::AtStep(step);
+        let finish = |last, step| finish(&Totp::new(), RFC, last, now, &code_of(RFC, step)) == at_step(step);
         assert!(finish(None, t) && finish(Some(t - 1), t) && finish(Some(t), t + 1));
         assert!(!finish(Some(t), t) && !finish(Some(t), t - 1) && !finish(Some(t + 1), t + 1));
     }
@@ -260,7 +276,7 @@ mod tests {
     #[test]
     fn nothing_but_six_digits() {
         let (now, code) = (at(59), "287082");
-        assert_eq!(finish(&Totp::new(), RFC, None, now, code), Verdict::AtStep(1));
+        assert_eq!(finish(&Totp::new(), RFC, None, now, code), at_step(1));
         for wrong in [
             "",
             " 287082",
@@ -313,13 +329,16 @@ mod tests {
             assert_eq!(finish(&Totp::new(), secret, None, at(59), "287082"), Verdict::Rejected);
         }
         testing::with_digest(|digest| {
-            assert_eq!(Totp::new().finish(&stored(digest), "287082"), Verdict::Rejected);
+            let cx = FactorContext { now: at(59), ..context(digest) };
+            assert_eq!(Totp::new().finish(&cx, &[], &[], "287082"), Verdict::Rejected);
+            let none = OpenedMethod { id: PHONE, secret: None, last_step: None };
+            assert_eq!(Totp::new().finish(&cx, &[], &[none], "287082"), Verdict::Rejected);
         });
         for now in [i64::MIN, -1, i64::MAX] {
             let now = Timestamp::from_micros(now);
             assert!(matches!(
                 finish(&Totp::new(), RFC, None, now, "287082"),
-                Verdict::Rejected | Verdict::AtStep(_)
+                Verdict::Rejected | Verdict::Accepted { .. }
             ));
         }
         // Before 1970 nothing is right, the code of step 0 included.
@@ -328,9 +347,12 @@ mod tests {
     }
 
     fn enrolled(service: &str, account: &str) -> (Zeroizing<Vec<u8>>, String, url::Url) {
-        let enrolment = Totp::new().enrol(&Label { service, account }, &OsRandomness).unwrap();
-        let Enrolment::Secret { secret, typed, uri } = enrolment else { panic!("{enrolment:?}") };
-        (secret, typed.to_string(), uri.parse().unwrap())
+        testing::with_digest(|digest| {
+            let cx = FactorContext { service, account, ..context(digest) };
+            let FactorBegun { keep, show, send } = Totp::new().begin_enrolment(&cx).unwrap();
+            let (Show::Secret { typed, uri }, None) = (&show, send) else { panic!("{show:?}") };
+            (keep, typed.to_string(), uri.parse().unwrap())
+        })
     }
 
     #[test]
@@ -358,8 +380,36 @@ mod tests {
 
     #[test]
     fn without_randomness_there_is_no_secret() {
-        let label = Label { service: "s", account: "a" };
-        assert!(Totp::new().enrol(&label, &testing::NoRandomness).is_err());
+        testing::with_digest(|digest| {
+            let cx = FactorContext { random: &testing::NoRandomness, ..context(digest) };
+            assert!(Totp::new().begin_enrolment(&cx).is_err());
+        });
+    }
+
+    #[test]
+    fn a_right_code_finishes_setting_up_and_is_used_by_that() {
+        testing::with_digest(|digest| {
+            let cx = FactorContext { now: at(59), ..context(digest) };
+            let credential = Totp::strict().finish_enrolment(&cx, RFC, "287082").unwrap();
+            assert_eq!(credential.secret.unwrap().as_slice(), RFC);
+            assert_eq!((credential.step, credential.lookup), (Some(1), None));
+            for (kept, wrong) in [(&RFC[..], "287083"), (&RFC[..], ""), (&[], "287082")] {
+                assert!(Totp::strict().finish_enrolment(&cx, kept, wrong).is_err());
+            }
+        });
+    }
+
+    #[test]
+    fn each_device_of_an_account_counts() {
+        let (now, other) = (at(59), MethodId::from_bytes([2; 16]));
+        testing::with_digest(|digest| {
+            let cx = FactorContext { now, ..context(digest) };
+            let devices = [method(other, b"another secret of 20", None), method(PHONE, RFC, None)];
+            assert_eq!(Totp::strict().finish(&cx, &[], &devices, "287082"), at_step(1));
+            // The same secret on two devices: used on one, it is good on the other.
+            let devices = [method(other, RFC, Some(1)), method(PHONE, RFC, None)];
+            assert_eq!(Totp::strict().finish(&cx, &[], &devices, "287082"), at_step(1));
+        });
     }
 
     /// Another implementation: oathtool of the OATH Toolkit, where it is installed.
@@ -375,7 +425,7 @@ mod tests {
             };
             let code = String::from_utf8(output.stdout).unwrap();
             let verdict = finish(&Totp::strict(), &secret, None, at(step * 30 + 7), code.trim());
-            assert_eq!(verdict, Verdict::AtStep(step), "{code:?}");
+            assert_eq!(verdict, at_step(step), "{code:?}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AccountReads, Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::ports::{
+    AccountReads, Accounts, AuthVersion, Inserted, LoginCandidate, LoginIdentifier, Rehash,
+};
 use iam_core::{
     Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
     StoreError, Timestamp, Username,
@@ -9,7 +11,7 @@ use iam_core::{
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, Statement, all, execute, optional};
-use crate::error::{failed, is_duplicate_key};
+use crate::error::{duplicate_key, failed};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -162,7 +164,7 @@ impl<L: Link> Accounts for Work<L> {
         &mut self,
         account: &Account,
         password: Option<&PasswordHash>,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
@@ -190,7 +192,7 @@ impl<L: Link> Accounts for Work<L> {
         id: AccountId,
         external_id: Option<&ExternalId>,
         now: Timestamp,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let set = || {
             execute(sqlx::query!(
                 "UPDATE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?",
@@ -352,7 +354,7 @@ impl<L: Link> Accounts for Work<L> {
         id: AccountId,
         email: &EmailAddress,
         now: Timestamp,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let verify = || {
             execute(sqlx::query!(
                 "UPDATE iam_user_account SET email = ?, email_verified_at = ?, updated_at = ? WHERE id = ?",
@@ -378,16 +380,18 @@ impl<L: Link> Work<L> {
         self.0.lock(hold).await.map(drop)
     }
 
-    /// Any unique key in the way is [`Insert::Taken`]. The server then undoes the one statement, and the transaction
+    /// Any unique key in the way is [`Inserted::Taken`]. The server then undoes the one statement, and the transaction
     /// goes on.
     pub(crate) async fn insert_unless_taken(
         &mut self,
         insert: impl Fn() -> Statement<u64> + Send,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         match self.0.try_write(insert).await {
-            Ok(_) => Ok(Insert::Inserted),
-            Err(error) if is_duplicate_key(&error) => Ok(Insert::Taken),
-            Err(error) => Err(failed(error)),
+            Ok(_) => Ok(Inserted::Done),
+            Err(error) => match duplicate_key(&error) {
+                Some(key) => Ok(Inserted::Taken(key)),
+                None => Err(failed(error)),
+            },
         }
     }
 }

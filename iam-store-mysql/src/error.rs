@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use iam_core::{StoreError, StoreErrorKind};
+use iam_core::{StoreError, StoreErrorKind, UniqueKey};
 use sqlx::migrate::MigrateError;
 use sqlx::mysql::MySqlDatabaseError;
 
@@ -121,8 +121,19 @@ fn is_disk_full(error: &sqlx::Error) -> bool {
     matches!(number(error), Some(3 | 1021 | 1026 | 1030 | 1114 | 1180))
 }
 
-pub(crate) fn is_duplicate_key(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+/// The unique key that stood in the way, if one did. Servers name it last and in quotes, whatever their language, MySQL with the table before it.
+pub(crate) fn duplicate_key(error: &sqlx::Error) -> Option<UniqueKey> {
+    let error = error.as_database_error().filter(|error| error.is_unique_violation())?;
+    let name = error.message().rsplit('\'').nth(1).unwrap_or_default();
+    Some(match name.rsplit('.').next().unwrap_or_default() {
+        "iam_user_account_username" => UniqueKey::Username,
+        "iam_user_account_verified_email" => UniqueKey::VerifiedEmail,
+        "iam_user_account_external_id" => UniqueKey::ExternalId,
+        "iam_parent_key" => UniqueKey::ParentKey,
+        "iam_role_name" => UniqueKey::RoleName,
+        "iam_mfa_method_lookup" => UniqueKey::FactorLookup,
+        _ => UniqueKey::Other,
+    })
 }
 
 /// Whether a row would break a CHECK.

@@ -2,13 +2,17 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
-    MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Confirmation, Confirmed, Delivery,
+    Kept, LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes,
+    TakenPlace,
 };
-use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
+use iam_core::{
+    AccountId, FactorKind, MethodName, ProofMethod, Purpose, SessionId, StoreError, StoredKind, Timestamp,
+};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, all, execute, one, optional};
+use crate::error::{duplicate_key, failed};
 use crate::rows::{Column, timestamp, utc};
 use crate::unit::Work;
 
@@ -19,7 +23,7 @@ struct ChallengeRow {
     purpose: String,
     kind: String,
     method_id: Option<Vec<u8>>,
-    answer: Option<Vec<u8>>,
+    kept: Option<Vec<u8>>,
     approval: Option<Vec<u8>>,
     sends: u32,
     tries: u32,
@@ -31,17 +35,19 @@ struct ChallengeRow {
     delivery: Option<String>,
 }
 
-fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
+/// Nothing for one of a method that only a newer program knows.
+fn challenge(row: ChallengeRow) -> Result<Option<Challenge>, StoreError> {
     let column = |name| Column("iam_mfa_challenge", name);
-    Ok(Challenge {
+    let Some(kind) = ProofMethod::parse_asked(&row.kind) else { return Ok(None) };
+    Ok(Some(Challenge {
         new: NewChallenge {
             id: ChallengeId::from_bytes(column("id").id(&row.id)?),
             account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
             session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
             purpose: column("purpose").parsed(row.purpose, ChallengePurpose::parse)?,
-            kind: column("kind").parsed(row.kind, FactorKind::parse)?,
+            kind,
             method: column("method_id").maybe_id(row.method_id.as_deref())?.map(MethodId::from_bytes),
-            answer: column("answer").maybe_digest(row.answer.as_deref())?,
+            kept: row.kept,
             approval: column("approval").maybe_digest(row.approval.as_deref())?,
             tries: 0,
             sends: row.sends,
@@ -51,7 +57,7 @@ fn challenge(row: ChallengeRow) -> Result<Challenge, StoreError> {
         tries: row.tries,
         consumed_at: row.consumed_at.map(timestamp),
         replaced_at: row.replaced_at.map(timestamp),
-    })
+    }))
 }
 
 #[async_trait]
@@ -59,7 +65,7 @@ impl<L: Reading> MethodReads for Work<L> {
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<Method>, StoreError> {
         let find = || {
             all(sqlx::query!(
-                "SELECT id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
+                "SELECT id, kind, name, secret, lookup, created_at, confirmed_at, last_used_at, last_step
                 FROM iam_mfa_method FORCE INDEX (iam_mfa_method_account) WHERE account_id = ? ORDER BY created_at, id",
                 &account.as_bytes()[..]
             ))
@@ -71,9 +77,10 @@ impl<L: Reading> MethodReads for Work<L> {
                 Ok(Method {
                     id: MethodId::from_bytes(column("id").id(&row.id)?),
                     account,
-                    kind: column("kind").parsed(row.kind, FactorKind::parse)?,
+                    kind: StoredKind::parse(&row.kind),
                     name: MethodName::from_stored(column("name").text(row.name)?),
                     secret: row.secret,
+                    lookup: row.lookup,
                     created_at: timestamp(row.created_at),
                     confirmed_at: row.confirmed_at.map(timestamp),
                     last_used_at: row.last_used_at.map(timestamp),
@@ -86,17 +93,18 @@ impl<L: Reading> MethodReads for Work<L> {
 
 #[async_trait]
 impl<L: Link> Methods for Work<L> {
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError> {
         let insert = || {
             execute(sqlx::query!(
-                "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
-                 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL
+                "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, lookup, created_at, confirmed_at, last_used_at, last_step)
+                 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM DUAL
                  WHERE (SELECT COUNT(*) FROM iam_mfa_method WHERE account_id = ? LOCK IN SHARE MODE) < ?",
                 &method.id.as_bytes()[..],
                 &method.account.as_bytes()[..],
                 method.kind.as_str(),
                 method.name.as_str().as_bytes(),
                 method.secret,
+                method.lookup,
                 utc(method.created_at),
                 method.confirmed_at.map(utc),
                 method.last_used_at.map(utc),
@@ -105,29 +113,39 @@ impl<L: Link> Methods for Work<L> {
                 most
             ))
         };
-        Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if self.0.write(insert).await? == 1 { Kept::Done } else { Kept::Full })
     }
 
     async fn confirm(
         &mut self,
         account: AccountId,
         id: MethodId,
-        step: Option<i64>,
+        confirmation: &Confirmation<'_>,
         made_after: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Confirmed, StoreError> {
         let confirm = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY) SET confirmed_at = ?, last_step = ?
+                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY)
+                 SET confirmed_at = ?, last_step = ?, secret = COALESCE(?, secret), lookup = ?
                  WHERE id = ? AND account_id = ? AND confirmed_at IS NULL AND created_at > ?",
                 utc(now),
-                step,
+                confirmation.step,
+                confirmation.secret,
+                confirmation.lookup,
                 &id.as_bytes()[..],
                 &account.as_bytes()[..],
                 utc(made_after)
             ))
         };
-        Ok(self.0.write(confirm).await? == 1)
+        match self.0.try_write(confirm).await {
+            Ok(1) => Ok(Confirmed::Done),
+            Ok(_) => Ok(Confirmed::Stale),
+            Err(error) => match duplicate_key(&error) {
+                Some(key) => Ok(Confirmed::Taken(key)),
+                None => Err(failed(error)),
+            },
+        }
     }
 
     async fn note_use(
@@ -151,6 +169,28 @@ impl<L: Link> Methods for Work<L> {
             ))
         };
         Ok(self.0.write(note).await? == 1)
+    }
+
+    async fn rewrite(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        old: &[u8],
+        new: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let rewrite = || {
+            execute(sqlx::query!(
+                "UPDATE iam_mfa_method FORCE INDEX (PRIMARY) SET secret = ?, last_used_at = ?
+                 WHERE id = ? AND account_id = ? AND confirmed_at IS NOT NULL AND secret = ?",
+                new,
+                utc(now),
+                &id.as_bytes()[..],
+                &account.as_bytes()[..],
+                old
+            ))
+        };
+        Ok(self.0.write(rewrite).await? == 1)
     }
 
     async fn move_on(&mut self, account: AccountId, kind: FactorKind, step: i64) -> Result<u64, StoreError> {
@@ -300,7 +340,7 @@ impl<L: Reading> ChallengeReads for Work<L> {
         let find = || {
             all(sqlx::query_as!(
                 ChallengeRow,
-                r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
+                r#"SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.kept, c.approval, c.sends, c.tries, c.created_at,
                     c.expires_at, c.consumed_at, c.replaced_at,
                     (SELECT o.state FROM iam_outbox o FORCE INDEX (iam_outbox_challenge) WHERE o.challenge_id = c.id
                      ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS "delivery?"
@@ -317,8 +357,9 @@ impl<L: Reading> ChallengeReads for Work<L> {
                 let state = Column("iam_outbox", "state");
                 let delivery =
                     row.delivery.take().map(|name| state.parsed(name, Delivery::parse)).transpose()?;
-                Ok((challenge(row)?, delivery))
+                Ok(challenge(row)?.map(|challenge| (challenge, delivery)))
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 
@@ -332,7 +373,7 @@ impl<L: Reading> ChallengeReads for Work<L> {
         let find = || {
             optional(sqlx::query_as!(
                 ChallengeRow,
-                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at,
+                r#"SELECT id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at, expires_at,
                     consumed_at, replaced_at, NULL AS "delivery?: String"
                 FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
                 WHERE session_id = ? AND purpose NOT IN ('sign_in', 'enrol') AND (? IS NULL OR purpose = ?)
@@ -344,7 +385,7 @@ impl<L: Reading> ChallengeReads for Work<L> {
                 utc(now)
             ))
         };
-        self.0.read(find).await?.map(challenge).transpose()
+        Ok(self.0.read(find).await?.map(challenge).transpose()?.flatten())
     }
 }
 
@@ -354,7 +395,7 @@ impl<L: Link> Challenges for Work<L> {
         let method = challenge.method.map(|id| id.as_bytes().to_vec());
         let replace = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session) SET replaced_at = ?
+                "UPDATE iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session) SET replaced_at = ?, kept = NULL
                  WHERE session_id = ? AND purpose = ? AND kind = ? AND (? IS NULL OR method_id = ?)
                    AND consumed_at IS NULL AND replaced_at IS NULL",
                 utc(challenge.created_at),
@@ -369,7 +410,7 @@ impl<L: Link> Challenges for Work<L> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_mfa_challenge
-                    (id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at)
+                    (id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at, expires_at)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 &challenge.id.as_bytes()[..],
                 &challenge.account.as_bytes()[..],
@@ -377,7 +418,7 @@ impl<L: Link> Challenges for Work<L> {
                 challenge.purpose.as_str(),
                 challenge.kind.as_str(),
                 method.clone(),
-                challenge.answer.map(Vec::from),
+                challenge.kept.clone(),
                 challenge.approval.map(Vec::from),
                 challenge.sends,
                 challenge.tries,
@@ -392,7 +433,7 @@ impl<L: Link> Challenges for Work<L> {
         &mut self,
         session: SessionId,
         purpose: ChallengePurpose,
-        kind: FactorKind,
+        kind: ProofMethod,
         method: Option<MethodId>,
     ) -> Result<Option<Challenge>, StoreError> {
         // Whoever asks goes on to try it or to replace it. A locking read sees what is, whatever the isolation.
@@ -400,7 +441,7 @@ impl<L: Link> Challenges for Work<L> {
         let find = || {
             optional(sqlx::query_as!(
                 ChallengeRow,
-                r#"SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at,
+                r#"SELECT id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at,
                     expires_at, consumed_at, replaced_at, NULL AS "delivery?: String"
                 FROM iam_mfa_challenge FORCE INDEX (iam_mfa_challenge_session)
                 WHERE session_id = ? AND purpose = ? AND kind = ? AND (? IS NULL OR method_id = ?)
@@ -413,7 +454,7 @@ impl<L: Link> Challenges for Work<L> {
                 method.clone()
             ))
         };
-        self.0.lock(find).await?.map(self::challenge).transpose()
+        Ok(self.0.lock(find).await?.map(self::challenge).transpose()?.flatten())
     }
 
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError> {
@@ -437,7 +478,7 @@ impl<L: Link> Challenges for Work<L> {
     ) -> Result<bool, StoreError> {
         let consume = || {
             execute(sqlx::query!(
-                "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = COALESCE(?, method_id)
+                "UPDATE iam_mfa_challenge SET consumed_at = ?, kept = NULL, method_id = COALESCE(?, method_id)
                  WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
                 utc(now),
                 method.map(|id| id.as_bytes().to_vec()),

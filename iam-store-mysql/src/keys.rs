@@ -36,8 +36,12 @@ impl<L: Link> KeyCanaries for Work<L> {
                 "DELETE FROM iam_key_canary WHERE key_id = ?
                    AND NOT EXISTS (SELECT 1 FROM iam_mfa_method WHERE SUBSTRING(secret, 2, 4) = ?)
                    AND NOT EXISTS (SELECT 1 FROM iam_outbox WHERE SUBSTRING(sealed, 2, 4) = ?)
-                   AND NOT EXISTS (SELECT 1 FROM iam_interrupted_request WHERE SUBSTRING(sealed, 2, 4) = ?)",
+                   AND NOT EXISTS (SELECT 1 FROM iam_interrupted_request WHERE SUBSTRING(sealed, 2, 4) = ?)
+                   AND NOT EXISTS (SELECT 1 FROM iam_ticket WHERE SUBSTRING(payload, 2, 4) = ?)
+                   AND NOT EXISTS (SELECT 1 FROM iam_mfa_challenge WHERE SUBSTRING(kept, 2, 4) = ?)",
                 key_id,
+                &id[..],
+                &id[..],
                 &id[..],
                 &id[..],
                 &id[..]

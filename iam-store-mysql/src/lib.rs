@@ -76,7 +76,6 @@ mod interrupted;
 mod keys;
 mod limits;
 mod migrate;
-mod one_time;
 mod options;
 mod outbox;
 mod parents;
@@ -90,6 +89,7 @@ mod server;
 mod sessions;
 mod step_up_proofs;
 mod store;
+mod tickets;
 mod trusted_devices;
 mod unit;
 

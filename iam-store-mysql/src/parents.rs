@@ -1,7 +1,7 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Insert, ParentReads, Parents};
+use iam_core::ports::{Inserted, ParentReads, Parents};
 use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, execute, optional};
@@ -49,7 +49,7 @@ impl<L: Reading> ParentReads for Work<L> {
 
 #[async_trait]
 impl<L: Link> Parents for Work<L> {
-    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Inserted, StoreError> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_parent (id, `key`, name, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",

@@ -1,7 +1,7 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, RoleReads, Roles};
+use iam_core::ports::{GrantSource, Holders, Inserted, RoleGrant, RoleOfAccount, RoleReads, Roles};
 use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute, optional};
@@ -15,7 +15,7 @@ impl<L: Reading> RoleReads for Work<L> {
             all(sqlx::query!(
                 "SELECT r.name, g.granted_at, g.expires_at, r.factor_required_at, r.factor_grace
                  FROM iam_user_role g JOIN iam_role r ON r.id = g.role_id
-                 WHERE g.account_id = ? ORDER BY r.name",
+                 WHERE g.account_id = ? ORDER BY r.name, g.source",
                 &account.as_bytes()[..]
             ))
         };
@@ -52,7 +52,7 @@ impl<L: Reading> RoleReads for Work<L> {
 
 #[async_trait]
 impl<L: Link> Roles for Work<L> {
-    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Inserted, StoreError> {
         let insert = || {
             execute(sqlx::query!(
                 "INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?)",
@@ -67,6 +67,7 @@ impl<L: Link> Roles for Work<L> {
 
     async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError> {
         let (account, role) = (&grant.account.as_bytes()[..], &grant.role.as_bytes()[..]);
+        let source = grant.source.as_str();
         let giver = grant.granted_by.map(|id| id.as_bytes().to_vec());
         let (at, until) = (utc(grant.granted_at), grant.expires_at.map(utc));
         // Those who give roles to one account take turns, so that none finds the other's row half way.
@@ -79,21 +80,24 @@ impl<L: Link> Roles for Work<L> {
         let replace = || {
             execute(sqlx::query!(
                 "UPDATE iam_user_role SET granted_by = ?, granted_at = ?, expires_at = ?
-                 WHERE account_id = ? AND role_id = ? AND NOT (granted_by <=> ? AND expires_at <=> ?)",
+                 WHERE account_id = ? AND role_id = ? AND source = ? AND NOT (granted_by <=> ? AND expires_at <=> ?)",
                 giver,
                 at,
                 until,
                 account,
                 role,
+                source,
                 giver,
                 until
             ))
         };
         let insert = || {
             execute(sqlx::query!(
-                "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO iam_user_role (account_id, role_id, source, granted_by, granted_at, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?)",
                 account,
                 role,
+                source,
                 giver,
                 at,
                 until
@@ -104,18 +108,35 @@ impl<L: Link> Roles for Work<L> {
             return Ok(true);
         }
         // Taken: it is held in the same way, or it would have been replaced.
-        Ok(self.insert_unless_taken(insert).await? == Insert::Inserted)
+        Ok(self.insert_unless_taken(insert).await? == Inserted::Done)
     }
 
-    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError> {
+    async fn revoke(
+        &mut self,
+        account: AccountId,
+        role: RoleId,
+        source: &GrantSource,
+    ) -> Result<bool, StoreError> {
         let revoke = || {
             execute(sqlx::query!(
-                "DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ?",
+                "DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ? AND source = ?",
                 &account.as_bytes()[..],
-                &role.as_bytes()[..]
+                &role.as_bytes()[..],
+                source.as_str()
             ))
         };
         Ok(self.0.write(revoke).await? == 1)
+    }
+
+    async fn revoke_source(&mut self, account: AccountId, source: &GrantSource) -> Result<u64, StoreError> {
+        let revoke = || {
+            execute(sqlx::query!(
+                "DELETE FROM iam_user_role WHERE account_id = ? AND source = ?",
+                &account.as_bytes()[..],
+                source.as_str()
+            ))
+        };
+        self.0.write(revoke).await
     }
 
     async fn set_factor_requirement(

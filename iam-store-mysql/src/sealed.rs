@@ -24,7 +24,7 @@ macro_rules! columns {
             match column {
                 $(SealedColumn::$column => all(sqlx::query_as!(
                     Row,
-                    "SELECT id, " + $owner + " AS owner, " + $value + " AS sealed FROM " + $table
+                    "SELECT id, " + $owner + " AS `owner!`, " + $value + " AS sealed FROM " + $table
                         + " FORCE INDEX (PRIMARY) WHERE id < ? ORDER BY id DESC LIMIT ?",
                     &before[..],
                     most
@@ -49,6 +49,8 @@ columns! {
     MethodSecret: "iam_mfa_method", value "secret", owner "account_id";
     OutboxMessage: "iam_outbox", value "sealed", owner "account_id";
     InterruptedRequest: "iam_interrupted_request", value "sealed", owner "session_id";
+    ChallengeKept: "iam_mfa_challenge", value "kept", owner "account_id";
+    TicketPayload: "iam_ticket", value "payload", owner "COALESCE(account_id, x'00000000000000000000000000000000')";
 }
 
 #[async_trait]

@@ -62,8 +62,8 @@ impl<L: Link> SeenTime for Work<L> {
     async fn bring_back(&mut self, now: Timestamp, seen: Timestamp, most: u32) -> Result<u64, StoreError> {
         let void_links = || {
             execute(sqlx::query!(
-                "UPDATE iam_one_time_token SET used_at = ?
-                 WHERE used_at IS NULL AND (issued_at > ? OR expires_at <= ?) LIMIT ?",
+                "UPDATE iam_ticket SET used_at = ?
+                 WHERE used_at IS NULL AND (created_at > ? OR expires_at <= ?) LIMIT ?",
                 utc(now),
                 utc(now.latest_tolerated()),
                 utc(seen),

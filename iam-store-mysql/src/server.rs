@@ -41,10 +41,10 @@ const PRIVILEGES: [&str; 75] = [
     "EXPLAIN INSERT INTO iam_auth_tally (count) VALUES (NULL)",
     "EXPLAIN UPDATE iam_auth_tally SET count = count WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_auth_tally WHERE 1 = 0",
-    "EXPLAIN SELECT hash FROM iam_one_time_token",
-    "EXPLAIN INSERT INTO iam_one_time_token (hash) VALUES (NULL)",
-    "EXPLAIN UPDATE iam_one_time_token SET hash = hash WHERE 1 = 0",
-    "EXPLAIN DELETE FROM iam_one_time_token WHERE 1 = 0",
+    "EXPLAIN SELECT id FROM iam_ticket",
+    "EXPLAIN INSERT INTO iam_ticket (id) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_ticket SET id = id WHERE 1 = 0",
+    "EXPLAIN DELETE FROM iam_ticket WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_mfa_method",
     "EXPLAIN INSERT INTO iam_mfa_method (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_mfa_method SET id = id WHERE 1 = 0",
@@ -162,11 +162,11 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_role' AND column_name IN ('id', 'name'))
                 OR (table_name = 'iam_user_role' AND column_name IN ('account_id', 'role_id', 'granted_by'))
                 OR (table_name = 'iam_auth_session' AND column_name IN ('id', 'account_id', 'token_hash'))
-                OR (table_name = 'iam_one_time_token' AND column_name IN ('hash', 'account_id'))
-                OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret'))
+                OR (table_name = 'iam_ticket' AND column_name IN ('id', 'token_hash', 'account_id', 'parent_id', 'payload'))
+                OR (table_name = 'iam_mfa_method' AND column_name IN ('id', 'account_id', 'name', 'secret', 'lookup'))
                 OR (table_name = 'iam_recovery_code' AND column_name IN ('account_id', 'digest'))
                 OR (table_name = 'iam_mfa_challenge' AND column_name IN
-                    ('id', 'account_id', 'session_id', 'method_id', 'answer', 'approval'))
+                    ('id', 'account_id', 'session_id', 'method_id', 'kept', 'approval'))
                 OR (table_name = 'iam_step_up_proof' AND column_name IN
                     ('id', 'session_id', 'account_id', 'parent_id', 'approval'))
                 OR (table_name = 'iam_interrupted_request' AND column_name IN ('id', 'account_id', 'session_id'))
@@ -185,7 +185,8 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
              WHERE table_schema = DATABASE() AND COALESCE(collation_name, '') NOT LIKE 'utf8mb4%\\_bin' AND (
                 (table_name IN ('iam_parent', 'iam_user_account') AND column_name = 'status')
                 OR (table_name = 'iam_auth_session' AND column_name IN ('state', 'end_reason'))
-                OR (table_name = 'iam_one_time_token' AND column_name = 'purpose')
+                OR (table_name = 'iam_ticket' AND column_name = 'purpose')
+                OR (table_name = 'iam_user_role' AND column_name = 'source')
                 OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
                 OR (table_name IN ('iam_mfa_challenge', 'iam_step_up_proof') AND column_name IN ('purpose', 'kind'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
+    AuthVersion, Changed, HeldSession, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
     Renewal, Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash,
     Tokens, micros,
 };
@@ -286,7 +286,7 @@ impl<L: Reading> SessionReads for Work<L> {
 
 #[async_trait]
 impl<L: Link> Sessions for Work<L> {
-    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, session: &NewSession) -> Result<Changed, StoreError> {
         // What the session is conditional on is locked until the unit is over: whoever changes it at this moment
         // comes before or after, as a whole. For update, since a lock that is shared could not be raised later
         // without a deadlock.
@@ -317,7 +317,7 @@ impl<L: Link> Sessions for Work<L> {
                 session.auth_version.as_i64()
             ))
         };
-        Ok(if self.0.write(insert).await? == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if self.0.write(insert).await? == 1 { Changed::Done } else { Changed::Stale })
     }
 
     async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError> {

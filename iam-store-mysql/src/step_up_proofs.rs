@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{AuthVersion, StepUpProof, StepUpProofId, StepUpProofReads, StepUpProofs};
-use iam_core::{AccountId, FactorKind, ParentId, Purpose, SessionId, StoreError, Timestamp};
+use iam_core::{AccountId, ParentId, ProofMethod, Purpose, SessionId, StoreError, Timestamp};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, all, execute, unless_fenced};
@@ -24,7 +24,7 @@ struct ProofRow {
 /// Nothing, for a purpose or a kind that only a newer program knows.
 fn proof(row: &ProofRow) -> Result<Option<StepUpProof>, StoreError> {
     let column = |name| Column("iam_step_up_proof", name);
-    let (purpose, kind) = (Purpose::parse(&row.purpose), FactorKind::parse(&row.kind));
+    let (purpose, kind) = (Purpose::parse(&row.purpose), ProofMethod::parse(&row.kind));
     let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
     Ok(Some(StepUpProof {
         id: StepUpProofId::from_bytes(column("id").id(&row.id)?),

@@ -1,15 +1,16 @@
 //! `iam_user_account`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AccountReads, Accounts, AuthVersion, Insert, LoginCandidate, LoginIdentifier, Rehash};
+use iam_core::ports::{
+    AccountReads, Accounts, AuthVersion, Inserted, LoginCandidate, LoginIdentifier, Rehash,
+};
 use iam_core::{
     Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
     StoreError, Timestamp, Username,
 };
-use sqlx::error::DatabaseError;
-use sqlx::sqlite::{SqliteQueryResult, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
-use crate::error::failed;
+use crate::error::{failed, unless_taken};
 use crate::rows::Columns;
 use crate::unit::{Link, Reading, Work};
 
@@ -116,13 +117,12 @@ impl<C: Link> Accounts for Work<C> {
         &mut self,
         account: &Account,
         password: Option<&PasswordHash>,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let parent = account.parent.map(|id| id.as_bytes().to_vec());
         let done = sqlx::query(
             "INSERT INTO iam_user_account (id, username, email, email_verified_at, password_hash, status, parent_id,
                 auth_version, external_id, password_changed_at, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&account.id.as_bytes()[..])
         .bind(account.username.as_str())
@@ -137,9 +137,8 @@ impl<C: Link> Accounts for Work<C> {
         .bind(account.created_at.as_micros())
         .bind(account.updated_at.as_micros())
         .execute(self.connection())
-        .await
-        .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        .await;
+        unless_taken(done)
     }
 
     async fn set_external_id(
@@ -147,7 +146,7 @@ impl<C: Link> Accounts for Work<C> {
         id: AccountId,
         external_id: Option<&ExternalId>,
         now: Timestamp,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let done = sqlx::query("UPDATE iam_user_account SET external_id = ?, updated_at = ? WHERE id = ?")
             .bind(external_id.map(ExternalId::as_str))
             .bind(now.as_micros())
@@ -300,7 +299,7 @@ impl<C: Link> Accounts for Work<C> {
         id: AccountId,
         email: &EmailAddress,
         now: Timestamp,
-    ) -> Result<Insert, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let done = sqlx::query(
             "UPDATE iam_user_account SET email = ?1, email_verified_at = ?2, updated_at = ?2 WHERE id = ?3",
         )
@@ -310,16 +309,5 @@ impl<C: Link> Accounts for Work<C> {
         .execute(self.connection())
         .await;
         unless_taken(done)
-    }
-}
-
-/// A unique key in the way undoes the one statement; the transaction goes on. An account that is not there is as one that was changed.
-fn unless_taken(done: Result<SqliteQueryResult, sqlx::Error>) -> Result<Insert, StoreError> {
-    match done {
-        Ok(_) => Ok(Insert::Inserted),
-        Err(error) if error.as_database_error().is_some_and(DatabaseError::is_unique_violation) => {
-            Ok(Insert::Taken)
-        }
-        Err(error) => Err(failed(error)),
     }
 }

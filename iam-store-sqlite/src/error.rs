@@ -4,12 +4,38 @@ use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use iam_core::{StoreError, StoreErrorKind};
+use iam_core::ports::Inserted;
+use iam_core::{StoreError, StoreErrorKind, UniqueKey};
 use sqlx::migrate::MigrateError;
+use sqlx::sqlite::SqliteQueryResult;
 
 pub(crate) fn failed(error: impl Into<sqlx::Error>) -> StoreError {
     let error = error.into();
     StoreError::new(kind(&error), error)
+}
+
+/// A unique key in the way undoes the one statement; the transaction goes on.
+pub(crate) fn unless_taken(done: Result<SqliteQueryResult, sqlx::Error>) -> Result<Inserted, StoreError> {
+    match done {
+        Ok(_) => Ok(Inserted::Done),
+        Err(error) => match error.as_database_error() {
+            Some(found) if found.is_unique_violation() => Ok(Inserted::Taken(key_of(found.message()))),
+            _ => Err(failed(error)),
+        },
+    }
+}
+
+/// The key that SQLite names, always in English: `UNIQUE constraint failed: iam_role.name`.
+fn key_of(message: &str) -> UniqueKey {
+    match message.rsplit(' ').next().unwrap_or_default() {
+        "iam_user_account.username" => UniqueKey::Username,
+        "iam_user_account.email" => UniqueKey::VerifiedEmail,
+        "iam_user_account.external_id" => UniqueKey::ExternalId,
+        "iam_parent.key" => UniqueKey::ParentKey,
+        "iam_role.name" => UniqueKey::RoleName,
+        "iam_mfa_method.lookup" => UniqueKey::FactorLookup,
+        _ => UniqueKey::Other,
+    }
 }
 
 /// A file that can't be opened: which, and why.

@@ -2,25 +2,28 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Delivery, Insert, LimitKey, Method,
-    MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads, RecoveryCodes, TakenPlace,
+    Challenge, ChallengeId, ChallengePurpose, ChallengeReads, Challenges, Confirmation, Confirmed, Delivery,
+    Inserted, Kept, LimitKey, Method, MethodId, MethodReads, Methods, NewChallenge, RecoveryCodeReads,
+    RecoveryCodes, TakenPlace,
 };
-use iam_core::{AccountId, FactorKind, MethodName, Purpose, SessionId, StoreError, Timestamp};
+use iam_core::{
+    AccountId, FactorKind, MethodName, ProofMethod, Purpose, SessionId, StoreError, StoredKind, Timestamp,
+};
 use sqlx::sqlite::SqliteRow;
 
-use crate::error::failed;
+use crate::error::{failed, unless_taken};
 use crate::rows::Columns;
 use crate::unit::{Link, Reading, Work};
 
 const METHODS_OF: &str =
-    "SELECT id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step
+    "SELECT id, account_id, kind, name, secret, lookup, created_at, confirmed_at, last_used_at, last_step
     FROM iam_mfa_method WHERE account_id = ? ORDER BY created_at, id";
 
 const CODES_LEFT: &str = "SELECT count(*) FROM iam_recovery_code WHERE account_id = ? AND used_at IS NULL";
 
 /// Each with the latest message that carries its code.
 const OPEN_CHALLENGES: &str =
-    "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.answer, c.approval, c.sends, c.tries, c.created_at,
+    "SELECT c.id, c.account_id, c.session_id, c.purpose, c.kind, c.method_id, c.kept, c.approval, c.sends, c.tries, c.created_at,
         c.expires_at, c.consumed_at, c.replaced_at,
         (SELECT o.state FROM iam_outbox o WHERE o.challenge_id = c.id ORDER BY o.created_at DESC, o.id DESC LIMIT 1) AS state
     FROM iam_mfa_challenge c
@@ -29,7 +32,7 @@ const OPEN_CHALLENGES: &str =
 
 /// ?1 session, ?2 purpose, ?3 kind, ?4 method or nothing.
 const OPEN: &str =
-    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at, consumed_at,
+    "SELECT id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at, expires_at, consumed_at,
         replaced_at
     FROM iam_mfa_challenge
     WHERE session_id = ?1 AND purpose = ?2 AND kind = ?3 AND (?4 IS NULL OR method_id = ?4)
@@ -37,7 +40,7 @@ const OPEN: &str =
     ORDER BY created_at DESC, id DESC LIMIT 1";
 
 const ASKED_LAST: &str =
-    "SELECT id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at, consumed_at,
+    "SELECT id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at, expires_at, consumed_at,
         replaced_at
     FROM iam_mfa_challenge
     WHERE session_id = ?1 AND purpose NOT IN ('sign_in', 'enrol') AND (?2 IS NULL OR purpose = ?2)
@@ -58,9 +61,10 @@ fn method(row: &SqliteRow) -> Result<Method, StoreError> {
     Ok(Method {
         id: MethodId::from_bytes(columns.id("id")?),
         account: AccountId::from_bytes(columns.id("account_id")?),
-        kind: columns.parsed("kind", FactorKind::parse)?,
+        kind: columns.parsed("kind", |kind| Some(StoredKind::parse(kind)))?,
         name: MethodName::from_stored(columns.text("name")?),
         secret: columns.maybe_bytes("secret")?.map(<[u8]>::to_vec),
+        lookup: columns.maybe_bytes("lookup")?.map(<[u8]>::to_vec),
         created_at: columns.time("created_at")?,
         confirmed_at: columns.maybe_time("confirmed_at")?,
         last_used_at: columns.maybe_time("last_used_at")?,
@@ -68,17 +72,19 @@ fn method(row: &SqliteRow) -> Result<Method, StoreError> {
     })
 }
 
-fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
+/// Nothing for one of a method that only a newer program knows.
+fn challenge(row: &SqliteRow) -> Result<Option<Challenge>, StoreError> {
     let columns = Columns { table: "iam_mfa_challenge", row };
-    Ok(Challenge {
+    let Some(kind) = ProofMethod::parse_asked(&columns.text("kind")?) else { return Ok(None) };
+    Ok(Some(Challenge {
         new: NewChallenge {
             id: ChallengeId::from_bytes(columns.id("id")?),
             account: AccountId::from_bytes(columns.id("account_id")?),
             session: SessionId::from_bytes(columns.id("session_id")?),
             purpose: columns.parsed("purpose", ChallengePurpose::parse)?,
-            kind: columns.parsed("kind", FactorKind::parse)?,
+            kind,
             method: columns.maybe_id("method_id")?.map(MethodId::from_bytes),
-            answer: columns.maybe_digest("answer")?,
+            kept: columns.maybe_bytes("kept")?.map(<[u8]>::to_vec),
             approval: columns.maybe_digest("approval")?,
             tries: 0,
             sends: columns.count("sends")?,
@@ -88,7 +94,7 @@ fn challenge(row: &SqliteRow) -> Result<Challenge, StoreError> {
         tries: columns.count("tries")?,
         consumed_at: columns.maybe_time("consumed_at")?,
         replaced_at: columns.maybe_time("replaced_at")?,
-    })
+    }))
 }
 
 #[async_trait]
@@ -102,10 +108,10 @@ impl<C: Reading> MethodReads for Work<C> {
 
 #[async_trait]
 impl<C: Link> Methods for Work<C> {
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+            "INSERT INTO iam_mfa_method (id, account_id, kind, name, secret, created_at, confirmed_at, last_used_at, last_step, lookup)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?11
              WHERE (SELECT count(*) FROM iam_mfa_method WHERE account_id = ?2) < ?10",
         )
         .bind(&method.id.as_bytes()[..])
@@ -118,33 +124,40 @@ impl<C: Link> Methods for Work<C> {
         .bind(method.last_used_at.map(Timestamp::as_micros))
         .bind(method.last_step)
         .bind(most)
+        .bind(method.lookup.as_deref())
         .execute(self.connection())
         .await
         .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if done.rows_affected() == 1 { Kept::Done } else { Kept::Full })
     }
 
     async fn confirm(
         &mut self,
         account: AccountId,
         id: MethodId,
-        step: Option<i64>,
+        confirmation: &Confirmation<'_>,
         made_after: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Confirmed, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_mfa_method SET confirmed_at = ?, last_step = ?
+            "UPDATE iam_mfa_method SET confirmed_at = ?, last_step = ?, secret = coalesce(?, secret), lookup = ?
              WHERE id = ? AND account_id = ? AND confirmed_at IS NULL AND created_at > ?",
         )
         .bind(now.as_micros())
-        .bind(step)
+        .bind(confirmation.step)
+        .bind(confirmation.secret)
+        .bind(confirmation.lookup)
         .bind(&id.as_bytes()[..])
         .bind(&account.as_bytes()[..])
         .bind(made_after.as_micros())
         .execute(self.connection())
-        .await
-        .map_err(failed)?;
-        Ok(done.rows_affected() == 1)
+        .await;
+        let confirmed = done.as_ref().is_ok_and(|done| done.rows_affected() == 1);
+        Ok(match unless_taken(done)? {
+            Inserted::Taken(key) => Confirmed::Taken(key),
+            Inserted::Done if confirmed => Confirmed::Done,
+            Inserted::Done => Confirmed::Stale,
+        })
     }
 
     async fn note_use(
@@ -163,6 +176,29 @@ impl<C: Link> Methods for Work<C> {
         .bind(step)
         .bind(&id.as_bytes()[..])
         .bind(&account.as_bytes()[..])
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn rewrite(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        old: &[u8],
+        new: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_mfa_method SET secret = ?, last_used_at = ?
+             WHERE id = ? AND account_id = ? AND confirmed_at IS NOT NULL AND secret = ?",
+        )
+        .bind(new)
+        .bind(now.as_micros())
+        .bind(&id.as_bytes()[..])
+        .bind(&account.as_bytes()[..])
+        .bind(old)
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -300,8 +336,9 @@ impl<C: Reading> ChallengeReads for Work<C> {
         rows.iter()
             .map(|row| {
                 let delivery = Columns { table: "iam_outbox", row }.maybe_parsed("state", Delivery::parse)?;
-                Ok((challenge(row)?, delivery))
+                Ok(challenge(row)?.map(|challenge| (challenge, delivery)))
             })
+            .filter_map(Result::transpose)
             .collect()
     }
 
@@ -314,7 +351,7 @@ impl<C: Reading> ChallengeReads for Work<C> {
         let purpose = purpose.map(|purpose| purpose.to_string());
         let query = sqlx::query(ASKED_LAST).bind(&session.as_bytes()[..]).bind(purpose).bind(now.as_micros());
         let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
-        row.as_ref().map(challenge).transpose()
+        Ok(row.as_ref().map(challenge).transpose()?.flatten())
     }
 }
 
@@ -323,7 +360,7 @@ impl<C: Link> Challenges for Work<C> {
     async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError> {
         let method = challenge.method.map(|id| id.as_bytes().to_vec());
         sqlx::query(
-            "UPDATE iam_mfa_challenge SET replaced_at = ?1
+            "UPDATE iam_mfa_challenge SET replaced_at = ?1, kept = NULL
              WHERE session_id = ?2 AND purpose = ?3 AND kind = ?4 AND (?5 IS NULL OR method_id = ?5)
                AND consumed_at IS NULL AND replaced_at IS NULL",
         )
@@ -337,7 +374,7 @@ impl<C: Link> Challenges for Work<C> {
         .map_err(failed)?;
         sqlx::query(
             "INSERT INTO iam_mfa_challenge
-                (id, account_id, session_id, purpose, kind, method_id, answer, approval, sends, tries, created_at, expires_at)
+                (id, account_id, session_id, purpose, kind, method_id, kept, approval, sends, tries, created_at, expires_at)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&challenge.id.as_bytes()[..])
@@ -346,7 +383,7 @@ impl<C: Link> Challenges for Work<C> {
         .bind(challenge.purpose.as_str())
         .bind(challenge.kind.as_str())
         .bind(method)
-        .bind(challenge.answer.as_ref().map(|answer| &answer[..]))
+        .bind(challenge.kept.as_deref())
         .bind(challenge.approval.as_ref().map(|approval| &approval[..]))
         .bind(i64::from(challenge.sends))
         .bind(i64::from(challenge.tries))
@@ -362,7 +399,7 @@ impl<C: Link> Challenges for Work<C> {
         &mut self,
         session: SessionId,
         purpose: ChallengePurpose,
-        kind: FactorKind,
+        kind: ProofMethod,
         method: Option<MethodId>,
     ) -> Result<Option<Challenge>, StoreError> {
         let row = sqlx::query(OPEN)
@@ -373,7 +410,7 @@ impl<C: Link> Challenges for Work<C> {
             .fetch_optional(self.connection())
             .await
             .map_err(failed)?;
-        row.as_ref().map(self::challenge).transpose()
+        Ok(row.as_ref().map(self::challenge).transpose()?.flatten())
     }
 
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError> {
@@ -397,7 +434,7 @@ impl<C: Link> Challenges for Work<C> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "UPDATE iam_mfa_challenge SET consumed_at = ?, method_id = coalesce(?, method_id)
+            "UPDATE iam_mfa_challenge SET consumed_at = ?, kept = NULL, method_id = coalesce(?, method_id)
              WHERE id = ? AND consumed_at IS NULL AND replaced_at IS NULL",
         )
         .bind(now.as_micros())

@@ -1,10 +1,10 @@
 //! `iam_parent`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Insert, ParentReads, Parents};
+use iam_core::ports::{Inserted, ParentReads, Parents};
 use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
 
-use crate::error::failed;
+use crate::error::{failed, unless_taken};
 use crate::rows::{Columns, grace_seconds};
 use crate::unit::{Link, Reading, Work};
 
@@ -45,10 +45,10 @@ impl<C: Reading> ParentReads for Work<C> {
 
 #[async_trait]
 impl<C: Link> Parents for Work<C> {
-    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Inserted, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_parent (id, key, name, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO NOTHING",
+            ",
         )
         .bind(&parent.id.as_bytes()[..])
         .bind(parent.key.as_str())
@@ -57,9 +57,8 @@ impl<C: Link> Parents for Work<C> {
         .bind(now.as_micros())
         .bind(now.as_micros())
         .execute(self.connection())
-        .await
-        .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        .await;
+        unless_taken(done)
     }
 
     async fn set_status(

@@ -1,17 +1,17 @@
 //! `iam_role` and `iam_user_role`.
 
 use async_trait::async_trait;
-use iam_core::ports::{Holders, Insert, RoleGrant, RoleOfAccount, RoleReads, Roles};
+use iam_core::ports::{GrantSource, Holders, Inserted, RoleGrant, RoleOfAccount, RoleReads, Roles};
 use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
 
-use crate::error::failed;
+use crate::error::{failed, unless_taken};
 use crate::rows::{Columns, grace_seconds};
 use crate::unit::{Link, Reading, Work};
 
 const OF_ACCOUNT: &str = "SELECT iam_role.name, iam_user_role.granted_at, iam_user_role.expires_at,
         iam_role.factor_required_at, iam_role.factor_grace
     FROM iam_user_role JOIN iam_role ON iam_role.id = iam_user_role.role_id
-    WHERE iam_user_role.account_id = ? ORDER BY iam_role.name";
+    WHERE iam_user_role.account_id = ? ORDER BY iam_role.name, iam_user_role.source";
 
 #[async_trait]
 impl<C: Reading> RoleReads for Work<C> {
@@ -49,29 +49,28 @@ impl<C: Reading> RoleReads for Work<C> {
 
 #[async_trait]
 impl<C: Link> Roles for Work<C> {
-    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(&role.id.as_bytes()[..])
-        .bind(role.name.as_str())
-        .bind(&role.description)
-        .bind(now.as_micros())
-        .execute(self.connection())
-        .await
-        .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Inserted, StoreError> {
+        let done =
+            sqlx::query("INSERT INTO iam_role (id, name, description, created_at) VALUES (?, ?, ?, ?)")
+                .bind(&role.id.as_bytes()[..])
+                .bind(role.name.as_str())
+                .bind(&role.description)
+                .bind(now.as_micros())
+                .execute(self.connection())
+                .await;
+        unless_taken(done)
     }
 
     async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "INSERT INTO iam_user_role (account_id, role_id, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (account_id, role_id) DO UPDATE
+            "INSERT INTO iam_user_role (account_id, role_id, source, granted_by, granted_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (account_id, role_id, source) DO UPDATE
                 SET granted_by = excluded.granted_by, granted_at = excluded.granted_at, expires_at = excluded.expires_at
                 WHERE granted_by IS NOT excluded.granted_by OR expires_at IS NOT excluded.expires_at",
         )
         .bind(&grant.account.as_bytes()[..])
         .bind(&grant.role.as_bytes()[..])
+        .bind(grant.source.as_str())
         .bind(grant.granted_by.map(|id| id.as_bytes().to_vec()))
         .bind(grant.granted_at.as_micros())
         .bind(grant.expires_at.map(Timestamp::as_micros))
@@ -81,14 +80,31 @@ impl<C: Link> Roles for Work<C> {
         Ok(done.rows_affected() == 1)
     }
 
-    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ?")
+    async fn revoke(
+        &mut self,
+        account: AccountId,
+        role: RoleId,
+        source: &GrantSource,
+    ) -> Result<bool, StoreError> {
+        let done =
+            sqlx::query("DELETE FROM iam_user_role WHERE account_id = ? AND role_id = ? AND source = ?")
+                .bind(&account.as_bytes()[..])
+                .bind(&role.as_bytes()[..])
+                .bind(source.as_str())
+                .execute(self.connection())
+                .await
+                .map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    async fn revoke_source(&mut self, account: AccountId, source: &GrantSource) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM iam_user_role WHERE account_id = ? AND source = ?")
             .bind(&account.as_bytes()[..])
-            .bind(&role.as_bytes()[..])
+            .bind(source.as_str())
             .execute(self.connection())
             .await
             .map_err(failed)?;
-        Ok(done.rows_affected() == 1)
+        Ok(done.rows_affected())
     }
 
     async fn set_factor_requirement(

@@ -15,8 +15,11 @@ const ABOVE_ALL: [u8; 16] = [0xff; 16];
 /// The column that says whose a row is.
 const fn owner(column: SealedColumn) -> &'static str {
     match column {
-        SealedColumn::MethodSecret | SealedColumn::OutboxMessage => "account_id",
+        SealedColumn::MethodSecret | SealedColumn::OutboxMessage | SealedColumn::ChallengeKept => {
+            "account_id"
+        }
         SealedColumn::InterruptedRequest => "session_id",
+        SealedColumn::TicketPayload => "coalesce(account_id, zeroblob(16))",
     }
 }
 

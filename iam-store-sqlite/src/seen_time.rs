@@ -13,8 +13,8 @@ const END_SESSIONS: &str = "UPDATE iam_auth_session SET ended_at = ?1, end_reaso
 
 /// What the statements of [`BRING_BACK`] have in common: ?1 now, ?2 the latest time that is not of the future, ?3 the latest time that
 /// was seen, ?4 how many at most. They read whole tables, once in the life of a store whose clock is left alone.
-const VOID_LINKS: &str = "UPDATE iam_one_time_token SET used_at = ?1 WHERE hash IN
-    (SELECT hash FROM iam_one_time_token WHERE used_at IS NULL AND (issued_at > ?2 OR expires_at <= ?3) LIMIT ?4)";
+const VOID_LINKS: &str = "UPDATE iam_ticket SET used_at = ?1 WHERE id IN
+    (SELECT id FROM iam_ticket WHERE used_at IS NULL AND (created_at > ?2 OR expires_at <= ?3) LIMIT ?4)";
 
 const FORGET_BROWSERS: &str = "DELETE FROM iam_trusted_device WHERE id IN
     (SELECT id FROM iam_trusted_device WHERE created_at > ?2 OR expires_at <= ?3 LIMIT ?4)";

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, HeldSession, Insert, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
+    AuthVersion, Changed, HeldSession, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
     Renewal, Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash,
     Tokens, micros,
 };
@@ -220,7 +220,7 @@ impl<C: Reading> SessionReads for Work<C> {
 
 #[async_trait]
 impl<C: Link> Sessions for Work<C> {
-    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, session: &NewSession) -> Result<Changed, StoreError> {
         let done = sqlx::query(
             "INSERT INTO iam_auth_session
                 (id, account_id, token_hash, state, auth_version, amr, login_time, last_seen_at, client_address, user_agent, long_lived,
@@ -246,7 +246,7 @@ impl<C: Link> Sessions for Work<C> {
         .execute(self.connection())
         .await
         .map_err(failed)?;
-        Ok(if done.rows_affected() == 1 { Insert::Inserted } else { Insert::Taken })
+        Ok(if done.rows_affected() == 1 { Changed::Done } else { Changed::Stale })
     }
 
     async fn hold(&mut self, id: SessionId, token: &TokenHash) -> Result<Option<HeldSession>, StoreError> {

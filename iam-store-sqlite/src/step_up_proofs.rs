@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{AuthVersion, StepUpProof, StepUpProofId, StepUpProofReads, StepUpProofs};
-use iam_core::{AccountId, FactorKind, ParentId, Purpose, SessionId, StoreError, Timestamp};
+use iam_core::{AccountId, ParentId, ProofMethod, Purpose, SessionId, StoreError, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
@@ -20,7 +20,7 @@ const PURGE: &str = "DELETE FROM iam_step_up_proof WHERE id IN
 fn proof(row: &SqliteRow) -> Result<Option<StepUpProof>, StoreError> {
     let columns = Columns { table: "iam_step_up_proof", row };
     let purpose = Purpose::parse(&columns.text("purpose")?);
-    let kind = FactorKind::parse(&columns.text("kind")?);
+    let kind = ProofMethod::parse(&columns.text("kind")?);
     let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
     Ok(Some(StepUpProof {
         id: StepUpProofId::from_bytes(columns.id("id")?),

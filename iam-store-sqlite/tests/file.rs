@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
-    ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store, TokenHash,
+    ChallengeId, Changed, Delivery, Inserted, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession,
+    Proof, ProofMethod, Proofs, Record, Reservation, SessionState, Settled, StepUpProofId, Store,
+    TicketPurpose, TokenHash,
 };
 use iam_core::{
-    Account, AccountId, Channel, Client, EndReason, FactorKind, Outcome, ParentId, Readiness, SessionId,
-    StoreErrorKind, Target, Throttle, Timestamp, Username,
+    Account, AccountId, Channel, Client, EndReason, Outcome, ParentId, Readiness, SessionId, StoreErrorKind,
+    Target, Throttle, Timestamp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -62,8 +63,8 @@ async fn sign_in(store: &SqliteStore) {
         client: Client::at([192, 0, 2, 1].into()).user_agent(b"test"),
     };
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Insert::Inserted);
-    assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Inserted::Done);
+    assert_eq!(unit.sessions().insert(&session).await.unwrap(), Changed::Done);
     unit.commit().await.unwrap();
 }
 
@@ -212,7 +213,7 @@ async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
     assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
     assert_eq!(
         (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
-        ("payroll", FactorKind::Totp, 7)
+        ("payroll", ProofMethod::Totp, 7)
     );
     assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
     let challenges: i64 =
@@ -352,6 +353,37 @@ async fn sessions_keep_what_they_have_proved() {
         let found = store.session(&TokenHash::from_bytes(hash)).await.unwrap();
         assert_eq!(found.unwrap().proofs.to_string(), proofs, "{n}");
     }
+}
+
+#[tokio::test]
+async fn links_of_an_older_schema_go_on_working_once() {
+    let (_directory, file) = place();
+    let host = host_pool(&file, 1).await;
+    let mut older = sqlx::migrate!("./migrations");
+    older.migrations = older.migrations.iter().filter(|step| step.version < 14).cloned().collect();
+    older.dangerous_set_table_name("iam_schema_migrations");
+    older.run(&host).await.unwrap();
+    run(
+        &host,
+        "INSERT INTO iam_one_time_token (hash, purpose, issued_at, expires_at, used_at)
+            VALUES (unhex(printf('%064d', 1)), 'setup', 5, 9, NULL), (unhex('1' || printf('%063d', 2)), 'setup', 5, 9, 6)",
+    )
+    .await;
+    let store = migrated(&file).await;
+    let mut hash = [0; 32];
+    hash[31] = 1;
+    for is_there in [true, false] {
+        let mut unit = store.begin().await.unwrap();
+        let (hash, now) = (TokenHash::from_bytes(hash), Timestamp::from_micros(7));
+        let found = unit.tickets().consume(&hash, TicketPurpose::Setup, now).await.unwrap();
+        unit.commit().await.unwrap();
+        assert_eq!(found.map(|ticket| ticket.expires_at), is_there.then_some(Timestamp::from_micros(9)));
+    }
+    let used: i64 = sqlx::query_scalar("SELECT count(*) FROM iam_ticket WHERE used_at = 6")
+        .fetch_one(&host)
+        .await
+        .unwrap();
+    assert_eq!(used, 1);
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@
 
 use iam_core::ports::Store;
 use iam_core::{
-    Actor, Argon2Params, Error, ExternalId, Iam, Keys, NewAccount, PasswordHash, PlainPassword, Problem,
-    Username,
+    Actor, Argon2Params, Conflict, Error, ExternalId, Iam, Keys, NewAccount, PasswordHash, PlainPassword,
+    Problem, UniqueKey, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use sqlx::SqlitePool;
@@ -83,7 +83,10 @@ async fn a_taken_name_leaves_the_transaction_usable() {
     let mut transaction = service.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let mut within = SqliteStore::within(&mut transaction);
     let taken = service.iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await;
-    assert!(matches!(taken, Err(Error::Conflict("account"))), "{taken:?}");
+    assert!(
+        matches!(taken, Err(Error::Conflict(Conflict::Taken(UniqueKey::Username | UniqueKey::ExternalId)))),
+        "{taken:?}"
+    );
     drop(within);
     sqlx::query("INSERT INTO customer VALUES ('1')").execute(&mut *transaction).await.unwrap();
     transaction.commit().await.unwrap();
@@ -130,7 +133,7 @@ async fn an_account_is_tied_to_a_key_of_the_host_and_untied() {
     service.iam.accounts(&actor).set_external_id(ids[0], Some(&key)).await.unwrap();
     service.iam.accounts(&actor).set_external_id(ids[0], Some(&key)).await.unwrap();
     let taken = service.iam.accounts(&actor).set_external_id(ids[1], Some(&key)).await;
-    assert!(matches!(taken, Err(Error::Conflict("external_id"))), "{taken:?}");
+    assert!(matches!(taken, Err(Error::Conflict(Conflict::Taken(UniqueKey::ExternalId)))), "{taken:?}");
     service.iam.accounts(&actor).set_external_id(ids[0], None).await.unwrap();
     service.iam.accounts(&actor).set_external_id(ids[1], Some(&key)).await.unwrap();
     let found = service.iam.accounts(&Actor::service()).by_external_id(&key).await.unwrap();

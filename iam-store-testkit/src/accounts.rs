@@ -36,7 +36,7 @@ pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
     full.external_id = Some(ExternalId::from_stored("key"));
     full.updated_at = after(1);
     for account in [full, account(2)] {
-        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account).await, Inserted::Done);
         assert_eq!(
             store.reader().await.unwrap().accounts().by_id(account.id).await.unwrap().as_ref(),
             Some(&account)
@@ -51,19 +51,20 @@ pub async fn an_account_comes_back_as_it_was_added(store: &dyn Store) {
 pub async fn insert_gives_taken_for_a_username_address_or_external_id(store: &dyn Store) {
     let mut first = verified(1, "a@example.com");
     first.external_id = Some(ExternalId::from_stored("key"));
-    assert_eq!(insert_account(store, &first).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &first).await, Inserted::Done);
     let same_name = Account::new(account_id(2), first.username.clone(), NOW);
     let same_address = verified(2, "a@example.com");
     let mut same_key = account(2);
     same_key.external_id.clone_from(&first.external_id);
-    for second in [same_name, same_address, same_key] {
-        assert_eq!(insert_account(store, &second).await, Insert::Taken);
+    let taken = [UniqueKey::Username, UniqueKey::VerifiedEmail, UniqueKey::ExternalId].map(Inserted::Taken);
+    for (second, taken) in [same_name, same_address, same_key].iter().zip(taken) {
+        assert_eq!(insert_account(store, second).await, taken);
         assert!(store.reader().await.unwrap().accounts().by_id(account_id(2)).await.unwrap().is_none());
     }
     assert_eq!(store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap(), Some(first));
 }
 
-async fn set_external_id(store: &dyn Store, n: u8, key: Option<&str>) -> Insert {
+async fn set_external_id(store: &dyn Store, n: u8, key: Option<&str>) -> Inserted {
     let mut unit = store.begin().await.unwrap();
     let key = key.map(ExternalId::from_stored);
     let done = unit.accounts().set_external_id(account_id(n), key.as_ref(), after(1)).await.unwrap();
@@ -79,31 +80,32 @@ async fn owner_of(store: &dyn Store, key: &str) -> Option<AccountId> {
 
 pub async fn an_external_id_is_set_taken_away_and_found_by(store: &dyn Store) {
     for n in [1, 2] {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
     }
     assert_eq!(owner_of(store, "key").await, None);
-    assert_eq!(set_external_id(store, 1, Some("key")).await, Insert::Inserted);
-    assert_eq!(set_external_id(store, 1, Some("key")).await, Insert::Inserted, "the same again");
-    assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Taken);
+    assert_eq!(set_external_id(store, 1, Some("key")).await, Inserted::Done);
+    assert_eq!(set_external_id(store, 1, Some("key")).await, Inserted::Done, "the same again");
+    assert_eq!(set_external_id(store, 2, Some("key")).await, Inserted::Taken(UniqueKey::ExternalId));
     assert_eq!((owner_of(store, "key").await, owner_of(store, "KEY").await), (Some(account_id(1)), None));
     let found = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((found.updated_at, found.auth_version), (after(1), AuthVersion::FIRST));
-    assert_eq!(set_external_id(store, 1, None).await, Insert::Inserted);
-    assert_eq!(set_external_id(store, 2, None).await, Insert::Inserted, "any number have none");
-    assert_eq!(set_external_id(store, 2, Some("key")).await, Insert::Inserted);
+    assert_eq!(set_external_id(store, 1, None).await, Inserted::Done);
+    assert_eq!(set_external_id(store, 2, None).await, Inserted::Done, "any number have none");
+    assert_eq!(set_external_id(store, 2, Some("key")).await, Inserted::Done);
     assert_eq!(owner_of(store, "key").await, Some(account_id(2)));
     assert_eq!(
         set_external_id(store, 9, Some("other")).await,
-        Insert::Inserted,
+        Inserted::Done,
         "an account that is not there"
     );
 }
 
 pub async fn after_taken_the_unit_can_go_on(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Inserted);
-    assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Insert::Taken);
-    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(1), None).await.unwrap(), Inserted::Done);
+    let same_name = Account::new(account_id(2), account(1).username, NOW);
+    assert_eq!(unit.accounts().insert(&same_name, None).await.unwrap(), Inserted::Taken(UniqueKey::Username));
+    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
     assert!(store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().is_some());
     assert!(store.reader().await.unwrap().accounts().by_id(account_id(2)).await.unwrap().is_some());
@@ -113,10 +115,10 @@ pub async fn an_address_is_unique_and_signs_in_only_once_verified(store: &dyn St
     for n in [1, 2] {
         let mut unverified = account(n);
         unverified.email = Some(address("a@example.com"));
-        assert_eq!(insert_account(store, &unverified).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &unverified).await, Inserted::Done);
     }
     assert!(candidate(store, "a@example.com").await.is_none());
-    assert_eq!(insert_account(store, &verified(3, "a@example.com")).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &verified(3, "a@example.com")).await, Inserted::Done);
     assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(3));
 }
 
@@ -124,7 +126,7 @@ pub async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
-    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &member).await, Inserted::Done);
     let found = candidate(store, "user-1").await.unwrap();
     assert_eq!((found.account, found.status), (member.id, AccountStatus::Active));
     assert_eq!(found.auth_version, AuthVersion::FIRST);
@@ -133,7 +135,7 @@ pub async fn a_login_candidate_has_what_a_sign_in_needs(store: &dyn Store) {
     assert!(!found.second_factor);
 
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(2), None).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
     let found = candidate(store, "user-2").await.unwrap();
     assert_eq!((found.password, found.parent), (None, None));
@@ -232,7 +234,7 @@ pub async fn rehash_leaves_a_hash_that_was_changed_since(store: &dyn Store) {
 pub async fn the_time_of_a_password_is_that_of_its_last_change(store: &dyn Store) {
     let mut made = account(1);
     made.password_changed_at = Some(after(3));
-    assert_eq!(insert_account(store, &made).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &made).await, Inserted::Done);
     let at = async || {
         let account = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
         let candidate = candidate(store, "user-1").await.unwrap();
@@ -249,7 +251,7 @@ pub async fn the_time_of_a_password_is_that_of_its_last_change(store: &dyn Store
     assert!(unit.accounts().change_password(account_id(1), version, &hash("y"), after(5)).await.unwrap());
     unit.commit().await.unwrap();
     assert_eq!(at().await, Some(after(5)));
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
     assert_eq!(candidate(store, "user-2").await.unwrap().password_changed_at, None, "brought over");
 }
 
@@ -281,7 +283,7 @@ pub async fn versions_are_raised_account_by_account_whatever_their_status(store:
     for n in [3, 1, 4, 2, 5] {
         let mut account = account(n);
         account.auth_version = AuthVersion::from_i64(100 * i64::from(n));
-        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account).await, Inserted::Done);
     }
     assert!(set_status(store, AccountStatus::Active, AccountStatus::Disabled).await, "now 101");
     let raise = async |after: Option<u8>, least: i64, most| {
@@ -325,7 +327,7 @@ fn after_now() -> Timestamp {
     after(7)
 }
 
-async fn verify_email(store: &dyn Store, n: u8, email: &str) -> Insert {
+async fn verify_email(store: &dyn Store, n: u8, email: &str) -> Inserted {
     let mut unit = store.begin().await.unwrap();
     let done = unit.accounts().verify_email(account_id(n), &address(email), after(1)).await.unwrap();
     unit.commit().await.unwrap();
@@ -336,20 +338,20 @@ pub async fn an_address_is_set_as_verified_unless_another_account_has_it(store: 
     let mut unverified = account(1);
     unverified.email = Some(address("a@example.com"));
     for account in [unverified, verified(2, "b@example.com")] {
-        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account).await, Inserted::Done);
     }
-    assert_eq!(verify_email(store, 1, "b@example.com").await, Insert::Taken);
+    assert_eq!(verify_email(store, 1, "b@example.com").await, Inserted::Taken(UniqueKey::VerifiedEmail));
     let kept = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((kept.email, kept.email_verified_at), (Some(address("a@example.com")), None));
-    assert_eq!(verify_email(store, 1, "a@example.com").await, Insert::Inserted);
+    assert_eq!(verify_email(store, 1, "a@example.com").await, Inserted::Done);
     let found = store.reader().await.unwrap().accounts().by_id(account_id(1)).await.unwrap().unwrap();
     assert_eq!((found.email_verified_at, found.updated_at), (Some(after(1)), after(1)));
     assert_eq!(found.auth_version, AuthVersion::FIRST);
     assert_eq!(candidate(store, "a@example.com").await.unwrap().account, account_id(1));
-    assert_eq!(verify_email(store, 1, "a@example.com").await, Insert::Inserted, "the same again");
-    assert_eq!(verify_email(store, 1, "c@example.com").await, Insert::Inserted, "another one");
+    assert_eq!(verify_email(store, 1, "a@example.com").await, Inserted::Done, "the same again");
+    assert_eq!(verify_email(store, 1, "c@example.com").await, Inserted::Done, "another one");
     assert!(candidate(store, "a@example.com").await.is_none());
-    assert_eq!(verify_email(store, 2, "a@example.com").await, Insert::Inserted, "free again");
+    assert_eq!(verify_email(store, 2, "a@example.com").await, Inserted::Done, "free again");
 }
 
 pub async fn hold_asks_for_the_version_and_an_active_account(store: &dyn Store) {
@@ -373,7 +375,7 @@ pub async fn of_those_who_hold_an_account_one_goes_at_a_time(stores: &Handles) {
             tokio::task::yield_now().await;
         }
         let session = session(n + 1, 1);
-        assert_eq!(unit.sessions().insert(&session).await.unwrap(), Insert::Inserted);
+        assert_eq!(unit.sessions().insert(&session).await.unwrap(), Changed::Done);
         let (state, reason) = (SessionState::Active, EndReason::Evicted);
         unit.sessions()
             .end_longest_unused_beyond(account_id(1), state, session.id, 1, reason, NOW)
@@ -407,28 +409,28 @@ pub async fn of_equal_accounts_added_at_once_one_is_inserted(stores: &Handles) {
             insert_account(store.as_ref(), &account).await
         })
         .await;
-        let inserted = done.iter().filter(|done| **done == Insert::Inserted).count();
+        let inserted = done.iter().filter(|done| **done == Inserted::Done).count();
         assert_eq!(inserted, 1, "kind {kind}");
     }
 }
 
 pub async fn of_equal_external_ids_set_at_once_one_is_kept(stores: &Handles) {
     for n in 0..TASKS {
-        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Inserted::Done);
     }
     let done = race(stores, |store, n| async move { set_external_id(store.as_ref(), n, Some("same")).await });
-    let set = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    let set = done.await.into_iter().filter(|done| *done == Inserted::Done).count();
     assert_eq!(set, 1);
     assert!(owner_of(stores[1].as_ref(), "same").await.is_some());
 }
 
 pub async fn of_equal_addresses_verified_at_once_one_is_kept(stores: &Handles) {
     for n in 0..TASKS {
-        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Inserted::Done);
     }
     let done =
         race(stores, |store, n| async move { verify_email(store.as_ref(), n, "same@example.com").await });
-    let verified = done.await.into_iter().filter(|done| *done == Insert::Inserted).count();
+    let verified = done.await.into_iter().filter(|done| *done == Inserted::Done).count();
     assert_eq!(verified, 1);
     assert!(candidate(stores[1].as_ref(), "same@example.com").await.is_some());
 }

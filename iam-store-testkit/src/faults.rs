@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AccountReads, AuditLog, AuditReads, HeldSession, Insert, LoginCandidate, LoginIdentifier, NewSession,
+    AccountReads, AuditLog, AuditReads, Changed, HeldSession, LoginCandidate, LoginIdentifier, NewSession,
     Ports, Reads, Record, Renewal, Replacement, SealedColumn, SealedRow, SealedValueReads, SessionReads,
     SessionRecord, SessionState, Sessions, Store, TokenHash, UnitOfWork,
 };
@@ -401,7 +401,7 @@ impl AuditLog for FaultyUnit {
 
 #[async_trait]
 impl Sessions for FaultyUnit {
-    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError> {
+    async fn insert(&mut self, session: &NewSession) -> Result<Changed, StoreError> {
         self.inner.sessions().insert(session).await
     }
 

@@ -43,7 +43,6 @@ pub mod faults;
 pub mod interrupted;
 pub mod keys;
 pub mod limits;
-pub mod one_time;
 pub mod outbox;
 pub mod parents;
 pub mod repeatable;
@@ -53,6 +52,7 @@ pub mod seen_time;
 pub mod sessions;
 pub mod step_up;
 pub mod step_up_proofs;
+pub mod tickets;
 pub mod trusted_devices;
 pub mod units;
 
@@ -63,12 +63,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use iam_core::ports::{
-    AuthVersion, Insert, NewSession, Proof, ProofMethod, Proofs, SessionRecord, SessionState, Store,
-    TokenHash,
+    AuthVersion, Changed, Inserted, Kept, NewSession, Proof, ProofMethod, Proofs, SessionRecord,
+    SessionState, Store, TokenHash,
 };
 use iam_core::{
     Account, AccountId, AccountStatus, Client, Parent, ParentId, ParentKey, PasswordHash, Role, RoleId,
-    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, Username,
+    RoleName, SessionId, StoreError, StoreErrorKind, TOLERATED_LEAD, Timestamp, UniqueKey, Username,
 };
 use tokio::task::JoinSet;
 
@@ -183,7 +183,7 @@ pub(crate) fn session(n: u8, account: u8) -> NewSession {
     }
 }
 
-pub async fn insert_account(store: &dyn Store, account: &Account) -> Insert {
+pub async fn insert_account(store: &dyn Store, account: &Account) -> Inserted {
     let mut unit = store.begin().await.unwrap();
     let done = unit.accounts().insert(account, Some(&hash("$test$1"))).await.unwrap();
     unit.commit().await.unwrap();
@@ -192,22 +192,22 @@ pub async fn insert_account(store: &dyn Store, account: &Account) -> Insert {
 
 /// A store with account 1.
 pub async fn add_account(store: &dyn Store) {
-    assert_eq!(insert_account(store, &account(1)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(1)).await, Inserted::Done);
 }
 
 pub async fn add_parent(store: &dyn Store, parent: &Parent) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.parents().insert(parent, NOW).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.parents().insert(parent, NOW).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
 }
 
 pub async fn add_role(store: &dyn Store, role: &Role) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.roles().insert(role, NOW).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.roles().insert(role, NOW).await.unwrap(), Inserted::Done);
     unit.commit().await.unwrap();
 }
 
-pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
+pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Changed {
     // Beside others, as in a race, the store may ask for another try.
     retried(|| async {
         let mut unit = store.begin().await?;
@@ -221,7 +221,7 @@ pub async fn insert_session(store: &dyn Store, session: &NewSession) -> Insert {
 /// A store with account 1 and its session 1.
 pub async fn add_session(store: &dyn Store) {
     add_account(store).await;
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Done);
 }
 
 pub async fn find(store: &dyn Store, n: u8) -> Option<SessionRecord> {
@@ -300,6 +300,7 @@ macro_rules! conformance {
                 insert_gives_taken_for_a_name
                 granting_again_replaces_and_the_same_again_is_told_apart
                 revoke_says_whether_it_was_held
+                each_source_gives_and_takes_its_own
                 roles_of_an_account_come_by_name_whatever_their_time
                 is_held_by_anyone_at_all
                 the_last_holders_are_those_beside_whom_nobody_else_can_go_on
@@ -403,23 +404,29 @@ macro_rules! conformance {
                 what_is_given_back_at_once_is_all_given_back
             ]
         }
-        $crate::port! { $alone, $twice, one_time,
+        $crate::port! { $alone, $twice, tickets,
             duties: [
-                a_token_is_consumed_once_and_in_time
-                a_new_token_voids_those_before_it
+                a_ticket_comes_back_with_what_it_carries
+                a_ticket_is_consumed_once_and_in_time
+                a_ticket_is_for_its_purpose_alone
+                a_new_ticket_voids_those_before_it
                 void_ends_those_of_the_account
-                a_token_that_is_not_kept_is_not_there
-                a_token_of_the_future_is_no_good
-                purge_removes_expired_tokens
+                a_ticket_that_is_not_kept_is_not_there
+                a_ticket_of_the_future_is_no_good
+                purge_removes_expired_tickets
             ]
             races: [
-                at_most_one_caller_consumes_a_token
+                at_most_one_caller_consumes_a_ticket
             ]
         }
         $crate::port! { $alone, $twice, factors,
             duties: [
                 methods_come_back_in_the_order_in_which_they_were_made
                 every_kind_of_method_comes_back
+                a_method_of_a_kind_that_is_not_known_comes_back_and_counts
+                a_confirmation_gives_secret_and_lookup
+                a_lookup_is_of_one_method_of_its_kind
+                a_secret_is_rewritten_if_it_is_still_what_it_was
                 a_method_is_confirmed_once_in_time_and_by_its_owner
                 only_a_confirmed_method_makes_a_second_factor_due
                 a_step_is_accepted_once_and_none_before_it
@@ -439,6 +446,8 @@ macro_rules! conformance {
                 an_open_challenge_is_found_whatever_its_age_and_tries
                 a_try_is_counted_while_the_challenge_is_good
                 a_challenge_is_answered_once
+                a_challenge_that_is_over_keeps_nothing
+                a_challenge_of_a_method_that_is_not_known_is_left_out
                 an_answer_that_is_not_kept_is_not_there
                 the_place_of_a_challenge_is_taken_away_once_it_was_answered
                 open_challenges_tell_how_far_their_message_has_come
@@ -452,6 +461,8 @@ macro_rules! conformance {
                 of_lists_of_codes_made_at_once_one_is_left
                 of_any_number_at_once_no_more_may_try
                 of_any_number_at_once_one_answers
+                of_equal_lookups_confirmed_at_once_one_is_kept
+                of_those_who_rewrite_a_secret_at_once_one_does
                 of_any_number_at_once_one_takes_a_place_away
                 who_holds_the_session_issues_alone
             ]

@@ -24,7 +24,7 @@ pub async fn insert_gives_taken_for_a_key(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut unit = store.begin().await.unwrap();
     let second = Parent::new(ParentId::from_bytes([2; 16]), parent(1).key);
-    assert_eq!(unit.parents().insert(&second, NOW).await.unwrap(), Insert::Taken);
+    assert_eq!(unit.parents().insert(&second, NOW).await.unwrap(), Inserted::Taken(UniqueKey::ParentKey));
     unit.commit().await.unwrap();
     assert_eq!(
         store.reader().await.unwrap().parents().by_key(&parent(1).key).await.unwrap(),
@@ -55,5 +55,5 @@ pub async fn of_equal_parents_added_at_once_one_is_inserted(stores: &Handles) {
         done
     })
     .await;
-    assert_eq!(done.into_iter().filter(|done| *done == Insert::Inserted).count(), 1);
+    assert_eq!(done.into_iter().filter(|done| *done == Inserted::Done).count(), 1);
 }

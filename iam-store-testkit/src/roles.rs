@@ -1,6 +1,6 @@
 //! Roles and who holds them.
 
-use iam_core::ports::{Holders, RoleGrant, RoleOfAccount};
+use iam_core::ports::{GrantSource, Holders, RoleGrant, RoleOfAccount};
 use iam_core::{FactorRequirement, ParentStatus, StoreError, StoreErrorKind};
 
 use super::*;
@@ -9,6 +9,7 @@ fn grant_of_role_1() -> RoleGrant {
     RoleGrant {
         account: account_id(1),
         role: role(1).id,
+        source: GrantSource::LOCAL,
         granted_by: None,
         granted_at: NOW,
         expires_at: None,
@@ -37,7 +38,7 @@ pub async fn insert_gives_taken_for_a_name(store: &dyn Store) {
     add_role(store, &role(1)).await;
     let mut unit = store.begin().await.unwrap();
     let second = Role::new(RoleId::from_bytes([2; 16]), role(1).name);
-    assert_eq!(unit.roles().insert(&second, NOW).await.unwrap(), Insert::Taken);
+    assert_eq!(unit.roles().insert(&second, NOW).await.unwrap(), Inserted::Taken(UniqueKey::RoleName));
     unit.commit().await.unwrap();
     assert_eq!(store.reader().await.unwrap().roles().by_name(&role(1).name).await.unwrap(), Some(role(1)));
 }
@@ -60,6 +61,34 @@ pub async fn granting_again_replaces_and_the_same_again_is_told_apart(store: &dy
     assert_eq!(held(store).await, [(role(1).name, None)]);
 }
 
+pub async fn each_source_gives_and_takes_its_own(store: &dyn Store) {
+    add_account(store).await;
+    for n in [1, 2] {
+        add_role(store, &role(n)).await;
+    }
+    let claims = GrantSource::parse("idp:staff").unwrap();
+    let theirs = RoleGrant { source: claims.clone(), granted_at: after(5), ..grant_of_role_1() };
+    assert!(give(store, &grant_of_role_1()).await);
+    assert!(give(store, &theirs).await, "from another source");
+    assert!(!give(store, &theirs).await, "held in the same way");
+    assert!(give(store, &RoleGrant { role: role(2).id, ..theirs }).await);
+    let held = async || -> Vec<Timestamp> {
+        let found = store.reader().await.unwrap().roles().of_account(account_id(1)).await.unwrap();
+        found.into_iter().filter(|held| held.name == role(1).name).map(|held| held.granted_at).collect()
+    };
+    assert_eq!(held().await.len(), 2);
+    let mut unit = store.begin().await.unwrap();
+    assert!(unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
+    assert!(!unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
+    unit.commit().await.unwrap();
+    assert_eq!(held().await, [after(5)], "what the other one gave stays");
+    let mut unit = store.begin().await.unwrap();
+    assert_eq!(unit.roles().revoke_source(account_id(1), &claims).await.unwrap(), 2);
+    assert!(!unit.roles().is_held(role(1).id).await.unwrap());
+    unit.commit().await.unwrap();
+    assert!(held().await.is_empty());
+}
+
 pub async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     add_session(store).await;
     add_role(store, &role(1)).await;
@@ -67,15 +96,15 @@ pub async fn revoke_says_whether_it_was_held(store: &dyn Store) {
     assert!(give(store, &grant_of_role_1()).await);
     assert!(give(store, &RoleGrant { role: role(2).id, ..grant_of_role_1() }).await);
     let mut unit = store.begin().await.unwrap();
-    assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
-    assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
+    assert!(!unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
     unit.commit().await.unwrap();
     assert_eq!(held(store).await, [(role(2).name, None)]);
 }
 
 pub async fn roles_of_an_account_come_by_name_whatever_their_time(store: &dyn Store) {
     add_session(store).await;
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
     for n in [2, 1, 3] {
         add_role(store, &role(n)).await;
     }
@@ -125,7 +154,7 @@ pub async fn is_held_by_anyone_at_all(store: &dyn Store) {
     assert!(unit.roles().grant(&grant_of_role_1()).await.unwrap());
     assert!(unit.roles().is_held(role(1).id).await.unwrap());
     assert!(!unit.roles().is_held(role(2).id).await.unwrap());
-    assert!(unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
 }
 
@@ -137,7 +166,7 @@ pub async fn the_last_holders_are_those_beside_whom_nobody_else_can_go_on(store:
     for n in 1..=3 {
         let mut added = account(n);
         added.parent = (n > 1).then_some(parent(1).id);
-        assert_eq!(insert_account(store, &added).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &added).await, Inserted::Done);
     }
     let last = async |who| {
         let mut unit = store.begin().await.unwrap();
@@ -183,7 +212,7 @@ async fn set_status(store: &dyn Store, n: u8, from: AccountStatus, to: AccountSt
 pub async fn of_holders_who_give_up_at_once_one_is_left(stores: &Handles) {
     add_role(stores[0].as_ref(), &role(1)).await;
     for n in 1..=TASKS {
-        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Inserted::Done);
         assert!(give(stores[0].as_ref(), &RoleGrant { account: account_id(n), ..grant_of_role_1() }).await);
     }
     let gave_up = race(stores, |store, n| async move {
@@ -204,7 +233,7 @@ async fn revoke_unless_last(store: &dyn Store, n: u8) -> Result<bool, StoreError
     if unit.roles().are_last_holders(role(1).id, Holders::Account(account_id(n))).await? {
         return Ok(false);
     }
-    assert!(unit.roles().revoke(account_id(n), role(1).id).await?);
+    assert!(unit.roles().revoke(account_id(n), role(1).id, &GrantSource::LOCAL).await?);
     unit.commit().await?;
     Ok(true)
 }
@@ -219,7 +248,7 @@ pub async fn of_equal_grants_at_once_one_is_told_so(stores: &Handles) {
 pub async fn of_those_who_find_a_role_unheld_at_once_one_gives_it(stores: &Handles) {
     add_role(stores[0].as_ref(), &role(1)).await;
     for n in 1..=TASKS {
-        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Inserted::Done);
     }
     let given = race(stores, |store, n| async move {
         // A unit that loses against another one is tried again, as the ports say.
@@ -243,6 +272,7 @@ async fn give_if_unheld(store: &dyn Store, n: u8) -> Result<bool, StoreError> {
     let grant = RoleGrant {
         account: account_id(n),
         role: role(1).id,
+        source: GrantSource::LOCAL,
         granted_by: None,
         granted_at: NOW,
         expires_at: None,

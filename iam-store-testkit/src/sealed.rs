@@ -1,8 +1,9 @@
 //! Sealed values, wherever they lie, and the keys under which nothing is sealed any more.
 
 use iam_core::ports::{
-    Claimed, Delivery, InterruptedId, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
-    SealedColumn, SealedRow, Settled, key_id,
+    ChallengeId, ChallengePurpose, Claimed, Delivery, InterruptedId, MessageId, Method, MethodId,
+    NewChallenge, NewInterrupted, NewMessage, Place, SealedColumn, SealedRow, Settled, Ticket, TicketId,
+    TicketPurpose, key_id,
 };
 use iam_core::{Channel, FactorKind, KeyRing, MethodName, OsRandomness};
 
@@ -17,9 +18,10 @@ fn method(n: u8, sealed: Option<Vec<u8>>) -> Method {
     Method {
         id: MethodId::from_bytes([n; 16]),
         account: account_id(1),
-        kind: FactorKind::Totp,
+        kind: FactorKind::Totp.into(),
         name: MethodName::parse("phone").unwrap(),
         secret: sealed,
+        lookup: None,
         created_at: NOW,
         confirmed_at: Some(NOW),
         last_used_at: None,
@@ -50,11 +52,44 @@ fn interrupted(n: u8, sealed: Vec<u8>) -> NewInterrupted {
     }
 }
 
+/// Each of a session of its own, so that none takes another one's place.
+fn challenge(n: u8, sealed: Vec<u8>) -> NewChallenge {
+    NewChallenge {
+        id: ChallengeId::from_bytes([n; 16]),
+        account: account_id(1),
+        session: session_id(n),
+        purpose: ChallengePurpose::SignIn,
+        kind: ProofMethod::EmailOtp,
+        method: None,
+        kept: Some(sealed),
+        approval: None,
+        tries: 0,
+        sends: 1,
+        created_at: NOW,
+        expires_at: after(1000),
+    }
+}
+
+fn ticket(n: u8, sealed: Vec<u8>) -> Ticket {
+    Ticket {
+        id: TicketId::from_bytes([n; 16]),
+        purpose: TicketPurpose::Setup,
+        account: None,
+        parent: None,
+        payload: Some(sealed),
+        created_at: NOW,
+        expires_at: after(1000),
+    }
+}
+
 /// Whose the rows of a column are.
 fn owner(column: SealedColumn) -> [u8; 16] {
     match column {
-        SealedColumn::MethodSecret | SealedColumn::OutboxMessage => *account_id(1).as_bytes(),
+        SealedColumn::MethodSecret | SealedColumn::OutboxMessage | SealedColumn::ChallengeKept => {
+            *account_id(1).as_bytes()
+        }
         SealedColumn::InterruptedRequest => *session_id(2).as_bytes(),
+        SealedColumn::TicketPayload => [0; 16],
     }
 }
 
@@ -64,11 +99,15 @@ async fn put(store: &dyn Store, column: SealedColumn, n: u8, sealed: Vec<u8>) {
     match column {
         SealedColumn::MethodSecret => {
             let method = method(n, Some(sealed));
-            assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Insert::Inserted);
+            assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Kept::Done);
         }
         SealedColumn::OutboxMessage => unit.outbox().put(&message(n, sealed)).await.unwrap(),
         SealedColumn::InterruptedRequest => {
             unit.interrupted_requests().keep(&interrupted(n, sealed), 1000).await.unwrap();
+        }
+        SealedColumn::ChallengeKept => unit.challenges().issue(&challenge(n, sealed)).await.unwrap(),
+        SealedColumn::TicketPayload => {
+            unit.tickets().issue(&token(n), &ticket(n, sealed)).await.unwrap();
         }
     }
     unit.commit().await.unwrap();
@@ -92,6 +131,10 @@ async fn take(store: &dyn Store, column: SealedColumn, n: u8) {
         SealedColumn::InterruptedRequest => {
             assert_eq!(unit.interrupted_requests().purge(after(2000), 9).await.unwrap(), 1);
         }
+        SealedColumn::ChallengeKept => {
+            assert!(unit.challenges().consume(ChallengeId::from_bytes([n; 16]), None, NOW).await.unwrap());
+        }
+        SealedColumn::TicketPayload => assert_eq!(unit.tickets().purge(after(2000), 9).await.unwrap(), 1),
     }
     unit.commit().await.unwrap();
 }
@@ -167,7 +210,7 @@ pub async fn sealed_rows_come_newest_first_and_in_pages(store: &dyn Store) {
 pub async fn a_row_without_a_value_is_a_row(store: &dyn Store) {
     add_account(store).await;
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.methods().insert(&method(1, None), 9).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.methods().insert(&method(1, None), 9).await.unwrap(), Kept::Done);
     unit.commit().await.unwrap();
     put(store, SealedColumn::OutboxMessage, 1, under(0, 1)).await;
     take(store, SealedColumn::OutboxMessage, 1).await;

@@ -1,7 +1,7 @@
 //! The database's clock, and what is done when the clock was put back.
 
 use iam_core::ports::{
-    DeviceId, LimitKey, MessageId, NewMessage, NewOneTimeToken, NewTrustedDevice, Reservation, TicketPurpose,
+    DeviceId, LimitKey, MessageId, NewMessage, NewTrustedDevice, Reservation, Ticket, TicketId, TicketPurpose,
 };
 use iam_core::{Channel, Clock, EndReason, SystemClock, Throttle, Window};
 
@@ -74,8 +74,8 @@ pub async fn only_a_time_of_the_future_is_taken_back(store: &dyn Store) {
 
 pub async fn all_sessions_end_whatever_their_accounts(store: &dyn Store) {
     for n in 1..=3 {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
-        assert_eq!(insert_session(store, &session(n, n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
+        assert_eq!(insert_session(store, &session(n, n)).await, Changed::Done);
     }
     let end = async |most| {
         let mut unit = store.begin().await.unwrap();
@@ -94,15 +94,18 @@ pub async fn links_of_the_future_and_those_that_had_expired_are_void(store: &dyn
     // Made in the future; expired meanwhile; made before and good for longer.
     let links = [(1, NOW, NOW.plus(day)), (2, THEN.minus(day), NOW), (3, THEN, NOW.plus(MICROSECOND))];
     for (n, issued_at, expires_at) in links {
-        let new = NewOneTimeToken {
-            hash: token(n),
+        let new = Ticket {
+            id: TicketId::from_bytes([n; 16]),
             purpose: TicketPurpose::Setup,
             account: Some(account_id(n)),
+            parent: None,
+            payload: None,
+            created_at: issued_at,
             expires_at,
         };
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
         let mut unit = store.begin().await.unwrap();
-        unit.one_time_tokens().issue(&new, issued_at).await.unwrap();
+        unit.tickets().issue(&token(n), &new).await.unwrap();
         unit.commit().await.unwrap();
     }
     assert_eq!(
@@ -112,8 +115,8 @@ pub async fn links_of_the_future_and_those_that_had_expired_are_void(store: &dyn
     // Also when the clock has caught up.
     for (n, now, is_good) in [(1, NOW, false), (2, THEN, false), (3, THEN, true)] {
         let mut unit = store.begin().await.unwrap();
-        let found = unit.one_time_tokens().is_good(&token(n), TicketPurpose::Setup, now).await.unwrap();
-        assert_eq!(found, is_good, "{n}");
+        let found = unit.tickets().peek(&token(n), TicketPurpose::Setup, now).await.unwrap();
+        assert_eq!(found.is_some(), is_good, "{n}");
     }
 }
 

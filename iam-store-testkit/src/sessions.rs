@@ -44,9 +44,9 @@ pub async fn a_session_is_found_with_all_that_decides(store: &dyn Store) {
     let mut member = account(1);
     member.parent = Some(parent(1).id);
     member.external_id = Some(ExternalId::from_stored("key"));
-    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &member).await, Inserted::Done);
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(1, 1) };
-    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &pending).await, Changed::Done);
 
     let found = find(store, 1).await.unwrap();
     assert_eq!((found.id, found.account), (session_id(1), account_id(1)));
@@ -64,8 +64,8 @@ pub async fn a_session_shows_what_changed_since(store: &dyn Store) {
     add_parent(store, &parent(1)).await;
     let mut member = account(1);
     member.parent = Some(parent(1).id);
-    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &member).await, Inserted::Done);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Done);
     assert!(set_status(store, AccountStatus::Active, AccountStatus::Disabled).await);
     let mut unit = store.begin().await.unwrap();
     let (active, suspended) = (ParentStatus::Active, ParentStatus::Suspended);
@@ -87,12 +87,12 @@ pub async fn a_session_that_has_ended_is_found(store: &dyn Store) {
 }
 
 pub async fn insert_asks_for_an_active_account(store: &dyn Store) {
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Taken, "no account");
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Stale, "no account");
     for (n, status) in [(1, AccountStatus::Disabled), (2, AccountStatus::Locked)] {
         let mut account = account(n);
         account.status = status;
-        assert_eq!(insert_account(store, &account).await, Insert::Inserted);
-        assert_eq!(insert_session(store, &session(n, n)).await, Insert::Taken, "{status:?}");
+        assert_eq!(insert_account(store, &account).await, Inserted::Done);
+        assert_eq!(insert_session(store, &session(n, n)).await, Changed::Stale, "{status:?}");
         assert!(find(store, n).await.is_none());
     }
 }
@@ -102,9 +102,9 @@ pub async fn insert_asks_for_the_version(store: &dyn Store) {
     let mut unit = store.begin().await.unwrap();
     assert!(unit.accounts().set_password(account_id(1), &hash("$test$2"), NOW).await.unwrap());
     unit.commit().await.unwrap();
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Taken);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Stale);
     let current = NewSession { auth_version: AuthVersion::from_i64(2), ..session(1, 1) };
-    assert_eq!(insert_session(store, &current).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &current).await, Changed::Done);
 }
 
 pub async fn insert_asks_for_no_suspended_parent(store: &dyn Store) {
@@ -113,19 +113,19 @@ pub async fn insert_asks_for_no_suspended_parent(store: &dyn Store) {
     add_parent(store, &suspended).await;
     let mut member = account(1);
     member.parent = Some(suspended.id);
-    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Taken);
+    assert_eq!(insert_account(store, &member).await, Inserted::Done);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Stale);
     assert!(find(store, 1).await.is_none());
 }
 
 pub async fn a_second_session_with_the_same_token_is_an_error(store: &dyn Store) {
     add_session(store).await;
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
     let same_token = NewSession { token: token(1), ..session(2, 2) };
     let same_id = NewSession { id: session_id(1), ..session(2, 2) };
     for second in [same_token, same_id] {
         let mut unit = store.begin().await.unwrap();
-        let done: Result<Insert, StoreError> = unit.sessions().insert(&second).await;
+        let done: Result<Changed, StoreError> = unit.sessions().insert(&second).await;
         assert!(done.is_err());
         unit.commit().await.unwrap();
         assert_eq!(find(store, 1).await.unwrap().account, account_id(1));
@@ -182,7 +182,7 @@ fn every_proof(secs: u64) -> Proofs {
 pub async fn hold_gives_what_was_proved_and_how_often_it_was_tried(store: &dyn Store) {
     add_account(store).await;
     let tried = NewSession { tries: 7, proofs: every_proof(1), ..session(1, 1) };
-    assert_eq!(insert_session(store, &tried).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &tried).await, Changed::Done);
     let held = async |of| {
         let mut unit = store.begin().await.unwrap();
         let held = unit.sessions().hold(session_id(1), &token(of)).await.unwrap();
@@ -291,10 +291,7 @@ pub async fn the_first_use_of_a_renewed_token_is_told_once(stores: &Handles) {
 pub async fn a_renewal_asks_for_the_state(store: &dyn Store) {
     add_account(store).await;
     let pending = SessionState::PendingSecondFactor;
-    assert_eq!(
-        insert_session(store, &NewSession { state: pending, ..session(1, 1) }).await,
-        Insert::Inserted
-    );
+    assert_eq!(insert_session(store, &NewSession { state: pending, ..session(1, 1) }).await, Changed::Done);
     assert!(!replace(store, 1, 2).await, "it is no active session");
     let second = Renewal {
         from_state: pending,
@@ -351,7 +348,7 @@ pub async fn every_reason_to_end_comes_back(store: &dyn Store) {
         EndReason::PasswordChanged,
     ];
     for (n, reason) in (1..).zip(reasons) {
-        assert_eq!(insert_session(store, &session(n, 1)).await, Insert::Inserted);
+        assert_eq!(insert_session(store, &session(n, 1)).await, Changed::Done);
         assert!(end(store, n, reason, NOW).await);
         assert_eq!(find(store, n).await.unwrap().ended, Some((NOW, reason)));
     }
@@ -359,9 +356,9 @@ pub async fn every_reason_to_end_comes_back(store: &dyn Store) {
 
 pub async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
     add_session(store).await;
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
     for (n, account) in [(2, 1), (3, 1), (4, 2)] {
-        assert_eq!(insert_session(store, &session(n, account)).await, Insert::Inserted);
+        assert_eq!(insert_session(store, &session(n, account)).await, Changed::Done);
     }
     assert!(end(store, 1, EndReason::Logout, NOW).await);
     for expected in [2, 0] {
@@ -379,8 +376,8 @@ pub async fn end_all_says_how_many_had_not_ended(store: &dyn Store) {
 
 pub async fn end_others_keeps_one(store: &dyn Store) {
     add_four_sessions(store).await;
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
-    assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
+    assert_eq!(insert_session(store, &session(5, 2)).await, Changed::Done);
     assert!(end(store, 4, EndReason::Logout, after(5)).await);
     for expected in [2, 0] {
         let mut unit = store.begin().await.unwrap();
@@ -439,10 +436,10 @@ pub async fn end_longest_unused_beyond_counts_one_state_and_never_ends_the_new_o
     add_four_sessions(store).await;
     for n in 5..=8 {
         let session = NewSession { login_at: after(u64::from(n)), state: pending, ..session(n, 1) };
-        assert_eq!(insert_session(store, &session).await, Insert::Inserted);
+        assert_eq!(insert_session(store, &session).await, Changed::Done);
     }
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
-    assert_eq!(insert_session(store, &session(9, 2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
+    assert_eq!(insert_session(store, &session(9, 2)).await, Changed::Done);
     // The clock was set back: the new ones look like the oldest.
     assert_eq!(end_beyond(store, active, 1, 4).await, []);
     assert_eq!(end_beyond(store, active, 1, 3).await, [session_id(2)]);
@@ -455,15 +452,15 @@ pub async fn end_longest_unused_beyond_counts_one_state_and_never_ends_the_new_o
 pub async fn sessions_whose_second_factor_is_due_are_not_listed(store: &dyn Store) {
     add_session(store).await;
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(2, 1) };
-    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &pending).await, Changed::Done);
     let listed = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
     assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [session_id(1)]);
 }
 
 pub async fn sessions_of_an_account_come_newest_first(store: &dyn Store) {
     add_four_sessions(store).await;
-    assert_eq!(insert_account(store, &account(2)).await, Insert::Inserted);
-    assert_eq!(insert_session(store, &session(5, 2)).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &account(2)).await, Inserted::Done);
+    assert_eq!(insert_session(store, &session(5, 2)).await, Changed::Done);
     assert!(end(store, 3, EndReason::Logout, after(5)).await);
     assert!(store.touch_session(session_id(2), after(70), after(9), None).await.unwrap());
     let found = store.reader().await.unwrap().sessions().of_account(account_id(1)).await.unwrap();
@@ -493,7 +490,7 @@ pub async fn of_any_number_at_once_the_newest_are_kept(stores: &Handles) {
         let session = NewSession { login_at: after(u64::from(n)), state, ..session(n, 1) };
         retried(|| async {
             let mut unit = store.begin().await?;
-            assert_eq!(unit.sessions().insert(&session).await?, Insert::Inserted);
+            assert_eq!(unit.sessions().insert(&session).await?, Changed::Done);
             let (account, new) = (session.account, session.id);
             unit.sessions()
                 .end_longest_unused_beyond(account, state, new, keep, EndReason::Evicted, NOW)
@@ -516,7 +513,7 @@ pub async fn of_those_that_become_active_at_once_the_newest_are_kept(stores: &Ha
     let (active, pending) = (SessionState::Active, SessionState::PendingSecondFactor);
     for n in 0..TASKS {
         let session = NewSession { login_at: after(u64::from(n)), state: pending, ..session(n, 1) };
-        assert_eq!(insert_session(stores[0].as_ref(), &session).await, Insert::Inserted);
+        assert_eq!(insert_session(stores[0].as_ref(), &session).await, Changed::Done);
     }
     race(stores, move |store, n| async move {
         let id = session_id(n);
@@ -563,7 +560,7 @@ pub async fn one_at_a_time_holds_a_session(stores: &Handles) {
 
 pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Handles) {
     for n in 1..=TASKS {
-        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(stores[0].as_ref(), &account(n)).await, Inserted::Done);
     }
     // For each account a sign-in and, at the same time, somebody who switches it off and ends what there is.
     let done = race(stores, |store, n| async move {
@@ -579,7 +576,7 @@ pub async fn no_session_is_inserted_beside_a_change_of_its_account(stores: &Hand
         let inserted = insert_session(store.as_ref(), &session(account, account)).await;
         switching_off.await.unwrap();
         let found = store.session(&token(account)).await.unwrap();
-        assert_eq!(found.is_some(), inserted == Insert::Inserted);
+        assert_eq!(found.is_some(), inserted == Changed::Done);
         found.is_none_or(|found| found.ended.is_some())
     })
     .await;
@@ -639,7 +636,7 @@ pub async fn a_sign_out_and_a_new_token_at_once_leave_nothing_alive(stores: &Han
     add_account(stores[0].as_ref()).await;
     let alive = race(stores, |store, n| async move {
         let (session, new) = (session(n, 1), token(100 + n));
-        assert_eq!(insert_session(store.as_ref(), &session).await, Insert::Inserted);
+        assert_eq!(insert_session(store.as_ref(), &session).await, Changed::Done);
         let other = Arc::clone(&store);
         let (old, id) = (session.token, session.id);
         let replacing = tokio::spawn(async move {
@@ -668,7 +665,7 @@ async fn add_four_sessions(store: &dyn Store) {
     add_account(store).await;
     for n in 1..=4 {
         let session = NewSession { login_at: after(u64::from(n)), ..session(n, 1) };
-        assert_eq!(insert_session(store, &session).await, Insert::Inserted);
+        assert_eq!(insert_session(store, &session).await, Changed::Done);
     }
 }
 
@@ -684,7 +681,7 @@ pub async fn sessions_unseen_since_gives_the_longest_unused_ones(store: &dyn Sto
 pub async fn sessions_unseen_since_gives_long_ones_apart(store: &dyn Store) {
     add_four_sessions(store).await;
     let long = NewSession { long: true, ..session(5, 1) };
-    assert_eq!(insert_session(store, &long).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &long).await, Changed::Done);
     assert_eq!(unseen(store, after(11), 10).await, [1, 2, 3, 4].map(session_id));
     let found = store.reader().await.unwrap().sessions().unseen_since(after(11), true, 10).await.unwrap();
     assert_eq!(found, [(session_id(5), account_id(1))]);
@@ -695,7 +692,7 @@ pub async fn sessions_unseen_since_gives_long_ones_apart(store: &dyn Store) {
 async fn add_long_session(store: &dyn Store) {
     add_account(store).await;
     let long = NewSession { long: true, ..session(1, 1) };
-    assert_eq!(insert_session(store, &long).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &long).await, Changed::Done);
 }
 
 /// By somebody who shows `shown`, at a time; the session's own token must have been made by then, too.
@@ -719,7 +716,7 @@ async fn use_token(store: &dyn Store, n: u8, at: u64) -> bool {
 
 pub async fn a_long_session_comes_back_with_its_tokens_and_with_what_lapsed(store: &dyn Store) {
     add_long_session(store).await;
-    assert_eq!(insert_session(store, &session(2, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(2, 1)).await, Changed::Done);
     let found = find(store, 1).await.unwrap();
     let tokens = Tokens::new(Some(token(1)), None, NOW, None, None);
     assert_eq!((found.long, found.lapsed_at, found.tokens), (true, None, tokens));
@@ -818,7 +815,7 @@ pub async fn lengthen_makes_one_session_a_long_one_whose_token_is_due(store: &dy
 pub async fn lengthen_asks_for_an_active_session_that_has_not_ended(store: &dyn Store) {
     add_session(store).await;
     let pending = NewSession { state: SessionState::PendingSecondFactor, ..session(2, 1) };
-    assert_eq!(insert_session(store, &pending).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &pending).await, Changed::Done);
     assert!(!lengthen(store, 2, 1, 2).await, "its second factor is due");
     assert!(replace(store, 1, 3).await);
     assert!(!lengthen(store, 1, 1, 1).await, "another token by now");

@@ -1,7 +1,7 @@
 //! Challenges for a purpose of its own, and what else came with them: factors that were proved in a session, and that one is required.
 
-use iam_core::ports::{Challenge, ChallengeId, ChallengePurpose, NewChallenge, RoleGrant};
-use iam_core::{FactorKind, FactorRequirement, Purpose};
+use iam_core::ports::{Challenge, ChallengeId, ChallengePurpose, GrantSource, NewChallenge, RoleGrant};
+use iam_core::{FactorRequirement, ProofMethod, Purpose};
 
 use super::*;
 
@@ -20,9 +20,9 @@ fn challenge(n: u8, name: &str) -> NewChallenge {
         account: account_id(1),
         session: session_id(1),
         purpose: ChallengePurpose::StepUp(purpose(name)),
-        kind: FactorKind::Totp,
+        kind: ProofMethod::Totp,
         method: None,
-        answer: None,
+        kept: None,
         approval: None,
         tries: 0,
         sends: 0,
@@ -175,13 +175,20 @@ pub async fn a_requirement_of_a_role_or_parent_is_set_from_what_it_was(store: &d
     let mut member = account(1);
     member.parent = Some(parent(1).id);
     member.created_at = after(7);
-    assert_eq!(insert_account(store, &member).await, Insert::Inserted);
+    assert_eq!(insert_account(store, &member).await, Inserted::Done);
     let mut unit = store.begin().await.unwrap();
     let (account, of) = (account_id(1), role(1).id);
-    let held = RoleGrant { account, role: of, granted_by: None, granted_at: after(9), expires_at: None };
+    let held = RoleGrant {
+        account,
+        role: of,
+        source: GrantSource::LOCAL,
+        granted_by: None,
+        granted_at: after(9),
+        expires_at: None,
+    };
     assert!(unit.roles().grant(&held).await.unwrap());
     unit.commit().await.unwrap();
-    assert_eq!(insert_session(store, &session(1, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(1, 1)).await, Changed::Done);
     let found = find(store, 1).await.unwrap();
     assert_eq!(found.account_created_at, after(7));
     assert_eq!(found.parent.unwrap().factor_required, required(5, 0));

@@ -1,7 +1,7 @@
 //! Step-up proofs.
 
-use iam_core::ports::{RoleGrant, StepUpProof, StepUpProofId};
-use iam_core::{EndReason, FactorKind, Purpose};
+use iam_core::ports::{GrantSource, RoleGrant, StepUpProof, StepUpProofId};
+use iam_core::{EndReason, ProofMethod, Purpose};
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn proof(n: u8, at: u64) -> StepUpProof {
         parent: None,
         auth_version: AuthVersion::FIRST,
         purpose: purpose("payroll"),
-        kind: FactorKind::Totp,
+        kind: ProofMethod::Totp,
         proved_at: after(at),
         approval: None,
     }
@@ -55,7 +55,7 @@ async fn ids(store: &dyn Store, since: u64) -> Vec<StepUpProofId> {
 
 pub async fn a_proof_comes_back_in_its_session_as_it_was_made(store: &dyn Store) {
     add_session(store).await;
-    assert_eq!(insert_session(store, &session(2, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(2, 1)).await, Changed::Done);
     let whole = StepUpProof {
         auth_version: AuthVersion::from_i64(7),
         parent: Some(parent(3).id),
@@ -87,10 +87,16 @@ pub async fn the_guards_read_of_a_session_has_each_role_once_whatever_was_proved
     add_session(store).await;
     let mut unit = store.begin().await.unwrap();
     for n in 1..=3 {
-        assert_eq!(unit.roles().insert(&role(n), NOW).await.unwrap(), Insert::Inserted);
+        assert_eq!(unit.roles().insert(&role(n), NOW).await.unwrap(), Inserted::Done);
         let (account, role) = (account_id(1), role(n).id);
-        let held =
-            RoleGrant { account, role, granted_by: None, granted_at: after(n.into()), expires_at: None };
+        let held = RoleGrant {
+            account,
+            role,
+            source: GrantSource::LOCAL,
+            granted_by: None,
+            granted_at: after(n.into()),
+            expires_at: None,
+        };
         assert!(unit.roles().grant(&held).await.unwrap());
     }
     unit.commit().await.unwrap();
@@ -117,7 +123,7 @@ pub async fn a_proof_is_used_once_and_in_time(store: &dyn Store) {
 
 pub async fn a_proof_is_used_in_its_own_session_while_that_lives(store: &dyn Store) {
     add_session(store).await;
-    assert_eq!(insert_session(store, &session(2, 1)).await, Insert::Inserted);
+    assert_eq!(insert_session(store, &session(2, 1)).await, Changed::Done);
     insert(store, 1, &proof(1, 10)).await;
     assert!(!use_proof(store, 1, 2, 0, 11).await, "another session");
     let mut unit = store.begin().await.unwrap();
@@ -153,7 +159,7 @@ pub async fn a_sign_out_beside_a_use_comes_before_or_after(stores: &Handles) {
     add_account(stores[0].as_ref()).await;
     let done = race(stores, |store, n| async move {
         let id = n + 1;
-        assert_eq!(insert_session(store.as_ref(), &session(id, 1)).await, Insert::Inserted);
+        assert_eq!(insert_session(store.as_ref(), &session(id, 1)).await, Changed::Done);
         insert(store.as_ref(), id, &proof(id, 1)).await;
         let other = Arc::clone(&store);
         let ending = tokio::spawn(async move {

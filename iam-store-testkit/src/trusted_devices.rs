@@ -36,7 +36,7 @@ async fn is_trusted(store: &dyn Store, n: u8, account: u8) -> bool {
 
 async fn two_accounts(store: &dyn Store) {
     for n in 1..=2 {
-        assert_eq!(insert_account(store, &account(n)).await, Insert::Inserted);
+        assert_eq!(insert_account(store, &account(n)).await, Inserted::Done);
     }
 }
 

@@ -1,11 +1,11 @@
 //! Units of work, and what holds for every method.
 
 use iam_core::ports::{
-    AuthVersion, ChallengeId, ChallengePurpose, Insert, LimitKey, LoginIdentifier, Rehash, Renewal,
-    SessionState, Slot, Store, UnitOfWork,
+    AuthVersion, ChallengeId, ChallengePurpose, GrantSource, Inserted, LimitKey, LoginIdentifier, Rehash,
+    Renewal, SessionState, Slot, Store, UnitOfWork,
 };
 use iam_core::{
-    AccountStatus, EndReason, ExternalId, FactorKind, ParentStatus, Readiness, RoleName, Throttle, Window,
+    AccountStatus, EndReason, ExternalId, ParentStatus, ProofMethod, Readiness, RoleName, Throttle, Window,
 };
 
 use super::*;
@@ -13,7 +13,7 @@ use super::*;
 async fn add_two(unit: &mut dyn UnitOfWork, first: u8) {
     for n in [first, first + 1] {
         let done = unit.parents().insert(&parent(n), NOW).await.unwrap();
-        assert_eq!(done, Insert::Inserted);
+        assert_eq!(done, Inserted::Done);
     }
 }
 
@@ -133,7 +133,7 @@ pub async fn absent_is_not_an_error(store: &dyn Store) {
     assert!(!rehashed.unwrap());
     let (active, suspended) = (ParentStatus::Active, ParentStatus::Suspended);
     assert!(!unit.parents().set_status(parent(1).id, active, suspended, NOW).await.unwrap());
-    assert!(!unit.roles().revoke(account_id(1), role(1).id).await.unwrap());
+    assert!(!unit.roles().revoke(account_id(1), role(1).id, &GrantSource::LOCAL).await.unwrap());
     assert!(!unit.roles().is_held(role(1).id).await.unwrap());
     let renewal = Renewal {
         token: token(2),
@@ -160,7 +160,7 @@ async fn absent_factors(unit: &mut dyn UnitOfWork) {
     assert_eq!(unit.methods().remove_all(account_id(1)).await.unwrap(), 0);
     assert_eq!(unit.methods().purge_unconfirmed(NOW, 10).await.unwrap(), 0);
     assert!(!unit.recovery_codes().consume(account_id(1), &[1; 32], NOW).await.unwrap());
-    let (purpose, kind) = (ChallengePurpose::SignIn, FactorKind::Totp);
+    let (purpose, kind) = (ChallengePurpose::SignIn, ProofMethod::Totp);
     assert_eq!(unit.challenges().open(session_id(1), purpose, kind, None).await.unwrap(), None);
     assert_eq!(unit.challenges().purge(NOW, 10).await.unwrap(), 0);
     assert_eq!(unit.outbox().replace(ChallengeId::from_bytes([1; 16]), NOW).await.unwrap(), 0);
@@ -186,7 +186,7 @@ pub async fn ids_hashes_and_names_compare_byte_by_byte(store: &dyn Store) {
     for (n, external_id) in [(1, "Key"), (2, "key"), (3, "key "), (4, "ke\u{301}y"), (5, "k\u{e9}y")] {
         let mut account = account(n);
         account.external_id = Some(ExternalId::from_stored(external_id));
-        assert_eq!(insert_account(store, &account).await, Insert::Inserted, "{external_id:?}");
+        assert_eq!(insert_account(store, &account).await, Inserted::Done, "{external_id:?}");
     }
     for (n, name) in [(1, "Admin"), (2, "admin")] {
         let role = Role::new(role(n).id, RoleName::parse(name).unwrap());

@@ -3,15 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use iam_core::ports::{
-    Enrolment, Factor, Insert, Label, Method, MethodId, Place, SealedColumn, SessionState,
-};
+use iam_core::ports::{Kept, Method, MethodId, Place, SealedColumn, SessionState};
 use iam_core::protocol::{Activity, Authentication, Claimant, SignedIn};
 use iam_core::{
-    AccountId, Client, Error, FactorKind, Keys, MethodName, OsRandomness, Randomness, SecondFactorRefusal,
-    StoreError, Timestamp,
+    AccountId, Client, Error, FactorKind, Keys, MethodName, OsRandomness, ProofMethod, Randomness,
+    SecondFactorRefusal, StoreError, Timestamp,
 };
-use iam_mfa::Totp;
 use totp_rs::{Algorithm, Builder};
 
 use crate::must;
@@ -19,6 +16,9 @@ use crate::test_iam::{PEER, TestIam};
 
 const STEP: Duration = Duration::from_secs(30);
 const STEP_MICROS: i64 = 30_000_000;
+
+/// As long as those that `iam_mfa::Totp` draws.
+const SECRET_BYTES: usize = 20;
 
 /// The most methods that an account of a test may have.
 const MOST: u32 = 1000;
@@ -111,14 +111,11 @@ impl TestIam {
     /// ```
     pub async fn authenticator(&self, name: &str) -> Authenticator {
         let account = self.account(name).await;
-        let label = Label { service: "iam-testkit", account: name };
-        let enrolled = must(Totp::new().enrol(&label, &OsRandomness), "no secret can be drawn");
-        let Enrolment::Secret { secret, .. } = enrolled else {
-            panic!("iam-testkit: an authenticator without a secret")
-        };
+        let mut secret = vec![0; SECRET_BYTES];
+        must(OsRandomness.fill(&mut secret), "no secret can be drawn");
         let mut id = [0; 16];
         must(OsRandomness.fill(&mut id), "no id can be drawn");
-        let app = App { account, method: MethodId::from_bytes(id), secret: secret.to_vec() };
+        let app = App { account, method: MethodId::from_bytes(id), secret };
         let set_up = self.set_up(&app).await;
         must(set_up, format_args!("{name}'s authenticator can't be set up"));
         self.keep_app(app.clone());
@@ -149,11 +146,11 @@ impl TestIam {
             panic!("iam-testkit: a sign-in is over before its second half")
         };
         let claimant = Claimant::from(&pending);
-        let challenge = self.iam().challenge(&claimant, token, FactorKind::Totp, &client).await;
+        let challenge = self.iam().challenge(&claimant, token, ProofMethod::Totp, &client).await;
         must(challenge, "no code is asked for");
         let verify = async |step| {
             let code = app.code_of(step);
-            self.iam().verify_second_factor(&claimant, token, FactorKind::Totp, &code, &client).await
+            self.iam().verify_second_factor(&claimant, token, ProofMethod::Totp, &code, &client).await
         };
         let now = step_at(self.now());
         match verify(now - 1).await {
@@ -178,17 +175,18 @@ impl TestIam {
         let method = Method {
             id: app.method,
             account: app.account,
-            kind: FactorKind::Totp,
+            kind: FactorKind::Totp.into(),
             name: must(MethodName::parse("app"), "the app has no name"),
             secret: Some(must(ring.seal(place, &app.secret, &OsRandomness), "a secret can't be sealed")),
             created_at: now,
+            lookup: None,
             confirmed_at: Some(now),
             last_used_at: None,
             last_step: None,
         };
         let mut unit = self.store().begin().await?;
         let inserted = unit.methods().insert(&method, MOST).await?;
-        assert_eq!(inserted, Insert::Inserted, "iam-testkit: an account has {MOST} factors at most");
+        assert_eq!(inserted, Kept::Done, "iam-testkit: an account has {MOST} factors at most");
         unit.commit().await
     }
 

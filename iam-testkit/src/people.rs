@@ -6,8 +6,8 @@ use std::sync::Arc;
 use iam_core::ports::LoginIdentifier;
 use iam_core::protocol::{Carrier, Login, SignedIn};
 use iam_core::{
-    AccountId, Actor, AdministratorScope, Client, EmailAddress, Error, ExternalId, FactorKind, NewAccount,
-    PlainPassword, Purpose, RoleName, SessionId, Username,
+    AccountId, Actor, AdministratorScope, Client, EmailAddress, Error, ExternalId, NewAccount, PlainPassword,
+    ProofMethod, Purpose, RoleName, SessionId, Username,
 };
 use tokio::sync::OnceCell;
 
@@ -280,25 +280,25 @@ impl SignedInPerson {
     /// guard that asks for a step-up lets them pass, for as long as it says. Where it asks for the approval of what is sent, that is
     /// [`approves`](Self::approves).
     pub async fn proves(&self, purpose: &str) {
-        self.proves_by(purpose, FactorKind::Totp).await;
+        self.proves_by(purpose, ProofMethod::Totp).await;
     }
 
-    /// The same by another factor.
-    pub async fn proves_by(&self, purpose: &str, kind: FactorKind) {
-        self.prove(purpose, kind, None).await;
+    /// The same by another factor, or by the password.
+    pub async fn proves_by(&self, purpose: &str, method: impl Into<ProofMethod>) {
+        self.prove(purpose, method.into(), None).await;
     }
 
     /// Approves now what a request says, as after reading it, with the code of an authenticator app: a guard that asks for a step-up
     /// [`approving`](iam_core::StepUp::approving) these fields lets this request pass, and no other. The target is path and query; the
     /// fields are those that the guard names and no others, in any order, each with its value as the request has it.
     pub async fn approves(&self, purpose: &str, method: &str, target: &str, fields: &[(&str, &str)]) {
-        self.approves_by(FactorKind::Totp, purpose, method, target, fields).await;
+        self.approves_by(ProofMethod::Totp, purpose, method, target, fields).await;
     }
 
-    /// The same by another factor.
+    /// The same by another factor, or by the password.
     pub async fn approves_by(
         &self,
-        kind: FactorKind,
+        by: impl Into<ProofMethod>,
         purpose: &str,
         method: &str,
         target: &str,
@@ -308,10 +308,10 @@ impl SignedInPerson {
         let value = |value: &str| value.replace("\r\n", "\n");
         let fields = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
         let approval = self.person.test.iam().approval(method, target, fields);
-        self.prove(purpose, kind, Some(approval.digest())).await;
+        self.prove(purpose, by.into(), Some(approval.digest())).await;
     }
 
-    async fn prove(&self, purpose: &str, kind: FactorKind, approval: Option<[u8; 32]>) {
+    async fn prove(&self, purpose: &str, kind: ProofMethod, approval: Option<[u8; 32]>) {
         let Some(parsed) = Purpose::parse(purpose) else {
             panic!("iam-testkit: `{purpose}` can't be a purpose: lower-case letters, digits and `_ . : -`")
         };

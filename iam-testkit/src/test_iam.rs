@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use iam_core::ports::{Message, Record, StepUpProof, StepUpProofId, Store};
 use iam_core::{
-    AccountId, Actor, Argon2Params, BaseUrl, Channel, Clock, FactorKind, HashingConfig, Iam, IamBuilder,
-    Keys, ManualClock, ParentId, ParentKey, Purpose, RealWork, SessionId, StoreError, Timestamp,
+    AccountId, Actor, Argon2Params, BaseUrl, Channel, Clock, HashingConfig, Iam, IamBuilder, Keys,
+    ManualClock, ParentId, ParentKey, ProofMethod, Purpose, RealWork, SessionId, StoreError, Timestamp,
 };
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
@@ -170,7 +170,7 @@ impl TestIam {
         account: AccountId,
         session: SessionId,
         purpose: Purpose,
-        kind: FactorKind,
+        kind: ProofMethod,
         approval: Option<[u8; 32]>,
     ) -> Result<(), StoreError> {
         let _real = RealWork::begin();

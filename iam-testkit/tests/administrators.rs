@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use iam_core::{
-    AccountId, AccountStatus, Actor, AdministratorScope, Error, Invalid, Met, NewAccount, PARENT_ADMIN,
-    PLATFORM_ADMIN, ParentStatus, Problem, Requirement, RequirementOf, RoleName, Username,
+    AccountId, AccountStatus, Actor, AdministratorScope, Conflict, Error, Invalid, Met, NewAccount,
+    PARENT_ADMIN, PLATFORM_ADMIN, ParentStatus, Problem, Requirement, RequirementOf, RoleName, Username,
 };
 use iam_testkit::TestIam;
 
@@ -19,7 +19,7 @@ fn is_reserved<T>(result: &Result<T, Error>) -> bool {
 }
 
 fn is_last<T>(result: &Result<T, Error>) -> bool {
-    matches!(result, Err(Error::Conflict("last administrator")))
+    matches!(result, Err(Error::Conflict(Conflict::LastAdministrator)))
 }
 
 /// What changed somebody's roles, as the trail has it.
@@ -60,7 +60,7 @@ async fn administrators_are_made_and_unmade_by_their_own_calls() {
     iam.roles(&service).grant_administrator(bob, Parent).await.unwrap();
     iam.roles(&service).grant_administrator(bob, Parent).await.unwrap();
     let refused = iam.roles(&service).grant_administrator(alice, Parent).await;
-    assert!(matches!(refused, Err(Error::Conflict("parent"))), "of no parent");
+    assert!(matches!(refused, Err(Error::Conflict(Conflict::NoParent))), "of no parent");
     let nobody = iam.roles(&service).grant_administrator(AccountId::from_bytes([9; 16]), Platform).await;
     assert!(matches!(nobody, Err(Error::NotFound("account"))));
     assert!(iam.roles(&service).revoke_administrator(bob, Parent).await.unwrap());

@@ -133,16 +133,13 @@ impl Machine {
 
     /// The code that bob's app shows at a time.
     async fn app_code(&self, iam: &Iam, at: Timestamp) -> String {
-        let rows = self
-            .store
-            .reader()
-            .await
-            .unwrap()
-            .sealed_values()
-            .rows(SealedColumn::MethodSecret, None, 9)
-            .await
-            .unwrap();
-        let column = SealedColumn::MethodSecret;
+        let mut rows = Vec::new();
+        // Until it is confirmed, the challenge keeps it.
+        for column in [SealedColumn::MethodSecret, SealedColumn::ChallengeKept] {
+            let mut reader = self.store.reader().await.unwrap();
+            let found = reader.sealed_values().rows(column, None, 9).await.unwrap();
+            rows.extend(found.into_iter().map(|row| (column, row)));
+        }
         let bob = iam
             .accounts(&Actor::service())
             .by_username(&Username::parse("bob").unwrap())
@@ -150,7 +147,7 @@ impl Machine {
             .unwrap()
             .unwrap()
             .id;
-        let open = |row: &SealedRow| {
+        let open = |(column, row): &(SealedColumn, SealedRow)| {
             let place = Place {
                 table: column.table(),
                 column: column.column(),
@@ -227,7 +224,7 @@ async fn verify(
     kind: FactorKind,
     code: &str,
 ) -> Result<SessionToken, Error> {
-    Ok(iam.verify_second_factor(claimant, token, kind, code, &client()).await?.token)
+    Ok(iam.verify_second_factor(claimant, token, kind.into(), code, &client()).await?.token)
 }
 
 async fn enrol(machine: &Machine, iam: &Iam, name: &str, kind: FactorKind) {
@@ -265,7 +262,7 @@ impl Past {
         assert!(is_signed_in(iam, &session).await);
         let token = sign_in(iam, "alice").await;
         let claimant = pending(iam, &token).await;
-        iam.challenge(&claimant, &token, FactorKind::EmailOtp, &client()).await.unwrap();
+        iam.challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
         let waiting = (claimant, token, machine.mailed_code(iam).await);
         let token = sign_in(iam, "bob").await;
         let code = machine.app_code(iam, iam.now()).await;
@@ -581,7 +578,7 @@ async fn processes_whose_clocks_differ_by_seconds_work_with_one_another() {
         machine.advance(2 * MINUTE);
         let token = sign_in(&slow, "alice").await;
         let claimant = pending(&slow, &token).await;
-        fast.challenge(&claimant, &token, FactorKind::EmailOtp, &client()).await.unwrap();
+        fast.challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
         let code = machine.mailed_code(&fast).await;
         assert!(verify(&slow, &claimant, &token, FactorKind::EmailOtp, &code).await.is_ok(), "{apart:?}");
     }

@@ -8,7 +8,7 @@ use iam_core::ports::LoginIdentifier;
 use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
 use iam_core::{
     AccountId, Actor, Client, Error, ExternalId, FactorKind, Met, MethodName, NewAccount, PlainPassword,
-    Purpose, Readiness, Requirement, RequirementOf, RoleName, SessionPolicy, StepUp, Username,
+    ProofMethod, Purpose, Readiness, Requirement, RequirementOf, RoleName, SessionPolicy, StepUp, Username,
 };
 use iam_store_sqlite::SqliteStore;
 use iam_testkit::{Outcome, PASSWORD, PEER, TestIam};
@@ -248,10 +248,10 @@ async fn what_an_account_has_for_each_rule_is_as_of_now() {
     let alice = test.account("alice").role("clerk").parent("acme").await;
     let step_up = |kind| StepUp::new(Purpose::parse("payroll").unwrap()).factors([kind]);
     let requirement = Requirement::AnyRole(vec!["clerk".into()])
-        .and(Requirement::StepUp(step_up(FactorKind::Password)))
+        .and(Requirement::StepUp(step_up(ProofMethod::Password)))
         .and(Requirement::AnyOf(vec![
             Requirement::SameParent,
-            Requirement::StepUp(step_up(FactorKind::Totp)),
+            Requirement::StepUp(step_up(ProofMethod::Totp)),
         ]));
     let met = async || {
         let explanation = test.iam().accounts(&Actor::service()).explain(alice, &requirement).await.unwrap();
@@ -324,8 +324,8 @@ async fn an_authenticator_shows_codes_by_the_clock_of_the_test() {
     let verify = async |code: &str| {
         let (token, claimant) = half_way(&test, "alice").await;
         let client = Client::at(PEER.ip());
-        test.iam().challenge(&claimant, &token, FactorKind::Totp, &client).await.unwrap();
-        test.iam().verify_second_factor(&claimant, &token, FactorKind::Totp, code, &client).await.is_ok()
+        test.iam().challenge(&claimant, &token, ProofMethod::Totp, &client).await.unwrap();
+        test.iam().verify_second_factor(&claimant, &token, ProofMethod::Totp, code, &client).await.is_ok()
     };
     let before = test.now();
     let code = phone.code();

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use iam_core::ports::{
-    Insert, InterruptedId, LoginIdentifier, MessageId, Method, MethodId, NewInterrupted, NewMessage, Place,
-    SealedColumn, SealedRow, SessionState, Store, key_id,
+    ChallengeId, ChallengePurpose, InterruptedId, Kept, LoginIdentifier, MessageId, Method, MethodId,
+    NewChallenge, NewInterrupted, NewMessage, Place, SealedColumn, SealedRow, SessionState, Store, Ticket,
+    TicketId, TicketPurpose, TokenHash, key_id,
 };
 use iam_core::protocol::{Activity, Authentication, Carrier, Claimant, Login, SessionToken};
 use iam_core::{
     AccountId, Actor, Argon2Params, Channel, Client, Error, FactorKind, HashingConfig, Iam, KeyRing, Keys,
-    ManualClock, MethodName, NewAccount, OsRandomness, PepperRing, PlainPassword, Resealing, Retirement,
-    SessionId, Timestamp, Username,
+    ManualClock, MethodName, NewAccount, OsRandomness, PepperRing, PlainPassword, ProofMethod, Resealing,
+    Retirement, SessionId, Timestamp, Username,
 };
 use iam_mfa::MemorySender;
 use iam_store_sqlite::SqliteStore;
@@ -82,16 +83,17 @@ impl Service {
         let method = Method {
             id: MethodId::from_bytes([n; 16]),
             account,
-            kind: FactorKind::Totp,
+            kind: FactorKind::Totp.into(),
             name: MethodName::parse("phone").unwrap(),
             secret: Some(sealed),
+            lookup: None,
             created_at: START,
             confirmed_at: Some(START),
             last_used_at: None,
             last_step: None,
         };
         let mut unit = self.store.begin().await.unwrap();
-        assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Insert::Inserted);
+        assert_eq!(unit.methods().insert(&method, 1000).await.unwrap(), Kept::Done);
         unit.commit().await.unwrap();
     }
 
@@ -130,6 +132,45 @@ impl Service {
         unit.commit().await.unwrap();
     }
 
+    async fn add_ticket(&self, ring: &str) {
+        let (ring, row) = (KeyRing::parse(ring).unwrap(), [9; 16]);
+        let place = place(SealedColumn::TicketPayload, &[0; 16], &row);
+        let ticket = Ticket {
+            id: TicketId::from_bytes(row),
+            purpose: TicketPurpose::Setup,
+            account: None,
+            parent: None,
+            payload: Some(ring.seal(place, b"payload", &OsRandomness).unwrap()),
+            created_at: START,
+            expires_at: START.plus(Duration::from_mins(10)),
+        };
+        let mut unit = self.store.begin().await.unwrap();
+        unit.tickets().issue(&TokenHash::from_bytes([9; 32]), &ticket).await.unwrap();
+        unit.commit().await.unwrap();
+    }
+
+    async fn add_challenge(&self, ring: &str, account: AccountId) {
+        let (ring, row) = (KeyRing::parse(ring).unwrap(), [9; 16]);
+        let place = place(SealedColumn::ChallengeKept, account.as_bytes(), &row);
+        let challenge = NewChallenge {
+            id: ChallengeId::from_bytes(row),
+            account,
+            session: SessionId::from_bytes([8; 16]),
+            purpose: ChallengePurpose::SignIn,
+            kind: ProofMethod::EmailOtp,
+            method: None,
+            kept: Some(ring.seal(place, &[7; 32], &OsRandomness).unwrap()),
+            approval: None,
+            tries: 0,
+            sends: 1,
+            created_at: START,
+            expires_at: START.plus(Duration::from_mins(5)),
+        };
+        let mut unit = self.store.begin().await.unwrap();
+        unit.challenges().issue(&challenge).await.unwrap();
+        unit.commit().await.unwrap();
+    }
+
     async fn rows(&self, column: SealedColumn) -> Vec<SealedRow> {
         self.store.reader().await.unwrap().sealed_values().rows(column, None, 1000).await.unwrap()
     }
@@ -157,7 +198,15 @@ impl Service {
     async fn code(&self, account: AccountId, id: MethodId, ring: &str) -> String {
         let rows = self.rows(SealedColumn::MethodSecret).await;
         let row = rows.into_iter().find(|row| row.row == *id.as_bytes()).unwrap();
-        let place = place(SealedColumn::MethodSecret, account.as_bytes(), id.as_bytes());
+        // Until it is confirmed, the challenge keeps it.
+        let (column, row) = match row.sealed {
+            Some(_) => (SealedColumn::MethodSecret, row),
+            None => {
+                let kept = self.rows(SealedColumn::ChallengeKept).await;
+                (SealedColumn::ChallengeKept, kept.into_iter().find(|row| row.sealed.is_some()).unwrap())
+            }
+        };
+        let place = place(column, account.as_bytes(), &row.row);
         let secret = KeyRing::parse(ring).unwrap().open(place, &row.sealed.unwrap()).unwrap();
         let step = iam_core::Clock::now(&self.clock).as_micros() / 30_000_000;
         let mut mac = Hmac::<Sha1>::new_from_slice(&secret).unwrap();
@@ -226,9 +275,10 @@ async fn sign_in_with_code(
         panic!("{name} has no second factor")
     };
     let claimant = Claimant::from(&pending);
-    iam.challenge(&claimant, &token, FactorKind::Totp, &client()).await.unwrap();
+    iam.challenge(&claimant, &token, ProofMethod::Totp, &client()).await.unwrap();
     let code = service.code(method.0, method.1, ring).await;
-    let done = iam.verify_second_factor(&claimant, &token, FactorKind::Totp, &code, &client()).await.unwrap();
+    let done =
+        iam.verify_second_factor(&claimant, &token, ProofMethod::Totp, &code, &client()).await.unwrap();
     assert_eq!(done.state, SessionState::Active);
 }
 
@@ -370,6 +420,8 @@ async fn a_key_stays_while_one_value_is_left() {
             SealedColumn::MethodSecret => service.add_methods(OLD, amy, 1..2).await,
             SealedColumn::OutboxMessage => service.add_message(OLD, amy).await,
             SealedColumn::InterruptedRequest => service.add_request(OLD, amy).await,
+            SealedColumn::TicketPayload => service.add_ticket(OLD).await,
+            SealedColumn::ChallengeKept => service.add_challenge(OLD, amy).await,
         }
         let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
         assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::InUse);

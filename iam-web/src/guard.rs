@@ -113,7 +113,7 @@ impl RequestContext {
             Ok(caller) => caller,
             Err(answer) => return Progress::Refuse(answer),
         };
-        let mut facts = evidence.facts.clone().step_up_by(&self.iam().factor_policy().step_up);
+        let mut facts = evidence.facts.clone().step_up_by(self.iam().factor_policy().step_up_methods());
         facts.note_use(&self.used().proofs, true);
         let Some(principal) = caller.principal() else {
             return refuse(self.not_signed_in(view, caller).await);

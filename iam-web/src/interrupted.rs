@@ -1,7 +1,7 @@
 //! A request that a guard stopped: what is kept of it until its sender has proved who they are, and how it is read back.
 
 use iam_core::protocol::{InterruptedId, is_seen};
-use iam_core::{FactorKind, Principal, Purpose, StepUp};
+use iam_core::{Principal, ProofMethod, Purpose, StepUp};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -46,12 +46,12 @@ pub(crate) struct StoppedForm {
 impl Stopped {
     pub(crate) fn new(
         asked: &StepUp,
-        methods: &[FactorKind],
+        methods: &[ProofMethod],
         approval: Option<[u8; 32]>,
         approve: Vec<(String, String)>,
         form: Option<StoppedForm>,
     ) -> Self {
-        let (purpose, methods) = (asked.purpose().to_string(), FactorKind::list(methods));
+        let (purpose, methods) = (asked.purpose().to_string(), ProofMethod::list(methods));
         Self { purpose, methods, max_age: asked.max_age().as_secs(), approval, approve, form }
     }
 
@@ -59,8 +59,8 @@ impl Stopped {
         Purpose::parse(&self.purpose)
     }
 
-    pub(crate) fn methods(&self) -> Vec<FactorKind> {
-        FactorKind::parse_list(&self.methods)
+    pub(crate) fn methods(&self) -> Vec<ProofMethod> {
+        ProofMethod::parse_list(&self.methods)
     }
 
     /// Whether somebody has proved what it waits for, by the step-up proofs that were read with them.

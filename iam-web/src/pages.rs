@@ -241,10 +241,10 @@ mod tests {
             for asked in source.split(" t(\"").skip(1) {
                 let key = asked.split('"').next().unwrap();
                 // `t("verify.code." ~ kind)`: for each that there can be. Recovery codes are not added as the others are.
-                let is_set_up = |kind: &FactorKind| *kind == FactorKind::Totp || kind.channel().is_some();
-                let kinds = FactorKind::ALL
-                    .into_iter()
-                    .filter(|kind| key.ends_with('.') && (is_set_up(kind) || !key.starts_with("factors.")));
+                let is_set_up = |kind: &FactorKind| kind.is_set_up();
+                let kinds = FactorKind::ALL.into_iter().filter(|kind| {
+                    key.ends_with('.') && kind.is_typed() && (is_set_up(kind) || !key.starts_with("factors."))
+                });
                 let mut keys: Vec<String> = kinds.map(|kind| format!("{key}{kind}")).collect();
                 if keys.is_empty() {
                     keys.push(key.to_owned());

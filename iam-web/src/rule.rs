@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iam_core::protocol::{Activity, MOST_WITHIN, is_seen};
-use iam_core::{AdministratorScope, FactorKind, ParentKey, Purpose, Requirement, RoleName, StepUp};
+use iam_core::{AdministratorScope, ParentKey, ProofMethod, Purpose, Requirement, RoleName, StepUp};
 
 /// The longest name of a field that is approved, in bytes.
 const MOST_FIELD_NAME: usize = 128;
@@ -136,8 +136,8 @@ impl<R> Rule<R> {
 
     /// By which factors alone its step-ups are met.
     #[track_caller]
-    pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
-        let kinds: Vec<FactorKind> = kinds.into_iter().collect();
+    pub fn factors(self, methods: impl IntoIterator<Item = impl Into<ProofMethod>>) -> Self {
+        let kinds: Vec<ProofMethod> = methods.into_iter().map(Into::into).collect();
         self.map_step_ups("factors", |asked| asked.factors(kinds.iter().copied()), Location::caller())
     }
 
@@ -390,7 +390,7 @@ mod tests {
             (pay().approving(["csrf_token"]), "approving(\"csrf_token\")"),
             (Rule::login().within(hours(1)), "within(..) belongs behind requires_step_up"),
             (Rule::login().once(), "once(..) belongs behind"),
-            (Rule::login().factors([FactorKind::Totp]), "factors(..) belongs behind"),
+            (Rule::login().factors([ProofMethod::Totp]), "factors(..) belongs behind"),
             (Rule::login().approving(["amount"]), "approving(..) belongs behind"),
             // Nothing is lost on the way to the route.
             (Rule::login().and(Rule::step_up("Pay Out")), "`Pay Out` is no purpose"),
@@ -405,7 +405,12 @@ mod tests {
             Rule::parent_key("acme-1"),
             Rule::step_up(Purpose::of("pay")),
             pay().within(Duration::from_secs(1)).within(hours(1)),
-            pay().factors([]).once().approving(["amount", "Pay to", "address[city]", "\u{e9}"]),
+            pay().factors([ProofMethod::Totp; 0]).once().approving([
+                "amount",
+                "Pay to",
+                "address[city]",
+                "\u{e9}",
+            ]),
             pay().hide().once(),
         ] {
             assert_eq!(mistakes(&rule), [""; 0], "{rule:?}");

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use iam_core::protocol::{Approval, Carrier, InterruptedId, SessionToken, StepUpProof, StepUpProofId, Used};
 use iam_core::{
-    Assurance, Error, FactorDue, FactorKind, Principal, Purpose, Requirement, SecondFactorRefusal, StepUp,
+    Assurance, Error, FactorDue, FactorKind, Principal, ProofMethod, Purpose, Requirement,
+    SecondFactorRefusal, StepUp,
 };
 use serde_json::{Map, Value, json};
 
@@ -125,7 +126,8 @@ impl RequestContext {
     async fn ask_for_step_up(&self, demand: &Demand<'_>, sends_form: bool) -> Result<WebResponse, Error> {
         let Demand { view, caller, principal, asked, approval, body, .. } = *demand;
         let purpose = asked.purpose();
-        let accepted = asked.accepted(&self.iam().factor_policy().step_up);
+        let by_policy = self.iam().factor_policy().step_up_methods();
+        let accepted = asked.accepted(&by_policy);
         let methods = self.iam().step_up_methods(principal, asked).await?;
         self.iam().note_step_up(principal, purpose, &caller.client).await;
         if methods.is_empty() {
@@ -183,8 +185,8 @@ impl RequestContext {
     /// The answer to somebody whose second factor is due: on to where they prove the one that they have, or set up one.
     pub(crate) async fn factor_due(&self, view: &dyn RequestView, principal: &Principal) -> WebResponse {
         let kinds = match self.iam().factor_due(principal).await {
-            Ok(FactorDue::Prove(kinds)) => kinds,
-            Ok(_) => return self.enrolment_required(view, &self.iam().factor_policy().sign_in),
+            Ok(FactorDue::Prove(kinds)) => as_methods(&kinds),
+            Ok(_) => return self.enrolment_required(view, &as_methods(&self.iam().factor_policy().sign_in)),
             Err(error) => return self.failed(view, &error),
         };
         let page = self.verify_url(Some(view.target()).filter(|_| is_safe(view)));
@@ -205,9 +207,9 @@ impl RequestContext {
     }
 
     /// The answer to somebody who has no factor that will do, and must set one up first.
-    pub(crate) fn enrolment_required(&self, view: &dyn RequestView, kinds: &[FactorKind]) -> WebResponse {
+    pub(crate) fn enrolment_required(&self, view: &dyn RequestView, kinds: &[ProofMethod]) -> WebResponse {
         let offered = self.iam().offered_factors();
-        if !kinds.iter().any(|kind| offered.contains(kind)) {
+        if !kinds.iter().any(|method| method.factor().is_some_and(|kind| offered.contains(&kind))) {
             let kinds = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
             tracing::error!(
                 route = view.route(),
@@ -258,25 +260,25 @@ impl RequestContext {
     pub(crate) fn step_up_url(
         &self,
         purpose: Purpose,
-        methods: Option<&[FactorKind]>,
+        methods: Option<&[ProofMethod]>,
         next: Option<&str>,
     ) -> String {
         let mut url =
             format!("{}/mfa/verify?purpose={}", self.inner().auth_path, percent_encode(purpose.as_str()));
         if let Some(methods) = methods {
             url.push_str("&methods=");
-            url.push_str(&percent_encode(&FactorKind::list(methods)));
+            url.push_str(&percent_encode(&ProofMethod::list(methods)));
         }
         push_next(&mut url, next);
         url
     }
 
     /// The address of the page on which a factor is set up.
-    pub(crate) fn enrol_url(&self, kinds: &[FactorKind], next: Option<&str>) -> String {
+    pub(crate) fn enrol_url(&self, kinds: &[ProofMethod], next: Option<&str>) -> String {
         let mut url = format!(
             "{}/mfa/enrol?methods={}",
             self.inner().auth_path,
-            percent_encode(&FactorKind::list(kinds))
+            percent_encode(&ProofMethod::list(kinds))
         );
         push_next(&mut url, next);
         url
@@ -295,8 +297,13 @@ fn push_next(url: &mut String, next: Option<&str>) {
     }
 }
 
-pub(crate) fn names(kinds: &[FactorKind]) -> Value {
-    kinds.iter().map(|kind| Value::from(kind.as_str())).collect()
+pub(crate) fn names(methods: &[ProofMethod]) -> Value {
+    methods.iter().map(|method| Value::from(method.as_str())).collect()
+}
+
+/// Kinds of factors, as the methods that they are.
+pub(crate) fn as_methods(kinds: &[FactorKind]) -> Vec<ProofMethod> {
+    kinds.iter().copied().map(ProofMethod::from).collect()
 }
 
 pub(crate) fn approve_json(approve: &[(String, String)]) -> Value {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use iam_core::FactorKind::{self, EmailOtp, Password, RecoveryCode, SmsOtp, Totp};
+use iam_core::ProofMethod::{self, EmailOtp, Password, RecoveryCode, SmsOtp, Totp};
 use iam_testkit::{SignedInPerson, TestIam};
 
 /// Path, what was proved for the purpose `p` and by what, and whether that opens it.
-pub(crate) const CASES: &[(&str, Option<FactorKind>, bool)] = &[
+pub(crate) const CASES: &[(&str, Option<ProofMethod>, bool)] = &[
     ("/default", None, false),
     ("/default", Some(Totp), true),
     ("/default", Some(SmsOtp), false),
@@ -29,7 +29,7 @@ pub(crate) const CASES: &[(&str, Option<FactorKind>, bool)] = &[
 ];
 
 /// Somebody who has proved that half a minute ago.
-pub(crate) async fn who(test: &TestIam, n: usize, by: Option<FactorKind>) -> SignedInPerson {
+pub(crate) async fn who(test: &TestIam, n: usize, by: Option<ProofMethod>) -> SignedInPerson {
     let person = test.signed_in(&format!("person-{n}")).await;
     if let Some(kind) = by {
         person.proves_by("p", kind).await;

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use iam_core::FactorKind;
+use iam_core::ProofMethod;
 use iam_testkit::TestIam;
 
 /// A `POST` of a form, whose body comes in pieces and without a length.
@@ -50,7 +50,7 @@ where
     assert_eq!(packed.0, 415, "{}", packed.1);
     // Where it need not be looked for, a body may be as large as the host likes.
     assert_eq!(post("/login", &large, own).await, (200, large.clone()));
-    alice.proves_by("transfer", FactorKind::Password).await;
+    alice.proves_by("transfer", ProofMethod::Password).await;
     assert_eq!(post("/once", &large, own).await, (200, large.clone()), "all of it is handed on");
 
     // A form that is stopped is kept and goes on once, as one of a known length.
@@ -62,7 +62,7 @@ where
     assert!(status == 401 && answer.contains("\"17\""), "{status} {answer}");
     assert_eq!(post("/approving", &large, own).await.0, 413);
     let id = "019b76da-a800-7000-8000-0000000000ff";
-    alice.proves_by("transfer", FactorKind::Password).await;
+    alice.proves_by("transfer", ProofMethod::Password).await;
     let resumed = post("/once", &format!("amount=1&csrf_token={token}.{id}"), own).await;
     assert_eq!(resumed.0, 409, "it goes on with what was sent before, or never was: {}", resumed.1);
 }

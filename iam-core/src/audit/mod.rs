@@ -18,7 +18,8 @@ use crate::factor::challenge::ChallengePurpose;
 use crate::model::account::ExternalId;
 use crate::model::channel::Channel;
 use crate::model::client::Client;
-use crate::model::factor_kind::FactorKind;
+use crate::model::factor_kind::StoredKind;
+use crate::model::proof::ProofMethod;
 use crate::model::purpose::Purpose;
 use crate::model::session_state::EndReason;
 
@@ -93,13 +94,13 @@ pub(crate) enum Event {
         long: bool,
     },
     /// A second factor was right; which, and what for.
-    SecondFactorAccepted(FactorKind, ChallengePurpose),
+    SecondFactorAccepted(ProofMethod, ChallengePurpose),
     /// A second factor was wrong; which, and what for.
-    SecondFactorRefused(FactorKind, ChallengePurpose),
+    SecondFactorRefused(ProofMethod, ChallengePurpose),
     /// Somebody was asked to prove who they are for a purpose.
     StepUpRequired(Purpose),
     /// What was proved for a purpose was used up; by what, and which.
-    ProofUsed(FactorKind, Purpose),
+    ProofUsed(ProofMethod, Purpose),
     /// A second factor came to be required, or no longer is; of which role's holders or parent's accounts, from, to.
     FactorRequirementChanged(Target, String, String),
     /// An invitation to set up the first factor was given out.
@@ -111,15 +112,15 @@ pub(crate) enum Event {
     /// Second factors of an account were wrong so often that none is taken any more.
     SecondFactorLocked,
     /// A code was made, to be sent; by what.
-    CodeIssued(FactorKind),
+    CodeIssued(ProofMethod),
     /// A message was not delivered; by what, and how it ended.
     DeliveryFailed(Channel, Delivery),
     /// A factor counts from now on; which, and its name.
-    FactorAdded(FactorKind, MethodId, String),
+    FactorAdded(StoredKind, MethodId, String),
     /// A factor was given another name; from, to.
     FactorRenamed(MethodId, String, String),
     /// A factor counts no more; which, and its name.
-    FactorRemoved(FactorKind, MethodId, String),
+    FactorRemoved(StoredKind, MethodId, String),
     /// New recovery codes were made; how many.
     RecoveryCodesMade(usize),
     /// All factors of an account were taken away; how many.
@@ -242,7 +243,7 @@ impl Description {
         self.details(format_args!("{from} -> {to}"))
     }
 
-    fn proof(self, by: FactorKind, purpose: impl fmt::Display) -> Self {
+    fn proof(self, by: ProofMethod, purpose: impl fmt::Display) -> Self {
         self.details(format_args!("{by} for {purpose}"))
     }
 

@@ -3,9 +3,9 @@
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AuthVersion, ExternalId, Username};
-use crate::model::factor_kind::{Assurance, FactorKind};
+use crate::model::factor_kind::Assurance;
 use crate::model::parent::ParentKey;
-use crate::model::proof::Proofs;
+use crate::model::proof::{ProofMethod, Proofs};
 use crate::model::purpose::Purpose;
 use crate::model::role::RoleName;
 use crate::model::step_up_proof::StepUpProof;
@@ -109,7 +109,7 @@ impl Principal {
     pub fn has_proved(
         &self,
         purpose: Purpose,
-        kinds: &[FactorKind],
+        kinds: &[ProofMethod],
         within: Duration,
         approval: Option<[u8; 32]>,
     ) -> bool {

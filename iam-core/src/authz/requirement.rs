@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::authz::step_up::{Approval, StepUp};
 use crate::base::id::StepUpProofId;
-use crate::model::factor_kind::FactorKind;
 use crate::model::parent::ParentKey;
+use crate::model::proof::ProofMethod;
 use crate::model::role::PLATFORM_ADMIN;
 use crate::model::step_up_proof::StepUpProof;
 
@@ -74,15 +74,15 @@ pub struct Facts {
     unapproved: Vec<usize>,
     used: Vec<StepUpProofId>,
     spent: Vec<StepUpProofId>,
-    step_up_by_policy: Vec<FactorKind>,
+    step_up_by_policy: Vec<ProofMethod>,
 }
 
 impl Facts {
     /// The same, with the factors that count for step-up where a route names none
     /// ([`FactorPolicy::step_up`](crate::model::policy::FactorPolicy::step_up)). Without them no factor does.
     #[must_use]
-    pub fn step_up_by(self, by_policy: &[FactorKind]) -> Self {
-        Self { step_up_by_policy: by_policy.to_vec(), ..self }
+    pub fn step_up_by(self, by_policy: impl Into<Vec<ProofMethod>>) -> Self {
+        Self { step_up_by_policy: by_policy.into(), ..self }
     }
 
     /// Answers [`Step::NeedObjectParent`]. An object that does not exist has no parent. A question's first answer stays.
@@ -127,7 +127,7 @@ impl Facts {
     }
 
     /// The factors that count for step-up where a route names none.
-    pub fn step_up_by_policy(&self) -> &[FactorKind] {
+    pub fn step_up_by_policy(&self) -> &[ProofMethod] {
         &self.step_up_by_policy
     }
 }
@@ -659,7 +659,7 @@ mod tests {
             (Requirement::Parent(ParentKey::parse("acme").unwrap()).hide(), None, "", &unknown, &missing),
         ] {
             let roles: Vec<&str> = Some(roles).filter(|role| !role.is_empty()).into_iter().collect();
-            let facts = facts.clone().step_up_by(&[FactorKind::Totp]);
+            let facts = facts.clone().step_up_by([ProofMethod::Totp]);
             let decided = requirement.decide(Some(&principal(parent, &roles)), &facts);
             assert_eq!(decided, *step, "{requirement}, {roles:?} of {parent:?}, {facts:?}");
         }
@@ -715,7 +715,7 @@ mod tests {
             "all of (nobody; signed in)"
         );
         let asked = asked("payroll")
-            .factors([FactorKind::Totp, FactorKind::SmsOtp])
+            .factors([ProofMethod::Totp, ProofMethod::SmsOtp])
             .once()
             .approving(["amount", "payee"]);
         assert_eq!(
@@ -780,7 +780,7 @@ mod tests {
         StepUp::new(Purpose::parse(purpose).unwrap())
     }
 
-    fn proof(id: u8, purpose: &str, kind: FactorKind, secs: i64) -> StepUpProof {
+    fn proof(id: u8, purpose: &str, kind: ProofMethod, secs: i64) -> StepUpProof {
         StepUpProof {
             id: StepUpProofId::from_bytes([id; 16]),
             account: AccountId::from_bytes([1; 16]),
@@ -826,7 +826,7 @@ mod tests {
     const MOST_QUESTIONS: usize = 256;
 
     fn by_policy() -> Facts {
-        Facts::default().step_up_by(&[FactorKind::Totp])
+        Facts::default().step_up_by([ProofMethod::Totp])
     }
 
     proptest! {
@@ -841,8 +841,8 @@ mod tests {
         ) {
             let mut who = principal(own, &roles);
             if proved {
-                who.step_up_proofs.push(proof(1, "p", FactorKind::Totp, 0));
-                who.step_up_proofs.push(proof(2, "q", FactorKind::Totp, 0));
+                who.step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
+                who.step_up_proofs.push(proof(2, "q", ProofMethod::Totp, 0));
             }
             let mut used = false;
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
@@ -899,11 +899,11 @@ mod tests {
         #[test]
         fn a_proof_opens_what_it_was_made_for(
             proofs in proptest::collection::vec(
-                (proptest::sample::select(vec!["p", "q"]), 0..700_i64, proptest::sample::select(FactorKind::ALL.to_vec()), 0..3_u8, proptest::bool::ANY),
+                (proptest::sample::select(vec!["p", "q"]), 0..700_i64, proptest::sample::select(ProofMethod::ASKED.to_vec()), 0..3_u8, proptest::bool::ANY),
                 0..4,
             ),
             within in 1..600_u64,
-            named in proptest::option::of(proptest::sample::subsequence(FactorKind::ALL.to_vec(), 0..3)),
+            named in proptest::option::of(proptest::sample::subsequence(ProofMethod::ASKED.to_vec(), 0..3)),
             once in proptest::bool::ANY,
             bound in 0..3_u8,
         ) {
@@ -936,7 +936,7 @@ mod tests {
                 .iter()
                 .enumerate()
                 .filter(|(_, (purpose, age, kind, approved, spent))| {
-                    let counts = named.as_ref().map_or(*kind == FactorKind::Totp, |named| named.contains(kind));
+                    let counts = named.as_ref().map_or(*kind == ProofMethod::Totp, |named| named.contains(kind));
                     *purpose == "p" && *age < i64::try_from(within).unwrap() && counts && *approved == bound && !spent
                 })
                 .map(|(n, _)| u8::try_from(n).unwrap())
@@ -974,7 +974,7 @@ mod tests {
     #[test]
     fn what_can_not_be_approved_leaves_the_other_ways_open() {
         let mut who = principal(None, &[]);
-        who.step_up_proofs.push(proof(1, "q", FactorKind::Totp, 0));
+        who.step_up_proofs.push(proof(1, "q", ProofMethod::Totp, 0));
         let bound = || Requirement::StepUp(asked("p").approving(["amount"]));
         let other = Requirement::AnyOf(vec![bound(), Requirement::StepUp(asked("q").once())]);
         let mut facts = by_policy();
@@ -987,7 +987,7 @@ mod tests {
     #[test]
     fn a_proof_is_used_up_only_when_nothing_else_refuses_or_allows() {
         let mut who = principal(Some(1), &["admin"]);
-        who.step_up_proofs.push(proof(1, "p", FactorKind::Totp, 0));
+        who.step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
         let once = || Requirement::StepUp(asked("p").once());
         let role = |name: &'static str| Requirement::AnyRole(vec![name.into()]);
         let use_it = Step::NeedUse(vec![StepUpProofId::from_bytes([1; 16])]);
@@ -1000,7 +1000,10 @@ mod tests {
             (Requirement::AnyOf(vec![once(), role("auditor")]), use_it.clone()),
             (Requirement::AnyOf(vec![Requirement::StepUp(asked("q")), once()]), use_it.clone()),
             (once().and(once()), use_it.clone()),
-            (Requirement::StepUp(asked("p").factors([])), Step::Done(Decision::Forbidden)),
+            (
+                Requirement::StepUp(asked("p").factors([ProofMethod::Totp; 0])),
+                Step::Done(Decision::Forbidden),
+            ),
             (
                 Requirement::AnyOf(vec![
                     once().and(Requirement::AnyOf(vec![role("admin"), Requirement::SameParent])),

@@ -167,7 +167,10 @@ impl SessionRecord {
     ) -> Principal {
         let factor_due_at =
             self.factor_due_at(rules.factors, now).filter(|_| !self.proofs.satisfies(rules.factors));
-        let roles = self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
+        let mut roles: Vec<_> =
+            self.roles.into_iter().filter(|role| role.counts(now)).map(|role| role.name).collect();
+        // Several sources may give the same role; they stand side by side.
+        roles.dedup();
         Principal {
             account: self.account,
             username: self.username,
@@ -302,7 +305,7 @@ mod tests {
             parent: None,
             auth_version: AuthVersion::FIRST,
             purpose: Purpose::parse("payroll").unwrap(),
-            kind: FactorKind::Totp,
+            kind: ProofMethod::Totp,
             proved_at: LOGIN,
             approval: None,
         }
@@ -450,10 +453,10 @@ mod tests {
         let ended = SessionRecord { roles: vec![role(Some(after(30)), required)], ..record() };
         assert!(!is_due(ended, 60), "the role is over");
         let by = |kind| SessionRecord { proofs: proved(kind, LOGIN).proofs, ..with() };
-        for kind in [FactorKind::Totp, FactorKind::RecoveryCode, FactorKind::EmailOtp] {
-            assert!(!is_due(by(kind), 60), "{kind}");
+        for method in [ProofMethod::Totp, ProofMethod::RecoveryCode, ProofMethod::EmailOtp] {
+            assert!(!is_due(by(method), 60), "{method}");
         }
-        assert!(is_due(by(FactorKind::Password), 60) && is_due(by(FactorKind::Invitation), 60));
+        assert!(is_due(by(ProofMethod::Password), 60) && is_due(by(ProofMethod::Invitation), 60));
         for (trusting, due) in [(true, false), (false, true)] {
             let trusted_devices = trusting.then_some(Duration::from_hours(1));
             let policy = FactorPolicy { trusted_devices, ..FactorPolicy::default() };
@@ -470,7 +473,7 @@ mod tests {
             assert_eq!(factor_due, due, "of everybody, at once");
         }
         let strict = FactorPolicy { sign_in: vec![FactorKind::Totp], ..FactorPolicy::default() };
-        let standing = judged(by(FactorKind::EmailOtp), &strict, None, after(60));
+        let standing = judged(by(ProofMethod::EmailOtp), &strict, None, after(60));
         assert!(matches!(standing, Standing::Active { factor_due: true, .. }), "not by what does not count");
         let of_parent = ParentOfAccount {
             id: ParentId::from_bytes([3; 16]),

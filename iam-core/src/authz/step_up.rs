@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::model::factor_kind::FactorKind;
+use crate::model::proof::ProofMethod;
 use crate::secrets::secret_key::MacKey;
 
 /// How old a proof may be, unless the route says otherwise.
@@ -25,7 +25,7 @@ pub const MOST_WITHIN: Duration = Duration::from_hours(1);
 pub struct StepUp {
     purpose: Purpose,
     within: Duration,
-    factors: Option<Vec<FactorKind>>,
+    factors: Option<Vec<ProofMethod>>,
     once: bool,
     approves: Vec<Cow<'static, str>>,
 }
@@ -45,8 +45,8 @@ impl StepUp {
     /// Only by these, whatever the policy says. It is the one way in which codes by e-mail, recovery codes and the password count. An
     /// empty list lets nobody pass.
     #[must_use]
-    pub fn factors(self, kinds: impl IntoIterator<Item = FactorKind>) -> Self {
-        Self { factors: Some(kinds.into_iter().collect()), ..self }
+    pub fn factors(self, methods: impl IntoIterator<Item = impl Into<ProofMethod>>) -> Self {
+        Self { factors: Some(methods.into_iter().map(Into::into).collect()), ..self }
     }
 
     /// Each proof is good for one request, which uses it up whatever becomes of the request.
@@ -73,7 +73,7 @@ impl StepUp {
     }
 
     /// Which factors the route itself names.
-    pub fn named_factors(&self) -> Option<&[FactorKind]> {
+    pub fn named_factors(&self) -> Option<&[ProofMethod]> {
         self.factors.as_deref()
     }
 
@@ -88,7 +88,7 @@ impl StepUp {
     }
 
     /// The factors that count, when those count by policy for routes that name none.
-    pub fn accepted<'a>(&'a self, by_policy: &'a [FactorKind]) -> &'a [FactorKind] {
+    pub fn accepted<'a>(&'a self, by_policy: &'a [ProofMethod]) -> &'a [ProofMethod] {
         self.factors.as_deref().unwrap_or(by_policy)
     }
 
@@ -96,7 +96,7 @@ impl StepUp {
     pub(crate) fn is_met_by(
         &self,
         proof: &StepUpProof,
-        by_policy: &[FactorKind],
+        by_policy: &[ProofMethod],
         approval: Option<&Approval>,
         now: Timestamp,
     ) -> bool {

@@ -82,6 +82,8 @@ ids! {
     InterruptedId
     /// A browser that is trusted.
     DeviceId
+    /// A ticket.
+    TicketId
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
-use crate::model::factor_kind::FactorKind;
+use crate::model::proof::ProofMethod;
 use crate::model::purpose::Purpose;
 
 /// What a challenge is for. An answer to one is worth nothing for another.
@@ -52,11 +52,11 @@ pub struct NewChallenge {
     /// What it is for.
     pub purpose: ChallengePurpose,
     /// What is asked for.
-    pub kind: FactorKind,
+    pub kind: ProofMethod,
     /// The method that is being set up; for a challenge of any other purpose none, since every method of the kind will do.
     pub method: Option<MethodId>,
-    /// What the answer is compared with; see [`Start::answer`](super::Start::answer).
-    pub answer: Option<[u8; 32]>,
+    /// What its factor keeps until the answer comes ([`FactorBegun::keep`](super::FactorBegun::keep)); sealed, and gone once the challenge is over.
+    pub kept: Option<Vec<u8>>,
     /// What the code is sent for alone, if it is bound to that.
     pub approval: Option<[u8; 32]>,
     /// How often the one that it replaces was tried, where trying must not begin anew.
@@ -105,9 +105,9 @@ mod tests {
                 account: AccountId::from_bytes([1; 16]),
                 session: SessionId::from_bytes([1; 16]),
                 purpose: ChallengePurpose::SignIn,
-                kind: FactorKind::EmailOtp,
+                kind: ProofMethod::EmailOtp,
                 method: None,
-                answer: None,
+                kept: None,
                 approval: None,
                 tries: 0,
                 sends: 1,

@@ -3,11 +3,11 @@ use std::fmt;
 use precis_core::profile::PrecisFastInvocation;
 use precis_profiles::OpaqueString;
 
-use super::FactorKind;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, MethodId};
 use crate::base::invalid::{Invalid, Problem};
 use crate::base::text::is_seen;
+use crate::model::factor_kind::StoredKind;
 
 /// A factor that somebody has set up, or is about to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +17,13 @@ pub struct Method {
     /// Whose it is.
     pub account: AccountId,
     /// What it is. Recovery codes are none: they are kept apart.
-    pub kind: FactorKind,
+    pub kind: StoredKind,
     /// What its owner calls it.
     pub name: MethodName,
-    /// Its secret, or the address that it is about; sealed.
+    /// Its secret, or the address that it is about; sealed. Before it is confirmed, only the address.
     pub secret: Option<Vec<u8>>,
+    /// What it is found by, if anything ([`Credential::lookup`](super::Credential::lookup)).
+    pub lookup: Option<Vec<u8>>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was confirmed. Before that it counts for nothing.

@@ -1,8 +1,8 @@
 //! Second factors: what they are, and the one life cycle of their challenges.
 //!
-//! A [`Factor`] is a pair without input and output of its own: [`start`](Factor::start) says what to send and what to store,
-//! [`finish`](Factor::finish) compares what was stored with what somebody typed. Everything else is the same for all of them and
-//! written once, in [`flow`](crate::flow): a try is counted before anything is compared, a challenge is good for five tries and some
+//! A [`Factor`] has no input and output of its own. Setting it up and proving it are two steps each: one that begins, of which something is kept
+//! and something shown or sent, and one that finishes with what was kept and what somebody answered. Everything else is the same for all of
+//! them and written once, in [`flow`](crate::flow): a try is counted before anything is compared, a challenge is good for five tries and some
 //! minutes, and is used up by the right answer (NIST SP 800-63B-4, OWASP ASVS 6.5 and 6.6).
 
 use crate::model::factor_kind::FactorKind;
@@ -17,8 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::base::code::Code;
 
+use crate::base::base_url::BaseUrl;
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ChallengeId};
+use crate::base::id::{AccountId, ChallengeId, MethodId};
 use crate::base::random::{Randomness, RandomnessUnavailable};
 use crate::limits::Window;
 use crate::secrets::secret_key::MacKey;
@@ -26,28 +27,47 @@ use crate::secrets::secret_key::MacKey;
 /// How often one challenge may be tried. The next try is refused even with the right answer.
 pub const TRIES: u32 = 5;
 
+/// The most that a challenge keeps for its factor, in bytes.
+pub const MOST_KEPT: usize = 4096;
+
+/// The longest [`lookup`](Credential::lookup) of a factor, in bytes: that of a `WebAuthn` credential's id.
+pub const MOST_LOOKUP: usize = 1023;
+
 /// A way to prove that one has something, or is reached somewhere. Without input and output: time, chance and keys are given.
 ///
-/// An implementation MUST NOT panic whatever was stored or typed, and MUST compare secrets in constant time.
+/// An implementation MUST NOT panic whatever was stored or answered, and MUST compare secrets in constant time.
 pub trait Factor: Send + Sync + fmt::Debug + 'static {
     /// Which kind it is. A service has one of each at most.
     fn kind(&self) -> FactorKind;
 
-    /// Begins to set it up for an account.
-    fn enrol(&self, label: &Label<'_>, random: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable>;
+    /// Begins to set it up for an account. What it [keeps](FactorBegun::keep) lies sealed until the answer comes.
+    fn begin_enrolment(&self, cx: &FactorContext<'_>) -> Result<FactorBegun, RandomnessUnavailable>;
+
+    /// Finishes setting it up. `kept` is what the beginning kept, `answer` what [`read`](Self::read) made of what was answered.
+    fn finish_enrolment(
+        &self,
+        cx: &FactorContext<'_>,
+        kept: &[u8],
+        answer: &str,
+    ) -> Result<Credential, WrongAnswer>;
 
     /// What somebody typed, as [`finish`](Self::finish) gets it: [`typed::code`](crate::base::typed::code) of it, if a factor has no form of its
-    /// own for its codes. Nothing, where it can't be a code of this kind, whatever is stored: that is said at once, and is no try.
+    /// own for its answers. Nothing, where it can't be an answer of this kind, whatever is stored: that is said at once, and is no try.
     fn read(&self, typed: &str) -> Option<Code> {
         let code = crate::base::typed::code(typed);
         (!code.is_empty()).then(|| Code::new(code.as_str()))
     }
 
-    /// Begins a challenge.
-    fn start(&self, digest: &Digest<'_>, random: &dyn Randomness) -> Result<Start, RandomnessUnavailable>;
+    /// Begins a challenge for the methods of an account. There are none where a code to its address shows whose the account is, before
+    /// anything was set up.
+    fn begin(
+        &self,
+        cx: &FactorContext<'_>,
+        methods: &[OpenedMethod],
+    ) -> Result<FactorBegun, RandomnessUnavailable>;
 
-    /// Compares. `response` is what [`read`](Self::read) made of what was typed.
-    fn finish(&self, stored: &Stored<'_>, response: &str) -> Verdict;
+    /// Finishes a challenge: compares with all of these methods.
+    fn finish(&self, cx: &FactorContext<'_>, kept: &[u8], methods: &[OpenedMethod], answer: &str) -> Verdict;
 
     /// The latest time step of which it would accept a code at this time. None for a factor without time steps.
     fn latest_step(&self, _now: Timestamp) -> Option<i64> {
@@ -55,89 +75,159 @@ pub trait Factor: Send + Sync + fmt::Debug + 'static {
     }
 }
 
-/// Whose device it is, for the device to show.
-#[derive(Clone, Copy, Debug)]
-pub struct Label<'a> {
-    /// The service's name.
+/// The circumstances in which a factor begins or finishes: all that it may know of the service, the account, the time and chance.
+#[derive(Clone, Copy)]
+pub struct FactorContext<'a> {
+    /// The service's name, for a device to show.
     pub service: &'a str,
-    /// The account's name.
+    /// The account's name, for a device to show.
     pub account: &'a str,
+    /// The service's address, if it has one: its origin and host bind keys to it.
+    pub base_url: Option<&'a BaseUrl>,
+    /// The time.
+    pub now: Timestamp,
+    /// Chance.
+    pub random: &'a dyn Randomness,
+    /// Digests, bound to the account and the challenge.
+    pub digest: Digest<'a>,
 }
 
-/// What setting up a factor takes.
-pub enum Enrolment {
-    /// A secret for a device. It counts once the device has shown a right code.
+impl fmt::Debug for FactorContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FactorContext").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+/// The beginning of a challenge, or of setting a factor up.
+#[derive(Default)]
+pub struct FactorBegun {
+    /// What is kept, sealed, until the answer comes: at most [`MOST_KEPT`] bytes.
+    pub keep: Zeroizing<Vec<u8>>,
+    /// What is shown to the person, or handed to their browser.
+    pub show: Show,
+    /// A code to be sent.
+    pub send: Option<Code>,
+}
+
+/// The secrets do not show.
+impl fmt::Debug for FactorBegun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FactorBegun").field("show", &self.show).finish_non_exhaustive()
+    }
+}
+
+/// What is shown when a factor is asked for, or set up. It is shown once.
+#[derive(Default)]
+pub enum Show {
+    /// Nothing: a device shows it, or a message carries it.
+    #[default]
+    Nothing,
+    /// A secret for a device.
     Secret {
-        /// The secret, to be sealed and stored.
-        secret: Zeroizing<Vec<u8>>,
-        /// What the person types into a device that can't scan (base32).
+        /// For typing into a device that can't scan (base32).
         typed: Zeroizing<String>,
-        /// The same for scanning: an `otpauth:` URI.
+        /// For scanning: an `otpauth:` URI.
         uri: Zeroizing<String>,
     },
     /// Codes to be kept. They count at once, in place of all that were given before.
     Codes(Vec<Code>),
-    /// Nothing but an address. It counts once a code that was sent there comes back.
-    Address,
+    /// Options for the browser's own dialogue, as JSON (`PublicKeyCredentialCreationOptions` or `PublicKeyCredentialRequestOptions`).
+    Options(String),
 }
 
 /// The secrets do not show.
-impl fmt::Debug for Enrolment {
+impl fmt::Debug for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nothing => "Nothing",
             Self::Secret { .. } => "Secret { .. }",
             Self::Codes(_) => "Codes(..)",
-            Self::Address => "Address",
+            Self::Options(_) => "Options(..)",
         })
     }
 }
 
-/// The beginning of a challenge.
-#[derive(Debug)]
-pub struct Start {
-    /// The code to send, if any; its [`Digest::of`] is what the challenge keeps.
-    pub send: Option<Code>,
-    /// What to keep.
-    pub answer: Option<[u8; 32]>,
-}
-
-/// What a response is compared with.
-#[derive(Clone, Copy)]
-pub struct Stored<'a> {
-    /// The secret of the method, opened.
-    pub secret: Option<&'a [u8]>,
-    /// The last time step of which the method has accepted a code: only later ones count.
-    pub last_step: Option<i64>,
-    /// What the challenge has kept.
-    pub answer: Option<&'a [u8; 32]>,
-    /// To digest a response with.
-    pub digest: &'a Digest<'a>,
-    /// The time.
-    pub now: Timestamp,
+/// A factor that was set up.
+#[derive(Default)]
+pub struct Credential {
+    /// What is stored of it, sealed. Without it, what lies there already stays: the address that codes are sent to.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// What it is found by, at most [`MOST_LOOKUP`] bytes, if anything: no other method of the kind may have the same, whoever's it is.
+    pub lookup: Option<Vec<u8>>,
+    /// The time step of the code that showed it, for a factor with time steps.
+    pub step: Option<i64>,
 }
 
 /// The secret does not show.
-impl fmt::Debug for Stored<'_> {
+impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("Credential").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+/// An answer that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is wrong")]
+pub struct WrongAnswer;
+
+/// A confirmed method of an account, opened.
+pub struct OpenedMethod {
+    /// Which one.
+    pub id: MethodId,
+    /// What was stored of it.
+    pub secret: Option<Zeroizing<Vec<u8>>>,
+    /// The last time step of which it has accepted a code: only later ones count.
+    pub last_step: Option<i64>,
+}
+
+/// The secret does not show.
+impl fmt::Debug for OpenedMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedMethod")
+            .field("id", &self.id)
             .field("last_step", &self.last_step)
-            .field("now", &self.now)
             .finish_non_exhaustive()
     }
 }
 
-/// What came of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The outcome of a comparison.
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
     /// It is wrong.
     Rejected,
-    /// It is right.
-    Verified,
-    /// It is the code of this time step: right, if no code of this or a later step was accepted before.
-    AtStep(i64),
-    /// It is right if it is one of the account's codes that was not used yet.
-    IfUnused([u8; 32]),
+    /// It is right, if what it takes can be spent.
+    Accepted {
+        /// The method that it proves, where it proves one.
+        method: Option<MethodId>,
+        /// What the answer uses up, by one conditional statement: it counts only if that succeeds.
+        spend: Spend,
+    },
+}
+
+/// What a right answer uses up beside the try.
+#[derive(PartialEq, Eq)]
+pub enum Spend {
+    /// The challenge alone, which every right answer uses up.
+    Challenge,
+    /// A time step of a method: good if no code of this or a later step was accepted before.
+    Step(MethodId, i64),
+    /// What is stored of a method, in whose place this comes (a counter that has risen): good if nobody replaced it meanwhile.
+    Rewrite(MethodId, Zeroizing<Vec<u8>>),
+    /// A code of the account's list, by its digest: good if it is one of them and was not used yet.
+    Code([u8; 32]),
+}
+
+/// Nothing stored shows.
+impl fmt::Debug for Spend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Challenge => f.write_str("Challenge"),
+            Self::Step(id, step) => write!(f, "Step({id}, {step})"),
+            Self::Rewrite(id, _) => write!(f, "Rewrite({id}, ..)"),
+            Self::Code(_) => f.write_str("Code(..)"),
+        }
+    }
 }
 
 /// Digests of codes, bound to what they belong to, so that a copy of the table tells nothing.
@@ -172,10 +262,10 @@ impl<'a> Digest<'a> {
         hash.finalize().into()
     }
 
-    /// Whether a code has this digest, in constant time.
-    pub fn matches(&self, code: &str, answer: &[u8; 32]) -> bool {
+    /// Whether a code has this digest, in constant time. What is no digest is no code's.
+    pub fn matches(&self, code: &str, kept: &[u8]) -> bool {
         use subtle::ConstantTimeEq;
-        self.of(code).ct_eq(answer).into()
+        self.of(code).as_slice().ct_eq(kept).into()
     }
 }
 
@@ -255,14 +345,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_response_is_compared_with_does_not_show() {
-        let key = crate::secrets::secret_key::SecretKey::from_bytes(&[1; 32]).unwrap().derive("x");
-        let digest = Digest::new(&key, AccountId::from_bytes([1; 16]), None);
-        let secret = Some(b"JBSWY3DP".as_slice());
-        let now = Timestamp::from_micros(0);
-        let stored = Stored { secret, last_step: None, answer: Some(&[7; 32]), digest: &digest, now };
-        let shown = format!("{stored:?}");
-        assert!(!shown.contains("74") && !shown.contains("JBSW") && !shown.contains("7, 7"), "{shown}");
+    fn nothing_secret_shows() {
+        let secret = || Zeroizing::new(b"JBSWY3DP".to_vec());
+        let id = MethodId::from_bytes([1; 16]);
+        let shown = [
+            format!("{:?}", OpenedMethod { id, secret: Some(secret()), last_step: None }),
+            format!("{:?}", FactorBegun { keep: secret(), ..FactorBegun::default() }),
+            format!("{:?}", Credential { secret: Some(secret()), lookup: Some(vec![74]), step: None }),
+            format!("{:?}", Spend::Rewrite(id, secret())),
+            format!("{:?}", Spend::Code([74; 32])),
+            format!(
+                "{:?}",
+                Show::Secret { typed: String::from("JBSWY3DP").into(), uri: String::from("otp").into() }
+            ),
+        ]
+        .join(" ");
+        assert!(!shown.contains("74") && !shown.contains("JBSW") && !shown.contains("otp"), "{shown}");
     }
 
     #[test]

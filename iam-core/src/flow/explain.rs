@@ -12,10 +12,10 @@ use crate::factor::challenge::ChallengePurpose;
 use crate::iam::Accounts;
 use crate::model::account::AccountStatus;
 use crate::model::error::Error;
-use crate::model::factor_kind::FactorKind;
 use crate::model::long_sessions::LongSessions;
 use crate::model::parent::{Parent, ParentStatus};
 use crate::model::policy::FactorPolicy;
+use crate::model::proof::ProofMethod;
 use crate::model::session::RoleOfAccount;
 
 /// Whether a rule is met by an account. Of *all* the least counts, of *any* the most.
@@ -104,12 +104,12 @@ impl Accounts<'_> {
         );
         let policy = &self.iam.inner.factor_policy;
         let mut at_sign_in = self.iam.usable_kinds(account, &methods, ChallengePurpose::SignIn).await?;
-        at_sign_in.retain(|kind| policy.is_satisfied_by(*kind));
-        let mut step_ups = Vec::new();
+        at_sign_in.retain(|method| method.factor().is_some_and(|kind| policy.is_satisfied_by(kind)));
+        let (by_policy, mut step_ups) = (policy.step_up_methods(), Vec::new());
         for asked in requirement.step_ups() {
             let purpose = ChallengePurpose::StepUp(asked.purpose());
             let usable = self.iam.usable_kinds(account, &methods, purpose).await?;
-            step_ups.push(Proofs::of(asked, &policy.step_up, &usable));
+            step_ups.push(Proofs::of(asked, &by_policy, &usable));
         }
         let has = Holdings {
             status: known.status,
@@ -133,7 +133,7 @@ struct Holdings {
     parent: Option<Parent>,
     roles: Vec<RoleOfAccount>,
     /// The factors that it can prove and that satisfy a requirement of one.
-    at_sign_in: Vec<FactorKind>,
+    at_sign_in: Vec<ProofMethod>,
     /// For each step-up of the requirement, as numbered there.
     step_ups: Vec<Proofs>,
     policy: FactorPolicy,
@@ -144,13 +144,13 @@ struct Holdings {
 /// By what a step-up can be met.
 struct Proofs {
     /// What counts and can be proved ...
-    has: Vec<FactorKind>,
+    has: Vec<ProofMethod>,
     /// ... and what counts and can't.
-    lacks: Vec<FactorKind>,
+    lacks: Vec<ProofMethod>,
 }
 
 impl Proofs {
-    fn of(asked: &StepUp, by_policy: &[FactorKind], usable: &[FactorKind]) -> Self {
+    fn of(asked: &StepUp, by_policy: &[ProofMethod], usable: &[ProofMethod]) -> Self {
         let (has, lacks) = asked.accepted(by_policy).iter().partition(|kind| usable.contains(kind));
         Self { has, lacks }
     }
@@ -355,7 +355,7 @@ fn yes_or_no(met: bool) -> Met {
     if met { Met::Yes } else { Met::No }
 }
 
-fn names(kinds: &[FactorKind], between: &str) -> String {
+fn names(kinds: &[ProofMethod], between: &str) -> String {
     kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(between)
 }
 
@@ -379,7 +379,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 
     /// What counts for step-up where a route names nothing.
-    const BY_POLICY: [FactorKind; 1] = [FactorKind::Totp];
+    const BY_POLICY: [ProofMethod; 1] = [ProofMethod::Totp];
 
     fn after(secs: u64) -> Timestamp {
         NOW.plus(Duration::from_secs(secs))
@@ -403,7 +403,7 @@ mod tests {
     }
 
     /// Somebody without a parent, roles or factors, before a requirement.
-    fn holdings(requirement: &Requirement, usable: &[FactorKind]) -> Holdings {
+    fn holdings(requirement: &Requirement, usable: &[ProofMethod]) -> Holdings {
         Holdings {
             status: AccountStatus::Active,
             created_at: NOW,
@@ -430,7 +430,7 @@ mod tests {
         let payroll = asked("payroll").within(Duration::from_mins(2));
         let requirement = Requirement::AnyOf(vec![any_role(&["auditor"]), Requirement::SameParent])
             .and(Requirement::StepUp(payroll));
-        let mut has = holdings(&requirement, &[FactorKind::Totp]);
+        let mut has = holdings(&requirement, &[ProofMethod::Totp]);
         has.parent = Some(parent(1));
         has.roles = vec![role("clerk", None), role("auditor", Some(NOW))];
         let explanation = has.explain(&requirement);
@@ -497,11 +497,11 @@ mod tests {
             ),
             (Requirement::AnyOf(vec![]), "FAIL     any of: without anything that is asked for nobody passes"),
             (
-                Requirement::StepUp(asked("p").factors([FactorKind::Totp, FactorKind::SmsOtp])),
+                Requirement::StepUp(asked("p").factors([ProofMethod::Totp, ProofMethod::SmsOtp])),
                 "FAIL     step-up for p within 300 s by totp or sms_otp: needs a fresh proof, and has no totp or sms_otp to give it by",
             ),
             (
-                Requirement::StepUp(asked("p").factors([])),
+                Requirement::StepUp(asked("p").factors([ProofMethod::Totp; 0])),
                 "FAIL     step-up for p within 300 s by nothing: no factor counts for it: nobody passes",
             ),
         ] {
@@ -513,11 +513,11 @@ mod tests {
     fn step_ups_keep_their_numbers() {
         let by = |kind| Requirement::StepUp(asked("p").factors([kind]));
         let requirement = Requirement::AnyOf(vec![
-            by(FactorKind::SmsOtp).and(Requirement::SignedIn),
+            by(ProofMethod::SmsOtp).and(Requirement::SignedIn),
             Requirement::SameParent,
-            by(FactorKind::Totp),
+            by(ProofMethod::Totp),
         ]);
-        let has = holdings(&requirement, &[FactorKind::Totp]);
+        let has = holdings(&requirement, &[ProofMethod::Totp]);
         let met: Vec<_> = has.explain(&requirement).rules.into_iter().skip(3).map(|rule| rule.met).collect();
         assert_eq!(met, [Met::ByRequest, Met::No, Met::No, Met::Yes, Met::No, Met::ByRequest]);
     }
@@ -553,7 +553,7 @@ mod tests {
         assert_eq!(verdict(&|has| has.roles = vec![of_role(1, None)]), (Met::Yes, None), "it has time");
         let has_one = |has: &mut Holdings| {
             has.roles = vec![of_role(0, None)];
-            has.at_sign_in = vec![FactorKind::Totp];
+            has.at_sign_in = vec![ProofMethod::Totp];
         };
         assert_eq!(verdict(&has_one), (Met::Yes, None));
         assert_eq!(
@@ -598,7 +598,7 @@ mod tests {
         }
     }
 
-    fn proof(purpose: &str, kind: FactorKind) -> StepUpProof {
+    fn proof(purpose: &str, kind: ProofMethod) -> StepUpProof {
         StepUpProof {
             id: StepUpProofId::from_bytes([u8::try_from(purpose.len()).unwrap(); 16]),
             account: AccountId::from_bytes([1; 16]),
@@ -617,7 +617,7 @@ mod tests {
         who: &Principal,
         parent: impl Fn(usize) -> Option<ParentId>,
     ) -> Decision {
-        let mut facts = Facts::default().step_up_by(&BY_POLICY);
+        let mut facts = Facts::default().step_up_by(BY_POLICY);
         loop {
             match requirement.decide(Some(who), &facts) {
                 Step::Done(decision) => return decision,
@@ -629,7 +629,7 @@ mod tests {
     }
 
     fn any_step_up() -> impl Strategy<Value = StepUp> {
-        let named = proptest::sample::subsequence(FactorKind::ALL.to_vec(), 0..3);
+        let named = proptest::sample::subsequence(ProofMethod::ASKED.to_vec(), 0..3);
         let purpose = proptest::sample::select(vec!["p", "pq"]);
         (purpose, proptest::option::of(named), proptest::bool::ANY).prop_map(|(purpose, named, once)| {
             let asked = asked(purpose);
@@ -665,7 +665,7 @@ mod tests {
             requirement in any_requirement(),
             own in proptest::option::of(1_u8..3),
             held in proptest::collection::vec((proptest::sample::select(vec!["a", "b", PLATFORM_ADMIN]), 0..3_u64), 0..3),
-            usable in proptest::sample::subsequence(FactorKind::ALL.to_vec(), 0..4),
+            usable in proptest::sample::subsequence(ProofMethod::ASKED.to_vec(), 0..4),
             parents in proptest::collection::vec(proptest::option::of(1_u8..3), 16),
             proved in proptest::collection::vec(proptest::bool::ANY, 14),
         ) {

@@ -12,39 +12,37 @@ use crate::audit::Event;
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::base::code::Code;
-use crate::base::id::MethodId;
+use crate::base::id::{ChallengeId, MethodId};
 use crate::base::invalid::{Invalid, Problem};
 use crate::delivery::Notice;
 use crate::factor::challenge::ChallengePurpose;
 use crate::factor::method::{Method, MethodName};
-use crate::factor::{Enrolment, Factor, Label, TRIES, Verdict};
+use crate::factor::{Credential, Factor, MOST_LOOKUP, Show, TRIES};
 use crate::flow::Renewed;
 use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
-    Asked, Claimant, Destination, is_confirmed, read_code, secret_place, strongest,
+    Asked, Asking, Claimant, Destination, Means, is_confirmed, secret_place, strongest,
 };
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, EmailAddress};
+use crate::model::channel::Channel;
 use crate::model::client::Client;
+use crate::model::conflict::Conflict;
 use crate::model::error::{Error, ProofKind, SecondFactorRefusal};
-use crate::model::factor_kind::FactorKind;
-use crate::model::proof::{Proof, Proofs};
-use crate::model::purpose::Purpose;
+use crate::model::factor_kind::{FactorKind, StoredKind};
+use crate::model::proof::{Proof, ProofMethod, Proofs};
 use crate::model::session_state::EndReason;
-use crate::model::step_up_proof::StepUpProof;
-use crate::model::token::{SessionToken, TicketPurpose as TokenPurpose};
+use crate::model::ticket::TicketPurpose;
+use crate::model::token::SessionToken;
 use crate::secrets::device::DeviceToken;
-use crate::store::Insert;
+use crate::store::{Confirmation, Confirmed, Inserted, Kept};
 
 /// How fresh a proof must be for a change of factors.
 const FRESH_FOR_FACTORS: Duration = Duration::from_mins(5);
 
 /// How long a factor may be confirmed after it was begun.
 const CONFIRM_WITHIN: Duration = Duration::from_mins(10);
-
-/// How fresh the proof must be that an account which must have a factor, and has none, is theirs. Confirming the factor asks again.
-const FIRST_FACTOR_WITHIN: Duration = Duration::from_mins(20);
 
 /// How many methods an account may have, those that are not confirmed included.
 const MOST_METHODS: u32 = 20;
@@ -59,7 +57,7 @@ pub struct FactorSummary {
     /// Which one.
     pub id: MethodId,
     /// What it is.
-    pub kind: FactorKind,
+    pub kind: StoredKind,
     /// What they call it.
     pub name: MethodName,
     /// When it was confirmed.
@@ -78,6 +76,8 @@ pub struct Enrolled {
     pub secret: Option<EnrolledSecret>,
     /// Where a code was sent.
     pub asked: Option<Asked>,
+    /// Options for the browser's own dialogue, as JSON, for a factor that is set up there.
+    pub options: Option<String>,
 }
 
 /// What a device needs.
@@ -139,22 +139,6 @@ impl Iam {
         Ok(())
     }
 
-    /// Who must have a factor and has none needs more than the password to set up the first one: else whoever stole that would set up
-    /// theirs (OWASP ASVS 6.1.1, NIST SP 800-63B-4 4.1.2.1).
-    async fn may_set_up_first(&self, principal: &Principal) -> Result<(), Error> {
-        if principal.factor_due_at.is_none() {
-            return Ok(());
-        }
-        let shown = |proof: &StepUpProof| {
-            proof.purpose == Purpose::ENROL && proof.proved_at.is_within(FIRST_FACTOR_WITHIN, self.now())
-        };
-        if self.with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
-            Ok(())
-        } else {
-            Err(Error::Stale { proof: ProofKind::FirstFactor, max_age: FIRST_FACTOR_WITHIN })
-        }
-    }
-
     /// Begins to set up a factor. An address is the account's own; without one, `email` says which, and confirming it verifies it.
     ///
     /// # Errors
@@ -182,52 +166,72 @@ impl Iam {
             .ok_or(Error::Credentials)?;
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let (now, account) = (self.now(), principal.account);
-        let id = MethodId::generate(now, self.randomness())?;
-        let label = Label { service: self.service(), account: principal.username() };
-        let (secret, shown, destination) = match factor.enrol(&label, self.randomness())? {
-            Enrolment::Secret { secret, typed, uri } => {
-                (secret, Some(EnrolledSecret { typed, uri }), Destination::None)
-            }
-            Enrolment::Address => {
-                if methods.iter().any(|method| method.kind == kind && is_confirmed(method)) {
-                    return Err(Error::Conflict("factor"));
-                }
+        let (id, challenge) =
+            (MethodId::generate(now, self.randomness())?, ChallengeId::generate(now, self.randomness())?);
+        let begun =
+            factor.begin_enrolment(&self.factor_context(account, principal.username(), Some(challenge)))?;
+        if matches!(begun.show, Show::Codes(_)) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        if kind.is_single() && methods.iter().any(|method| method.kind == kind && is_confirmed(method)) {
+            return Err(Conflict::HasFactor.into());
+        }
+        let (secret, destination) = match kind.channel() {
+            None => (None, Destination::None),
+            Some(_) => {
                 let address = address_of(&known, email)?;
-                let kept = Zeroizing::new(address.as_str().as_bytes().to_vec());
-                (kept, None, Destination::email(address.as_str()))
+                let (kept, place) = (address.as_str().as_bytes(), secret_place(&account, &id));
+                let sealed = self.inner.keys.ring.seal(place, kept, self.randomness())?;
+                (Some(sealed), Destination::email(address.as_str()))
             }
-            Enrolment::Codes(_) => return Err(SecondFactorRefusal::NoMethod.into()),
         };
-        let sealed = self.inner.keys.ring.seal(secret_place(&account, &id), &secret, self.randomness())?;
         let method = Method {
             id,
             account,
-            kind,
+            kind: kind.into(),
             name: name.clone(),
-            secret: Some(sealed),
+            secret,
+            lookup: None,
             created_at: now,
             confirmed_at: None,
             last_used_at: None,
             last_step: None,
         };
-        let claimant = enrolling(principal);
-        let asked = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                self.hold(&mut unit, &claimant, token).await?;
-                self.count_change(&mut unit, account).await?;
-                if unit.methods().insert(&method, MOST_METHODS).await? == Insert::Taken {
-                    return Err(Error::Conflict("factor"));
-                }
-                let asked = self.ask(&mut unit, &claimant, factor, Some(id), &destination, client).await?;
-                unit.commit().await?;
-                Ok(asked)
-            })
-            .await;
+        let asking = Asking { id: challenge, method: kind.into(), of: Some(id), tries: 0, begun: &begun };
+        let asked = self.begin_in_one_unit(token, principal, &method, &asking, &destination, client).await;
         let limit = if kind.channel().is_some() { "otp.send" } else { CHANGED };
-        self.note_throttled(&asked, limit, &claimant, client).await;
+        self.note_throttled(&asked, limit, &enrolling(principal), client).await;
         let asked = asked?;
-        Ok(Enrolled { id, secret: shown, asked: asked.destination.is_some().then_some(asked) })
+        let options = asked.options.clone();
+        let secret = match begun.show {
+            Show::Secret { typed, uri } => Some(EnrolledSecret { typed, uri }),
+            Show::Nothing | Show::Codes(_) | Show::Options(_) => None,
+        };
+        Ok(Enrolled { id, secret, asked: asked.destination.is_some().then_some(asked), options })
+    }
+
+    async fn begin_in_one_unit(
+        &self,
+        token: &SessionToken,
+        principal: &Principal,
+        method: &Method,
+        asking: &Asking<'_>,
+        destination: &Destination,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let claimant = enrolling(principal);
+        self.retried(|| async {
+            let mut unit = self.begin().await?;
+            self.hold(&mut unit, &claimant, token).await?;
+            self.count_change(&mut unit, method.account).await?;
+            if unit.methods().insert(method, MOST_METHODS).await? == Kept::Full {
+                return Err(Conflict::TooManyFactors.into());
+            }
+            let asked = self.issue(&mut unit, &claimant, asking, destination, client).await?;
+            unit.commit().await?;
+            Ok(asked)
+        })
+        .await
     }
 
     /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end. Notes of known devices
@@ -250,13 +254,14 @@ impl Iam {
         let methods = self.inner.store.reader().await?.methods().of_account(account).await?;
         let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
         let method = found.ok_or(Error::NotFound("factor"))?;
-        let factor = self.factor(method.kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        let response = read_code(factor, response)?;
+        let kind = method.kind.known().ok_or(SecondFactorRefusal::NoMethod)?;
+        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let response = Means::Factor(factor).read(response)?;
         let response = response.expose();
         // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
-        let is_there = |other: &Method| other.kind == method.kind && is_confirmed(other);
-        if method.kind.channel().is_some() && methods.iter().any(is_there) {
-            return Err(Error::Conflict("factor"));
+        let is_there = |other: &Method| other.kind == kind && is_confirmed(other);
+        if kind.is_single() && methods.iter().any(is_there) {
+            return Err(Conflict::HasFactor.into());
         }
         // It may have come to be required since this was begun.
         if !methods.iter().any(is_confirmed) {
@@ -284,11 +289,11 @@ impl Iam {
                     None => known.clone(),
                 };
                 // It was for the first factor, and there is one now.
-                unit.one_time_tokens().void(TokenPurpose::Invitation, account, now).await?;
-                let event = Event::FactorAdded(method.kind, id, method.name.as_str().to_owned());
+                unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
+                let event = Event::FactorAdded(method.kind.clone(), id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
-                let proofs = held.proofs.with(Proof::new(method.kind, now));
+                let proofs = held.proofs.with(Proof::new(kind, now));
                 let renewed =
                     self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
                 unit.commit().await?;
@@ -308,30 +313,50 @@ impl Iam {
         client: &Client,
     ) -> Result<Result<(), SecondFactorRefusal>, Error> {
         let (now, account, id) = (self.now(), principal.account, method.id);
-        let purpose = ChallengePurpose::Enrol;
-        let open = unit.challenges().open(principal.session, purpose, method.kind, Some(id)).await?;
+        let (purpose, by) = (ChallengePurpose::Enrol, ProofMethod::from(factor.kind()));
+        let open = unit.challenges().open(principal.session, purpose, by, Some(id)).await?;
         let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
         if !unit.challenges().count_try(challenge.new.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        let stored = if method.kind.channel().is_some() { None } else { Some(method) };
-        let step = match self.verdict(account, factor, stored, &challenge.new, response) {
-            Verdict::Verified => None,
-            Verdict::AtStep(step) => Some(step),
-            Verdict::Rejected | Verdict::IfUnused(_) => {
-                let event = Event::SecondFactorRefused(method.kind, purpose);
-                unit.record(&event, of(principal), client).await?;
-                let tries_left = TRIES.saturating_sub(challenge.tries + 1);
-                return Ok(Err(SecondFactorRefusal::Rejected { tries_left }));
-            }
+        let cx = self.factor_context(account, principal.username(), Some(challenge.new.id));
+        let Ok(credential) = factor.finish_enrolment(&cx, &self.kept(&challenge.new), response) else {
+            unit.record(&Event::SecondFactorRefused(by, purpose), of(principal), client).await?;
+            let tries_left = TRIES.saturating_sub(challenge.tries + 1);
+            return Ok(Err(SecondFactorRefusal::Rejected { tries_left }));
         };
-        let confirmed = unit.challenges().consume(challenge.new.id, Some(id), now).await?
-            && unit.methods().confirm(account, id, step, now.minus(CONFIRM_WITHIN), now).await?;
-        if !confirmed {
+        if !unit.challenges().consume(challenge.new.id, Some(id), now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
+        self.confirm_with(unit, method, &credential).await?;
         self.give_back_send(unit, challenge.new.id).await?;
         Ok(Ok(()))
+    }
+
+    /// Confirms a method with what its factor made of the answer.
+    async fn confirm_with(
+        &self,
+        unit: &mut Unit<'_>,
+        method: &Method,
+        credential: &Credential,
+    ) -> Result<(), Error> {
+        let (now, place) = (self.now(), secret_place(&method.account, &method.id));
+        if credential.lookup.as_ref().is_some_and(|lookup| lookup.len() > MOST_LOOKUP) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let seal = |secret: &Zeroizing<Vec<u8>>| self.inner.keys.ring.seal(place, secret, self.randomness());
+        let sealed = credential.secret.as_ref().map(seal).transpose()?;
+        let confirmation = Confirmation {
+            secret: sealed.as_deref(),
+            lookup: credential.lookup.as_deref(),
+            step: credential.step,
+        };
+        let made_after = now.minus(CONFIRM_WITHIN);
+        match unit.methods().confirm(method.account, method.id, &confirmation, made_after, now).await? {
+            Confirmed::Done => Ok(()),
+            Confirmed::Stale => Err(SecondFactorRefusal::Spent.into()),
+            Confirmed::Taken(key) => Err(Conflict::Taken(key).into()),
+        }
     }
 
     /// An address that a code came back from is its owner's.
@@ -343,7 +368,7 @@ impl Iam {
         principal: &Principal,
         client: &Client,
     ) -> Result<Option<EmailAddress>, Error> {
-        if method.kind != FactorKind::EmailOtp {
+        if method.kind.known().and_then(FactorKind::channel) != Some(Channel::Email) {
             return Ok(None);
         }
         let place = secret_place(&known.id, &method.id);
@@ -358,7 +383,7 @@ impl Iam {
         if known.email_verified_at.is_some() {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        if unit.accounts().verify_email(known.id, &address, self.now()).await? == Insert::Taken {
+        if unit.accounts().verify_email(known.id, &address, self.now()).await? != Inserted::Done {
             return Err(Invalid::new("email", Problem::Taken).into());
         }
         unit.record(&Event::EmailVerified, of(principal), client).await?;
@@ -431,7 +456,7 @@ impl Iam {
                 if is_last {
                     unit.recovery_codes().replace(account, &[], self.now()).await?;
                 }
-                let event = Event::FactorRemoved(method.kind, id, method.name.as_str().to_owned());
+                let event = Event::FactorRemoved(method.kind.clone(), id, method.name.as_str().to_owned());
                 unit.record(&event, of(principal), client).await?;
                 self.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
                 // What is gone satisfies nothing any more; another device of the kind does.
@@ -441,7 +466,10 @@ impl Iam {
                 let proofs = match (is_last, has_another) {
                     (true, _) => held.proofs.without_factors(),
                     (false, true) => held.proofs,
-                    (false, false) => held.proofs.without(method.kind.into()),
+                    (false, false) => match method.kind.known() {
+                        Some(kind) => held.proofs.without(kind.into()),
+                        None => held.proofs,
+                    },
                 };
                 let renewed =
                     self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
@@ -483,14 +511,15 @@ impl Iam {
     ) -> Result<Vec<Code>, Error> {
         self.may_change_factors(principal).await?;
         let account = principal.account;
-        let factor = self.factor(FactorKind::RecoveryCode).ok_or(SecondFactorRefusal::NoMethod)?;
+        let mut listed = FactorKind::ALL.into_iter().filter(|kind| kind.is_list());
+        let factor = listed.find_map(|kind| self.factor(kind)).ok_or(SecondFactorRefusal::NoMethod)?;
         if !self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         let known =
             self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
-        let label = Label { service: self.service(), account: principal.username() };
-        let Enrolment::Codes(codes) = factor.enrol(&label, self.randomness())? else {
+        let cx = self.factor_context(account, principal.username(), None);
+        let Show::Codes(codes) = factor.begin_enrolment(&cx)?.show else {
             return Err(SecondFactorRefusal::NoMethod.into());
         };
         let digest = self.digest(account, None);

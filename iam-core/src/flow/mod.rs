@@ -7,6 +7,7 @@ mod clock;
 mod delivery;
 mod explain;
 mod factors;
+mod first_factor;
 mod known_device;
 mod led_on;
 mod login;
@@ -18,6 +19,7 @@ mod reseal;
 mod restored;
 mod second_factor;
 mod sign_in;
+mod tickets;
 mod trusted_devices;
 mod upkeep;
 

@@ -13,6 +13,7 @@ use crate::flow::{Claimant, Renewed};
 use crate::iam::{Iam, Unit};
 use crate::model::account::AuthVersion;
 use crate::model::client::Client;
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::{Error, ProofKind};
 use crate::model::proof::{Proof, ProofMethod};
 use crate::model::session::{HeldSession, SessionSummary};
@@ -113,7 +114,7 @@ impl Iam {
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             let Some(new) = renewed else {
                 unit.commit().await?;
-                return Err(Error::Conflict("session"));
+                return Err(Conflict::Changed(Changing::Session).into());
             };
             unit.record(&Event::Reauthenticated, of(principal), client).await?;
             unit.commit().await?;
@@ -172,7 +173,7 @@ impl Iam {
                 // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
                 drop(unit);
                 self.give_back(&reserved).await?;
-                return Err(Error::Conflict("session"));
+                return Err(Conflict::Changed(Changing::Session).into());
             };
             let renewed = self.renewed_on(renewed, principal, device)?;
             if let Err(refused) = self.count_password_change(&mut unit, account).await {

@@ -198,7 +198,7 @@ impl Iam {
         let mut unit = self.begin().await?;
         let done = match chore {
             Chore::Accounts => 0,
-            Chore::Links => unit.one_time_tokens().purge(AFTER_ALL, ROWS).await?,
+            Chore::Links => unit.tickets().purge(AFTER_ALL, ROWS).await?,
             // Those that were answered are worth nothing without their sessions, and tell what was proved when.
             Chore::Challenges => unit.challenges().purge_unanswered(AFTER_ALL, ROWS).await?,
             Chore::TrustedDevices => unit.trusted_devices().purge(AFTER_ALL, ROWS).await?,

@@ -237,7 +237,7 @@ impl Iam {
             Chore::EndedSessions => unit.sessions().delete_ended(kept_since, most).await?,
             Chore::Records => unit.audit_retention().delete_before(kept_since, most).await?,
             Chore::Limits => unit.limits().purge(now, most).await?,
-            Chore::Links => unit.one_time_tokens().purge(now, most).await?,
+            Chore::Links => unit.tickets().purge(now, most).await?,
             Chore::UnconfirmedMethods => {
                 unit.methods().purge_unconfirmed(now.minus(UNCONFIRMED), most).await?
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{IamBuilder, SessionCache, misconfigured};
 use crate::iam::unsafe_keys::unsafe_keys;
+use crate::model::channel::Channel;
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::password::PepperRing;
@@ -80,7 +81,7 @@ impl IamBuilder {
         }
         for (n, factor) in self.factors.iter().enumerate() {
             let kind = factor.kind();
-            if matches!(kind, FactorKind::SmsOtp | FactorKind::WhatsappOtp) {
+            if kind.channel().is_some_and(|channel| channel != Channel::Email) {
                 // It would take an address of e-mail in place of a number, and send nothing anywhere.
                 return Some(format!(
                     "factor: {kind} needs telephone numbers, which accounts do not have yet"

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::base::invalid::Invalid;
 use crate::base::random::RandomnessUnavailable;
 use crate::base::store_error::StoreError;
+use crate::model::conflict::Conflict;
 use crate::model::role::RoleName;
 
 /// Why something could not be done.
@@ -38,9 +39,9 @@ pub enum Error {
     /// It is outside what the actor may administer ([`Scope`](crate::Scope)). Nothing was done, and the trail has it.
     #[error("the actor may not administer this")]
     Denied,
-    /// What was to be made exists already.
-    #[error("{0} is taken")]
-    Conflict(&'static str),
+    /// The state of things: what was to be made exists already, or what was to be changed is not what it was.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
     /// What was named does not exist.
     #[error("no such {0}")]
     NotFound(&'static str),

@@ -4,12 +4,15 @@ use std::fmt;
 
 use crate::model::channel::Channel;
 
-/// A kind of factor.
+/// A kind of factor: something that people set up beside the password. What can have been proved, and be asked for, is a
+/// [`ProofMethod`](crate::ports::ProofMethod).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FactorKind {
     /// Codes that a device computes from a secret and the time (RFC 6238).
     Totp,
+    /// Keys that sign a challenge: passkeys and security keys (Web Authentication).
+    WebAuthn,
     /// Codes that are sent to a verified address.
     EmailOtp,
     /// Codes that are sent to a verified telephone number.
@@ -18,35 +21,52 @@ pub enum FactorKind {
     WhatsappOtp,
     /// A code of a list that was handed out for the day when all else is lost.
     RecoveryCode,
-    /// A code that an administrator handed out, for setting up the first factor. It is asked for nowhere else.
-    Invitation,
-    /// The password, where a route says that proving it once more will do.
-    Password,
+}
+
+/// The properties of a kind: all that the flows ask of it.
+struct Description {
+    name: &'static str,
+    assurance: Assurance,
+    channel: Option<Channel>,
+    set_up: SetUp,
+    /// Each asking draws something to be answered, which an earlier one does not share.
+    asks_anew: bool,
+}
+
+/// How a kind is set up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SetUp {
+    /// One by one, any number of them.
+    Each,
+    /// One of an account.
+    Single,
+    /// As a list of codes, which stands in for whichever other one was lost.
+    List,
 }
 
 impl FactorKind {
     /// In the order in which they are offered.
-    pub const ALL: [Self; 7] = [
-        Self::Totp,
-        Self::EmailOtp,
-        Self::SmsOtp,
-        Self::WhatsappOtp,
-        Self::RecoveryCode,
-        Self::Invitation,
-        Self::Password,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Totp, Self::WebAuthn, Self::EmailOtp, Self::SmsOtp, Self::WhatsappOtp, Self::RecoveryCode];
+
+    /// The one table of what kinds there are. A code by e-mail proves no second thing that somebody has: often the password of a mailbox is
+    /// all that it takes to read it (NIST SP 800-63B-4, 3.1.3.1).
+    const fn describe(self) -> Description {
+        use Assurance::{Aal1, Aal2};
+        let (name, assurance, channel, set_up, asks_anew) = match self {
+            Self::Totp => ("totp", Aal2, None, SetUp::Each, false),
+            Self::WebAuthn => ("webauthn", Aal2, None, SetUp::Each, true),
+            Self::EmailOtp => ("email_otp", Aal1, Some(Channel::Email), SetUp::Single, true),
+            Self::SmsOtp => ("sms_otp", Aal2, Some(Channel::Sms), SetUp::Single, true),
+            Self::WhatsappOtp => ("whatsapp_otp", Aal2, Some(Channel::Whatsapp), SetUp::Single, true),
+            Self::RecoveryCode => ("recovery_code", Aal2, None, SetUp::List, false),
+        };
+        Description { name, assurance, channel, set_up, asks_anew }
+    }
 
     /// The name in forms, JSON and stores.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::EmailOtp => "email_otp",
-            Self::SmsOtp => "sms_otp",
-            Self::WhatsappOtp => "whatsapp_otp",
-            Self::RecoveryCode => "recovery_code",
-            Self::Invitation => "invitation",
-            Self::Password => "password",
-        }
+        self.describe().name
     }
 
     /// Reads that name.
@@ -59,33 +79,98 @@ impl FactorKind {
         kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" ")
     }
 
-    /// Reads that text. Names that only a newer program knows are left out.
-    pub fn parse_list(text: &str) -> Vec<Self> {
-        text.split(' ').filter_map(Self::parse).collect()
-    }
-
-    /// What it is worth beside a password. A code by e-mail proves no second thing that somebody has: often the password of a mailbox
-    /// is all that it takes to read it (NIST SP 800-63B-4, 3.1.3.1).
+    /// Its worth beside a password.
     pub const fn assurance(self) -> Assurance {
-        match self {
-            Self::EmailOtp | Self::Invitation | Self::Password => Assurance::Aal1,
-            Self::Totp | Self::SmsOtp | Self::WhatsappOtp | Self::RecoveryCode => Assurance::Aal2,
-        }
+        self.describe().assurance
     }
 
-    /// Whether people set it up, one by one. Recovery codes come as a list, and the others need no setting up.
+    /// Whether people set it up, one by one. Recovery codes come as a list.
     pub const fn is_set_up(self) -> bool {
-        matches!(self, Self::Totp | Self::EmailOtp | Self::SmsOtp | Self::WhatsappOtp)
+        !self.is_list()
     }
 
-    /// Whether its codes are sent, and by what.
+    /// Whether an account has one of the kind at most: it is about the account's own address.
+    pub const fn is_single(self) -> bool {
+        matches!(self.describe().set_up, SetUp::Single)
+    }
+
+    /// Whether it is a list of codes, each good once, that stands in for whichever other factor was lost.
+    pub const fn is_list(self) -> bool {
+        matches!(self.describe().set_up, SetUp::List)
+    }
+
+    /// What its codes are sent by, if they are sent.
     pub const fn channel(self) -> Option<Channel> {
+        self.describe().channel
+    }
+
+    /// Whether its answer is typed by a person: every code is; a signature comes from the browser.
+    pub const fn is_typed(self) -> bool {
+        !self.asks_anew() || self.channel().is_some()
+    }
+
+    /// Whether it is answered to one question alone, so that it has to be asked for first: a code was sent, or a challenge is to be signed.
+    pub const fn asks_anew(self) -> bool {
+        self.describe().asks_anew
+    }
+}
+
+/// The kind of a stored method: one that this program knows, or one that only a newer program does. The latter counts as a second factor that
+/// an account has, and nothing that this program could check proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredKind {
+    /// One of today's.
+    Known(FactorKind),
+    /// The name of another.
+    Unknown(String),
+}
+
+impl StoredKind {
+    /// Reads the name that stores use.
+    pub fn parse(name: &str) -> Self {
+        FactorKind::parse(name).map_or_else(|| Self::Unknown(name.to_owned()), Self::Known)
+    }
+
+    /// That name.
+    pub fn as_str(&self) -> &str {
         match self {
-            Self::EmailOtp => Some(Channel::Email),
-            Self::SmsOtp => Some(Channel::Sms),
-            Self::WhatsappOtp => Some(Channel::Whatsapp),
-            Self::Totp | Self::RecoveryCode | Self::Invitation | Self::Password => None,
+            Self::Known(kind) => kind.as_str(),
+            Self::Unknown(name) => name,
         }
+    }
+
+    /// The kind, if this program knows it.
+    pub const fn known(&self) -> Option<FactorKind> {
+        match self {
+            Self::Known(kind) => Some(*kind),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    /// Its worth beside a password. One that is not known may be worth as much as any.
+    pub const fn assurance(&self) -> Assurance {
+        match self {
+            Self::Known(kind) => kind.assurance(),
+            Self::Unknown(_) => Assurance::Aal2,
+        }
+    }
+}
+
+impl From<FactorKind> for StoredKind {
+    fn from(kind: FactorKind) -> Self {
+        Self::Known(kind)
+    }
+}
+
+impl PartialEq<FactorKind> for StoredKind {
+    fn eq(&self, kind: &FactorKind) -> bool {
+        self.known() == Some(*kind)
+    }
+}
+
+impl fmt::Display for StoredKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -124,6 +209,18 @@ mod tests {
         for kind in FactorKind::ALL {
             assert_eq!(FactorKind::parse(kind.as_str()), Some(kind));
         }
-        assert_eq!(FactorKind::parse("push"), None);
+        for unknown in ["push", "password", "invitation", "trusted_browser"] {
+            assert_eq!(FactorKind::parse(unknown), None);
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_program_is_worth_as_much_as_any() {
+        let newer = StoredKind::parse("palm");
+        assert_eq!((newer.as_str(), newer.known(), newer.assurance()), ("palm", None, Assurance::Aal2));
+        assert!(
+            FactorKind::ALL.into_iter().all(|kind| newer != kind && newer.assurance() >= kind.assurance())
+        );
+        assert_eq!(StoredKind::parse("totp"), StoredKind::Known(FactorKind::Totp));
     }
 }

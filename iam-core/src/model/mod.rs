@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod channel;
 pub(crate) mod client;
+pub(crate) mod conflict;
 pub(crate) mod error;
 pub(crate) mod factor_kind;
 pub(crate) mod interrupted;
@@ -16,5 +17,6 @@ pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod session_state;
 pub(crate) mod step_up_proof;
+pub(crate) mod ticket;
 pub(crate) mod token;
 pub(crate) mod trusted_device;

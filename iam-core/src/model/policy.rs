@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
-use crate::model::factor_kind::FactorKind;
+use crate::model::factor_kind::{Assurance, FactorKind};
 use crate::model::token::Carrier;
 
 /// The longest time that people can be given to set up a factor.
@@ -29,7 +29,7 @@ impl FactorRequirement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FactorPolicy {
-    /// Those that satisfy a [`FactorRequirement`]. Default: all that are asked for at sign-in.
+    /// Those that satisfy a [`FactorRequirement`]. Default: authenticator apps, and codes that are sent.
     pub sign_in: Vec<FactorKind>,
     /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by e-mail, recovery codes and passwords count only where a route names them.
     pub step_up: Vec<FactorKind>,
@@ -64,20 +64,17 @@ impl FactorPolicy {
 
     /// Whether a factor that was proved satisfies a [`FactorRequirement`]. A code of the list stands in for whichever was lost.
     pub(crate) fn is_satisfied_by(&self, kind: FactorKind) -> bool {
-        kind == FactorKind::RecoveryCode || self.sign_in.contains(&kind)
+        kind.is_list() || self.sign_in.contains(&kind)
     }
 
     /// What is wrong with it, in words, or nothing.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        use FactorKind::{EmailOtp, SmsOtp, Totp, WhatsappOtp};
         let thirty_days = Duration::from_hours(24 * 30);
-        if self.sign_in.is_empty()
-            || !self.sign_in.iter().all(|kind| [Totp, EmailOtp, SmsOtp, WhatsappOtp].contains(kind))
-        {
+        if self.sign_in.is_empty() || !self.sign_in.iter().all(|kind| kind.is_set_up()) {
             Some("the factors that satisfy a requirement must be some that people can set up")
-        } else if !self.step_up.iter().all(|kind| [Totp, SmsOtp, WhatsappOtp].contains(kind)) {
+        } else if !self.step_up.iter().all(|kind| kind.is_set_up() && kind.assurance() == Assurance::Aal2) {
             Some(
-                "by policy only authenticator apps, SMS and WhatsApp may count for step-up; a route may name others",
+                "by policy only authenticator apps, keys, SMS and WhatsApp may count for step-up; a route may name others",
             )
         } else if self.trusted_devices.is_some_and(|time| time.is_zero() || time > thirty_days) {
             Some("a browser may be trusted for at most 30 days")
@@ -113,9 +110,8 @@ mod tests {
         for broken in [
             (|policy| policy.step_up.push(FactorKind::EmailOtp)) as fn(&mut FactorPolicy),
             |policy| policy.step_up.push(FactorKind::RecoveryCode),
-            |policy| policy.step_up.push(FactorKind::Password),
             |policy| policy.sign_in.clear(),
-            |policy| policy.sign_in.push(FactorKind::Password),
+            |policy| policy.sign_in.push(FactorKind::RecoveryCode),
             |policy| policy.trusted_devices = Some(Duration::from_hours(721)),
             |policy| policy.trusted_devices = Some(Duration::ZERO),
         ] {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::model::channel::Channel;
 use crate::model::factor_kind::{Assurance, FactorKind};
 use crate::model::policy::FactorPolicy;
 
@@ -13,7 +14,8 @@ const MOST_WORDS: usize = 64;
 /// What marks the proof of a step-up in a stored text.
 const STEP_UP: &str = "step_up:";
 
-/// A way of proving who one is. [`FactorKind`] is what people set up, and be asked for; this is what can have been proved.
+/// A method by which somebody can prove who they are, and be asked to. [`FactorKind`] is what people set up; each is a method, and there are
+/// others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ProofMethod {
@@ -21,6 +23,8 @@ pub enum ProofMethod {
     Password,
     /// A code of an authenticator app.
     Totp,
+    /// A key that signed a challenge.
+    WebAuthn,
     /// A code that was sent by e-mail.
     EmailOtp,
     /// A code that was sent by SMS.
@@ -37,9 +41,10 @@ pub enum ProofMethod {
 
 impl ProofMethod {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Password,
         Self::Totp,
+        Self::WebAuthn,
         Self::EmailOtp,
         Self::SmsOtp,
         Self::WhatsappOtp,
@@ -48,11 +53,25 @@ impl ProofMethod {
         Self::Invitation,
     ];
 
+    /// Those that somebody who has signed in, or is about to, can be asked for, in the order in which they are offered.
+    pub const ASKED: [Self; 8] = [
+        Self::Totp,
+        Self::WebAuthn,
+        Self::EmailOtp,
+        Self::SmsOtp,
+        Self::WhatsappOtp,
+        Self::RecoveryCode,
+        Self::Invitation,
+        Self::Password,
+    ];
+
     /// The name that stores use: that of the factor's kind, where it is one.
     pub const fn as_str(self) -> &'static str {
-        match self.factor() {
-            Some(kind) => kind.as_str(),
-            None => "trusted_browser",
+        match (self.factor(), self) {
+            (Some(kind), _) => kind.as_str(),
+            (None, Self::Password) => "password",
+            (None, Self::Invitation) => "invitation",
+            (None, _) => "trusted_browser",
         }
     }
 
@@ -61,18 +80,45 @@ impl ProofMethod {
         Self::ALL.into_iter().find(|method| method.as_str() == name)
     }
 
-    /// What people are asked for, to prove it.
+    /// Reads the name of one that can be [asked for](Self::ASKED), as forms and JSON say it.
+    pub fn parse_asked(name: &str) -> Option<Self> {
+        Self::ASKED.into_iter().find(|method| method.as_str() == name)
+    }
+
+    /// Several names in one text, as forms and addresses carry them.
+    pub fn list(methods: &[Self]) -> String {
+        methods.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Reads that text. Names that only a newer program knows are left out.
+    pub fn parse_list(text: &str) -> Vec<Self> {
+        text.split(' ').filter_map(Self::parse_asked).collect()
+    }
+
+    /// The kind of factor that it proves, if it proves one.
     pub const fn factor(self) -> Option<FactorKind> {
         match self {
-            Self::Password => Some(FactorKind::Password),
             Self::Totp => Some(FactorKind::Totp),
+            Self::WebAuthn => Some(FactorKind::WebAuthn),
             Self::EmailOtp => Some(FactorKind::EmailOtp),
             Self::SmsOtp => Some(FactorKind::SmsOtp),
             Self::WhatsappOtp => Some(FactorKind::WhatsappOtp),
             Self::RecoveryCode => Some(FactorKind::RecoveryCode),
-            Self::Invitation => Some(FactorKind::Invitation),
-            Self::TrustedBrowser => None,
+            Self::Password | Self::Invitation | Self::TrustedBrowser => None,
         }
+    }
+
+    /// What its codes are sent by, if they are sent.
+    pub const fn channel(self) -> Option<Channel> {
+        match self.factor() {
+            Some(kind) => kind.channel(),
+            None => None,
+        }
+    }
+
+    /// Whether it is answered to one question alone, so that it has to be asked for first.
+    pub const fn asks_anew(self) -> bool {
+        matches!(self.factor(), Some(kind) if kind.asks_anew())
     }
 
     /// What it adds to a session's `amr` (RFC 8176, and the channel, for which that has no values). `mfa` stands for what makes two
@@ -81,6 +127,7 @@ impl ProofMethod {
         match self {
             Self::Password => &["pwd"],
             Self::Totp => &["otp", "mfa"],
+            Self::WebAuthn => &["pop", "mfa"],
             Self::EmailOtp => &["otp", "email"],
             Self::SmsOtp => &["otp", "sms", "mfa"],
             Self::WhatsappOtp => &["otp", "whatsapp", "mfa"],
@@ -100,7 +147,7 @@ impl ProofMethod {
 
     /// Whether it proves a factor beside the password.
     pub const fn is_second_factor(self) -> bool {
-        !matches!(self, Self::Password | Self::TrustedBrowser | Self::Invitation)
+        self.factor().is_some()
     }
 }
 
@@ -108,12 +155,11 @@ impl From<FactorKind> for ProofMethod {
     fn from(kind: FactorKind) -> Self {
         match kind {
             FactorKind::Totp => Self::Totp,
+            FactorKind::WebAuthn => Self::WebAuthn,
             FactorKind::EmailOtp => Self::EmailOtp,
             FactorKind::SmsOtp => Self::SmsOtp,
             FactorKind::WhatsappOtp => Self::WhatsappOtp,
             FactorKind::RecoveryCode => Self::RecoveryCode,
-            FactorKind::Invitation => Self::Invitation,
-            FactorKind::Password => Self::Password,
         }
     }
 }
@@ -121,6 +167,13 @@ impl From<FactorKind> for ProofMethod {
 impl fmt::Display for ProofMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FactorPolicy {
+    /// The methods that count for step-up where a route names none.
+    pub fn step_up_methods(&self) -> Vec<ProofMethod> {
+        self.step_up.iter().copied().map(ProofMethod::from).collect()
     }
 }
 
@@ -271,10 +324,9 @@ impl Proofs {
     /// Whether a factor was proved that satisfies a requirement of one; or a browser stood in for it, as long as browsers may be trusted
     /// at all.
     pub(crate) fn satisfies(&self, policy: &FactorPolicy) -> bool {
-        self.0.iter().any(|proof| match (proof.by, proof.by.factor()) {
-            (ProofMethod::TrustedBrowser, _) => policy.trusted_devices.is_some(),
-            (_, Some(kind)) => policy.is_satisfied_by(kind),
-            (_, None) => false,
+        self.0.iter().any(|proof| match proof.by {
+            ProofMethod::TrustedBrowser => policy.trusted_devices.is_some(),
+            method => method.factor().is_some_and(|kind| policy.is_satisfied_by(kind)),
         })
     }
 }

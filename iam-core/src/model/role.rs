@@ -1,5 +1,6 @@
 //! Roles: global names that hosts give a meaning, and who holds them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::base::clock::Timestamp;
@@ -87,6 +88,42 @@ impl Role {
     }
 }
 
+/// The source of a grant: this service and its people, or a provider's claims. An account may hold a role from several at once; each takes away
+/// what it gave and nothing else, and the role counts while any of them gives it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GrantSource(Cow<'static, str>);
+
+impl GrantSource {
+    /// The service itself, or somebody who administers it.
+    pub const LOCAL: Self = Self(Cow::Borrowed("local"));
+
+    /// Checks a name: lower-case letters, digits and `_ . : -`, at most 64.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let problem = if text.is_empty() {
+            Problem::Required
+        } else if text.len() > 64 {
+            Problem::TooLong { max: 64 }
+        } else if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.:-".contains(&b))
+        {
+            Problem::Malformed
+        } else {
+            return Ok(Self(Cow::Owned(text.to_owned())));
+        };
+        Err(Invalid::new("source", problem))
+    }
+
+    /// The name that stores use.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GrantSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GrantSource({:?})", self.0)
+    }
+}
+
 /// A role that somebody holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleGrant {
@@ -94,6 +131,8 @@ pub struct RoleGrant {
     pub account: AccountId,
     /// Which.
     pub role: RoleId,
+    /// Where it comes from.
+    pub source: GrantSource,
     /// Who gave it; nobody, when the service did.
     pub granted_by: Option<AccountId>,
     /// When it was given.
@@ -155,6 +194,10 @@ mod tests {
         }
         for wrong in ["", "a b", "a,b", "é", "a\0", &"a".repeat(65)] {
             assert!(RoleName::parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(GrantSource::parse("local").unwrap(), GrantSource::LOCAL);
+        for wrong in ["", "Local", "a b", "é", &"a".repeat(65)] {
+            assert!(GrantSource::parse(wrong).is_err(), "{wrong}");
         }
         assert!(RoleName::parse("IAM:x").unwrap().is_reserved());
         assert!(!RoleName::parse("admin").unwrap().is_reserved());

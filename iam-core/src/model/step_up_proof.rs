@@ -3,7 +3,7 @@
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, StepUpProofId};
 use crate::model::account::AuthVersion;
-use crate::model::factor_kind::FactorKind;
+use crate::model::proof::ProofMethod;
 use crate::model::purpose::Purpose;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct StepUpProof {
     /// What for.
     pub purpose: Purpose,
     /// By what.
-    pub kind: FactorKind,
+    pub kind: ProofMethod,
     /// When.
     pub proved_at: Timestamp,
     /// For which request alone, as [`Approval::digest`](crate::protocol::Approval::digest).
@@ -33,7 +33,7 @@ impl StepUpProof {
     pub(crate) fn is_of(
         &self,
         purpose: Purpose,
-        kinds: &[FactorKind],
+        kinds: &[ProofMethod],
         within: Duration,
         now: Timestamp,
     ) -> bool {

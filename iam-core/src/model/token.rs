@@ -6,8 +6,6 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::base::clock::Timestamp;
-use crate::base::id::AccountId;
 use crate::base::random::{Randomness, RandomnessUnavailable};
 
 /// How a token is carried. One that was given out for one way is worth nothing on the other: its hash is another.
@@ -61,6 +59,11 @@ impl SessionToken {
         TokenHash(hash.finalize().into())
     }
 
+    /// The bytes themselves.
+    pub(super) fn into_bytes(self) -> Zeroizing<[u8; 32]> {
+        self.bytes
+    }
+
     /// How it is carried.
     pub const fn carrier(&self) -> Carrier {
         self.carrier
@@ -71,86 +74,6 @@ impl fmt::Debug for SessionToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionToken(..)")
     }
-}
-
-/// A token of a link that works once: 256 random bits.
-#[derive(Clone)]
-pub struct OneTimeToken(Zeroizing<[u8; 32]>);
-
-impl OneTimeToken {
-    pub(crate) fn generate(random: &dyn Randomness) -> Result<Self, RandomnessUnavailable> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        random.fill(bytes.as_mut())?;
-        Ok(Self(bytes))
-    }
-
-    /// Reads a token from its text, as it stands in a link.
-    pub fn parse(text: &str) -> Option<Self> {
-        SessionToken::parse(text, Carrier::Cookie).map(|token| Self(token.bytes))
-    }
-
-    /// The text for a link.
-    pub fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(Base64UrlUnpadded::encode_string(self.0.as_ref()))
-    }
-
-    /// What a store keeps.
-    pub fn hash(&self) -> TokenHash {
-        let mut hash = Sha256::new();
-        hash.update(b"one-time");
-        hash.update(self.0.as_ref());
-        TokenHash(hash.finalize().into())
-    }
-}
-
-impl OneTimeToken {
-    /// What a store keeps of a token that is good for one account alone.
-    pub(crate) fn hash_for(&self, account: AccountId) -> TokenHash {
-        let mut hash = Sha256::new();
-        hash.update(b"one-time of account");
-        hash.update(account.as_bytes());
-        hash.update(self.0.as_ref());
-        TokenHash(hash.finalize().into())
-    }
-}
-
-impl fmt::Debug for OneTimeToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OneTimeToken(..)")
-    }
-}
-
-/// What a one-time token is for. It works for nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TicketPurpose {
-    /// Making the first administrator.
-    Setup,
-    /// Setting up the first factor of an account that must have one.
-    Invitation,
-}
-
-impl TicketPurpose {
-    /// The name that stores use.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Setup => "setup",
-            Self::Invitation => "invitation",
-        }
-    }
-}
-
-/// A one-time token to be kept.
-#[derive(Clone, Debug)]
-pub struct NewOneTimeToken {
-    /// Its hash.
-    pub hash: TokenHash,
-    /// What it is for.
-    pub purpose: TicketPurpose,
-    /// Whose it is, if it is anybody's.
-    pub account: Option<AccountId>,
-    /// When it stops working.
-    pub expires_at: Timestamp,
 }
 
 /// The SHA-256 of a token. A token has 256 bits of entropy, so no salt and no slow hash is needed.

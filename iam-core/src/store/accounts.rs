@@ -1,7 +1,7 @@
 use crate::model::account::{LoginIdentifier, Username};
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Inserted, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId};
 use crate::model::account::{Account, AccountStatus, AuthVersion, EmailAddress, ExternalId};
@@ -63,21 +63,21 @@ pub trait AccountReads: Send {
 #[async_trait]
 pub trait Accounts: AccountReads {
     /// Adds an account with its password's hash. User name, verified address and external id are unique: it MUST give
-    /// [`Insert::Taken`] when another account has one of them, also when both are added at the same time.
+    /// [`Inserted::Taken`] with the key when another account has one of them, also when both are added at the same time.
     async fn insert(
         &mut self,
         account: &Account,
         password: Option<&PasswordHash>,
-    ) -> Result<Insert, StoreError>;
+    ) -> Result<Inserted, StoreError>;
 
-    /// Sets or takes away the host's key of an account. [`Insert::Taken`] when another account has it, also when both are set at the
+    /// Sets or takes away the host's key of an account. [`Inserted::Taken`] when another account has it, also when both are set at the
     /// same time; nothing is changed then. An account that is not there is as one that was changed.
     async fn set_external_id(
         &mut self,
         id: AccountId,
         external_id: Option<&ExternalId>,
         now: Timestamp,
-    ) -> Result<Insert, StoreError>;
+    ) -> Result<Inserted, StoreError>;
 
     /// Sets the status and raises the version, if the status is `from`. Says whether it did.
     async fn set_status(
@@ -139,12 +139,12 @@ pub trait Accounts: AccountReads {
         now: Timestamp,
     ) -> Result<Vec<AccountId>, StoreError>;
 
-    /// Sets the address, as one that was verified now. [`Insert::Taken`] when another account has verified it, also when both do so at
+    /// Sets the address, as one that was verified now. [`Inserted::Taken`] when another account has verified it, also when both do so at
     /// the same time; nothing is changed then.
     async fn verify_email(
         &mut self,
         id: AccountId,
         email: &EmailAddress,
         now: Timestamp,
-    ) -> Result<Insert, StoreError>;
+    ) -> Result<Inserted, StoreError>;
 }

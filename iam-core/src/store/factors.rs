@@ -2,13 +2,15 @@ use crate::delivery::Delivery;
 use crate::model::purpose::Purpose;
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Kept, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ChallengeId, MethodId, SessionId};
 use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
 use crate::factor::method::{Method, MethodName};
 use crate::limits::TakenPlace;
+use crate::model::conflict::UniqueKey;
 use crate::model::factor_kind::FactorKind;
+use crate::model::proof::ProofMethod;
 
 /// Reads of factors that people have set up: in a unit of work, or beside any.
 #[async_trait]
@@ -20,20 +22,21 @@ pub trait MethodReads: Send {
 /// The factors that people have set up, in a unit of work.
 #[async_trait]
 pub trait Methods: MethodReads {
-    /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Insert::Taken`]. One conditional statement;
+    /// Adds a method, if its account has fewer than `most`, confirmed or not; else [`Kept::Full`]. One conditional statement;
     /// whoever calls it holds the account, so that of any number at once no more are added.
-    async fn insert(&mut self, method: &Method, most: u32) -> Result<Insert, StoreError>;
+    async fn insert(&mut self, method: &Method, most: u32) -> Result<Kept, StoreError>;
 
-    /// Confirms a method of this account that is not confirmed and was made after `made_after`, with the time step of the code that
-    /// did it. Says whether it did; at most one caller is ever told so.
+    /// Confirms a method of this account that is not confirmed and was made after `made_after`, with what the [`Confirmation`] says; at most
+    /// one caller is ever told that it did. Of the methods of a kind no two have the same lookup, whoever's they are: it MUST give
+    /// [`Confirmed::Taken`] when another one has it, also when both are confirmed at the same time, and the unit can go on.
     async fn confirm(
         &mut self,
         account: AccountId,
         id: MethodId,
-        step: Option<i64>,
+        confirmation: &Confirmation<'_>,
         made_after: Timestamp,
         now: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Confirmed, StoreError>;
 
     /// Notes the use of a confirmed method of this account. With a time step: only if no such step or a later one was noted before,
     /// decided by one conditional statement, so that of any number of callers with one code at most one is told that it did.
@@ -42,6 +45,17 @@ pub trait Methods: MethodReads {
         account: AccountId,
         id: MethodId,
         step: Option<i64>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Puts another secret in place of that of a confirmed method of this account, and notes its use, if the secret is still `old`, byte by
+    /// byte. It MUST be one conditional statement: of any number of callers with one secret at most one is told that it did.
+    async fn rewrite(
+        &mut self,
+        account: AccountId,
+        id: MethodId,
+        old: &[u8],
+        new: &[u8],
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
@@ -68,6 +82,29 @@ pub trait Methods: MethodReads {
 
     /// Removes up to `most` methods that were made before a time and never confirmed. Says how many.
     async fn purge_unconfirmed(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError>;
+}
+
+/// What a method is given when it is confirmed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Confirmation<'a> {
+    /// Its secret, sealed; without it, what it has stays.
+    pub secret: Option<&'a [u8]>,
+    /// What it is found by.
+    pub lookup: Option<&'a [u8]>,
+    /// The time step of the code that confirmed it.
+    pub step: Option<i64>,
+}
+
+/// The outcome of a confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Confirmed {
+    /// It was confirmed.
+    Done,
+    /// There is no such method to be confirmed any more.
+    Stale,
+    /// Another method has the key.
+    Taken(UniqueKey),
 }
 
 /// Reads of recovery codes: in a unit of work, or beside any.
@@ -101,7 +138,7 @@ pub trait RecoveryCodes: RecoveryCodeReads {
 #[async_trait]
 pub trait ChallengeReads: Send {
     /// The challenges of a session and purpose that were not answered and not replaced, whatever their age, each with how far the
-    /// message that carries its code has come.
+    /// message that carries its code has come. One for a method that only a newer program knows is left out, here and below.
     async fn all_open(
         &mut self,
         session: SessionId,
@@ -122,7 +159,7 @@ pub trait ChallengeReads: Send {
 #[async_trait]
 pub trait Challenges: ChallengeReads {
     /// Adds a challenge in place of those of the same session, purpose and kind (and method, if it names one) that were not answered:
-    /// they are marked as replaced. Whoever calls it holds the session.
+    /// they are marked as replaced, and what they kept is gone. Whoever calls it holds the session.
     async fn issue(&mut self, challenge: &NewChallenge) -> Result<(), StoreError>;
 
     /// The challenge of a session, purpose and kind (and method, if one is named) that was not answered and not replaced, whatever its
@@ -131,7 +168,7 @@ pub trait Challenges: ChallengeReads {
         &mut self,
         session: SessionId,
         purpose: ChallengePurpose,
-        kind: FactorKind,
+        kind: ProofMethod,
         method: Option<MethodId>,
     ) -> Result<Option<Challenge>, StoreError>;
 
@@ -139,8 +176,8 @@ pub trait Challenges: ChallengeReads {
     /// be one conditional statement: of any number of callers at once no more than `most` are ever told that they may go on.
     async fn count_try(&mut self, id: ChallengeId, most: u32, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// Marks a challenge as answered, by this method, if it was not and was not replaced. Says whether it did; at most one caller is
-    /// ever told so.
+    /// Marks a challenge as answered, by this method, if it was not and was not replaced; what it kept is gone. Says whether it did; at most
+    /// one caller is ever told so.
     async fn consume(
         &mut self,
         id: ChallengeId,

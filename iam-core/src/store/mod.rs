@@ -23,7 +23,6 @@ mod factors;
 mod interrupted;
 mod keys;
 mod limits;
-mod one_time;
 mod outbox;
 mod parents;
 mod ports;
@@ -33,6 +32,7 @@ mod sealed;
 mod seen_time;
 mod sessions;
 mod step_up_proofs;
+mod tickets;
 mod trusted_devices;
 
 use std::fmt;
@@ -42,11 +42,13 @@ use async_trait::async_trait;
 
 pub use accounts::{AccountReads, Accounts, LoginCandidate, Rehash};
 pub use audit::{AuditLog, AuditReads, AuditRetention};
-pub use factors::{ChallengeReads, Challenges, MethodReads, Methods, RecoveryCodeReads, RecoveryCodes};
+pub use factors::{
+    ChallengeReads, Challenges, Confirmation, Confirmed, MethodReads, Methods, RecoveryCodeReads,
+    RecoveryCodes,
+};
 pub use interrupted::{InterruptedRequestReads, InterruptedRequests};
 pub use keys::{KeyCanaries, KeyCanaryReads};
 pub use limits::Limits;
-pub use one_time::{OneTimeTokenReads, OneTimeTokens};
 pub use outbox::{Outbox, OutboxReads};
 pub use parents::{ParentReads, Parents};
 pub use ports::{Ports, Reads};
@@ -56,10 +58,12 @@ pub use sealed::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
 pub use seen_time::SeenTime;
 pub use sessions::{SessionReads, Sessions};
 pub use step_up_proofs::{StepUpProofReads, StepUpProofs};
+pub use tickets::{TicketReads, Tickets};
 pub use trusted_devices::{TrustedDeviceReads, TrustedDevices};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
+use crate::model::conflict::UniqueKey;
 use crate::model::long_sessions::Replacement;
 use crate::model::session::SessionRecord;
 use crate::model::token::TokenHash;
@@ -117,14 +121,34 @@ pub trait UnitOfWork: Ports {
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// Whether a row was inserted.
+/// The outcome of a write that a unique key may refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Insert {
-    /// It was.
-    Inserted,
-    /// A unique key stood in the way; nothing was written, and the unit of work can go on.
-    Taken,
+pub enum Inserted {
+    /// It was written.
+    Done,
+    /// This key stood in the way (of several, one of them); nothing was written, and the unit of work can go on.
+    Taken(UniqueKey),
+}
+
+/// The outcome of adding to a list that has an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Kept {
+    /// It was added.
+    Done,
+    /// The list is full; nothing was written.
+    Full,
+}
+
+/// The outcome of a write on the condition that what was read before still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Changed {
+    /// It was written.
+    Done,
+    /// It does not hold any more; nothing was written.
+    Stale,
 }
 
 /// Whether a store can work.

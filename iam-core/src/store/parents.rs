@@ -1,7 +1,7 @@
 use crate::model::parent::ParentKey;
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Inserted, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::ParentId;
 use crate::model::parent::{Parent, ParentStatus};
@@ -20,8 +20,8 @@ pub trait ParentReads: Send {
 /// Parents, in a unit of work.
 #[async_trait]
 pub trait Parents: ParentReads {
-    /// Adds a parent. Keys are unique: it MUST give [`Insert::Taken`] for one that exists.
-    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Insert, StoreError>;
+    /// Adds a parent. Keys are unique: it MUST give [`Inserted::Taken`] for one that exists.
+    async fn insert(&mut self, parent: &Parent, now: Timestamp) -> Result<Inserted, StoreError>;
 
     /// Sets the status, if it is `from`. Says whether it did.
     async fn set_status(

@@ -1,10 +1,9 @@
 use super::{
     AccountReads, Accounts, AuditLog, AuditReads, AuditRetention, ChallengeReads, Challenges,
     InterruptedRequestReads, InterruptedRequests, KeyCanaries, KeyCanaryReads, Limits, MethodReads, Methods,
-    OneTimeTokenReads, OneTimeTokens, Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads,
-    RecoveryCodes, RepeatableAnswerReads, RepeatableAnswers, RoleReads, Roles, SealedValueReads,
-    SealedValues, SeenTime, SessionReads, Sessions, StepUpProofReads, StepUpProofs, TrustedDeviceReads,
-    TrustedDevices,
+    Outbox, OutboxReads, ParentReads, Parents, RecoveryCodeReads, RecoveryCodes, RepeatableAnswerReads,
+    RepeatableAnswers, RoleReads, Roles, SealedValueReads, SealedValues, SeenTime, SessionReads, Sessions,
+    StepUpProofReads, StepUpProofs, TicketReads, Tickets, TrustedDeviceReads, TrustedDevices,
 };
 
 /// The one table of what a store keeps: calls a macro with `reads { accounts: AccountReads; ... }` and `ports { accounts: Accounts; ... }`.
@@ -29,7 +28,7 @@ macro_rules! for_each_port {
                 sealed_values: SealedValueReads;
                 audit: AuditReads;
                 keys: KeyCanaryReads;
-                one_time_tokens: OneTimeTokenReads;
+                tickets: TicketReads;
             }
             ports {
                 accounts: Accounts;
@@ -48,7 +47,7 @@ macro_rules! for_each_port {
                 audit: AuditLog;
                 audit_retention: AuditRetention;
                 keys: KeyCanaries;
-                one_time_tokens: OneTimeTokens;
+                tickets: Tickets;
                 limits: Limits;
                 seen_time: SeenTime;
             }

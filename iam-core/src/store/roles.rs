@@ -2,16 +2,17 @@ use crate::model::role::RoleName;
 use crate::model::session::RoleOfAccount;
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Inserted, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, RoleId};
 use crate::model::policy::FactorRequirement;
-use crate::model::role::{Role, RoleGrant};
+use crate::model::role::{GrantSource, Role, RoleGrant};
 
 /// Reads of roles and their holders: in a unit of work, or beside any.
 #[async_trait]
 pub trait RoleReads: Send {
-    /// The roles that an account was granted, those whose time is over among them, by name. It MUST find them by an index.
+    /// The roles that an account was granted, those whose time is over among them, by name: a role once for each source. It MUST find them
+    /// by an index.
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError>;
 
     /// A role by name.
@@ -21,15 +22,23 @@ pub trait RoleReads: Send {
 /// Roles and who holds them, in a unit of work.
 #[async_trait]
 pub trait Roles: RoleReads {
-    /// Adds a role. Names are unique: it MUST give [`Insert::Taken`] for one that exists.
-    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Insert, StoreError>;
+    /// Adds a role. Names are unique: it MUST give [`Inserted::Taken`] for one that exists.
+    async fn insert(&mut self, role: &Role, now: Timestamp) -> Result<Inserted, StoreError>;
 
-    /// Gives a role. Says `false`, and changes nothing, when it was held already from the same giver with the same expiry; else
-    /// giver, time and expiry are replaced.
+    /// Gives a role from a source. Says `false`, and changes nothing, when it was held already from there, from the same giver with the same
+    /// expiry; else giver, time and expiry of that source's grant are replaced. What other sources gave stays.
     async fn grant(&mut self, grant: &RoleGrant) -> Result<bool, StoreError>;
 
-    /// Takes a role away. Says whether it was held.
-    async fn revoke(&mut self, account: AccountId, role: RoleId) -> Result<bool, StoreError>;
+    /// Takes away what a source gave. Says whether it had given the role; what other sources gave stays.
+    async fn revoke(
+        &mut self,
+        account: AccountId,
+        role: RoleId,
+        source: &GrantSource,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes away all that a source gave to an account. Says how many roles that were.
+    async fn revoke_source(&mut self, account: AccountId, source: &GrantSource) -> Result<u64, StoreError>;
 
     /// Sets or takes away the requirement of a second factor, if it is `from`. Says whether it did.
     async fn set_factor_requirement(

@@ -15,11 +15,21 @@ pub enum SealedColumn {
     OutboxMessage,
     /// Requests that a guard stopped. Their owner is a session.
     InterruptedRequest,
+    /// What tickets carry. Their owner is an account, or nobody: sixteen zeros.
+    TicketPayload,
+    /// What challenges keep for their factors. Their owner is an account.
+    ChallengeKept,
 }
 
 impl SealedColumn {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::MethodSecret, Self::OutboxMessage, Self::InterruptedRequest];
+    pub const ALL: [Self; 5] = [
+        Self::MethodSecret,
+        Self::OutboxMessage,
+        Self::InterruptedRequest,
+        Self::TicketPayload,
+        Self::ChallengeKept,
+    ];
 
     /// Its table.
     pub const fn table(self) -> &'static str {
@@ -27,6 +37,8 @@ impl SealedColumn {
             Self::MethodSecret => "iam_mfa_method",
             Self::OutboxMessage => "iam_outbox",
             Self::InterruptedRequest => "iam_interrupted_request",
+            Self::TicketPayload => "iam_ticket",
+            Self::ChallengeKept => "iam_mfa_challenge",
         }
     }
 
@@ -35,6 +47,8 @@ impl SealedColumn {
         match self {
             Self::MethodSecret => "secret",
             Self::OutboxMessage | Self::InterruptedRequest => "sealed",
+            Self::TicketPayload => "payload",
+            Self::ChallengeKept => "kept",
         }
     }
 
@@ -49,7 +63,7 @@ impl SealedColumn {
 pub struct SealedRow {
     /// Its id, a `UUIDv7`.
     pub row: [u8; 16],
-    /// Whose it is.
+    /// The id of its owner; zeros for nobody's.
     pub owner: [u8; 16],
     /// The value, if there is one.
     pub sealed: Option<Vec<u8>>,

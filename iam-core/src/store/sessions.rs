@@ -1,7 +1,7 @@
 use crate::model::session::SessionSummary;
 use async_trait::async_trait;
 
-use super::{Insert, StoreError};
+use super::{Changed, StoreError};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::model::session::{HeldSession, NewSession, Renewal};
@@ -25,14 +25,14 @@ pub trait SessionReads: Send {
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError>;
 }
 
-/// Sessions, in a unit of work. Insert, renew and end are separate on purpose: a store that saves whole sessions brings
+/// Sessions, in a unit of work. Changed, renew and end are separate on purpose: a store that saves whole sessions brings
 /// ended ones back to life.
 #[async_trait]
 pub trait Sessions: SessionReads {
     /// Adds a session, only if at this moment its account is active, has the version that the session names, and has no
-    /// suspended parent; else [`Insert::Taken`]. It MUST NOT change a session that exists: a second one with the same token is
+    /// suspended parent; else [`Changed::Stale`]. It MUST NOT change a session that exists: a second one with the same token is
     /// an error.
-    async fn insert(&mut self, session: &NewSession) -> Result<Insert, StoreError>;
+    async fn insert(&mut self, session: &NewSession) -> Result<Changed, StoreError>;
 
     /// Holds a session against all other units until this one is over, if it has this token and has not ended. Gives what it has proved by
     /// then, which MUST be what no other unit can change any more; nothing, if there is no such session. As long as a token that replaced

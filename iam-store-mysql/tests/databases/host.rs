@@ -1,7 +1,10 @@
 //! A service whose customers have accounts: both are made in one transaction of the service's own.
 
 use iam_core::ports::Store;
-use iam_core::{Actor, Argon2Params, Error, ExternalId, Iam, Keys, NewAccount, PlainPassword, Username};
+use iam_core::{
+    Actor, Argon2Params, Conflict, Error, ExternalId, Iam, Keys, NewAccount, PlainPassword, UniqueKey,
+    Username,
+};
 use iam_store_mysql::MySqlStore;
 use sqlx::MySqlPool;
 
@@ -50,7 +53,13 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
         let mut transaction = pool.begin().await.unwrap();
         let mut within = MySqlStore::within(&mut transaction);
         let taken = iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await;
-        assert!(matches!(taken, Err(Error::Conflict("account"))), "{server:?} {taken:?}");
+        assert!(
+            matches!(
+                taken,
+                Err(Error::Conflict(Conflict::Taken(UniqueKey::Username | UniqueKey::ExternalId)))
+            ),
+            "{server:?} {taken:?}"
+        );
         drop(within);
         sqlx::query("INSERT INTO customer VALUES ('3')").execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use iam_core::ports::{Record, StepUpProofId, Store};
+use iam_core::ports::{Record, StepUpProofId, Store, TicketPurpose, TokenHash};
 use iam_core::{
-    FactorKind, Outcome, ParentId, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
+    Outcome, ParentId, ProofMethod, Readiness, SessionId, StoreError, StoreErrorKind, Target, Timestamp,
 };
 use iam_store_mysql::MySqlStore;
 use sqlx::Connection;
@@ -183,6 +183,34 @@ async fn sessions_keep_what_they_have_proved() {
 }
 
 #[tokio::test]
+async fn links_of_an_older_schema_go_on_working_once() {
+    for server in BOTH {
+        let Some(database) = Database::create(server).await else { continue };
+        at_version(&database, 11).await;
+        database
+            .run(
+                "INSERT INTO iam_one_time_token (hash, purpose, issued_at, expires_at)
+                 VALUES (UNHEX(LPAD('1', 64, '0')), 'setup', '2026-01-01', '2026-01-03')",
+            )
+            .await;
+        let store = migrated(&database).await;
+        // Run again, as after a program that died before it had noted what it did, it changes nothing more.
+        database.run("DELETE FROM iam_schema_migrations WHERE version = 13").await;
+        store.migrate().await.unwrap();
+        let mut hash = [0; 32];
+        hash[31] = 1;
+        let now = Timestamp::from_micros(1_767_312_000_000_000);
+        for is_there in [true, false] {
+            let mut unit = store.begin().await.unwrap();
+            let hash = TokenHash::from_bytes(hash);
+            let found = unit.tickets().consume(&hash, TicketPurpose::Setup, now).await.unwrap();
+            unit.commit().await.unwrap();
+            assert_eq!(found.is_some(), is_there, "{server:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_migration_that_was_not_noted_is_too_old_a_schema() {
     let newest = sqlx::migrate!("./migrations").iter().map(|migration| migration.version).max().unwrap();
     for server in BOTH {
@@ -228,7 +256,7 @@ async fn proofs_of_an_older_schema_are_kept_while_they_are_young() {
         assert_eq!(found.id, StepUpProofId::from_bytes([10; 16]));
         assert_eq!(
             (found.purpose.as_str(), found.kind, found.auth_version.as_i64()),
-            ("payroll", FactorKind::Totp, 7)
+            ("payroll", ProofMethod::Totp, 7)
         );
         assert_eq!((found.parent, found.approval), (Some(ParentId::from_bytes([3; 16])), Some([9; 32])));
         let challenges: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM iam_mfa_challenge")

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use iam_core::ports::{
-    ChallengeId, Delivery, Insert, LimitKey, LoginIdentifier, MessageId, NewMessage, NewSession, Proof,
-    ProofMethod, Proofs, Reservation, RoleGrant, SessionState, Settled, Store, TokenHash,
+    ChallengeId, Changed, Delivery, GrantSource, Inserted, LimitKey, LoginIdentifier, MessageId, NewMessage,
+    NewSession, Proof, ProofMethod, Proofs, Reservation, RoleGrant, SessionState, Settled, Store, TokenHash,
 };
 use iam_core::{
     Account, AccountId, AccountStatus, Channel, Client, EndReason, Role, RoleId, RoleName, SessionId,
@@ -38,8 +38,8 @@ fn session(n: u8) -> NewSession {
 /// Account 1 with a session whose token is 1.
 pub(crate) async fn sign_in(store: &MySqlStore) {
     let mut unit = store.begin().await.unwrap();
-    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Insert::Inserted);
-    assert_eq!(unit.sessions().insert(&session(1)).await.unwrap(), Insert::Inserted);
+    assert_eq!(unit.accounts().insert(&account(), None).await.unwrap(), Inserted::Done);
+    assert_eq!(unit.sessions().insert(&session(1)).await.unwrap(), Changed::Done);
     unit.commit().await.unwrap();
 }
 
@@ -306,7 +306,7 @@ async fn a_session_waits_for_a_change_of_its_account_and_then_sees_it() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(!inserting.is_finished(), "it waits");
         locking.commit().await.unwrap();
-        assert_eq!(inserting.await.unwrap(), Insert::Taken);
+        assert_eq!(inserting.await.unwrap(), Changed::Stale);
     }
 }
 
@@ -321,7 +321,7 @@ async fn sign_ins_of_one_account_at_once_do_not_lock_each_other_out() {
             let store = store.clone();
             tasks.spawn(async move {
                 let mut unit = store.begin().await.unwrap();
-                assert_eq!(unit.sessions().insert(&session(n)).await.unwrap(), Insert::Inserted);
+                assert_eq!(unit.sessions().insert(&session(n)).await.unwrap(), Changed::Done);
                 let hash = iam_core::PasswordHash::from_stored("$x");
                 let version = account().auth_version;
                 let rehash =
@@ -343,7 +343,7 @@ async fn who_found_a_role_unheld_is_the_first_to_give_it() {
         let store = with_session(&database).await;
         let role = Role::new(RoleId::from_bytes([1; 16]), RoleName::parse("admin").unwrap());
         let mut unit = store.begin().await.unwrap();
-        assert_eq!(unit.roles().insert(&role, NOW).await.unwrap(), Insert::Inserted);
+        assert_eq!(unit.roles().insert(&role, NOW).await.unwrap(), Inserted::Done);
         unit.commit().await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
         for n in 2..10_u8 {
@@ -355,10 +355,11 @@ async fn who_found_a_role_unheld_is_the_first_to_give_it() {
                 }
                 let name = Username::parse(&format!("admin-{n}")).unwrap();
                 let account = Account::new(AccountId::from_bytes([n; 16]), name, NOW);
-                assert_eq!(unit.accounts().insert(&account, None).await.unwrap(), Insert::Inserted);
+                assert_eq!(unit.accounts().insert(&account, None).await.unwrap(), Inserted::Done);
                 let grant = RoleGrant {
                     account: account.id,
                     role,
+                    source: GrantSource::LOCAL,
                     granted_by: None,
                     granted_at: NOW,
                     expires_at: None,

@@ -36,9 +36,9 @@ const ROWS: &str = "
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'), 1, 'x', 'ok'
         FROM m;
-    INSERT INTO iam_one_time_token (hash, purpose, account_id, issued_at, expires_at)
+    INSERT INTO iam_ticket (id, token_hash, purpose, account_id, created_at, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
-        SELECT UNHEX(LPAD(HEX(n), 64, '0')), 'first_administrator', NULL, '2026-01-01', TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(n), 64, '0')), 'first_administrator', NULL, '2026-01-01', TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_mfa_method (id, account_id, kind, name, created_at, confirmed_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 32, '0')), UNHEX(LPAD(HEX(1 + n MOD 500), 32, '0')), 'totp', 'phone',
@@ -77,7 +77,7 @@ const ROWS: &str = "
     INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
-    ANALYZE TABLE iam_parent, iam_auth_log, iam_auth_session, iam_auth_tally, iam_interrupted_request, iam_mfa_challenge, iam_mfa_method, iam_one_time_token, iam_outbox, iam_rate_limit, iam_recovery_code, iam_repeatable_answer, iam_role, iam_step_up_proof, iam_user_account, iam_user_role,
+    ANALYZE TABLE iam_parent, iam_auth_log, iam_auth_session, iam_auth_tally, iam_interrupted_request, iam_mfa_challenge, iam_mfa_method, iam_outbox, iam_rate_limit, iam_recovery_code, iam_repeatable_answer, iam_role, iam_step_up_proof, iam_ticket, iam_user_account, iam_user_role,
         iam_trusted_device";
 
 /// Tables of a few rows, read as a whole at the start of a program.
@@ -86,7 +86,7 @@ const SMALL: [&str; 4] = ["iam_clock", "iam_key_canary", "iam_schema", "iam_sche
 /// Parts of the statements that read a table as a whole: once, after a clock was put back, before the program that found out serves anybody.
 const ONCE: [&str; 5] = [
     "WHERE ended_at IS NULL LIMIT ?",
-    "(issued_at > ? OR expires_at <= ?)",
+    "(created_at > ? OR expires_at <= ?)",
     "WHERE created_at > ? OR expires_at <= ?",
     "WHERE last_at > ? LIMIT ?",
     "(next_attempt_at > ? OR claimed_at > ?)",

@@ -2,7 +2,7 @@
 
 use iam_core::protocol::{Code, Enrolled, MethodId, Renewed};
 use iam_core::{
-    Actor, EmailAddress, Error, FactorKind, FactorSummary, Invalid, MethodName, Principal, Problem,
+    Actor, Channel, EmailAddress, Error, FactorKind, FactorSummary, Invalid, MethodName, Principal, Problem,
     SecondFactorRefusal, Username, typed,
 };
 use minijinja::{Value, context};
@@ -138,8 +138,8 @@ impl RequestContext {
                 // The secret is shown once: who has not scanned it begins again.
                 let confirming = Confirming { id, kind, secret: None, destination: None, next };
                 let key = match &error {
-                    Error::Invalid(invalid) => malformed(Some(kind), invalid),
-                    _ => rejected(Some(kind)),
+                    Error::Invalid(invalid) => malformed(Some(kind.into()), invalid),
+                    _ => rejected(Some(kind.into())),
                 };
                 let (status, text) = (Case::of(&error).status(), self.inner().pages.text(key));
                 self.confirm_page(request, caller, principal, &confirming, status, Some(text))
@@ -279,7 +279,7 @@ impl RequestContext {
             .map(|factor| {
                 context! {
                     id => factor.id.to_string(),
-                    kind => pages.text(&format!("factors.kind.{}", factor.kind)),
+                    kind => pages.text_or(&format!("factors.kind.{}", factor.kind), factor.kind.as_str()),
                     name => factor.name.as_str(),
                     confirmed => minute(factor.confirmed_at),
                     last_used => factor.last_used_at.map(minute),
@@ -288,7 +288,7 @@ impl RequestContext {
             .collect();
         let addable: Vec<Value> = offered
             .iter()
-            .filter(|kind| **kind == FactorKind::Totp || (kind.channel().is_some() && !has(**kind)))
+            .filter(|kind| kind.is_set_up() && kind.is_typed() && !(kind.is_single() && has(**kind)))
             .map(|kind| {
                 context! {
                     href => format!("{account}/factors/new?kind={kind}"),
@@ -300,7 +300,7 @@ impl RequestContext {
             offered => !offered.is_empty(),
             listed => listed,
             addable => addable,
-            codes => offered.contains(&FactorKind::RecoveryCode) && !factors.is_empty(),
+            codes => offered.iter().any(|kind| kind.is_list()) && !factors.is_empty(),
             codes_left => codes_left,
             codes_action => format!("{account}/recovery-codes"),
             remove_action => format!("{account}/factors/remove"),
@@ -459,7 +459,7 @@ impl RequestContext {
 
     /// For codes by e-mail, the account's address; for others it is not looked up.
     async fn own_address(&self, principal: &Principal, kind: FactorKind) -> Result<OwnAddress, Error> {
-        if kind != FactorKind::EmailOtp {
+        if kind.channel() != Some(Channel::Email) {
             return Ok(OwnAddress::default());
         }
         let username = Username::parse(principal.username())?;

@@ -10,7 +10,7 @@ mod step_up;
 mod trusted_devices;
 
 use iam_core::BaseUrl;
-use iam_core::protocol::{Activity, OneTimeToken};
+use iam_core::protocol::{Activity, TicketToken};
 use zeroize::Zeroizing;
 
 use crate::context::{Caller, RequestContext};
@@ -157,7 +157,7 @@ fn endpoints(auth: &str, api: &str) -> Vec<(String, Endpoint)> {
 
 impl WebIam {
     /// The text of the link that makes the first administrator.
-    pub fn setup_link(&self, token: &OneTimeToken) -> Zeroizing<String> {
+    pub fn setup_link(&self, token: &TicketToken) -> Zeroizing<String> {
         let origin = self.iam().base_url().map(BaseUrl::origin).unwrap_or_default();
         Zeroizing::new(format!("{origin}{}/{SETUP}/{}", self.inner.auth_path, token.expose().as_str()))
     }

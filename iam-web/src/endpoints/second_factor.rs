@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iam_core::protocol::{
     Activity, Asked, Authentication, Carrier, Claimant, InterruptedId, Offer, SessionToken, SignedIn,
 };
-use iam_core::{Error, FactorKind, Invalid, Problem, Purpose, SecondFactorRefusal};
+use iam_core::{Error, Invalid, Problem, ProofMethod, Purpose, SecondFactorRefusal};
 use minijinja::{Value, context};
 use serde_json::json;
 
@@ -34,9 +34,9 @@ struct Words<'a> {
 struct VerifyPage<'a> {
     next: Option<&'a str>,
     /// What the person chose, or was asked for.
-    method: Option<FactorKind>,
+    method: Option<ProofMethod>,
     /// What it is for, if that is a purpose of its own.
-    purpose: Option<&'a (Purpose, Option<Vec<FactorKind>>)>,
+    purpose: Option<&'a (Purpose, Option<Vec<ProofMethod>>)>,
     /// The request that waits for it.
     stopped: Option<&'a (InterruptedId, Stopped)>,
     /// They want no second factor to be asked for on this browser from now on.
@@ -112,7 +112,7 @@ impl RequestContext {
             }
             Err(why) => return self.not_known(request, caller, &why).await,
         };
-        let method = query.get("method").and_then(FactorKind::parse);
+        let method = query.get("method").and_then(ProofMethod::parse_asked);
         let page = VerifyPage { method, ..VerifyPage::of(&asked, query.get("next")) };
         self.verify_page(request, caller, &asked.claimant, 200, page).await
     }
@@ -128,7 +128,7 @@ impl RequestContext {
         }
         let claimant = &asked.claimant;
         let next = form.get("next");
-        let method = match form.get("method").map(FactorKind::parse) {
+        let method = match form.get("method").map(ProofMethod::parse_asked) {
             Some(None) => return self.refusal(request, Case::BadRequest),
             Some(method) => method,
             None => None,
@@ -179,7 +179,7 @@ impl RequestContext {
         };
         let claimant = &asked.claimant;
         let next = form.get("next");
-        let Some(kind) = form.get("method").and_then(FactorKind::parse) else {
+        let Some(kind) = form.get("method").and_then(ProofMethod::parse_asked) else {
             return self.refusal(request, Case::BadRequest);
         };
         let page = VerifyPage { method: Some(kind), ..VerifyPage::of(&asked, next) };
@@ -217,7 +217,7 @@ impl RequestContext {
             Error::SecondFactor(SecondFactorRefusal::NoMethod) => "verify.no_method",
             Error::SecondFactor(SecondFactorRefusal::Locked { retry_after: Some(_) }) => "verify.locked_for",
             Error::SecondFactor(SecondFactorRefusal::Locked { .. }) => "verify.locked",
-            Error::Throttled { .. } if page.method == Some(FactorKind::Password) => {
+            Error::Throttled { .. } if page.method == Some(ProofMethod::Password) => {
                 "reauthenticate.throttled"
             }
             Error::Busy { .. } => "reauthenticate.busy",
@@ -272,7 +272,7 @@ impl RequestContext {
         let next = next.as_ref().map_or("", LocalTarget::as_str);
         let resume = page.stopped.map(|(id, _)| id.to_string()).unwrap_or_default();
         let purpose = page.purpose.map(|(purpose, _)| purpose.to_string()).unwrap_or_default();
-        let methods = page.purpose.and_then(|(_, methods)| methods.as_deref()).map(FactorKind::list);
+        let methods = page.purpose.and_then(|(_, methods)| methods.as_deref()).map(ProofMethod::list);
         let methods = methods.unwrap_or_default();
         let chosen = offers.iter().find(|offer| Some(offer.kind) == page.method);
         // What was asked for last comes first; then what needs nothing to be sent.
@@ -305,7 +305,9 @@ impl RequestContext {
             .collect();
         let policy = self.iam().factor_policy();
         let may_trust = claimant.is_signing_in()
-            && chosen.is_some_and(|offer| policy.may_trust(offer.kind, caller.carrier));
+            && chosen.is_some_and(|offer| {
+                offer.kind.factor().is_some_and(|kind| policy.may_trust(kind, caller.carrier))
+            });
         let asked = chosen.and_then(|offer| offer.asked.as_ref());
         let undelivered = asked.is_some_and(|asked| asked.undelivered);
         let resend_after = asked.and_then(|asked| asked.resend_after).map_or(0, whole_seconds);
@@ -334,8 +336,8 @@ impl RequestContext {
             resume => resume,
             approve => page.stopped.map(|(_, stopped)| stopped.approve.clone()),
             enrol_href => page.purpose.filter(|(purpose, _)| *purpose != Purpose::ENROL && offers.is_empty()).map(|(_, kinds)| {
-                let by_policy = &self.iam().factor_policy().step_up;
-                self.enrol_url(kinds.as_deref().unwrap_or(by_policy), Some(next))
+                let by_policy = self.iam().factor_policy().step_up_methods();
+                self.enrol_url(kinds.as_deref().unwrap_or(&by_policy), Some(next))
             }),
             // To what asks for it again they need not go.
             cancel => if page.purpose.is_some() { "/".to_owned() } else if next.is_empty() { self.account_path() } else { next.to_owned() },
@@ -381,8 +383,8 @@ impl RequestContext {
     async fn kind_or_first(
         &self,
         claimant: &Claimant,
-        chosen: Option<FactorKind>,
-    ) -> Result<FactorKind, Error> {
+        chosen: Option<ProofMethod>,
+    ) -> Result<ProofMethod, Error> {
         if let Some(kind) = chosen {
             return Ok(kind);
         }
@@ -405,7 +407,7 @@ impl RequestContext {
         if let Err(error) = fields.finish() {
             return self.bad_api_body(request, error);
         }
-        let Some(kind) = method.and_then(|method| FactorKind::parse(&method)) else {
+        let Some(kind) = method.and_then(|method| ProofMethod::parse_asked(&method)) else {
             return self.unknown_method(request);
         };
         match self.iam().challenge(&claimant, token, kind, &caller.client).await {
@@ -436,7 +438,7 @@ impl RequestContext {
             Ok(Err((field, wrong))) => return self.bad_field(request, field, wrong),
             Err(error) => return self.api_failed(request, &error),
         };
-        let chosen = match method.map(|method| FactorKind::parse(&method)) {
+        let chosen = match method.map(|method| ProofMethod::parse_asked(&method)) {
             Some(None) => return self.unknown_method(request),
             Some(kind) => kind,
             None => None,
@@ -551,32 +553,37 @@ fn asked_last(offers: &[Offer]) -> Option<&Offer> {
 }
 
 pub(super) fn asked_json(asked: &Asked) -> serde_json::Value {
-    json!({
+    let mut answer = json!({
         "method": asked.kind.as_str(),
         "destination": asked.destination,
         "resend_after": asked.resend_after.map(whole_seconds),
         "expires_in": whole_seconds(asked.expires_after),
-    })
+    });
+    // Of a factor that the browser answers; all others have none.
+    if let (Some(options), Some(answer)) = (&asked.options, answer.as_object_mut()) {
+        answer.insert("options".to_owned(), serde_json::from_str(options).unwrap_or_default());
+    }
+    answer
 }
 
 /// What to say of a wrong code.
-pub(super) const fn rejected(kind: Option<FactorKind>) -> &'static str {
+pub(super) const fn rejected(kind: Option<ProofMethod>) -> &'static str {
     match kind {
-        Some(FactorKind::RecoveryCode) => "verify.rejected.recovery_code",
-        Some(FactorKind::Invitation) => "verify.rejected.invitation",
-        Some(FactorKind::Password) => "verify.rejected.password",
-        Some(FactorKind::Totp) | None => "verify.rejected.totp",
+        Some(ProofMethod::RecoveryCode) => "verify.rejected.recovery_code",
+        Some(ProofMethod::Invitation) => "verify.rejected.invitation",
+        Some(ProofMethod::Password) => "verify.rejected.password",
+        Some(ProofMethod::Totp) | None => "verify.rejected.totp",
         Some(_) => "verify.rejected.sent",
     }
 }
 
 /// What to say of what can't be a code, and was none of the tries.
-pub(super) fn malformed(kind: Option<FactorKind>, invalid: &Invalid) -> &'static str {
+pub(super) fn malformed(kind: Option<ProofMethod>, invalid: &Invalid) -> &'static str {
     match kind {
         _ if invalid.problem == Problem::Required => "verify.field.code.required",
-        Some(FactorKind::RecoveryCode) => "verify.malformed.recovery_code",
-        Some(FactorKind::Invitation) => "verify.malformed.invitation",
-        Some(FactorKind::Totp) | None => "verify.malformed.totp",
+        Some(ProofMethod::RecoveryCode) => "verify.malformed.recovery_code",
+        Some(ProofMethod::Invitation) => "verify.malformed.invitation",
+        Some(ProofMethod::Totp) | None => "verify.malformed.totp",
         Some(_) => "verify.malformed.sent",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iam_core::protocol::OneTimeToken;
+use iam_core::protocol::TicketToken;
 use iam_core::{Actor, Error, Invalid, PlainPassword, Username, typed};
 use minijinja::context;
 
@@ -88,7 +88,7 @@ fn secret(mut response: WebResponse) -> WebResponse {
     response.header("referrer-policy", "no-referrer")
 }
 
-fn token_of(request: &WebRequest) -> Option<OneTimeToken> {
+fn token_of(request: &WebRequest) -> Option<TicketToken> {
     let path = request.target.split('?').next().unwrap_or_default();
-    OneTimeToken::parse(path.rsplit('/').next()?)
+    TicketToken::parse(path.rsplit('/').next()?)
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use iam_core::protocol::{Claimant, InterruptedId};
-use iam_core::{Error, FactorDue, FactorKind, Principal, Purpose};
+use iam_core::{Error, FactorDue, Principal, ProofMethod, Purpose};
 use minijinja::{Value, context};
 
 use super::account::{Said, minute};
@@ -22,7 +22,7 @@ use crate::step_up::{approve_json, names};
 pub(super) struct For {
     pub(super) claimant: Claimant,
     /// The purpose and the kinds that will do, as they go back into the form.
-    pub(super) purpose: Option<(Purpose, Option<Vec<FactorKind>>)>,
+    pub(super) purpose: Option<(Purpose, Option<Vec<ProofMethod>>)>,
     /// The request that waits for it.
     pub(super) stopped: Option<(InterruptedId, Stopped)>,
 }
@@ -65,13 +65,13 @@ impl RequestContext {
         };
         let purpose = asked_purpose(name).ok_or(Unknown::BadRequest)?;
         // Whatever will do by what stands there, the guard looks at what was proved.
-        let named = said.get("methods").filter(|list| !list.is_empty()).map(FactorKind::parse_list);
-        let by_policy = &self.iam().factor_policy().step_up;
+        let named = said.get("methods").filter(|list| !list.is_empty()).map(ProofMethod::parse_list);
+        let by_policy = self.iam().factor_policy().step_up_methods();
         let claimant = Claimant::step_up(principal, purpose);
         let claimant = match (&named, purpose) {
             (_, Purpose::ENROL) => claimant,
             (Some(named), _) => claimant.accepting(named),
-            (None, _) => claimant.accepting(by_policy),
+            (None, _) => claimant.accepting(&by_policy),
         };
         Ok(For { claimant, purpose: Some((purpose, named)), stopped: None })
     }
@@ -163,9 +163,12 @@ impl RequestContext {
             }
             FactorDue::SetUp { kinds, .. } if caller.is_factor_due() => kinds,
             _ => {
-                let named = FactorKind::parse_list(query.get("methods").unwrap_or_default());
+                let named = ProofMethod::parse_list(query.get("methods").unwrap_or_default());
                 let offered = self.iam().offered_factors();
-                offered.into_iter().filter(|kind| kind.is_set_up() && named.contains(kind)).collect()
+                offered
+                    .into_iter()
+                    .filter(|kind| kind.is_set_up() && named.contains(&(*kind).into()))
+                    .collect()
             }
         };
         let pages = &self.inner().pages;
@@ -210,7 +213,7 @@ impl RequestContext {
         let Some(purpose) = purpose.and_then(|name| asked_purpose(&name)) else {
             return self.bad_field(request, "purpose", "is no name of a purpose");
         };
-        let method = match method.map(|method| FactorKind::parse(&method)) {
+        let method = match method.map(|method| ProofMethod::parse_asked(&method)) {
             Some(None) => return self.unknown_method(request),
             Some(kind) => kind,
             None => None,
@@ -244,7 +247,7 @@ impl RequestContext {
             Ok(asked) => {
                 let mut answer = asked_json(&asked);
                 if let Some(answer) = answer.as_object_mut() {
-                    let kinds: Vec<FactorKind> = offers.iter().map(|offer| offer.kind).collect();
+                    let kinds: Vec<ProofMethod> = offers.iter().map(|offer| offer.kind).collect();
                     answer.insert("purpose".into(), purpose.to_string().into());
                     answer.insert("methods".into(), names(&kinds));
                     if let Some(stopped) = stopped.filter(|stopped| !stopped.approve.is_empty()) {
@@ -259,14 +262,14 @@ impl RequestContext {
 
     /// What will do: of a request that waits, what its route said; otherwise what counts by policy. What a route names beyond that is for
     /// its caller to ask for by name.
-    fn accepted_of_api(&self, stopped: Option<&Stopped>, chosen: Option<FactorKind>) -> Vec<FactorKind> {
+    fn accepted_of_api(&self, stopped: Option<&Stopped>, chosen: Option<ProofMethod>) -> Vec<ProofMethod> {
         match (stopped, chosen) {
             (Some(stopped), Some(chosen)) => {
                 stopped.methods().into_iter().filter(|kind| *kind == chosen).collect()
             }
             (Some(stopped), None) => stopped.methods(),
             (None, Some(chosen)) => vec![chosen],
-            (None, None) => self.iam().factor_policy().step_up.clone(),
+            (None, None) => self.iam().factor_policy().step_up_methods(),
         }
     }
 

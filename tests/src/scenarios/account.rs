@@ -383,7 +383,7 @@ pub async fn the_first_administrator_comes_by_a_link(adapter: Adapter, backend: 
     let world = World::new(adapter, backend).await;
     let service = iam_core::Actor::service();
     let issue = || async { world.iam.setup(&service).issue_token().await.unwrap() };
-    let link = |token: &iam_core::protocol::OneTimeToken| format!("/auth/setup/{}", token.expose().as_str());
+    let link = |token: &iam_core::protocol::TicketToken| format!("/auth/setup/{}", token.expose().as_str());
     let void = link(&issue().await.unwrap());
     let old = link(&issue().await.unwrap());
     world.later(86_400);

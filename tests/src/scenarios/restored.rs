@@ -63,7 +63,7 @@ pub async fn a_restored_backup_revives_nothing(adapter: Adapter, backend: Backen
     assert_eq!(world.count(raised).await, 4, "above every version that was ever given out");
     let alive = "SELECT count(*) FROM iam_auth_session WHERE ended_at IS NULL AND state = 'active'";
     assert_eq!(world.count(alive).await, 0);
-    let links = "SELECT count(*) FROM iam_one_time_token";
+    let links = "SELECT count(*) FROM iam_ticket";
     assert_eq!(world.count(links).await, 0);
     assert_eq!(world.logged("store_restored").await, 4);
 

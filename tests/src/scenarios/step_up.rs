@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use iam_core::ports::{AuthVersion, StepUpProof, StepUpProofId};
-use iam_core::{Actor, FactorKind, ParentKey, Purpose, RequirementOf, RoleName, SessionId};
+use iam_core::{Actor, ParentKey, ProofMethod, Purpose, RequirementOf, RoleName, SessionId};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -639,7 +639,7 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
             .push(Some(world.iam.parents(&service).ensure(&ParentKey::parse(key).unwrap()).await.unwrap()));
     }
     let purposes = ["payroll", "other"].map(|name| Purpose::parse(name).unwrap());
-    let kinds = [FactorKind::Totp, FactorKind::SmsOtp, FactorKind::EmailOtp, FactorKind::Password];
+    let kinds = [ProofMethod::Totp, ProofMethod::SmsOtp, ProofMethod::EmailOtp, ProofMethod::Password];
     let (mut tried, mut opened) = (0_u32, 0);
     for case in 0..2_usize.pow(7) {
         let bit = |n: usize| case >> n & 1;
@@ -659,7 +659,7 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
                 approval: None,
             };
             world.prove(&proof, sessions[bit(2)], bit(6) == 1).await;
-            let is_good = case == 0 && kind == FactorKind::Totp;
+            let is_good = case == 0 && kind == ProofMethod::Totp;
             let seen = amy.get("/payroll").await;
             assert_eq!(seen.status == 200, is_good, "{case:07b} {kind}: {}", seen.body);
             let paid = pay(&mut amy, "/payroll", &PAY).await;

@@ -9,10 +9,11 @@ use crate::delivery::Notice;
 use crate::flow::new_password::NewPassword;
 use crate::iam::{Accounts, Iam, Unit};
 use crate::model::account::{Account, AccountStatus, EmailAddress, ExternalId, Username};
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
 use crate::model::role::RoleName;
 use crate::password::{PasswordHash, PlainPassword};
-use crate::store::{Holders, Insert, Ports};
+use crate::store::{Holders, Inserted, Ports};
 
 /// An account to be made.
 #[derive(Clone, Debug)]
@@ -234,7 +235,7 @@ impl Accounts<'_> {
                 return Ok(());
             }
             if !unit.accounts().set_status(account, from, to, iam.now()).await? {
-                return Err(Error::Conflict("account"));
+                return Err(Conflict::Changed(Changing::Account).into());
             }
             let event = Event::AccountStatusChanged(from.as_str(), to.as_str());
             unit.record(&event, actor.on(account), actor.client()).await?;
@@ -262,8 +263,10 @@ impl Accounts<'_> {
             if known.external_id.as_ref() == external_id {
                 return Ok(());
             }
-            if unit.accounts().set_external_id(account, external_id, iam.now()).await? == Insert::Taken {
-                return Err(Error::Conflict("external_id"));
+            if let Inserted::Taken(key) =
+                unit.accounts().set_external_id(account, external_id, iam.now()).await?
+            {
+                return Err(Conflict::Taken(key).into());
             }
             let event = Event::ExternalIdChanged(known.external_id.clone(), external_id.cloned());
             unit.record(&event, actor.on(account), actor.client()).await?;
@@ -332,8 +335,8 @@ impl Iam {
             ..Account::new(id, new.username.clone(), now)
         };
         let hash = password.as_ref().map(|new| &new.hash);
-        if unit.accounts().insert(&account, hash).await? == Insert::Taken {
-            return Err(Error::Conflict("account"));
+        if let Inserted::Taken(key) = unit.accounts().insert(&account, hash).await? {
+            return Err(Conflict::Taken(key).into());
         }
         let subject = Subject { parent: new.parent.into(), ..actor.on(id) };
         let event = Event::AccountCreated(new.username.to_string());

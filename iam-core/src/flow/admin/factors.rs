@@ -11,14 +11,16 @@ use crate::base::invalid::{Invalid, Problem};
 use crate::base::store_error::{StoreError, StoreErrorKind};
 use crate::delivery::Notice;
 use crate::flow::second_factor::is_confirmed;
+use crate::flow::tickets::NewTicket;
 use crate::iam::{Factors, Iam, Unit};
 use crate::model::account::{Account, AccountStatus};
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::policy::{FactorRequirement, MOST_GRACE};
 use crate::model::role::RoleName;
 use crate::model::session_state::EndReason;
-use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
+use crate::model::ticket::{TicketPurpose, TicketToken};
 
 /// How long an invitation works.
 const INVITATION_FOR: Duration = Duration::from_hours(24);
@@ -86,7 +88,7 @@ impl Factors<'_> {
             return Err(Invalid::new("grace", Problem::Malformed).into());
         }
         if self.iam.counting().is_empty() {
-            return Err(Error::Conflict("factor"));
+            return Err(Conflict::NoFactorOffered.into());
         }
         self.set_requirement(of, Some(grace)).await
     }
@@ -151,7 +153,7 @@ impl Factors<'_> {
                 }
             };
             if !changed {
-                return Err(Error::Conflict("requirement"));
+                return Err(Conflict::Changed(Changing::Requirement).into());
             }
             let event = Event::FactorRequirementChanged(of.target(), in_words(from), in_words(to));
             unit.record(&event, of.changed_by(actor), actor.client()).await?;
@@ -167,26 +169,25 @@ impl Factors<'_> {
     /// # Errors
     /// [`Error::NotFound`] for an account that does not exist or may not sign in; [`Error::Denied`] for one that the actor does not administer;
     /// [`Error::Conflict`] for one that has a factor.
-    pub async fn invite_to_enrol(self, account: AccountId) -> Result<OneTimeToken, Error> {
+    pub async fn invite_to_enrol(self, account: AccountId) -> Result<TicketToken, Error> {
         let Self { iam, actor } = self;
         let done = iam.retried(|| async {
-            let now = iam.now();
-            let token = OneTimeToken::generate(iam.randomness())?;
-            let new = NewOneTimeToken {
-                hash: token.hash_for(account),
-                purpose: TicketPurpose::Invitation,
-                account: Some(account),
-                expires_at: now.plus(INVITATION_FOR),
-            };
             let mut unit = iam.begin().await?;
             let known = iam.administered(&mut unit, actor, account).await?;
             if known.status != AccountStatus::Active {
                 return Err(Error::NotFound("account"));
             }
             if unit.methods().of_account(account).await?.iter().any(is_confirmed) {
-                return Err(Error::Conflict("factor"));
+                return Err(Conflict::HasFactor.into());
             }
-            unit.one_time_tokens().issue(&new, now).await?;
+            let new = NewTicket {
+                purpose: TicketPurpose::Invitation,
+                account: Some(account),
+                parent: None,
+                payload: None,
+                lifetime: INVITATION_FOR,
+            };
+            let token = iam.issue_ticket(&mut unit, new).await?;
             unit.record(&Event::InvitationIssued, actor.on(account), actor.client()).await?;
             unit.commit().await?;
             Ok(token)
@@ -230,7 +231,7 @@ impl Iam {
             unit.limits().forget(key).await?;
         }
         let removed = unit.methods().remove_all(account).await?;
-        unit.one_time_tokens().void(TicketPurpose::Invitation, account, now).await?;
+        unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
         unit.recovery_codes().replace(account, &[], now).await?;
         unit.record(&Event::FactorsReset(removed), subject.clone(), actor.client()).await?;
         if ended > 0 {
@@ -246,7 +247,7 @@ impl Iam {
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
         let kinds = self.counting();
-        let known = confirmed.iter().map(|method| method.kind);
+        let known = confirmed.iter().filter_map(|method| method.kind.known());
         let mut proved: Vec<FactorKind> = known.filter(|kind| kinds.contains(kind)).collect();
         proved.dedup();
         if !proved.is_empty() {

@@ -4,9 +4,10 @@ use crate::audit::Event;
 use crate::authz::actor::Scope;
 use crate::base::id::ParentId;
 use crate::iam::Parents;
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
 use crate::model::parent::{Parent, ParentKey, ParentStatus};
-use crate::store::{Holders, Insert};
+use crate::store::{Holders, Inserted};
 
 impl Parents<'_> {
     /// Makes a parent, or gives the one that has the key.
@@ -23,10 +24,10 @@ impl Parents<'_> {
         let parent = Parent::new(ParentId::generate(now, iam.randomness())?, key.clone());
         iam.retried(|| async {
             let mut unit = iam.begin().await?;
-            if unit.parents().insert(&parent, now).await? == Insert::Taken {
+            if unit.parents().insert(&parent, now).await? != Inserted::Done {
                 drop(unit);
                 let parent = iam.inner.store.reader().await?.parents().by_key(key).await?;
-                return parent.map(|parent| parent.id).ok_or(Error::Conflict("parent"));
+                return parent.map(|parent| parent.id).ok_or(Conflict::Changed(Changing::Parent).into());
             }
             let event = Event::ParentCreated(parent.id, key.to_string());
             unit.record(&event, actor.in_parent(parent.id), actor.client()).await?;
@@ -64,7 +65,7 @@ impl Parents<'_> {
             let mut unit = iam.begin().await?;
             iam.leave_an_administrator(&mut unit, platform.as_ref(), Holders::Parent(parent)).await?;
             if !unit.parents().set_status(parent, from, to, iam.now()).await? {
-                return Err(Error::Conflict("parent"));
+                return Err(Conflict::Changed(Changing::Parent).into());
             }
             let event = Event::ParentStatusChanged(parent, from.as_str(), to.as_str());
             unit.record(&event, actor.in_parent(parent), actor.client()).await?;

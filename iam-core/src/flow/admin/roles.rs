@@ -6,9 +6,10 @@ use crate::authz::actor::Actor;
 use crate::base::id::{AccountId, RoleId};
 use crate::base::invalid::{Invalid, Problem};
 use crate::iam::{Iam, Roles, Unit};
+use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
-use crate::model::role::{AdministratorScope, Role, RoleGrant, RoleName};
-use crate::store::{Holders, Insert};
+use crate::model::role::{AdministratorScope, GrantSource, Role, RoleGrant, RoleName};
+use crate::store::{Holders, Inserted};
 
 impl Roles<'_> {
     /// Makes a role, or gives the one that has the name.
@@ -42,7 +43,8 @@ impl Roles<'_> {
         .await
     }
 
-    /// Takes a role away, from the next request on. Says whether it was held.
+    /// Takes a role away that was given by the service or its people, from the next request on. Says whether it was held so. What another
+    /// source gave, such as a provider's claims, stays.
     ///
     /// # Errors
     /// [`Error::Denied`] for an actor that does not administer the platform; [`Error::Invalid`] for the roles of administrators, which
@@ -81,7 +83,7 @@ impl Roles<'_> {
         let known = iam.inner.store.reader().await?.accounts().by_id(account).await?;
         let known = known.ok_or(Error::NotFound("account"))?;
         if scope == AdministratorScope::Parent && known.parent.is_none() {
-            return Err(Error::Conflict("parent"));
+            return Err(Conflict::NoParent.into());
         }
         let role = iam.ensure_role(&scope.role_name(), actor).await?;
         iam.retried(|| async {
@@ -133,10 +135,10 @@ impl Iam {
         let role = Role::new(RoleId::generate(now, self.randomness())?, name.clone());
         self.retried(|| async {
             let mut unit = self.begin().await?;
-            if unit.roles().insert(&role, now).await? == Insert::Taken {
+            if unit.roles().insert(&role, now).await? != Inserted::Done {
                 drop(unit);
                 let role = self.inner.store.reader().await?.roles().by_name(name).await?;
-                return role.map(|role| role.id).ok_or(Error::Conflict("role"));
+                return role.map(|role| role.id).ok_or(Conflict::Changed(Changing::Role).into());
             }
             unit.record(&Event::RoleCreated(name.to_string()), actor.subject(), actor.client()).await?;
             unit.commit().await?;
@@ -156,6 +158,7 @@ impl Iam {
         let grant = RoleGrant {
             account,
             role,
+            source: GrantSource::LOCAL,
             granted_by: actor.account(),
             granted_at: self.now(),
             expires_at: None,
@@ -174,7 +177,7 @@ impl Iam {
         role: &Role,
         actor: &Actor,
     ) -> Result<bool, Error> {
-        let was_held = unit.roles().revoke(account, role.id).await?;
+        let was_held = unit.roles().revoke(account, role.id, &GrantSource::LOCAL).await?;
         if was_held {
             let event = Event::RoleRevoked(role.name.to_string());
             unit.record(&event, actor.on(account), actor.client()).await?;
@@ -208,7 +211,7 @@ impl Iam {
     }
 }
 
-const LAST: Error = Error::Conflict("last administrator");
+const LAST: Error = Error::Conflict(Conflict::LastAdministrator);
 
 /// That a role is a host's own to give and to take away.
 pub(super) fn is_hosts_own(name: &RoleName) -> Result<(), Error> {

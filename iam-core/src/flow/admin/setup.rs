@@ -6,11 +6,13 @@ use super::NewAccount;
 use crate::audit::Event;
 use crate::base::id::AccountId;
 use crate::base::invalid::{Invalid, Problem};
+use crate::flow::tickets::NewTicket;
 use crate::iam::Setup;
 use crate::model::account::Username;
+use crate::model::conflict::Conflict;
 use crate::model::error::Error;
 use crate::model::role::{PLATFORM_ADMIN, RoleName};
-use crate::model::token::{NewOneTimeToken, OneTimeToken, TicketPurpose};
+use crate::model::ticket::{TicketPurpose, TicketToken};
 use crate::password::PlainPassword;
 
 /// How long the link works.
@@ -23,24 +25,23 @@ impl Setup<'_> {
     /// A token for the link that makes the first platform administrator; none when there is one. An earlier one is void from then
     /// on: so a service calls this once it has its listener, and not when it is about to find out that another one runs. Whoever has it
     /// becomes the administrator: show it to whoever runs the service, and nobody else.
-    pub async fn issue_token(self) -> Result<Option<OneTimeToken>, Error> {
+    pub async fn issue_token(self) -> Result<Option<TicketToken>, Error> {
         let Self { iam, actor } = self;
         iam.must_be_platform(actor, "setup.issue_token").await?;
         let role = iam.ensure_role(&RoleName::parse(PLATFORM_ADMIN)?, actor).await?;
         iam.retried(|| async {
-            let now = iam.now();
-            let token = OneTimeToken::generate(iam.randomness())?;
-            let new = NewOneTimeToken {
-                hash: token.hash(),
-                purpose: TicketPurpose::Setup,
-                account: None,
-                expires_at: now.plus(LIFETIME),
-            };
             let mut unit = iam.begin().await?;
             if unit.roles().is_held(role).await? {
                 return Ok(None);
             }
-            unit.one_time_tokens().issue(&new, now).await?;
+            let new = NewTicket {
+                purpose: TicketPurpose::Setup,
+                account: None,
+                parent: None,
+                payload: None,
+                lifetime: LIFETIME,
+            };
+            let token = iam.issue_ticket(&mut unit, new).await?;
             unit.record(&Event::SetupOffered, actor.subject(), actor.client()).await?;
             unit.commit().await?;
             Ok(Some(token))
@@ -49,9 +50,10 @@ impl Setup<'_> {
     }
 
     /// Whether a token would make the first administrator now. It changes nothing.
-    pub async fn is_token(self, token: &OneTimeToken) -> Result<bool, Error> {
+    pub async fn is_token(self, token: &TicketToken) -> Result<bool, Error> {
         let mut reader = self.iam.inner.store.reader().await?;
-        Ok(reader.one_time_tokens().is_good(&token.hash(), TicketPurpose::Setup, self.iam.now()).await?)
+        let found = reader.tickets().peek(&token.hash(), TicketPurpose::Setup, self.iam.now()).await?;
+        Ok(found.is_some())
     }
 
     /// Makes the first platform administrator. What is wrong with name or password uses up nothing.
@@ -60,7 +62,7 @@ impl Setup<'_> {
     /// [`Error::NotFound`] for a token that is used, void or expired, or once there is an administrator.
     pub async fn redeem(
         self,
-        token: &OneTimeToken,
+        token: &TicketToken,
         username: &Username,
         password: &PlainPassword,
     ) -> Result<AccountId, Error> {
@@ -75,12 +77,14 @@ impl Setup<'_> {
         iam.retried(|| async {
             let mut unit = iam.begin().await?;
             if unit.roles().is_held(role).await?
-                || !unit.one_time_tokens().consume(&token.hash(), TicketPurpose::Setup, iam.now()).await?
+                || unit.tickets().consume(&token.hash(), TicketPurpose::Setup, iam.now()).await?.is_none()
             {
                 return Err(GONE);
             }
             let account = match iam.make_account(&mut unit, &prepared, actor).await {
-                Err(Error::Conflict(_)) => return Err(Invalid::new("username", Problem::Taken).into()),
+                Err(Error::Conflict(Conflict::Taken(key))) => {
+                    return Err(Invalid::new(key.field(), Problem::Taken).into());
+                }
                 done => done?,
             };
             iam.grant_in(&mut unit, account, role, PLATFORM_ADMIN, actor).await?;

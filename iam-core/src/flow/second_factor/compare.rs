@@ -1,17 +1,12 @@
-//! Whether an answer is right: compared with what is stored, and used up in the same statement.
+//! Whether an answer is right: compared with what is stored, and used up in the same unit.
 
-use super::{Known, is_confirmed, secret_place};
-use crate::base::code::Code;
-use crate::base::id::{AccountId, MethodId};
-use crate::base::random::{Randomness, RandomnessUnavailable};
-use crate::factor::challenge::{ChallengePurpose, NewChallenge};
-use crate::factor::method::Method;
-use crate::factor::{Digest, Enrolment, Factor, Label, Start, Stored, Verdict};
+use super::{Claimant, Known, Means, secret_place};
+use crate::base::id::MethodId;
+use crate::factor::challenge::NewChallenge;
+use crate::factor::{OpenedMethod, Spend, Verdict};
+use crate::flow::first_factor;
 use crate::iam::{Iam, Unit};
 use crate::model::error::Error;
-use crate::model::factor_kind::FactorKind;
-use crate::model::purpose::Purpose;
-use crate::model::token::{OneTimeToken, TicketPurpose as TokenPurpose};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compared {
@@ -21,13 +16,13 @@ pub(super) enum Compared {
     Used,
 }
 
-/// What a right answer was.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Right {
-    Method(MethodId),
-    Recovery,
-    /// It shows whose the account is, and belongs to no method.
-    Claim,
+/// What a right answer has proved.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Right {
+    /// The method, where it was one.
+    pub(super) method: Option<MethodId>,
+    /// Whether a code of the list was used up.
+    pub(super) used_code: bool,
 }
 
 impl Iam {
@@ -35,105 +30,77 @@ impl Iam {
     pub(super) async fn compare(
         &self,
         unit: &mut Unit<'_>,
-        account: AccountId,
+        claimant: &Claimant,
         known: &Known<'_>,
         challenge: &NewChallenge,
-        response: &str,
+        answer: &str,
     ) -> Result<Compared, Error> {
-        let kind = known.factor.kind();
-        if kind == FactorKind::Invitation {
-            let Some(token) = OneTimeToken::parse(response) else { return Ok(Compared::Wrong) };
-            let hash = token.hash_for(account);
-            let used = unit.one_time_tokens().consume(&hash, TokenPurpose::Invitation, self.now()).await?;
-            return Ok(if used { Compared::Right(Right::Claim) } else { Compared::Wrong });
-        }
-        if kind == FactorKind::EmailOtp && challenge.purpose == ChallengePurpose::StepUp(Purpose::ENROL) {
-            let verdict = self.verdict(account, known.factor, None, challenge, response);
-            return Ok(if verdict == Verdict::Verified {
-                Compared::Right(Right::Claim)
-            } else {
-                Compared::Wrong
-            });
-        }
-        if kind == FactorKind::RecoveryCode {
-            let verdict = self.verdict(account, known.factor, None, challenge, response);
-            let Verdict::IfUnused(digest) = verdict else { return Ok(Compared::Wrong) };
-            let used = unit.recovery_codes().consume(account, &digest, self.now()).await?;
-            return Ok(if used { Compared::Right(Right::Recovery) } else { Compared::Wrong });
-        }
-        let mut was_used = false;
-        for method in known.methods.iter().filter(|method| method.kind == kind && is_confirmed(method)) {
-            let step = match self.verdict(account, known.factor, Some(method), challenge, response) {
-                Verdict::Rejected | Verdict::IfUnused(_) => continue,
-                Verdict::Verified => None,
-                Verdict::AtStep(step) => Some(step),
-            };
-            if unit.methods().note_use(account, method.id, step, self.now()).await? {
-                return Ok(Compared::Right(Right::Method(method.id)));
+        let (factor, methods) = match known.means {
+            Means::Factor(factor) => (factor, self.opened(&known.methods, factor.kind())),
+            Means::Address(factor) => (factor, Vec::new()),
+            Means::Invitation => {
+                let used =
+                    first_factor::consume_invitation(unit, claimant.account, answer, self.now()).await?;
+                return Ok(if used { Compared::Right(Right::default()) } else { Compared::Wrong });
             }
-            was_used = true;
+            // It is compared with no unit open.
+            Means::Password => return Ok(Compared::Wrong),
+        };
+        let cx = self.factor_context(claimant.account, claimant.username(), Some(challenge.id));
+        match factor.finish(&cx, &self.kept(challenge), &methods, answer) {
+            Verdict::Accepted { method, spend } if are_given(&methods, method, &spend) => {
+                self.spend(unit, claimant, known, (method, spend)).await
+            }
+            Verdict::Accepted { .. } => {
+                tracing::error!(kind = %factor.kind(), "a factor accepted a method that it was not given");
+                Ok(Compared::Wrong)
+            }
+            Verdict::Rejected => Ok(Compared::Wrong),
         }
-        Ok(if was_used { Compared::Used } else { Compared::Wrong })
     }
 
-    pub(in crate::flow) fn verdict(
+    /// Uses up what a right answer takes. Who comes second was right, and gets nothing for it.
+    async fn spend(
         &self,
-        account: AccountId,
-        factor: &dyn Factor,
-        method: Option<&Method>,
-        challenge: &NewChallenge,
-        response: &str,
-    ) -> Verdict {
-        let secret = match method.and_then(|method| Some((method, method.secret.as_ref()?))) {
-            None => None,
-            Some((method, sealed)) => {
-                match self.inner.keys.ring.open(secret_place(&account, &method.id), sealed) {
-                    Ok(secret) => Some(secret),
-                    Err(error) => {
-                        tracing::error!(id = %method.id, error = &error as &dyn std::error::Error, "a factor can't be used");
-                        return Verdict::Rejected;
-                    }
-                }
+        unit: &mut Unit<'_>,
+        claimant: &Claimant,
+        known: &Known<'_>,
+        (method, spend): (Option<MethodId>, Spend),
+    ) -> Result<Compared, Error> {
+        let (account, now) = (claimant.account, self.now());
+        let spent = match spend {
+            Spend::Challenge => match method {
+                Some(id) => unit.methods().note_use(account, id, None, now).await?,
+                None => true,
+            },
+            Spend::Step(id, step) => unit.methods().note_use(account, id, Some(step), now).await?,
+            Spend::Rewrite(id, secret) => {
+                let stored = known.methods.iter().find(|stored| stored.id == id);
+                let Some(old) = stored.and_then(|stored| stored.secret.as_ref()) else {
+                    return Ok(Compared::Wrong);
+                };
+                let new =
+                    self.inner.keys.ring.seal(secret_place(&account, &id), &secret, self.randomness())?;
+                unit.methods().rewrite(account, id, old, &new, now).await?
+            }
+            Spend::Code(digest) => {
+                // Only now is it known whether it is one of the list at all.
+                let used = unit.recovery_codes().consume(account, &digest, now).await?;
+                let right = Right { method, used_code: true };
+                return Ok(if used { Compared::Right(right) } else { Compared::Wrong });
             }
         };
-        let stored = Stored {
-            secret: secret.as_ref().map(|secret| secret.as_slice()),
-            last_step: method.and_then(|method| method.last_step),
-            answer: challenge.answer.as_ref(),
-            digest: &self.digest(account, Some(challenge.id)),
-            now: self.now(),
-        };
-        factor.finish(&stored, response)
+        Ok(if spent { Compared::Right(Right { method, used_code: false }) } else { Compared::Used })
     }
 }
 
-/// What is asked for like a factor, and compared by the core itself.
-#[derive(Debug)]
-pub(super) struct Claim(pub(super) FactorKind);
-
-impl Factor for Claim {
-    fn kind(&self) -> FactorKind {
-        self.0
-    }
-
-    fn enrol(&self, _: &Label<'_>, _: &dyn Randomness) -> Result<Enrolment, RandomnessUnavailable> {
-        Ok(Enrolment::Codes(Vec::new()))
-    }
-
-    /// An invitation is a token, in which hyphens count: it is trimmed as names are. A password is taken as it is.
-    fn read(&self, typed: &str) -> Option<Code> {
-        if self.0 == FactorKind::Password {
-            return Some(Code::new(typed));
-        }
-        let token = crate::base::typed::name(typed.trim());
-        OneTimeToken::parse(token).map(|_| Code::new(token))
-    }
-
-    fn start(&self, _: &Digest<'_>, _: &dyn Randomness) -> Result<Start, RandomnessUnavailable> {
-        Ok(Start { send: None, answer: None })
-    }
-
-    fn finish(&self, _: &Stored<'_>, _: &str) -> Verdict {
-        Verdict::Rejected
-    }
+/// Whether a verdict is about methods that the factor was given.
+fn are_given(methods: &[OpenedMethod], method: Option<MethodId>, spend: &Spend) -> bool {
+    let spent = match spend {
+        Spend::Step(id, _) | Spend::Rewrite(id, _) => Some(*id),
+        Spend::Challenge | Spend::Code(_) => None,
+    };
+    // What is spent of a method proves that one.
+    let is_given = |id: &MethodId| methods.iter().any(|given| given.id == *id);
+    method.iter().all(is_given) && spent.iter().all(is_given) && (spent.is_none() || spent == method)
 }

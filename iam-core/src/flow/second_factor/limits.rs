@@ -14,7 +14,7 @@ use crate::limits::{Change, LimitKey, Reservation, Slot, TakenPlace, Window};
 use crate::model::account::Account;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
-use crate::model::factor_kind::FactorKind;
+use crate::model::proof::ProofMethod;
 use crate::model::session_state::EndReason;
 
 /// How many codes are sent for one purpose in one session.
@@ -41,7 +41,7 @@ impl Iam {
         &self,
         unit: &mut Unit<'_>,
         account: AccountId,
-        kind: FactorKind,
+        kind: ProofMethod,
     ) -> Result<Result<Failure, SecondFactorRefusal>, Error> {
         let now = self.now();
         let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
@@ -80,7 +80,7 @@ impl Iam {
         &self,
         unit: &mut Unit<'_>,
         account: AccountId,
-        kind: FactorKind,
+        kind: ProofMethod,
     ) -> Result<Option<SecondFactorRefusal>, Error> {
         let now = self.now();
         let (recent, in_a_row) = (self.recent_failures(account), self.failures_in_a_row(account, kind));
@@ -97,7 +97,7 @@ impl Iam {
         LimitKey::new(&self.inner.limit_key, "mfa.failures", account.as_bytes())
     }
 
-    pub(super) fn failures_in_a_row(&self, account: AccountId, kind: FactorKind) -> LimitKey {
+    pub(super) fn failures_in_a_row(&self, account: AccountId, kind: ProofMethod) -> LimitKey {
         let subject = [account.as_bytes().as_slice(), kind.as_str().as_bytes()].concat();
         LimitKey::new(&self.inner.limit_key, "mfa.in_a_row", &subject)
     }
@@ -105,7 +105,7 @@ impl Iam {
     /// Under which an account's failures are counted.
     pub(in crate::flow) fn failure_keys(&self, account: AccountId) -> Vec<LimitKey> {
         let mut keys = vec![self.recent_failures(account)];
-        keys.extend(FactorKind::ALL.map(|kind| self.failures_in_a_row(account, kind)));
+        keys.extend(ProofMethod::ASKED.map(|kind| self.failures_in_a_row(account, kind)));
         keys
     }
 

@@ -5,9 +5,11 @@
 
 mod compare;
 mod limits;
+mod means;
 mod step_up;
 
-use compare::{Claim, Compared, Right};
+use compare::Compared;
+pub(in crate::flow) use means::Means;
 pub use step_up::{INTERRUPTED_FOR, Used};
 
 use std::time::Duration;
@@ -18,19 +20,20 @@ use crate::authz::standing::Pending;
 use crate::base::clock::Timestamp;
 use crate::base::code::Code;
 use crate::base::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
-use crate::base::invalid::{Invalid, Problem};
 use crate::delivery::{Message, Notice};
 use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
-use crate::factor::{Digest, Factor, FactorLimits, TRIES};
+use crate::factor::{Digest, FactorBegun, FactorLimits, MOST_KEPT, Show, TRIES};
 use crate::flow::SignedIn;
+use crate::flow::first_factor;
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::iam::{Iam, Unit};
 use crate::model::account::{Account, AuthVersion, Username};
+use crate::model::channel::Channel;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
-use crate::model::factor_kind::{Assurance, FactorKind};
-use crate::model::proof::{Proof, Proofs};
+use crate::model::factor_kind::Assurance;
+use crate::model::proof::{Proof, ProofMethod, Proofs};
 use crate::model::purpose::Purpose;
 use crate::model::session::HeldSession;
 use crate::model::token::SessionToken;
@@ -49,7 +52,7 @@ pub struct Claimant {
     pub(super) proofs: Proofs,
     pub(super) purpose: ChallengePurpose,
     /// The kinds that will do; without it, all that the purpose admits.
-    pub(super) accepted: Option<Vec<FactorKind>>,
+    pub(super) accepted: Option<Vec<ProofMethod>>,
     /// What the proof is to be good for alone.
     pub(super) approval: Option<[u8; 32]>,
     /// When the sign-in is over, if it is not complete until then.
@@ -134,9 +137,15 @@ impl Claimant {
         }
     }
 
-    /// Whether a kind will do for what they are asked for.
-    fn admits(&self, kind: FactorKind) -> bool {
-        is_for(kind, self.purpose) && self.accepted.as_ref().is_none_or(|accepted| accepted.contains(&kind))
+    /// Whether they show that the account is theirs, to set up its first factor.
+    pub(super) fn opens_first_factor(&self) -> bool {
+        self.purpose() == Some(Purpose::ENROL)
+    }
+
+    /// Whether a method will do for what they are asked for.
+    fn admits(&self, method: ProofMethod) -> bool {
+        is_for(method, self.purpose)
+            && self.accepted.as_ref().is_none_or(|accepted| accepted.contains(&method))
     }
 
     pub(super) fn subject(&self) -> Subject {
@@ -154,7 +163,7 @@ impl Claimant {
 #[non_exhaustive]
 pub struct Offer {
     /// Which.
-    pub kind: FactorKind,
+    pub kind: ProofMethod,
     /// Where its codes are sent, for showing: `a***@example.com`.
     pub destination: Option<String>,
     /// What was asked for last and waits for an answer.
@@ -166,7 +175,7 @@ pub struct Offer {
 #[non_exhaustive]
 pub struct Asked {
     /// Which factor.
-    pub kind: FactorKind,
+    pub kind: ProofMethod,
     /// Where its code was sent, for showing.
     pub destination: Option<String>,
     /// How long until another code may be asked for; without it, none is ever sent for this factor.
@@ -177,33 +186,40 @@ pub struct Asked {
     pub expires_after: Duration,
     /// The code could not be delivered: another way is needed.
     pub undelivered: bool,
+    /// Options for the browser's own dialogue, as JSON, for a factor that is answered there. They are given when it is asked for, and not again.
+    pub options: Option<String>,
 }
 
 /// What a response is compared with, read before anything is held.
 pub(super) struct Known<'f> {
-    pub(super) factor: &'f dyn Factor,
+    pub(super) means: Means<'f>,
+    pub(super) method: ProofMethod,
     pub(super) methods: Vec<Method>,
 }
 
 impl Iam {
-    /// The factors that somebody may be asked for, in the order in which to offer them.
+    /// The methods that somebody may be asked for, in the order in which to offer them.
     pub async fn offers(&self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
+        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        self.offers_with(claimant, &methods).await
+    }
+
+    async fn offers_with(&self, claimant: &Claimant, methods: &[Method]) -> Result<Vec<Offer>, Error> {
         let store = &self.inner.store;
-        let methods = store.reader().await?.methods().of_account(claimant.account).await?;
         let open = store.reader().await?.challenges().all_open(claimant.session, claimant.purpose).await?;
         let now = self.now();
         // Who proves again who they are does so with what the account is worth.
         let needed = match claimant.purpose {
-            ChallengePurpose::Reauthenticate => strongest(&methods),
+            ChallengePurpose::Reauthenticate => strongest(methods),
             _ => None,
         };
-        let is_enough = |kind: &FactorKind| needed.is_none_or(|needed| kind.assurance() >= needed);
-        let is_asked = |kind: &FactorKind| {
-            claimant.admits(*kind) && self.factor_to_ask(*kind).is_some() && is_enough(kind)
+        let is_enough = |method: &ProofMethod| needed.is_none_or(|needed| method.assurance() >= needed);
+        let is_asked = |method: &ProofMethod| {
+            claimant.admits(*method) && self.means(claimant, *method).is_some() && is_enough(method)
         };
         let mut offers = Vec::new();
-        for kind in FactorKind::ALL.into_iter().filter(is_asked) {
-            let destination = match self.usable(claimant.account, &methods, claimant.purpose, kind).await? {
+        for kind in ProofMethod::ASKED.into_iter().filter(is_asked) {
+            let destination = match self.usable(claimant.account, methods, claimant.purpose, kind).await? {
                 Destination::None => None,
                 Destination::Masked { shown, .. } => Some(shown),
                 Destination::Missing => continue,
@@ -222,44 +238,45 @@ impl Iam {
         Ok(offers)
     }
 
-    /// The kinds that an account can answer with for a purpose, whether or not they are enough for it.
+    /// The methods that an account can answer with for a purpose, whether or not they are enough for it.
     pub(super) async fn usable_kinds(
         &self,
         account: AccountId,
         methods: &[Method],
         purpose: ChallengePurpose,
-    ) -> Result<Vec<FactorKind>, Error> {
-        let mut kinds = Vec::new();
-        for kind in FactorKind::ALL {
-            if is_for(kind, purpose)
-                && self.factor_to_ask(kind).is_some()
-                && !matches!(self.usable(account, methods, purpose, kind).await?, Destination::Missing)
+    ) -> Result<Vec<ProofMethod>, Error> {
+        let mut usable = Vec::new();
+        for method in ProofMethod::ASKED {
+            let is_offered = method.factor().is_none_or(|kind| self.factor(kind).is_some());
+            if is_for(method, purpose)
+                && is_offered
+                && !matches!(self.usable(account, methods, purpose, method).await?, Destination::Missing)
             {
-                kinds.push(kind);
+                usable.push(method);
             }
         }
-        Ok(kinds)
+        Ok(usable)
     }
 
-    /// Where codes of a kind that an account can answer with go; [`Destination::Missing`] where it can't.
+    /// Where codes of a method that an account can answer with go; [`Destination::Missing`] where it can't.
     async fn usable(
         &self,
         account: AccountId,
         methods: &[Method],
         purpose: ChallengePurpose,
-        kind: FactorKind,
+        method: ProofMethod,
     ) -> Result<Destination, Error> {
-        let is_set_up = match kind {
-            FactorKind::RecoveryCode => {
+        let is_set_up = match method.factor() {
+            None => true,
+            // Here it shows whose the account is, and needs no factor to have been set up.
+            Some(_) if purpose == ChallengePurpose::StepUp(Purpose::ENROL) => true,
+            Some(kind) if kind.is_list() => {
                 methods.iter().any(is_confirmed)
                     && self.inner.store.reader().await?.recovery_codes().left(account).await? > 0
             }
-            FactorKind::Password | FactorKind::Invitation => true,
-            // Here it shows whose the account is, and needs no factor to have been set up.
-            FactorKind::EmailOtp if purpose == ChallengePurpose::StepUp(Purpose::ENROL) => true,
-            _ => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
+            Some(kind) => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
         };
-        if is_set_up { self.destination(account, kind).await } else { Ok(Destination::Missing) }
+        if is_set_up { self.destination(account, method).await } else { Ok(Destination::Missing) }
     }
 
     /// Asks for a factor; a code that is to be sent is on its way then, and one that was sent before is worth nothing.
@@ -271,13 +288,15 @@ impl Iam {
         &self,
         claimant: &Claimant,
         token: &SessionToken,
-        kind: FactorKind,
+        method: ProofMethod,
         client: &Client,
     ) -> Result<Asked, Error> {
-        let factor = self.factor_to_ask(kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        if !self.offers(claimant).await?.iter().any(|offer| offer.kind == kind) {
+        let (kind, means) = (method, self.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?);
+        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        if !self.offers_with(claimant, &methods).await?.iter().any(|offer| offer.kind == kind) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
+        let known = Known { means, method, methods };
         let destination = self.destination(claimant.account, kind).await?;
         let asked = self
             .retried(|| async {
@@ -286,7 +305,7 @@ impl Iam {
                 if let Some(locked) = self.locked(&mut unit, claimant.account, kind).await? {
                     return Err(locked.into());
                 }
-                let asked = self.ask(&mut unit, claimant, factor, None, &destination, client).await?;
+                let asked = self.ask(&mut unit, claimant, &known, &destination, client).await?;
                 unit.commit().await?;
                 Ok(asked)
             })
@@ -308,62 +327,78 @@ impl Iam {
         asked
     }
 
-    /// Puts a challenge into a unit of work that holds the session.
-    pub(super) async fn ask(
+    /// Asks for a method, in a unit of work that holds the session.
+    async fn ask(
         &self,
         unit: &mut Unit<'_>,
         claimant: &Claimant,
-        factor: &dyn Factor,
-        method: Option<MethodId>,
+        known: &Known<'_>,
         destination: &Destination,
         client: &Client,
     ) -> Result<Asked, Error> {
-        let (now, kind, limits) = (self.now(), factor.kind(), &self.inner.factor_limits);
-        let open = unit.challenges().open(claimant.session, claimant.purpose, kind, method).await?;
-        let shown = match destination {
-            Destination::Masked { shown, .. } => Some(shown.clone()),
-            _ => None,
-        };
+        let (now, method) = (self.now(), known.method);
         let mut tries = 0;
-        if kind.channel().is_none()
-            && let Some(open) = open.as_ref().filter(|open| open.is_open(now))
-        {
-            // Nothing is sent, so at sign-in there is nothing to begin anew. Who is signed in may be asked for several purposes, and
-            // which was the last one tells what a code is for. A try that was counted stays counted.
-            if !claimant.is_signed_in() {
-                return Ok(self.asked(&open.new, shown));
+        if method.channel().is_none() {
+            let open = unit.challenges().open(claimant.session, claimant.purpose, method, None).await?;
+            if let Some(open) = open.filter(|open| open.is_open(now)) {
+                // Nothing is sent, so at sign-in there is nothing to begin anew. Who is signed in may be asked for several purposes, and
+                // which was the last one tells what a code is for. A try that was counted stays counted.
+                if !claimant.is_signed_in() && !method.asks_anew() {
+                    return Ok(self.asked(&open.new, None));
+                }
+                if open.tries >= TRIES {
+                    return Err(Error::Throttled { retry_after: open.new.expires_at.since(now) });
+                }
+                tries = open.tries;
             }
-            if open.tries >= TRIES {
-                return Err(Error::Throttled { retry_after: open.new.expires_at.since(now) });
+            if claimant.is_signed_in() {
+                self.count_ask(unit, claimant).await?;
             }
-            tries = open.tries;
         }
+        let id = ChallengeId::generate(now, self.randomness())?;
+        let cx = self.factor_context(claimant.account, claimant.username(), Some(id));
+        let methods = method.factor().map(|kind| self.opened(&known.methods, kind)).unwrap_or_default();
+        let begun = known.means.begin(&cx, &methods)?;
+        let asking = Asking { id, method, of: None, tries, begun: &begun };
+        self.issue(unit, claimant, &asking, destination, client).await
+    }
+
+    /// Puts a challenge that was begun into a unit of work that holds the session, and its code on its way.
+    pub(super) async fn issue(
+        &self,
+        unit: &mut Unit<'_>,
+        claimant: &Claimant,
+        asking: &Asking<'_>,
+        destination: &Destination,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let (now, limits) = (self.now(), &self.inner.factor_limits);
+        let Asking { id, method, of, tries, begun } = *asking;
         // Whatever method it was for: each set-up begins another one.
-        let last = match kind.channel() {
-            Some(_) => unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?,
+        let last = match method.channel() {
+            Some(_) => unit.challenges().open(claimant.session, claimant.purpose, method, None).await?,
             None => None,
         };
         if let Some(last) = &last {
             self.may_send_again(last, now)?;
         }
-        if kind.channel().is_none() && claimant.is_signed_in() {
-            self.count_ask(unit, claimant).await?;
+        if begun.keep.len() > MOST_KEPT {
+            return Err(Error::Misconfigured(format!(
+                "factor: {method} keeps more than a challenge has room for"
+            )));
         }
-        let id = ChallengeId::generate(now, self.randomness())?;
-        let digest = self.digest(claimant.account, Some(id));
-        let start = factor.start(&digest, self.randomness())?;
-        let lifetime = if start.send.is_some() { limits.code_lifetime } else { limits.pending_lifetime };
+        let lifetime = if begun.send.is_some() { limits.code_lifetime } else { limits.pending_lifetime };
         let new = NewChallenge {
             id,
             account: claimant.account,
             session: claimant.session,
             purpose: claimant.purpose,
-            kind,
-            method,
-            answer: start.answer,
+            kind: method,
+            method: of,
+            kept: self.seal_kept(claimant.account, id, &begun.keep)?,
             approval: claimant.approval,
             tries,
-            sends: last.as_ref().map_or(0, |last| last.new.sends) + u32::from(start.send.is_some()),
+            sends: last.as_ref().map_or(0, |last| last.new.sends) + u32::from(begun.send.is_some()),
             created_at: now,
             expires_at: now.plus(lifetime),
         };
@@ -371,10 +406,18 @@ impl Iam {
             unit.outbox().replace(last.new.id, now).await?;
         }
         unit.challenges().issue(&new).await?;
-        if let Some(code) = start.send {
-            self.send_otp(unit, claimant, &code, &new, destination, client).await?;
+        if let Some(code) = &begun.send {
+            self.send_otp(unit, claimant, code, &new, destination, client).await?;
         }
-        Ok(self.asked(&new, shown))
+        let shown = match destination {
+            Destination::Masked { shown, .. } => Some(shown.clone()),
+            Destination::None | Destination::Missing => None,
+        };
+        let options = match &begun.show {
+            Show::Options(options) => Some(options.clone()),
+            _ => None,
+        };
+        Ok(Asked { options, ..self.asked(&new, shown) })
     }
 
     /// The one way by which a code leaves, whatever its channel: within its budgets, by the outbox, and written down.
@@ -411,18 +454,18 @@ impl Iam {
         &self,
         claimant: &Claimant,
         token: &SessionToken,
-        kind: FactorKind,
+        method: ProofMethod,
         response: &str,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        let factor = self.factor_to_ask(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let means = self.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?;
         let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
-        let needs_none = claimant.purpose() == Some(Purpose::ENROL) || kind == FactorKind::Password;
-        if !claimant.admits(kind) || !(needs_none || methods.iter().any(is_confirmed)) {
+        let needs_none = claimant.opens_first_factor() || matches!(means, Means::Password);
+        if !claimant.admits(method) || !(needs_none || methods.iter().any(is_confirmed)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         // Before anything is counted.
-        let response = read_code(factor, response)?;
+        let response = means.read(response)?;
         let account = self
             .inner
             .store
@@ -432,13 +475,13 @@ impl Iam {
             .by_id(claimant.account)
             .await?
             .ok_or(SecondFactorRefusal::Gone)?;
-        let (known, response) = (Known { factor, methods }, response.expose());
-        let done = if kind == FactorKind::Password {
-            self.verify_password(claimant, token, &known, response, client).await
-        } else {
-            self.retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
-                .await
-        };
+        let (known, response) = (Known { means, method, methods }, response.expose());
+        if matches!(means, Means::Password) {
+            return self.verify_password(claimant, token, &known, response, client).await;
+        }
+        let done = self
+            .retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
+            .await;
         match &done {
             Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) => {
                 self.lock_out(claimant, &account, client).await?;
@@ -449,9 +492,7 @@ impl Iam {
             }
             _ => {}
         }
-        if kind != FactorKind::Password {
-            self.note_throttled(&done, "mfa.asked", claimant, client).await;
-        }
+        self.note_throttled(&done, "mfa.asked", claimant, client).await;
         done
     }
 
@@ -464,10 +505,10 @@ impl Iam {
         response: &str,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        let (now, kind) = (self.now(), known.factor.kind());
+        let (now, kind) = (self.now(), known.method);
         let mut unit = self.begin().await?;
         let held = self.hold(&mut unit, claimant, token).await?;
-        let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
+        let challenge = self.to_answer(&mut unit, claimant, known, client).await?;
         // Counted before anything is compared: for this challenge, for a day, and in a row.
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
@@ -476,7 +517,7 @@ impl Iam {
             Ok(reserved) => reserved,
             Err(locked) => return Err(locked.into()),
         };
-        let right = self.compare(&mut unit, claimant.account, known, &challenge, response).await?;
+        let right = self.compare(&mut unit, claimant, known, &challenge, response).await?;
         let right = match right {
             Compared::Right(right) => right,
             compared => {
@@ -489,15 +530,11 @@ impl Iam {
                 return Err(SecondFactorRefusal::Rejected { tries_left }.into());
             }
         };
-        let by = match right {
-            Right::Method(id) => Some(id),
-            Right::Recovery | Right::Claim => None,
-        };
-        self.settle_challenge(&mut unit, claimant, &challenge, by).await?;
+        self.settle_challenge(&mut unit, claimant, &challenge, right.method).await?;
         self.give_back_failure(&mut unit, &reserved, true).await?;
         self.give_back_send(&mut unit, challenge.id).await?;
         let done = self.complete(&mut unit, claimant, held, token, kind, client).await?;
-        if right == Right::Recovery {
+        if right.used_code {
             self.notify(&mut unit, account, Notice::RecoveryCodeUsed, client).await?;
         }
         unit.commit().await?;
@@ -509,7 +546,7 @@ impl Iam {
         &self,
         unit: &mut Unit<'_>,
         claimant: &Claimant,
-        kind: FactorKind,
+        kind: ProofMethod,
         account: &Account,
         client: &Client,
     ) -> Result<u32, Error> {
@@ -529,15 +566,15 @@ impl Iam {
         &self,
         unit: &mut Unit<'_>,
         claimant: &Claimant,
-        factor: &dyn Factor,
+        known: &Known<'_>,
         client: &Client,
     ) -> Result<NewChallenge, Error> {
-        let kind = factor.kind();
+        let kind = known.method;
         match unit.challenges().open(claimant.session, claimant.purpose, kind, None).await? {
             // A code that was sent for something else is not for this.
             Some(open) if open.is_open(self.now()) && open.new.approval == claimant.approval => Ok(open.new),
-            _ if kind.channel().is_none() => {
-                self.ask(unit, claimant, factor, None, &Destination::None, client).await?;
+            _ if !kind.asks_anew() => {
+                self.ask(unit, claimant, known, &Destination::None, client).await?;
                 // One that has just taken another one's place has its tries.
                 let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
                 Ok(open.ok_or(SecondFactorRefusal::Spent)?.new)
@@ -553,12 +590,12 @@ impl Iam {
         claimant: &Claimant,
         held: HeldSession,
         token: &SessionToken,
-        kind: FactorKind,
+        kind: ProofMethod,
         client: &Client,
     ) -> Result<SignedIn, Error> {
         let (now, purpose) = (self.now(), claimant.purpose());
         // What only shows whose the account is, is no factor of its; and a password that a route asks for is good for that alone.
-        let is_factor = purpose != Some(Purpose::ENROL) && kind != FactorKind::Password;
+        let is_factor = !claimant.opens_first_factor() && kind.is_second_factor();
         let proofs = match purpose {
             _ if !is_factor => held.proofs,
             Some(_) => held.proofs.with(Proof::of_step_up(kind, now)),
@@ -594,7 +631,7 @@ impl Iam {
 
     /// What is still on its way for what was proved is worth nothing any more.
     async fn drop_codes(&self, unit: &mut Unit<'_>, claimant: &Claimant) -> Result<(), Error> {
-        for kind in FactorKind::ALL.into_iter().filter(|kind| kind.channel().is_some()) {
+        for kind in ProofMethod::ASKED.into_iter().filter(|method| method.channel().is_some()) {
             if let Some(open) = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?
             {
                 unit.outbox().replace(open.new.id, self.now()).await?;
@@ -605,33 +642,16 @@ impl Iam {
 
     // -- look-ups --
 
-    pub(super) fn factor(&self, kind: FactorKind) -> Option<&dyn Factor> {
-        let factor = self.inner.factors.iter().map(AsRef::as_ref).find(|factor| factor.kind() == kind)?;
-        // Codes that nobody can send are no factor.
-        let sent = kind.channel().is_none_or(|channel| self.sender(channel).is_some());
-        sent.then_some(factor)
-    }
-
-    /// The same for what may be asked for besides: it is nothing that people set up.
-    fn factor_to_ask(&self, kind: FactorKind) -> Option<&dyn Factor> {
-        match kind {
-            FactorKind::Password => Some(&Claim(FactorKind::Password)),
-            FactorKind::Invitation => Some(&Claim(FactorKind::Invitation)),
-            kind => self.factor(kind),
-        }
-    }
-
     pub(super) fn digest(&self, account: AccountId, challenge: Option<ChallengeId>) -> Digest<'_> {
         Digest { key: &self.inner.code_key, account, challenge }
     }
 
-    /// Where codes of a kind go. Always the stored, verified address, never what somebody typed.
-    async fn destination(&self, account: AccountId, kind: FactorKind) -> Result<Destination, Error> {
-        if kind.channel().is_none() {
-            return Ok(Destination::None);
-        }
-        if kind != FactorKind::EmailOtp {
-            return Ok(Destination::Missing);
+    /// Where codes of a method go. Always the stored, verified address, never what somebody typed.
+    async fn destination(&self, account: AccountId, method: ProofMethod) -> Result<Destination, Error> {
+        match method.channel() {
+            None => return Ok(Destination::None),
+            Some(Channel::Email) => {}
+            Some(_) => return Ok(Destination::Missing),
         }
         let account = self.inner.store.reader().await?.accounts().by_id(account).await?;
         let address =
@@ -649,16 +669,21 @@ impl Iam {
             at: challenge.created_at,
             expires_after: challenge.expires_at.since(now),
             undelivered: false,
+            options: None,
         }
     }
 }
 
-/// What somebody typed, as the factor compares it.
-pub(super) fn read_code(factor: &dyn Factor, typed: &str) -> Result<Code, Invalid> {
-    factor.read(typed).ok_or_else(|| {
-        let is_empty = crate::base::typed::code(typed).is_empty();
-        Invalid::new("code", if is_empty { Problem::Required } else { Problem::Malformed })
-    })
+/// A challenge that was begun and is to be put.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) id: ChallengeId,
+    pub(super) method: ProofMethod,
+    /// The method that is being set up.
+    pub(super) of: Option<MethodId>,
+    /// How often the one that it replaces was tried, where trying must not begin anew.
+    pub(super) tries: u32,
+    pub(super) begun: &'a FactorBegun,
 }
 
 /// What the strongest confirmed method is worth.
@@ -685,14 +710,12 @@ impl Destination {
     }
 }
 
-/// Whether a kind is ever asked for, for a purpose.
-fn is_for(kind: FactorKind, purpose: ChallengePurpose) -> bool {
+/// Whether a method is ever asked for, for a purpose.
+fn is_for(method: ProofMethod, purpose: ChallengePurpose) -> bool {
     match purpose {
-        ChallengePurpose::StepUp(Purpose::ENROL) => {
-            matches!(kind, FactorKind::EmailOtp | FactorKind::Invitation)
-        }
-        ChallengePurpose::StepUp(_) => kind != FactorKind::Invitation,
-        _ => !matches!(kind, FactorKind::Invitation | FactorKind::Password),
+        ChallengePurpose::StepUp(Purpose::ENROL) => first_factor::opens(method),
+        ChallengePurpose::StepUp(_) => method.is_second_factor() || method == ProofMethod::Password,
+        _ => method.is_second_factor(),
     }
 }
 

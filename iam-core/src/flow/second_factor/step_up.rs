@@ -15,8 +15,8 @@ use crate::flow::attempt::Proven;
 use crate::iam::{Iam, Unit};
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
-use crate::model::factor_kind::FactorKind;
 use crate::model::interrupted::{Interrupted, NewInterrupted};
+use crate::model::proof::ProofMethod;
 use crate::model::purpose::Purpose;
 use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::SessionToken;
@@ -50,10 +50,10 @@ impl Claimant {
         Self { purpose: ChallengePurpose::StepUp(purpose), ..Self::from(principal) }
     }
 
-    /// Only by these kinds.
+    /// Only by these methods.
     #[must_use]
-    pub fn accepting(self, kinds: &[FactorKind]) -> Self {
-        Self { accepted: Some(kinds.to_vec()), ..self }
+    pub fn accepting(self, methods: &[ProofMethod]) -> Self {
+        Self { accepted: Some(methods.to_vec()), ..self }
     }
 
     /// What the proof is to be good for alone, if it is bound to something ([`Approval::digest`]).
@@ -91,10 +91,10 @@ impl Iam {
             return Ok(principal.into());
         };
         let claimant = Claimant::step_up(principal, purpose).approving(new.approval);
-        if purpose == Purpose::ENROL {
+        if claimant.opens_first_factor() {
             return Ok(claimant);
         }
-        let mut accepted = self.inner.factor_policy.step_up.clone();
+        let mut accepted = self.inner.factor_policy.step_up_methods();
         if !accepted.contains(&new.kind) {
             accepted.push(new.kind);
         }
@@ -106,9 +106,9 @@ impl Iam {
         &self,
         principal: &Principal,
         asked: &StepUp,
-    ) -> Result<Vec<FactorKind>, Error> {
+    ) -> Result<Vec<ProofMethod>, Error> {
         let claimant = Claimant::step_up(principal, asked.purpose())
-            .accepting(asked.accepted(&self.inner.factor_policy.step_up));
+            .accepting(asked.accepted(&self.inner.factor_policy.step_up_methods()));
         Ok(self.offers(&claimant).await?.into_iter().map(|offer| offer.kind).collect())
     }
 
@@ -263,10 +263,10 @@ impl Iam {
         let proved = self.retried(|| async {
             let mut unit = self.begin().await?;
             let held = self.hold(&mut unit, claimant, token).await?;
-            let challenge = self.to_answer(&mut unit, claimant, known.factor, client).await?;
+            let challenge = self.to_answer(&mut unit, claimant, known, client).await?;
             self.settle_challenge(&mut unit, claimant, &challenge, None).await?;
             self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            let done = self.complete(&mut unit, claimant, held, token, FactorKind::Password, client).await?;
+            let done = self.complete(&mut unit, claimant, held, token, ProofMethod::Password, client).await?;
             unit.commit().await?;
             Ok(done)
         });

@@ -13,13 +13,13 @@ use crate::model::account::AuthVersion;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
 use crate::model::factor_kind::FactorKind;
-use crate::model::proof::Proofs;
+use crate::model::proof::{ProofMethod, Proofs};
 use crate::model::session::{HeldSession, NewSession, Renewal};
 use crate::model::session_state::{EndReason, SessionState};
 use crate::model::token::{Carrier, SessionToken};
 use crate::model::trusted_device::TrustedDeviceToken;
 use crate::secrets::device::DeviceToken;
-use crate::store::{Insert, LoginCandidate};
+use crate::store::{Changed, LoginCandidate};
 
 /// Somebody who has just signed in.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Iam {
         let Opening { candidate, client, .. } = *opening;
         let token = SessionToken::generate(opening.carrier, self.randomness())?;
         let session = self.new_session(opening, &token)?;
-        if unit.sessions().insert(&session).await? == Insert::Taken {
+        if unit.sessions().insert(&session).await? == Changed::Stale {
             return Ok(None);
         }
         if let Some((id, account)) = opening.replaces
@@ -207,14 +207,16 @@ impl Iam {
         unit: &mut Unit<'_>,
         claimant: &Claimant,
         (token, tries): (SessionToken, u32),
-        kind: FactorKind,
+        method: ProofMethod,
         subject: &Subject,
         client: &Client,
     ) -> Result<SignedIn, Error> {
-        let trusted = if claimant.trusting && self.inner.factor_policy.may_trust(kind, token.carrier()) {
-            self.trust_in(unit, claimant, kind, subject, client).await?
-        } else {
-            None
+        let trusts = |kind: &FactorKind| {
+            claimant.trusting && self.inner.factor_policy.may_trust(*kind, token.carrier())
+        };
+        let trusted = match method.factor().filter(trusts) {
+            Some(kind) => self.trust_in(unit, claimant, kind, subject, client).await?,
+            None => None,
         };
         let active = Active {
             session: claimant.session,
