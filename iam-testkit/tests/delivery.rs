@@ -1,6 +1,6 @@
 //! Messages by several providers: which is tried when, and what they say afterwards.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at once")]
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn the_next_provider_is_tried_where_one_did_not_send_for_certain() {
         service.first_does(MemoryOutcome::Fail(error.clone()));
         let message = service.send().await;
         assert_eq!(service.sent(), (0, 1), "{error}");
-        let [first, second] = &service.outcomes(message).await[..] else { unreachable!() };
+        let [first, second] = &service.outcomes(message).await[..] else { panic!("too few or too many") };
         assert_eq!(*second, made(1, "second", AttemptOutcome::Accepted));
         assert_eq!((first.0, first.1.as_str()), (1, "memory"));
     }
@@ -119,7 +119,7 @@ async fn what_did_not_arrive_goes_by_the_next_provider() {
     let service = Service::new().await;
     service.first_does(with_receipt("m-1"));
     let message = service.send().await;
-    let [first] = &service.attempts(message).await[..] else { unreachable!() };
+    let [first] = &service.attempts(message).await[..] else { panic!("too few or too many") };
     assert_eq!((first.reference.as_deref(), first.cost_micros), (Some("m-1"), Some(75_000)));
     assert!(!service.receipt("m-2", Receipt::Undelivered).await, "of no message");
     assert!(service.receipt("m-1", Receipt::Undelivered).await);
