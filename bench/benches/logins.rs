@@ -359,7 +359,7 @@ async fn failed_sign_ins() -> [Vec<Duration>; 3] {
     let iam = app::builder(store, "http://localhost:3000").login_limits(limits).build().await.unwrap();
     app::add(&iam, "amy", None).await;
     let bob = app::add(&iam, "bob", None).await;
-    iam.set_account_status(bob, AccountStatus::Disabled, &Actor::service()).await.unwrap();
+    iam.accounts(&Actor::service()).set_status(bob, AccountStatus::Disabled).await.unwrap();
     for wrong in Wrong::ALL {
         wrong.sign_in(&iam).await;
     }

@@ -44,9 +44,9 @@ pub fn builder(store: impl Store, base_url: &str) -> IamBuilder {
 pub async fn add(iam: &Iam, name: &str, role: Option<&str>) -> AccountId {
     let service = Actor::service();
     let new = NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
-    let account = iam.create_account(new, &service).await.unwrap();
+    let account = iam.accounts(&service).create(new).await.unwrap();
     if let Some(role) = role {
-        iam.grant_role(account, &RoleName::parse(role).unwrap(), &service).await.unwrap();
+        iam.roles(&service).grant(account, &RoleName::parse(role).unwrap()).await.unwrap();
     }
     account
 }

@@ -64,17 +64,19 @@ pub struct RequestId(pub String);
 /// signed in is refused, as by [`CurrentUser`].
 ///
 /// ```
-/// use iam_axum::{CurrentActor, Error, Iam, RoleName, Username};
+/// use iam_axum::{CurrentActor, Error, Iam, RoleName, Scope, Username};
 ///
+/// // The route asks for the role `staff`, which may make accountants; of the library's own roles it needs none.
 /// async fn promote(iam: &Iam, actor: &CurrentActor) -> Result<(), Error> {
-///     if let Some(amy) = iam.account_by_username(&Username::parse("amy")?).await? {
-///         iam.grant_role(amy.id, &RoleName::parse("accountant")?, actor).await?;
+///     let actor = actor.within(Scope::Platform);
+///     if let Some(amy) = iam.accounts(&actor).by_username(&Username::parse("amy")?).await? {
+///         iam.roles(&actor).grant(amy.id, &RoleName::parse("accountant")?).await?;
 ///     }
 ///     Ok(())
 /// }
 /// ```
 ///
-/// Whether they may is for the route's guard to say.
+/// By itself it may administer what the person's `iam:` roles say. Where the service's own guard has decided, [`Actor::within`] says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentActor(pub Actor);
 

@@ -302,8 +302,8 @@ async fn handlers_know_who_acts_and_from_where() {
     };
     let test = TestIam::builder().web(behind).build().await;
     let acts = async |actor: CurrentActor, id: RequestId| {
-        let (account, address) = (actor.account.unwrap(), actor.client.address.unwrap());
-        assert_eq!(actor.client.request_id.as_deref(), Some(&*id.0));
+        let (account, address) = (actor.account().unwrap(), actor.client().address.unwrap());
+        assert_eq!(actor.client().request_id.as_deref(), Some(&*id.0));
         format!("{account} {address}")
     };
     let app = Router::new()

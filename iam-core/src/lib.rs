@@ -37,6 +37,7 @@ mod store;
 
 // The door for services: what they build, configure and ask.
 pub use audit::{Entry, Outcome, Target};
+pub use authz::actor::{Actor, Scope};
 pub use authz::principal::{ObjectParent, Principal};
 pub use authz::requirement::Requirement;
 pub use authz::step_up::StepUp;
@@ -54,10 +55,13 @@ pub use delivery::Receipt;
 pub use factor::FactorLimits;
 pub use factor::method::MethodName;
 pub use flow::{
-    Actor, Explanation, FRESH_FOR, FactorDue, FactorSummary, FirstPassword, KeyInUse, Met, NewAccount,
+    Explanation, FRESH_FOR, FactorDue, FactorSummary, FirstPassword, KeyInUse, Met, NewAccount,
     PreparedAccount, RequirementOf, Resealing, Restoration, Retirement, RuleCheck, Upkeep,
 };
-pub use iam::{Iam, IamBuilder, SessionCache, UnsafeKey, Worker, unsafe_keys};
+pub use iam::{
+    Accounts, Factors, Iam, IamBuilder, Parents, Roles, SealingKeys, SessionCache, Sessions, Setup, Trail,
+    UnsafeKey, Worker, unsafe_keys,
+};
 pub use limits::{LoginLimits, Throttle, Window};
 pub use model::account::{
     Account, AccountStatus, EmailAddress, ExternalId, MAX_EXTERNAL_ID_BYTES, MAX_IDENTIFIER_BYTES, Username,

@@ -84,7 +84,7 @@ impl MySqlStore {
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
-    /// [`Iam::create_account_in`](iam_core::Iam::create_account_in). It must be a transaction on the database that holds the family's
+    /// [`Accounts::create_in`](iam_core::Accounts::create_in). It must be a transaction on the database that holds the family's
     /// tables, and its session must be as [`from_pool`](Self::from_pool) asks. How long it waits is the host's own setting.
     pub fn within(connection: &mut MySqlConnection) -> impl Ports {
         Work(connection)

@@ -70,7 +70,7 @@ impl SqliteStore {
     }
 
     /// Lends the store to a transaction of the host's: what is written through it is the host's to commit or to roll back. For
-    /// [`Iam::create_account_in`](iam_core::Iam::create_account_in). It must be a transaction on the database that holds the family's
+    /// [`Accounts::create_in`](iam_core::Accounts::create_in). It must be a transaction on the database that holds the family's
     /// tables; begin it with `BEGIN IMMEDIATE`, or it may fail half way because another one wrote first.
     pub fn within(connection: &mut SqliteConnection) -> impl Ports {
         Work(connection)

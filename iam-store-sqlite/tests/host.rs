@@ -54,11 +54,11 @@ fn customer(number: &str) -> NewAccount {
 async fn both_are_made_or_neither() {
     let service = Service::new().await;
     for (number, commit) in [("1", true), ("2", false)] {
-        let prepared = service.iam.prepare_account(customer(number)).await.unwrap();
+        let prepared = service.iam.accounts(&Actor::service()).prepare(customer(number)).await.unwrap();
         let mut transaction = service.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
         sqlx::query("INSERT INTO customer VALUES (?)").bind(number).execute(&mut *transaction).await.unwrap();
         let mut within = SqliteStore::within(&mut transaction);
-        service.iam.create_account_in(&mut within, &prepared, &Actor::service()).await.unwrap();
+        service.iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await.unwrap();
         drop(within);
         if commit {
             transaction.commit().await.unwrap();
@@ -68,7 +68,7 @@ async fn both_are_made_or_neither() {
     }
     let by_key = |key| {
         let key = ExternalId::parse(key).unwrap();
-        async { service.iam.account_by_external_id(&{ key }).await.unwrap() }
+        async { service.iam.accounts(&Actor::service()).by_external_id(&{ key }).await.unwrap() }
     };
     assert_eq!(by_key("1").await.unwrap().username.as_str(), "customer-1");
     assert!(by_key("2").await.is_none());
@@ -78,11 +78,11 @@ async fn both_are_made_or_neither() {
 #[tokio::test]
 async fn a_taken_name_leaves_the_transaction_usable() {
     let service = Service::new().await;
-    service.iam.create_account(customer("1"), &Actor::service()).await.unwrap();
-    let prepared = service.iam.prepare_account(customer("1")).await.unwrap();
+    service.iam.accounts(&Actor::service()).create(customer("1")).await.unwrap();
+    let prepared = service.iam.accounts(&Actor::service()).prepare(customer("1")).await.unwrap();
     let mut transaction = service.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let mut within = SqliteStore::within(&mut transaction);
-    let taken = service.iam.create_account_in(&mut within, &prepared, &Actor::service()).await;
+    let taken = service.iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await;
     assert!(
         matches!(taken, Err(Error::Conflict(Conflict::Taken(UniqueKey::Username | UniqueKey::ExternalId)))),
         "{taken:?}"
@@ -105,13 +105,13 @@ async fn hashes_are_brought_over_if_they_can_be_verified() {
     let tag = "c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
     let argon2 = format!("$argon2id$v=19$m=256,t=2,p=1${tag}");
     for (n, hash) in [(1, bcrypt), (2, &argon2)] {
-        service.iam.create_account(new(n, hash), &Actor::service()).await.unwrap();
+        service.iam.accounts(&Actor::service()).create(new(n, hash)).await.unwrap();
     }
     let too_dear = format!("$argon2id$v=19$m=4194304,t=2,p=1${tag}");
     for hash in
         [too_dear.as_str(), "", "$argon2id$", "$2b$31$short", "5f4dcc3b5aa765d61d8327deb882cf99", "$1$ab$cd"]
     {
-        match service.iam.create_account(new(3, hash), &Actor::service()).await {
+        match service.iam.accounts(&Actor::service()).create(new(3, hash)).await {
             Err(Error::Invalid(invalid)) => {
                 assert_eq!((invalid.field, invalid.problem), ("password_hash", Problem::Malformed), "{hash}");
             }
@@ -127,16 +127,16 @@ async fn an_account_is_tied_to_a_key_of_the_host_and_untied() {
     let mut ids = Vec::new();
     for name in ["alice", "bob"] {
         let new = NewAccount::new(Username::parse(name).unwrap());
-        ids.push(service.iam.create_account(new, &actor).await.unwrap());
+        ids.push(service.iam.accounts(&actor).create(new).await.unwrap());
     }
     let key = ExternalId::parse("crm:42").unwrap();
-    service.iam.set_external_id(ids[0], Some(&key), &actor).await.unwrap();
-    service.iam.set_external_id(ids[0], Some(&key), &actor).await.unwrap();
-    let taken = service.iam.set_external_id(ids[1], Some(&key), &actor).await;
+    service.iam.accounts(&actor).set_external_id(ids[0], Some(&key)).await.unwrap();
+    service.iam.accounts(&actor).set_external_id(ids[0], Some(&key)).await.unwrap();
+    let taken = service.iam.accounts(&actor).set_external_id(ids[1], Some(&key)).await;
     assert!(matches!(taken, Err(Error::Conflict(Conflict::Taken(UniqueKey::ExternalId)))), "{taken:?}");
-    service.iam.set_external_id(ids[0], None, &actor).await.unwrap();
-    service.iam.set_external_id(ids[1], Some(&key), &actor).await.unwrap();
-    let found = service.iam.account_by_external_id(&key).await.unwrap();
+    service.iam.accounts(&actor).set_external_id(ids[0], None).await.unwrap();
+    service.iam.accounts(&actor).set_external_id(ids[1], Some(&key)).await.unwrap();
+    let found = service.iam.accounts(&Actor::service()).by_external_id(&key).await.unwrap();
     assert_eq!(found.map(|account| account.id), Some(ids[1]));
     let entries = service.store.reader().await.unwrap().audit().entries(None, 100).await.unwrap();
     let mut said: Vec<String> = entries

@@ -95,7 +95,8 @@ impl Person {
             .as_deref()
             .map(|id| must(ExternalId::parse(id), format_args!("`{id}` can't be an external id")));
         if let Some(id) = &external_id {
-            let holder = must(iam.account_by_external_id(id).await, "accounts can't be read");
+            let holder =
+                must(iam.accounts(&Actor::service()).by_external_id(id).await, "accounts can't be read");
             if let Some(other) = holder.filter(|holder| holder.username != username) {
                 panic!(
                     "iam-testkit: {name} can't have the external id `{id}`: it is that of {}",
@@ -103,7 +104,9 @@ impl Person {
                 )
             }
         }
-        let find = async || must(iam.account_by_username(&username).await, "accounts can't be read");
+        let find = async || {
+            must(iam.accounts(&Actor::service()).by_username(&username).await, "accounts can't be read")
+        };
         if find().await.is_none() {
             let mut new = NewAccount::new(username.clone()).password(self.plain_password());
             new.parent = parent;
@@ -112,7 +115,7 @@ impl Person {
                 let parsed = EmailAddress::parse(address);
                 new = new.verified_email(must(parsed, format_args!("`{address}` can't be an address")));
             }
-            match iam.create_account(new, &service).await {
+            match iam.accounts(&service).create(new).await {
                 // Another task of the test was faster.
                 Err(Error::Conflict(_)) => {}
                 made => {
@@ -129,14 +132,14 @@ impl Person {
             )
         }
         if external_id.is_some() {
-            let given = iam.set_external_id(account.id, external_id.as_ref(), &service).await;
+            let given = iam.accounts(&service).set_external_id(account.id, external_id.as_ref()).await;
             must(given, format_args!("{name} can't be given another external id"));
         }
         for role in &self.roles {
             let parsed = must(RoleName::parse(role), format_args!("`{role}` can't be a role's name"));
             let granted = match AdministratorScope::of_role(&parsed) {
-                Some(scope) => iam.grant_administrator(account.id, scope, &service).await,
-                None => iam.grant_role(account.id, &parsed, &service).await,
+                Some(scope) => iam.roles(&service).grant_administrator(account.id, scope).await,
+                None => iam.roles(&service).grant(account.id, &parsed).await,
             };
             must(granted, format_args!("{name} can't be given the role `{role}`"));
         }

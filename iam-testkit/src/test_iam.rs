@@ -113,7 +113,7 @@ impl TestIam {
     pub async fn parent(&self, key: &str) -> ParentId {
         let parsed = must(ParentKey::parse(key), format_args!("`{key}` can't be a parent's key"));
         must(
-            self.iam().ensure_parent(&parsed, &Actor::service()).await,
+            self.iam().parents(&Actor::service()).ensure(&parsed).await,
             format_args!("the parent `{key}` can't be made"),
         )
     }
@@ -122,7 +122,7 @@ impl TestIam {
     ///
     /// Refusals of one kind to one caller within ten minutes are one record that counts them: see [`logged`](Self::logged).
     pub async fn events(&self) -> Vec<Record> {
-        must(self.iam().flush_refusals().await, "the refusals can't be written to the audit trail");
+        must(self.iam().trail().flush().await, "the refusals can't be written to the audit trail");
         let _real = RealWork::begin();
         let mut reader = must(self.store.reader().await, "the store can't be read");
         let (mut records, mut before) = (Vec::new(), None);

@@ -140,7 +140,8 @@ impl Machine {
             let found = reader.sealed_values().rows(column, None, 9).await.unwrap();
             rows.extend(found.into_iter().map(|row| (column, row)));
         }
-        let bob = iam.account_by_username(&Username::parse("bob").unwrap()).await.unwrap().unwrap().id;
+        let bob = Username::parse("bob").unwrap();
+        let bob = iam.accounts(&Actor::service()).by_username(&bob).await.unwrap().unwrap().id;
         let open = |(column, row): &(SealedColumn, SealedRow)| {
             let place = Place {
                 table: column.table(),
@@ -166,7 +167,7 @@ fn client() -> Client {
 
 async fn join(iam: &Iam, name: &str) {
     let new = NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
-    iam.create_account(new, &Actor::service()).await.unwrap();
+    iam.accounts(&Actor::service()).create(new).await.unwrap();
 }
 
 async fn try_to_sign_in(

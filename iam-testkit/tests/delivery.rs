@@ -28,14 +28,14 @@ impl Service {
         let test = builder.build().await;
         let new = NewAccount::new(Username::parse("alice").unwrap())
             .verified_email(EmailAddress::parse("alice@example.com").unwrap());
-        let account = test.iam().create_account(new, &Actor::service()).await.unwrap();
+        let account = test.iam().accounts(&Actor::service()).create(new).await.unwrap();
         Self { test, store, second, account }
     }
 
     /// Puts a message on its way, and tries to send it.
     async fn send(&self) -> MessageId {
         let password = PlainPassword::new("an orange staple").unwrap();
-        self.test.iam().set_password(self.account, &password, &Actor::service()).await.unwrap();
+        self.test.iam().accounts(&Actor::service()).set_password(self.account, &password).await.unwrap();
         self.test.iam().deliver().await.unwrap();
         let mut reader = self.store.reader().await.unwrap();
         let rows = reader.sealed_values().rows(SealedColumn::OutboxMessage, None, 1).await.unwrap();

@@ -23,7 +23,13 @@ async fn everybody_is_made_once() {
     assert_eq!(test.logged("user_created").await, 1);
     assert_eq!(test.logged("privilege_permissions_changed").await, 2, "roles add up");
     assert_eq!(test.logged("parent_created").await, 1);
-    let account = test.iam().account_by_username(&Username::parse("bob").unwrap()).await.unwrap().unwrap();
+    let account = test
+        .iam()
+        .accounts(&Actor::service())
+        .by_username(&Username::parse("bob").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(account.parent, Some(test.parent("acme").await));
     assert_eq!(test.iam().readiness().await.unwrap(), Readiness::Ready);
 }
@@ -79,8 +85,8 @@ async fn events_come_in_order_however_many() {
     let alice = test.account("alice").await;
     let (role, service) = (RoleName::parse("clerk").unwrap(), iam_core::Actor::service());
     for _ in 0..501 {
-        test.iam().grant_role(alice, &role, &service).await.unwrap();
-        test.iam().revoke_role(alice, &role, &service).await.unwrap();
+        test.iam().roles(&service).grant(alice, &role).await.unwrap();
+        test.iam().roles(&service).revoke(alice, &role).await.unwrap();
         test.later(Duration::from_secs(1));
     }
     let events = test.events().await;
@@ -124,7 +130,12 @@ async fn the_rules_can_be_set() {
 async fn people_have_keys_of_the_services_own() {
     let test = TestIam::new().await;
     let holder = async |id: &str| {
-        let account = test.iam().account_by_external_id(&ExternalId::parse(id).unwrap()).await.unwrap();
+        let account = test
+            .iam()
+            .accounts(&Actor::service())
+            .by_external_id(&ExternalId::parse(id).unwrap())
+            .await
+            .unwrap();
         account.map(|account| account.id)
     };
     let alice = test.account("alice").external_id("42").await;
@@ -220,12 +231,12 @@ async fn mails_are_there_when_they_are_asked_for() {
     let alice = test.account("alice").await;
     let actor = iam_core::Actor::service();
     let password = iam_core::PlainPassword::new("wrong pony charger").unwrap();
-    test.iam().set_password(alice, &password, &actor).await.unwrap();
+    test.iam().accounts(&actor).set_password(alice, &password).await.unwrap();
     assert!(test.mails().await.is_empty(), "alice has no address");
     let new = iam_core::NewAccount::new(Username::parse("bob").unwrap())
         .verified_email(iam_core::EmailAddress::parse("bob@example.com").unwrap());
-    let bob = test.iam().create_account(new, &actor).await.unwrap();
-    test.iam().set_password(bob, &password, &actor).await.unwrap();
+    let bob = test.iam().accounts(&actor).create(new).await.unwrap();
+    test.iam().accounts(&actor).set_password(bob, &password).await.unwrap();
     let mails = test.mails().await;
     assert_eq!((mails.len(), mails[0].to.as_str()), (1, "bob@example.com"));
 }
@@ -243,7 +254,7 @@ async fn what_an_account_has_for_each_rule_is_as_of_now() {
             Requirement::StepUp(step_up(ProofMethod::Totp)),
         ]));
     let met = async || {
-        let explanation = test.iam().explain(alice, &requirement).await.unwrap();
+        let explanation = test.iam().accounts(&Actor::service()).explain(alice, &requirement).await.unwrap();
         (explanation.rules.iter().map(|rule| (rule.code, rule.met)).collect::<Vec<_>>(), explanation.verdict)
     };
     let mut rules = vec![
@@ -261,21 +272,27 @@ async fn what_an_account_has_for_each_rule_is_as_of_now() {
 
     let service = Actor::service();
     let of_acme = RequirementOf::Parent(test.parent("acme").await);
-    test.iam().require_second_factor(&of_acme, Duration::from_mins(1), &service).await.unwrap();
+    test.iam().factors(&service).require(&of_acme, Duration::from_mins(1)).await.unwrap();
     assert_eq!(met().await, (rules.clone(), Met::ByRequest), "there is time");
     test.later(Duration::from_mins(1));
     rules[2].1 = Met::No;
     assert_eq!(met().await, (rules.clone(), Met::No));
     let clerk = RoleName::parse("clerk").unwrap();
-    test.iam().revoke_role(alice, &clerk, &service).await.unwrap();
+    test.iam().roles(&service).revoke(alice, &clerk).await.unwrap();
     (rules[3].1, rules[4].1) = (Met::No, Met::No);
     assert_eq!(met().await, (rules, Met::No));
 
     let logged = test.events().await.len();
     let nobody = AccountId::from_bytes([7; 16]);
-    assert!(matches!(test.iam().explain(nobody, &requirement).await, Err(Error::NotFound("account"))));
+    assert!(matches!(
+        test.iam().accounts(&Actor::service()).explain(nobody, &requirement).await,
+        Err(Error::NotFound("account"))
+    ));
     test.store_fails(true);
-    assert!(matches!(test.iam().explain(alice, &requirement).await, Err(Error::Store(_))));
+    assert!(matches!(
+        test.iam().accounts(&Actor::service()).explain(alice, &requirement).await,
+        Err(Error::Store(_))
+    ));
     test.store_fails(false);
     assert_eq!(test.events().await.len(), logged, "asking leaves no trace");
 }
@@ -380,11 +397,11 @@ async fn the_store_may_be_the_services_own() {
         sqlx::query_scalar("SELECT username FROM iam_user_account").fetch_all(&pool).await.unwrap();
     assert_eq!(names, ["alice"]);
     let new = NewAccount::new(Username::parse("bob").unwrap()).role("auditor");
-    let prepared = test.iam().prepare_account(new).await.unwrap();
+    let prepared = test.iam().accounts(&Actor::service()).prepare(new).await.unwrap();
     let mut transaction = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO customer (id) VALUES ('42')").execute(&mut *transaction).await.unwrap();
     let mut within = SqliteStore::within(&mut transaction);
-    test.iam().create_account_in(&mut within, &prepared, &Actor::service()).await.unwrap();
+    test.iam().accounts(&Actor::service()).create_in(&mut within, &prepared).await.unwrap();
     drop(within);
     transaction.rollback().await.unwrap();
     assert_eq!(test.logged("user_created").await, 1, "neither");

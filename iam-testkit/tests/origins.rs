@@ -43,7 +43,7 @@ async fn every_endpoint_that_changes_something_asks_where_it_comes_from() {
     let test = TestIam::new().await;
     let alice = test.signed_in("alice").role("auditor").await;
     let over = test.signed_in("bob").await;
-    test.iam().revoke_session(over.account(), over.session(), &Actor::service()).await.unwrap();
+    test.iam().sessions(&Actor::service()).revoke(over.account(), over.session()).await.unwrap();
     let cookies = [
         alice.cookie(),
         over.cookie(),

@@ -68,8 +68,8 @@ async fn a_clock_that_stands_still_ends_no_waiting() {
     let new = NewAccount::new(Username::parse("amy").unwrap())
         .password(PlainPassword::new(PASSWORD).unwrap())
         .verified_email(EmailAddress::parse("amy@example.com").unwrap());
-    let amy = test.iam().create_account(new, &actor).await.unwrap();
-    test.iam().grant_role(amy, &RoleName::parse("auditor").unwrap(), &actor).await.unwrap();
+    let amy = test.iam().accounts(&actor).create(new).await.unwrap();
+    test.iam().roles(&actor).grant(amy, &RoleName::parse("auditor").unwrap()).await.unwrap();
 
     let sign_in = json!({"username": "amy", "password": PASSWORD, "token": true});
     let signed_in = service.post("/api/v1/auth/login", "", sign_in.clone()).await;

@@ -228,7 +228,7 @@ fn client() -> Client {
 
 async fn join(iam: &Iam, name: &str) -> AccountId {
     let new = NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
-    iam.create_account(new, &Actor::service()).await.unwrap()
+    iam.accounts(&Actor::service()).create(new).await.unwrap()
 }
 
 async fn sign_in(iam: &Iam, name: &str) -> (SessionToken, Authentication) {
@@ -315,12 +315,12 @@ impl<'a> MakeWriter<'a> for Log {
 async fn finish(iam: &Iam, mut resealing: Resealing) -> Resealing {
     let mut batches = 0;
     while resealing.is_more_waiting() {
-        iam.reseal(&mut resealing, &Actor::service()).await.unwrap();
+        iam.keys(&Actor::service()).reseal(&mut resealing).await.unwrap();
         batches += 1;
         assert!(batches < 1000, "{resealing:?}");
     }
     let before = resealing.clone();
-    iam.reseal(&mut resealing, &Actor::service()).await.unwrap();
+    iam.keys(&Actor::service()).reseal(&mut resealing).await.unwrap();
     assert_eq!(resealing, before, "it is over");
     resealing
 }
@@ -341,44 +341,44 @@ async fn a_key_is_changed_while_people_sign_in() {
     enrol(&service, &iam, "bob", &both).await;
     sign_in_with_code(&service, &iam, "amy", amy, &both).await;
     let actor = Actor::service();
-    let mut resealing = iam.resealing().await.unwrap();
+    let mut resealing = iam.keys(&Actor::service()).resealing().await.unwrap();
     assert_eq!((resealing.done, resealing.left()), (0, 122));
     assert_eq!(resealing.left, BTreeMap::from([(Some(0), 122)]));
-    iam.reseal(&mut resealing, &actor).await.unwrap();
+    iam.keys(&actor).reseal(&mut resealing).await.unwrap();
     assert_eq!(resealing.left() + resealing.done, 122);
     assert!(resealing.done > 0 && resealing.left() > 0);
-    assert_eq!(iam.retire_key(0, &actor).await.unwrap(), Retirement::InUse);
+    assert_eq!(iam.keys(&actor).retire(0).await.unwrap(), Retirement::InUse);
 
     // Cut off, in the middle of a batch: before anything of it, and when all of it is written but not kept.
     let keys = service.keys().await;
     for point in [Point::SealedRead, Point::Audit] {
         let mut held = service.faults.hold(point);
         tokio::select! {
-            _ = iam.reseal(&mut resealing, &actor) => panic!("{point:?} was not reached"),
+            _ = iam.keys(&actor).reseal(&mut resealing) => panic!("{point:?} was not reached"),
             () = held.reached() => {}
         }
         drop(held);
         assert_eq!(service.keys().await, keys, "{point:?}");
     }
     service.faults.down.store(true, Ordering::SeqCst);
-    assert!(iam.reseal(&mut resealing, &actor).await.is_err());
+    assert!(iam.keys(&actor).reseal(&mut resealing).await.is_err());
     service.faults.down.store(false, Ordering::SeqCst);
     // Without its record nothing is sealed anew.
     service.faults.audit.store(true, Ordering::SeqCst);
-    iam.reseal(&mut resealing, &actor).await.unwrap_err();
+    iam.keys(&actor).reseal(&mut resealing).await.unwrap_err();
     assert_eq!(service.keys().await, keys);
     service.faults.audit.store(false, Ordering::SeqCst);
     drop((resealing, iam));
 
     // Another process goes on.
     let iam = service.start(&both).await.unwrap();
-    let resealing = iam.resealing().await.unwrap();
+    let resealing = iam.keys(&Actor::service()).resealing().await.unwrap();
     let left = resealing.left();
     assert_eq!(Some(&left), keys.get(&Some(0)), "only the first batch was done");
     let resealing = finish(&iam, resealing).await;
     assert_eq!((resealing.done, resealing.unreadable, resealing.left()), (left, 0, 0));
     assert_eq!(service.keys().await, BTreeMap::from([(Some(1), 123)]));
-    let in_use = iam.keys_in_use().await.unwrap();
+    let in_use = iam.keys(&Actor::service()).in_use().await.unwrap();
     let shown: Vec<_> = in_use.iter().map(|key| (key.id, key.seals, key.is_given, key.is_needed)).collect();
     assert_eq!(shown, [(Some(0), false, true, true), (Some(1), true, true, true)]);
     assert_eq!(in_use[0].values, BTreeMap::new());
@@ -386,21 +386,21 @@ async fn a_key_is_changed_while_people_sign_in() {
     assert_eq!(in_use[1].values, BTreeMap::from(all));
     assert_eq!(service.logged("key_resealed").await, 122);
     // Again, there is nothing to do.
-    assert_eq!(finish(&iam, iam.resealing().await.unwrap()).await.done, 0);
+    assert_eq!(finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await.done, 0);
     assert_eq!(service.logged("key_resealed").await, 122);
     sign_in_with_code(&service, &iam, "amy", amy, NEW).await;
 
     // The old key goes.
     assert!(service.start(NEW).await.is_err(), "it is needed until it is retired");
-    assert_eq!(iam.retire_key(1, &actor).await.unwrap(), Retirement::Seals);
-    assert_eq!(iam.retire_key(7, &actor).await.unwrap(), Retirement::Unknown);
+    assert_eq!(iam.keys(&actor).retire(1).await.unwrap(), Retirement::Seals);
+    assert_eq!(iam.keys(&actor).retire(7).await.unwrap(), Retirement::Unknown);
     service.faults.audit.store(true, Ordering::SeqCst);
-    iam.retire_key(0, &actor).await.unwrap_err();
+    iam.keys(&actor).retire(0).await.unwrap_err();
     service.faults.audit.store(false, Ordering::SeqCst);
-    assert_eq!(iam.retire_key(0, &actor).await.unwrap(), Retirement::Retired);
-    assert_eq!(iam.retire_key(0, &actor).await.unwrap(), Retirement::Unknown);
+    assert_eq!(iam.keys(&actor).retire(0).await.unwrap(), Retirement::Retired);
+    assert_eq!(iam.keys(&actor).retire(0).await.unwrap(), Retirement::Unknown);
     assert_eq!(service.logged("key_retired").await, 1);
-    assert!(!iam.keys_in_use().await.unwrap()[0].is_needed);
+    assert!(!iam.keys(&Actor::service()).in_use().await.unwrap()[0].is_needed);
     drop(iam);
     let refused = service.start(OLD).await.unwrap_err().to_string();
     assert!(refused.contains("key 1"), "{refused}");
@@ -424,12 +424,15 @@ async fn a_key_stays_while_one_value_is_left() {
             SealedColumn::ChallengeKept => service.add_challenge(OLD, amy).await,
         }
         let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
-        assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::InUse);
+        assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::InUse);
         assert_eq!(service.logged("key_retired").await, 0);
         assert!(service.start(NEW).await.is_err());
-        assert_eq!(iam.keys_in_use().await.unwrap()[0].values, BTreeMap::from([(column, 1)]));
-        assert_eq!(finish(&iam, iam.resealing().await.unwrap()).await.done, 1);
-        assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::Retired);
+        assert_eq!(
+            iam.keys(&Actor::service()).in_use().await.unwrap()[0].values,
+            BTreeMap::from([(column, 1)])
+        );
+        assert_eq!(finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await.done, 1);
+        assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::Retired);
     }
 }
 
@@ -438,9 +441,9 @@ async fn the_keys_of_passwords_are_no_matter_of_it() {
     let service = Service::new().await;
     let iam = service.start_with(OLD, Some(NEW)).await.unwrap();
     for pepper in [1 << 31, (1 << 31) + 1] {
-        assert_eq!(iam.retire_key(pepper, &Actor::service()).await.unwrap(), Retirement::Unknown);
+        assert_eq!(iam.keys(&Actor::service()).retire(pepper).await.unwrap(), Retirement::Unknown);
     }
-    assert_eq!(iam.keys_in_use().await.unwrap().len(), 1);
+    assert_eq!(iam.keys(&Actor::service()).in_use().await.unwrap().len(), 1);
     assert!(service.start(OLD).await.unwrap_err().to_string().contains("IAM_PASSWORD_PEPPER"));
 }
 
@@ -460,18 +463,18 @@ async fn what_does_not_open_is_counted_and_left() {
     service.add_method(amy, 103, Vec::new()).await;
 
     let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
-    let resealing = finish(&iam, iam.resealing().await.unwrap()).await;
+    let resealing = finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await;
     assert_eq!((resealing.done, resealing.unreadable), (19, 74));
     assert_eq!(resealing.left, BTreeMap::from([(None, 2), (Some(0), 2), (Some(7), 70)]));
     let rows = service.rows(SealedColumn::MethodSecret).await;
     assert_eq!(rows.iter().find(|row| row.row == [100; 16]).unwrap().sealed, Some(moved));
-    assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::InUse);
-    let in_use = iam.keys_in_use().await.unwrap();
+    assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::InUse);
+    let in_use = iam.keys(&Actor::service()).in_use().await.unwrap();
     let shown: Vec<_> = in_use.iter().map(|key| (key.id, key.is_given)).collect();
     assert_eq!(shown, [(None, false), (Some(0), true), (Some(1), true), (Some(7), false)]);
     // What can't be saved goes with its owner's other factors; then so does the key.
-    iam.reset_factors(amy, &Actor::service()).await.unwrap();
-    assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::Retired);
+    iam.factors(&Actor::service()).reset(amy).await.unwrap();
+    assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::Retired);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -483,7 +486,8 @@ async fn any_number_of_processes_may_do_it_at_once() {
     let mut processes = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
-        processes.spawn(async move { finish(&iam, iam.resealing().await.unwrap()).await });
+        processes
+            .spawn(async move { finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await });
     }
     let done = processes.join_all().await;
     assert_eq!(done.iter().map(|resealing| resealing.done).sum::<u64>(), 199);
@@ -501,7 +505,7 @@ async fn what_a_forgotten_process_seals_under_a_retired_key_is_found() {
     let service = Service::new().await;
     let forgotten = service.start(OLD).await.unwrap();
     let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
-    assert_eq!(iam.retire_key(0, &Actor::service()).await.unwrap(), Retirement::Retired);
+    assert_eq!(iam.keys(&Actor::service()).retire(0).await.unwrap(), Retirement::Retired);
     let amy = enrol(&service, &forgotten, "amy", OLD).await;
 
     // One lost value keeps nobody else out, and shows. The key brings it back.
@@ -513,11 +517,11 @@ async fn what_a_forgotten_process_seals_under_a_retired_key_is_found() {
     for part in ["ERROR", "MFA_ENCRYPTION_KEY does not have", "key=0", "iam_mfa_method"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let in_use = iam.keys_in_use().await.unwrap();
+    let in_use = iam.keys(&Actor::service()).in_use().await.unwrap();
     let late = &in_use[0];
     assert_eq!((late.id, late.is_given, late.is_needed), (Some(0), false, false));
     assert_eq!(late.values, BTreeMap::from([(SealedColumn::MethodSecret, 1)]));
-    let resealing = finish(&iam, iam.resealing().await.unwrap()).await;
+    let resealing = finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await;
     assert_eq!((resealing.done, resealing.unreadable), (0, 1));
     let said = log.take();
     for part in ["left as it is", "iam_mfa_method", "key=0", &amy.1.to_string()] {
@@ -525,7 +529,7 @@ async fn what_a_forgotten_process_seals_under_a_retired_key_is_found() {
     }
     let both = format!("{NEW},{OLD}");
     let iam = service.start(&both).await.unwrap();
-    assert_eq!(finish(&iam, iam.resealing().await.unwrap()).await.done, 1);
+    assert_eq!(finish(&iam, iam.keys(&Actor::service()).resealing().await.unwrap()).await.done, 1);
     log.take();
     let iam = service.start(NEW).await.unwrap();
     assert!(!log.take().contains("ERROR"), "nothing is under an unknown key any more");
@@ -539,12 +543,12 @@ async fn what_changes_meanwhile_is_looked_at_again() {
     let amy = join(&before, "amy").await;
     service.add_methods(OLD, amy, 1..5).await;
     let iam = service.start(&format!("{NEW},{OLD}")).await.unwrap();
-    let mut resealing = iam.resealing().await.unwrap();
+    let mut resealing = iam.keys(&Actor::service()).resealing().await.unwrap();
     let mut held = service.faults.hold(Point::SealedRead);
     let batch = tokio::spawn({
         let iam = iam.clone();
         async move {
-            iam.reseal(&mut resealing, &Actor::service()).await.unwrap();
+            iam.keys(&Actor::service()).reseal(&mut resealing).await.unwrap();
             resealing
         }
     });

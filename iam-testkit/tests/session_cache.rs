@@ -67,28 +67,28 @@ async fn what_this_process_changes_counts_at_once() {
     let alice = test.signed_in("alice").role("auditor").parent("acme").await;
     let shown = token(&alice);
     assert!(principal(&test, &shown).await.unwrap().has_role("auditor"));
-    iam.revoke_role(alice.account(), &auditor, &actor).await.unwrap();
+    iam.roles(&actor).revoke(alice.account(), &auditor).await.unwrap();
     assert!(!principal(&test, &shown).await.unwrap().has_role("auditor"));
-    iam.grant_role(alice.account(), &auditor, &actor).await.unwrap();
+    iam.roles(&actor).grant(alice.account(), &auditor).await.unwrap();
     assert!(principal(&test, &shown).await.unwrap().has_role("auditor"));
 
     assert_eq!(principal(&test, &shown).await.unwrap().factor_due_at(), None);
     let grace = Duration::from_hours(1);
-    iam.require_second_factor(&RequirementOf::Role(auditor), grace, &actor).await.unwrap();
+    iam.factors(&actor).require(&RequirementOf::Role(auditor), grace).await.unwrap();
     assert!(principal(&test, &shown).await.unwrap().factor_due_at().is_some(), "of a role");
 
-    iam.set_parent_status(acme, ParentStatus::Active, ParentStatus::Suspended, &actor).await.unwrap();
+    iam.parents(&actor).set_status(acme, ParentStatus::Active, ParentStatus::Suspended).await.unwrap();
     assert!(principal(&test, &shown).await.is_none(), "a suspended parent");
-    iam.set_parent_status(acme, ParentStatus::Suspended, ParentStatus::Active, &actor).await.unwrap();
+    iam.parents(&actor).set_status(acme, ParentStatus::Suspended, ParentStatus::Active).await.unwrap();
     assert!(principal(&test, &shown).await.is_some());
 
-    iam.revoke_session(alice.account(), alice.session(), &actor).await.unwrap();
+    iam.sessions(&actor).revoke(alice.account(), alice.session()).await.unwrap();
     assert!(principal(&test, &shown).await.is_none(), "an ended session");
 
     let bob = test.signed_in("bob").await;
     let shown = token(&bob);
     assert!(principal(&test, &shown).await.is_some());
-    iam.set_account_status(bob.account(), AccountStatus::Disabled, &actor).await.unwrap();
+    iam.accounts(&actor).set_status(bob.account(), AccountStatus::Disabled).await.unwrap();
     assert!(principal(&test, &shown).await.is_none(), "a disabled account");
 }
 
@@ -101,7 +101,7 @@ async fn what_another_process_changes_counts_within_a_second() {
     test.later(Duration::from_secs(5));
     assert!(principal(&test, &shown).await.is_some());
     assert!(principal(&test, &shown).await.is_some());
-    other.iam().revoke_session(alice.account(), alice.session(), &Actor::service()).await.unwrap();
+    other.iam().sessions(&Actor::service()).revoke(alice.account(), alice.session()).await.unwrap();
     assert!(principal(&test, &shown).await.is_some(), "not known here");
     test.later(CACHE.max_age);
     assert!(principal(&test, &shown).await.is_none());

@@ -215,12 +215,12 @@ impl World {
             .login_limits(limits);
         let (iam, _worker) = builder.build_with_manual_worker().await.unwrap();
         let service = Actor::service();
-        let parent = iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &service).await.unwrap();
+        let parent = iam.parents(&service).ensure(&ParentKey::parse("acme").unwrap()).await.unwrap();
         let mut accounts = Vec::new();
         for (name, in_parent) in NAMES.into_iter().zip([true, false]) {
             let mut new = NewAccount::new(Username::parse(name).unwrap()).password(password(0));
             new.parent = in_parent.then_some(parent);
-            let id = iam.create_account(new, &service).await.unwrap();
+            let id = iam.accounts(&service).create(new).await.unwrap();
             accounts.push(Account { id, password: 0, version: 1, active: true, in_parent });
         }
         Self {
@@ -528,22 +528,25 @@ impl World {
                 if let Some(target) = pick(session, sessions) {
                     let (id, account) = (self.sessions[target].id, self.sessions[target].account);
                     let others = self.accounts[(account + 1) % NAMES.len()].id;
-                    assert!(!self.iam.revoke_session(others, id, &service).await.unwrap(), "somebody else's");
+                    assert!(
+                        !self.iam.sessions(&service).revoke(others, id).await.unwrap(),
+                        "somebody else's"
+                    );
                     let done =
-                        self.iam.revoke_session(self.accounts[account].id, id, &service).await.unwrap();
+                        self.iam.sessions(&service).revoke(self.accounts[account].id, id).await.unwrap();
                     assert_eq!(done, self.end("revoked", |at, _| at == target) == 1);
                 }
             }
             Step::SetPassword { account } => {
                 let (id, other) = (self.accounts[*account].id, self.accounts[*account].password ^ 1);
-                self.iam.set_password(id, &password(other), &service).await.unwrap();
+                self.iam.accounts(&service).set_password(id, &password(other)).await.unwrap();
                 self.accounts[*account].password = other;
                 self.accounts[*account].version += 1;
                 self.end(TOGETHER, |_, session| session.account == *account);
             }
             Step::SetStatus { account, active } => {
                 let to = if *active { AccountStatus::Active } else { AccountStatus::Disabled };
-                self.iam.set_account_status(self.accounts[*account].id, to, &service).await.unwrap();
+                self.iam.accounts(&service).set_status(self.accounts[*account].id, to).await.unwrap();
                 if self.accounts[*account].active != *active {
                     self.accounts[*account].active = *active;
                     self.accounts[*account].version += 1;
@@ -555,7 +558,7 @@ impl World {
                 let status = |is| if is { ParentStatus::Suspended } else { ParentStatus::Active };
                 let (from, to) = (status(self.suspended), status(*suspended));
                 if from != to {
-                    self.iam.set_parent_status(self.parent, from, to, &service).await.unwrap();
+                    self.iam.parents(&service).set_status(self.parent, from, to).await.unwrap();
                     self.suspended = *suspended;
                 }
             }
@@ -641,7 +644,7 @@ impl World {
     }
 
     async fn trail(&self) -> Vec<Record> {
-        self.iam.flush_refusals().await.unwrap();
+        self.iam.trail().flush().await.unwrap();
         let (mut records, mut before) = (Vec::new(), None);
         loop {
             let page = self.store.reader().await.unwrap().audit().entries(before, 1000).await.unwrap();

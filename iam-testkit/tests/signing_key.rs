@@ -382,6 +382,6 @@ async fn a_factor_that_is_not_known_is_asked_for_and_never_passed_by() {
     let refused = test.iam().remove_factor(&early, &before, newer.id, None, &client()).await;
     assert!(matches!(refused, Err(Error::Stale { .. })), "{refused:?}");
     // An administrator helps.
-    assert_eq!(test.iam().reset_factors(alice, &iam_core::Actor::service()).await.unwrap(), 1);
+    assert_eq!(test.iam().factors(&iam_core::Actor::service()).reset(alice).await.unwrap(), 1);
     assert!(matches!(sign_in(&test, "alice").await.1, Authentication::SignedIn(_)));
 }

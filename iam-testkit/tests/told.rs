@@ -54,7 +54,7 @@ async fn the_log_tells_of_what_was_kept_and_once() {
         Iam::builder(behind, Keys::danger_known_for_tests()).argon2(Argon2Params::danger_weak_for_tests());
     let (iam, _worker) = iam.build_with_manual_worker().await.unwrap();
     let create = async |name: &str| {
-        iam.create_account(NewAccount::new(Username::parse(name).unwrap()), &Actor::service()).await
+        iam.accounts(&Actor::service()).create(NewAccount::new(Username::parse(name).unwrap())).await
     };
     create("amy").await.unwrap();
     assert_eq!(log.told("user_created"), 1);
@@ -66,8 +66,12 @@ async fn the_log_tells_of_what_was_kept_and_once() {
     assert!(create("cleo").await.is_err());
     assert_eq!(log.told("user_created"), 0, "nobody was made");
     // A transaction of the host's is the host's to keep.
-    let prepared = iam.prepare_account(NewAccount::new(Username::parse("dora").unwrap())).await.unwrap();
+    let prepared = iam
+        .accounts(&Actor::service())
+        .prepare(NewAccount::new(Username::parse("dora").unwrap()))
+        .await
+        .unwrap();
     let mut unit = iam_core::ports::Store::begin(&store).await.unwrap();
-    iam.create_account_in(unit.as_mut(), &prepared, &Actor::service()).await.unwrap();
+    iam.accounts(&Actor::service()).create_in(unit.as_mut(), &prepared).await.unwrap();
     assert_eq!(log.told("user_created"), 1);
 }

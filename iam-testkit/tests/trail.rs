@@ -8,7 +8,7 @@ use std::time::Duration;
 use iam_core::ports::Record;
 use iam_core::{
     AccountStatus, Actor, AdministratorScope, Client, ExternalId, PlainPassword, RequirementOf, RoleName,
-    Target,
+    Scope, Target,
 };
 use iam_testkit::TestIam;
 
@@ -22,27 +22,27 @@ async fn what_is_done_to_an_account_is_in_its_parent() {
     let test = TestIam::new().await;
     let acme = test.parent("acme").await;
     let (iam, boss) = (test.iam(), test.account("boss").await);
-    let actor = Actor::account(boss, Client::default());
+    let actor = Actor::person(boss, Client::default()).within(Scope::Platform);
     for (name, parent) in [("bob", Some(acme)), ("eve", None)] {
         let person = test.signed_in(name).role("clerk");
         let person = if parent.is_some() { person.parent("acme") } else { person };
         let signed_in = person.await;
         let account = signed_in.account();
-        iam.revoke_session(account, signed_in.session(), &actor).await.unwrap();
-        iam.grant_role(account, &role("auditor"), &actor).await.unwrap();
-        iam.revoke_role(account, &role("auditor"), &actor).await.unwrap();
-        iam.set_external_id(account, Some(&ExternalId::parse(name).unwrap()), &actor).await.unwrap();
+        iam.sessions(&actor).revoke(account, signed_in.session()).await.unwrap();
+        iam.roles(&actor).grant(account, &role("auditor")).await.unwrap();
+        iam.roles(&actor).revoke(account, &role("auditor")).await.unwrap();
+        iam.accounts(&actor).set_external_id(account, Some(&ExternalId::parse(name).unwrap())).await.unwrap();
         let password = PlainPassword::new("a longer horse than before").unwrap();
-        iam.set_password(account, &password, &actor).await.unwrap();
-        iam.invite_to_enrol(account, &actor).await.unwrap();
-        iam.reset_factors(account, &actor).await.unwrap();
+        iam.accounts(&actor).set_password(account, &password).await.unwrap();
+        iam.factors(&actor).invite_to_enrol(account).await.unwrap();
+        iam.factors(&actor).reset(account).await.unwrap();
         test.signed_in(name).password("a longer horse than before").await;
         test.later(Duration::from_hours(13));
         iam.upkeep().await.unwrap();
-        iam.set_account_status(account, AccountStatus::Disabled, &actor).await.unwrap();
-        iam.set_account_status(account, AccountStatus::Active, &actor).await.unwrap();
+        iam.accounts(&actor).set_status(account, AccountStatus::Disabled).await.unwrap();
+        iam.accounts(&actor).set_status(account, AccountStatus::Active).await.unwrap();
         if parent.is_some() {
-            iam.grant_administrator(account, AdministratorScope::Parent, &actor).await.unwrap();
+            iam.roles(&actor).grant_administrator(account, AdministratorScope::Parent).await.unwrap();
         }
         let events: Vec<Record> = test.events().await;
         let about: Vec<&Record> = events.iter().filter(|event| event.account == Some(account)).collect();
@@ -61,10 +61,10 @@ async fn every_change_names_what_it_was_done_to() {
     let (iam, service) = (test.iam(), Actor::service());
     let alice = test.signed_in("alice").role("clerk").await;
     let of = RequirementOf::Parent(acme);
-    iam.require_second_factor(&of, Duration::from_hours(1), &service).await.unwrap();
+    iam.factors(&service).require(&of, Duration::from_hours(1)).await.unwrap();
     let of = RequirementOf::Role(role("clerk"));
-    iam.require_second_factor(&of, Duration::from_hours(1), &service).await.unwrap();
-    iam.set_account_status(alice.account(), AccountStatus::Locked, &service).await.unwrap();
+    iam.factors(&service).require(&of, Duration::from_hours(1)).await.unwrap();
+    iam.accounts(&service).set_status(alice.account(), AccountStatus::Locked).await.unwrap();
     let mut targets: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut requirements = Vec::new();
     for event in test.events().await {
@@ -106,7 +106,7 @@ async fn old_records_go_by_upkeep_or_by_a_call_elsewhere() {
         test.later(Duration::from_hours(24 * 400 + 1));
         while test.iam().upkeep().await.unwrap().is_more_waiting() {}
         assert_eq!(test.logged("sys_startup").await, u32::from(elsewhere));
-        assert_eq!(test.iam().delete_old_records().await.unwrap() > 0, elsewhere);
+        assert_eq!(test.iam().trail().delete_old_records().await.unwrap() > 0, elsewhere);
         assert_eq!(test.logged("sys_startup").await, 0);
         assert_eq!(test.logged("session_expired").await, 1, "what is not old stays");
     }

@@ -58,7 +58,7 @@ async fn a_stream_is_over_with_its_session_and_alarms_nobody() {
     let alice = test.signed_in("alice").await;
     let watch = opened(&test, &alice, &[]).await;
     assert_eq!(watch.principal(Activity::Background).await.unwrap().unwrap().username(), "alice");
-    test.iam().revoke_session(alice.account(), alice.session(), &Actor::service()).await.unwrap();
+    test.iam().sessions(&Actor::service()).revoke(alice.account(), alice.session()).await.unwrap();
     assert!(!goes_on(&watch).await);
     assert_eq!(test.logged("session_use_after_expire").await, 0, "nobody used it after its end");
 
@@ -93,7 +93,7 @@ async fn a_stream_is_over_when_no_guard_would_open_it_any_more() {
     let watch = opened(&test, &alice, &[Rule::role(["auditor"]), Rule::login()]).await;
     assert!(goes_on(&watch).await);
     let auditor = RoleName::parse("auditor").unwrap();
-    test.iam().revoke_role(alice.account(), &auditor, &Actor::service()).await.unwrap();
+    test.iam().roles(&Actor::service()).revoke(alice.account(), &auditor).await.unwrap();
     assert!(!goes_on(&watch).await);
 
     alice.proves("payroll").await;

@@ -241,9 +241,9 @@ impl RequestContext {
 
     /// Who is signed in, from where, and under which request id, as the audit log names it; or the answer to somebody who is not.
     pub async fn actor(&self, view: &dyn RequestView) -> Result<Actor, Box<WebResponse>> {
-        let account = self.required_principal(view).await?.account();
+        let principal = self.required_principal(view).await?;
         let caller = self.caller(view, Activity::Active).await?;
-        Ok(Actor::account(account, caller.client.clone()))
+        Ok(Actor::of(&principal, &caller.client))
     }
 
     /// A CSRF token for the host's own forms: field `csrf_token`, or header `X-CSRF-Token`.

@@ -89,6 +89,7 @@ impl Case {
             Fault::Input => Self::Invalid,
             Fault::Credentials => Self::InvalidCredentials,
             Fault::Limit => Self::Throttled,
+            Fault::Permission => Self::Forbidden,
             Fault::Conflict => Self::Conflict,
             Fault::Absent => Self::NotFound,
             Fault::Overload => Self::Busy,

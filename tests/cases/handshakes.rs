@@ -135,7 +135,7 @@ pub(crate) async fn check_ends(test: &TestIam, address: SocketAddr, look: &Arc<N
     };
     let alice = test.signed_in("alice").role("auditor").await;
     let socket = open(&alice.cookie()).await;
-    test.iam().revoke_session(alice.account(), alice.session(), &Actor::service()).await.unwrap();
+    test.iam().sessions(&Actor::service()).revoke(alice.account(), alice.session()).await.unwrap();
     look.notify_one();
     assert!(socket.ends().await, "with its session");
 
@@ -143,7 +143,7 @@ pub(crate) async fn check_ends(test: &TestIam, address: SocketAddr, look: &Arc<N
     let alice = test.signed_in("alice").await;
     let socket = open(&alice.cookie()).await;
     let auditor = RoleName::parse("auditor").unwrap();
-    test.iam().revoke_role(alice.account(), &auditor, &Actor::service()).await.unwrap();
+    test.iam().roles(&Actor::service()).revoke(alice.account(), &auditor).await.unwrap();
     look.notify_one();
     assert!(socket.ends().await, "with its role");
 

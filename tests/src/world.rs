@@ -189,14 +189,14 @@ impl World {
             NewAccount::new(Username::parse(name).unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
         if let Some(key) = parent {
             new =
-                new.parent(self.iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap());
+                new.parent(self.iam.parents(&service).ensure(&ParentKey::parse(key).unwrap()).await.unwrap());
         }
-        let account = self.iam.create_account(new, &service).await.unwrap();
+        let account = self.iam.accounts(&service).create(new).await.unwrap();
         for role in roles {
             let role = RoleName::parse(role).unwrap();
             match AdministratorScope::of_role(&role) {
-                Some(scope) => self.iam.grant_administrator(account, scope, &service).await.unwrap(),
-                None => self.iam.grant_role(account, &role, &service).await.unwrap(),
+                Some(scope) => self.iam.roles(&service).grant_administrator(account, scope).await.unwrap(),
+                None => self.iam.roles(&service).grant(account, &role).await.unwrap(),
             }
         }
         account
@@ -204,7 +204,13 @@ impl World {
 
     /// Somebody's account.
     pub async fn account(&self, name: &str) -> AccountId {
-        self.iam.account_by_username(&Username::parse(name).unwrap()).await.unwrap().expect("an account").id
+        self.iam
+            .accounts(&Actor::service())
+            .by_username(&Username::parse(name).unwrap())
+            .await
+            .unwrap()
+            .expect("an account")
+            .id
     }
 
     /// A new browser.
@@ -280,7 +286,7 @@ impl World {
 
     /// The audit log, oldest first.
     pub async fn log(&self) -> Vec<Entry> {
-        self.iam.flush_refusals().await.unwrap();
+        self.iam.trail().flush().await.unwrap();
         let mut reader = self.store.reader().await.unwrap();
         let entries = reader.audit().entries(None, 10_000).await.unwrap();
         let mut records: Vec<Record> = entries.into_iter().rev().map(|logged| logged.record).collect();

@@ -76,7 +76,7 @@ async fn an_administrators_name_that_is_taken_names_its_setting() {
     .unwrap();
     let iam = start(&store, OLD).await.unwrap();
     let somebody = NewAccount::new(Username::parse("root").unwrap());
-    iam.create_account(somebody, &Actor::service()).await.unwrap();
+    iam.accounts(&Actor::service()).create(somebody).await.unwrap();
     let refused = settings.bootstrap(&iam).await.unwrap_err();
     assert!(matches!(refused, Error::Misconfigured(_)), "{refused:?}");
     assert!(refused.to_string().contains("IAM_ADMIN_USERNAME"), "{refused}");

@@ -192,15 +192,15 @@ impl Service {
         }
         for (name, status) in [("bob", AccountStatus::Disabled), ("carl", AccountStatus::Locked)] {
             let account = app::add(&iam, name, None).await;
-            iam.set_account_status(account, status, &actor).await.unwrap();
+            iam.accounts(&actor).set_status(account, status).await.unwrap();
         }
-        iam.create_account(NewAccount::new(Username::parse("dora").unwrap()), &actor).await.unwrap();
-        let parent = iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &actor).await.unwrap();
+        iam.accounts(&actor).create(NewAccount::new(Username::parse("dora").unwrap())).await.unwrap();
+        let parent = iam.parents(&actor).ensure(&ParentKey::parse("acme").unwrap()).await.unwrap();
         let fay = NewAccount::new(Username::parse("fay").unwrap())
             .password(PlainPassword::new(app::PASSWORD).unwrap())
             .parent(parent);
-        iam.create_account(fay, &actor).await.unwrap();
-        iam.set_parent_status(parent, ParentStatus::Active, ParentStatus::Suspended, &actor).await.unwrap();
+        iam.accounts(&actor).create(fay).await.unwrap();
+        iam.parents(&actor).set_status(parent, ParentStatus::Active, ParentStatus::Suspended).await.unwrap();
 
         import_dearer(folder, &iam).await;
 
@@ -326,7 +326,7 @@ async fn import_dearer(folder: &Path, iam: &Iam) {
     for name in ["ivy", "jan"] {
         let hash = PasswordHash::from_stored(stored.clone());
         let new = NewAccount::new(Username::parse(name).unwrap()).password_hash(hash);
-        iam.create_account(new, &Actor::service()).await.unwrap();
+        iam.accounts(&Actor::service()).create(new).await.unwrap();
     }
     app::session_cookie(iam, "ivy").await;
 }

@@ -67,7 +67,7 @@ impl Command {
             Self::ResetFactors(name) => reset_factors(iam, &name).await,
             Self::RequireFactor(kind, name, grace) => {
                 let of = requirement_of(iam, &kind, &name).await?;
-                iam.require_second_factor(&of, grace, &Actor::service()).await?;
+                iam.factors(&Actor::service()).require(&of, grace).await?;
                 eprintln!(
                     "Everybody of {kind} {name} must have a second factor, at the latest {} from now, or from when they \
                     come to belong there.",
@@ -77,13 +77,13 @@ impl Command {
             }
             Self::LiftFactor(kind, name) => {
                 let of = requirement_of(iam, &kind, &name).await?;
-                let was = iam.lift_second_factor(&of, &Actor::service()).await?;
+                let was = iam.factors(&Actor::service()).lift(&of).await?;
                 eprintln!("{}", if was { "It is required no longer." } else { "It was not required." });
                 Ok(())
             }
             Self::Invite(name) => {
                 let account = account(iam, "invite", &name).await?;
-                let code = iam.invite_to_enrol(account.id, &Actor::service()).await?;
+                let code = iam.factors(&Actor::service()).invite_to_enrol(account.id).await?;
                 eprintln!(
                     "Hand this code to {name} in a way that shows who they are. It works once, for a day, beside the password:"
                 );
@@ -102,17 +102,17 @@ async fn requirement_of(iam: &Iam, kind: &str, name: &str) -> Result<Requirement
     Ok(match kind {
         "role" => {
             let role = RoleName::parse(name)?;
-            iam.ensure_role(&role, &service).await?;
+            iam.roles(&service).ensure(&role).await?;
             RequirementOf::Role(role)
         }
-        _ => RequirementOf::Parent(iam.ensure_parent(&ParentKey::parse(name)?, &service).await?),
+        _ => RequirementOf::Parent(iam.parents(&service).ensure(&ParentKey::parse(name)?).await?),
     })
 }
 
 /// The way back in for somebody who has lost all of their second factors. Whoever runs the service has made sure who asks.
 async fn reset_factors(iam: &Iam, name: &str) -> Answer {
     let account = account(iam, "reset-factors", name).await?;
-    let removed = iam.reset_factors(account.id, &Actor::service()).await?;
+    let removed = iam.factors(&Actor::service()).reset(account.id).await?;
     // Done is done; that its owner is told can wait for the service.
     if let Err(error) = iam.deliver().await {
         tracing::warn!(error = &error as &dyn Error, "the account's owner is told later");
@@ -154,7 +154,7 @@ async fn restored(iam: &Iam) -> Answer {
 
 async fn account(iam: &Iam, command: &str, name: &str) -> Result<Account, Box<dyn Error>> {
     let parsed = Username::parse(name).map_err(|invalid| format!("{command}: `{name}`: {invalid}"))?;
-    let account = iam.account_by_username(&parsed).await?;
+    let account = iam.accounts(&Actor::service()).by_username(&parsed).await?;
     account.ok_or_else(|| no_account(command, parsed.as_str()).into())
 }
 

@@ -66,7 +66,7 @@ impl Documents {
     pub async fn of_the_example(iam: &Iam) -> Result<Self, Error> {
         let mut documents = BTreeMap::new();
         for (id, key) in [(1, "acme"), (2, "globex")] {
-            let parent = iam.ensure_parent(&ParentKey::parse(key)?, &Actor::service()).await?;
+            let parent = iam.parents(&Actor::service()).ensure(&ParentKey::parse(key)?).await?;
             documents.insert(id, Document { title: format!("The plans of {key}"), parent });
         }
         Ok(Self { documents: Arc::new(documents), ..Self::default() })

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use iam_core::{Iam, Met, Username};
+use iam_core::{Actor, Iam, Met, Username};
 use iam_web::settings::IamSettings;
 use iam_web::{Access, Inventory, WebIam};
 
@@ -64,7 +64,7 @@ async fn answer(
     let route = inventory.route(method, path);
     let route =
         route.ok_or_else(|| format!("explain: there is no route {method} {path}; --routes lists them"))?;
-    let account = iam.account_by_username(name).await?;
+    let account = iam.accounts(&Actor::service()).by_username(name).await?;
     let account = account.ok_or_else(|| no_account("explain", name.as_str()))?;
     let mut out = io::stdout();
     writeln!(out, "{name} at {} {}: {}", route.method, route.path, route.access)?;
@@ -74,7 +74,7 @@ async fn answer(
             Ok(Met::Yes)
         }
         (_, Some(requirement)) => {
-            let explanation = iam.explain(account.id, requirement).await?;
+            let explanation = iam.accounts(&Actor::service()).explain(account.id, requirement).await?;
             writeln!(out, "{explanation}")?;
             Ok(explanation.verdict)
         }

@@ -14,17 +14,17 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// called again; called when there is nothing to do, it is a look at the keys.
 pub(crate) async fn rotate(iam: &Iam) -> Result<(), Box<dyn Error>> {
     let actor = Actor::service();
-    let mut resealing = iam.resealing().await?;
+    let mut resealing = iam.keys(&Actor::service()).resealing().await?;
     let (all, mut said_at) = (resealing.left(), iam.now());
     while resealing.is_more_waiting() {
-        iam.reseal(&mut resealing, &actor).await?;
+        iam.keys(&actor).reseal(&mut resealing).await?;
         if all > 0 && iam.now().since(said_at) >= SAY_EVERY {
             said_at = iam.now();
             eprintln!("{} of {} ...", grouped(resealing.done), grouped(all));
         }
     }
     eprintln!("{} values were sealed anew.", grouped(resealing.done));
-    for key in iam.keys_in_use().await? {
+    for key in iam.keys(&Actor::service()).in_use().await? {
         eprintln!("{}", described(&key));
     }
     let left = resealing.left();
@@ -46,7 +46,7 @@ pub(crate) async fn rotate(iam: &Iam) -> Result<(), Box<dyn Error>> {
 pub(crate) async fn retire(iam: &Iam, id: Option<&str>) -> Result<(), Box<dyn Error>> {
     let id = id.ok_or("retire-key: which? Give its number in MFA_ENCRYPTION_KEY")?;
     let id: u32 = id.parse().map_err(|_| format!("retire-key: `{id}` is no number of a key"))?;
-    match iam.retire_key(id, &Actor::service()).await? {
+    match iam.keys(&Actor::service()).retire(id).await? {
         Retirement::Retired => {
             eprintln!("Key {id} is not needed any more: take it out of MFA_ENCRYPTION_KEY.");
             Ok(())

@@ -173,7 +173,7 @@ where
 
 /// Says where the first administrator is made, to whoever runs the service: on its own output, never in the log.
 async fn offer_setup(iam: &Iam, web: &WebIam, asked: bool) -> Result<(), Box<dyn Error>> {
-    match iam.issue_setup_token(&Actor::service()).await? {
+    match iam.setup(&Actor::service()).issue_token().await? {
         Some(token) => {
             // The store has but their hashes, so none can be shown once more.
             say(

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::authz::actor::Actor;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, MethodId, ParentId, SessionId};
 use crate::delivery::Delivery;
@@ -463,6 +464,23 @@ impl Subject {
     /// An event that an account caused and that is about itself.
     pub(crate) fn own(account: AccountId) -> Self {
         Self { actor: Some(account), account: Some(account), ..Self::default() }
+    }
+}
+
+impl Actor {
+    /// Something that the actor does, to nothing that has a name of its own here.
+    pub(crate) fn subject(&self) -> Subject {
+        Subject { actor: self.account(), ..Subject::default() }
+    }
+
+    /// Something that the actor does to an account.
+    pub(crate) fn on(&self, account: AccountId) -> Subject {
+        Subject { account: Some(account), ..self.subject() }
+    }
+
+    /// Something that the actor does to a parent.
+    pub(crate) fn in_parent(&self, parent: ParentId) -> Subject {
+        Subject { parent: Some(parent).into(), ..self.subject() }
     }
 }
 

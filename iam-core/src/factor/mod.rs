@@ -280,9 +280,9 @@ impl fmt::Debug for Digest<'_> {
 #[non_exhaustive]
 pub struct FactorLimits {
     /// Wrong codes of one account, whatever the factor, challenge or sign-in. Nothing but time, or
-    /// [`Iam::reset_factors`](crate::Iam::reset_factors), takes one back.
+    /// [`Factors::reset`](crate::Factors::reset), takes one back.
     pub failures: Window,
-    /// Wrong codes in a row, until a right one; over it only [`Iam::reset_factors`](crate::Iam::reset_factors) helps. At most 100 (NIST
+    /// Wrong codes in a row, until a right one; over it only [`Factors::reset`](crate::Factors::reset) helps. At most 100 (NIST
     /// SP 800-63B-4, 3.2.2).
     pub in_a_row: u32,
     /// How long a code that was sent is good. At most ten minutes.

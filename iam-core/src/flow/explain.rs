@@ -9,7 +9,7 @@ use crate::authz::step_up::StepUp;
 use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
 use crate::factor::challenge::ChallengePurpose;
-use crate::iam::Iam;
+use crate::iam::Accounts;
 use crate::model::account::AccountStatus;
 use crate::model::error::Error;
 use crate::model::long_sessions::LongSessions;
@@ -81,17 +81,17 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl Iam {
+impl Accounts<'_> {
     /// What an account has for each rule of a requirement, and for those that hold everywhere: its status, its parent's, and whether it
     /// must have a second factor. It agrees with [`Requirement::decide`] on whoever is signed in with that account; sessions and limits
     /// are not looked at. Roles whose time is over don't count, and are named.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an account that does not exist.
-    pub async fn explain(&self, account: AccountId, requirement: &Requirement) -> Result<Explanation, Error> {
-        let store = &self.inner.store;
-        let known =
-            store.reader().await?.accounts().by_id(account).await?.ok_or(Error::NotFound("account"))?;
+    /// [`Error::NotFound`] for an account that does not exist, or of which the actor does not administer the parent.
+    pub async fn explain(self, account: AccountId, requirement: &Requirement) -> Result<Explanation, Error> {
+        let store = &self.iam.inner.store;
+        let known = store.reader().await?.accounts().by_id(account).await?;
+        let known = known.filter(|known| self.sees(known)).ok_or(Error::NotFound("account"))?;
         let parent = match known.parent {
             Some(id) => {
                 Some(store.reader().await?.parents().by_id(id).await?.ok_or(Error::NotFound("parent"))?)
@@ -102,13 +102,13 @@ impl Iam {
             store.reader().await?.roles().of_account(account).await?,
             store.reader().await?.methods().of_account(account).await?,
         );
-        let policy = &self.inner.factor_policy;
-        let mut at_sign_in = self.usable_kinds(account, &methods, ChallengePurpose::SignIn).await?;
+        let policy = &self.iam.inner.factor_policy;
+        let mut at_sign_in = self.iam.usable_kinds(account, &methods, ChallengePurpose::SignIn).await?;
         at_sign_in.retain(|method| method.factor().is_some_and(|kind| policy.is_satisfied_by(kind)));
         let (by_policy, mut step_ups) = (policy.step_up_methods(), Vec::new());
         for asked in requirement.step_ups() {
             let purpose = ChallengePurpose::StepUp(asked.purpose());
-            let usable = self.usable_kinds(account, &methods, purpose).await?;
+            let usable = self.iam.usable_kinds(account, &methods, purpose).await?;
             step_ups.push(Proofs::of(asked, &by_policy, &usable));
         }
         let has = Holdings {
@@ -119,8 +119,8 @@ impl Iam {
             at_sign_in,
             step_ups,
             policy: policy.clone(),
-            long: self.inner.long_sessions.clone(),
-            now: self.now(),
+            long: self.iam.inner.long_sessions.clone(),
+            now: self.iam.now(),
         };
         Ok(has.explain(requirement))
     }

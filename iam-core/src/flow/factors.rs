@@ -12,21 +12,20 @@ use crate::audit::Event;
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::base::code::Code;
-use crate::base::id::{AccountId, ChallengeId, MethodId};
+use crate::base::id::{ChallengeId, MethodId};
 use crate::base::invalid::{Invalid, Problem};
-use crate::base::store_error::{StoreError, StoreErrorKind};
 use crate::delivery::Notice;
 use crate::factor::challenge::ChallengePurpose;
 use crate::factor::method::{Method, MethodName};
 use crate::factor::{Credential, Factor, MOST_LOOKUP, Show, TRIES};
+use crate::flow::Renewed;
 use crate::flow::own_account::{must_not_have_lapsed, of};
 use crate::flow::second_factor::{
     Asked, Asking, Claimant, Destination, Means, is_confirmed, secret_place, strongest,
 };
 use crate::flow::sign_in::{Occasion, Raise};
-use crate::flow::{Actor, Renewed};
 use crate::iam::{Iam, Unit};
-use crate::model::account::{Account, AccountStatus, EmailAddress};
+use crate::model::account::{Account, EmailAddress};
 use crate::model::channel::Channel;
 use crate::model::client::Client;
 use crate::model::conflict::Conflict;
@@ -540,48 +539,6 @@ impl Iam {
         self.note_throttled(&done, CHANGED, &principal.into(), client).await;
         done?;
         Ok(codes)
-    }
-
-    /// Takes all factors of an account away, for somebody who has lost them: after that the password alone signs in. All sessions end,
-    /// no browser is trusted, failures are forgotten. Whoever calls it has made sure whom they do it for. Says how many factors there were.
-    pub async fn reset_factors(&self, account: AccountId, actor: &Actor) -> Result<u64, Error> {
-        let keys = self.failure_keys(account);
-        let removed = self
-            .retried(|| async {
-                let known = self
-                    .inner
-                    .store
-                    .reader()
-                    .await?
-                    .accounts()
-                    .by_id(account)
-                    .await?
-                    .ok_or(Error::NotFound("account"))?;
-                let mut unit = self.begin().await?;
-                // Also of an account that is locked: then there is no session to end. One that changed meanwhile is tried again.
-                let raised = unit.accounts().raise_version(account, known.auth_version, self.now()).await?;
-                if !raised && known.status == AccountStatus::Active {
-                    return Err(StoreError::new(StoreErrorKind::Conflict, "the account changed").into());
-                }
-                let ended = unit.sessions().end_all(account, EndReason::FactorsChanged, self.now()).await?;
-                for key in &keys {
-                    unit.limits().forget(key).await?;
-                }
-                let removed = unit.methods().remove_all(account).await?;
-                unit.tickets().void(TicketPurpose::Invitation, account, self.now()).await?;
-                unit.recovery_codes().replace(account, &[], self.now()).await?;
-                let subject = actor.on(account);
-                unit.record(&Event::FactorsReset(removed), subject.clone(), &actor.client).await?;
-                if ended > 0 {
-                    unit.record(&Event::SessionsEnded(ended), subject.clone(), &actor.client).await?;
-                }
-                self.forget_devices_in(&mut unit, account, subject, &actor.client).await?;
-                self.notify(&mut unit, &known, Notice::FactorsReset, &actor.client).await?;
-                unit.commit().await?;
-                Ok(removed)
-            })
-            .await?;
-        Ok(removed)
     }
 
     /// Raises the account's version, takes this session along under a new token, ends all others, and the trust in browsers.

@@ -1,7 +1,6 @@
 //! What can be done, each as the sequence of its steps.
 
-mod administer;
-mod administrators;
+mod admin;
 mod attempt;
 mod authenticate;
 mod clock;
@@ -13,31 +12,26 @@ mod known_device;
 mod led_on;
 mod login;
 mod logout;
-mod new_account;
 mod new_password;
 mod own_account;
 mod repeat;
-mod requirements;
 mod reseal;
 mod restored;
 mod second_factor;
-mod setup;
 mod sign_in;
 mod tickets;
 mod trusted_devices;
 mod upkeep;
 
-pub use administer::Actor;
+pub use admin::{FactorDue, FirstPassword, NewAccount, PreparedAccount, RequirementOf};
 pub use authenticate::{Activity, Authentication};
 pub use explain::{Explanation, Met, RuleCheck};
 pub use factors::{Enrolled, FactorSummary};
 pub use known_device::Renewed;
 pub use led_on::{LedOn, LoginAgain};
 pub use login::{Login, Replaced};
-pub use new_account::{FirstPassword, NewAccount, PreparedAccount};
 pub use own_account::FRESH_FOR;
 pub use repeat::{Begun, First, REPEATABLE_FOR};
-pub use requirements::{FactorDue, RequirementOf};
 pub use reseal::{KeyInUse, Resealing, Retirement};
 pub use restored::Restoration;
 pub use second_factor::{Asked, Claimant, INTERRUPTED_FOR, Offer, Used};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::Event;
+use crate::authz::actor::Actor;
 use crate::base::store_error::StoreError;
-use crate::flow::Actor;
-use crate::iam::Iam;
+use crate::iam::{Iam, SealingKeys};
 use crate::model::error::Error;
 use crate::password::PepperRing;
 use crate::secrets::seal::key_id;
@@ -21,7 +21,7 @@ const PAGE: u32 = 200;
 /// How often a batch is looked at again because a row of it changed meanwhile. Then its rows are left to the next run.
 const TRIES: u8 = 3;
 
-/// How far sealing anew has come. [`Iam::resealing`] begins it, [`Iam::reseal`] takes it further.
+/// How far sealing anew has come. [`SealingKeys::resealing`] begins it, [`SealingKeys::reseal`] takes it further.
 ///
 /// Nothing hangs on it: where it is lost, with its process or otherwise, another one goes on with what is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,13 +64,13 @@ pub struct KeyInUse {
     pub seals: bool,
     /// Whether this program has it.
     pub is_given: bool,
-    /// Whether a program that does not have it refuses to start. [`Iam::retire_key`] ends that.
+    /// Whether a program that does not have it refuses to start. [`SealingKeys::retire`] ends that.
     pub is_needed: bool,
     /// How many values there are in each column that has any.
     pub values: BTreeMap<SealedColumn, u64>,
 }
 
-/// What came of [`Iam::retire_key`].
+/// What came of [`SealingKeys::retire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]
@@ -85,7 +85,7 @@ pub enum Retirement {
     Unknown,
 }
 
-impl Iam {
+impl SealingKeys<'_> {
     /// Begins to seal anew what lies under other keys than the first of `MFA_ENCRYPTION_KEY`. This only counts; then call
     /// [`reseal`](Self::reseal) while [`Resealing::is_more_waiting`].
     ///
@@ -94,25 +94,26 @@ impl Iam {
     /// 1. Where several processes run, start all of them with `0:OLD,1:NEW`, so that each can read what the next step seals.
     /// 2. Start all of them with `1:NEW,0:OLD`: from now on everything is sealed under 1.
     /// 3. Seal anew what is under 0. This may be stopped at any time, and begun again.
-    /// 4. [`retire_key`](Self::retire_key): it refuses while anything is left, as [`keys_in_use`](Self::keys_in_use) tells.
+    /// 4. [`retire`](Self::retire): it refuses while anything is left, as [`in_use`](Self::in_use) tells.
     /// 5. Start all of them with `1:NEW`.
     ///
     /// No database can keep a process that was forgotten in step 2 from sealing something under the old key after step 4. It is found
-    /// by [`keys_in_use`](Self::keys_in_use), the log says so at a start, and with the old key behind the new one again, step 3 takes it
+    /// by [`in_use`](Self::in_use), the log says so at a start, and with the old key behind the new one again, step 3 takes it
     /// along: keep the old key until no process is left that seals with it.
     ///
     /// ```
     /// # use iam_core::{Actor, Error, Iam};
     /// # async fn rotate(iam: &Iam) -> Result<(), Error> {
-    /// let mut resealing = iam.resealing().await?;
+    /// let actor = Actor::service();
+    /// let mut resealing = iam.keys(&actor).resealing().await?;
     /// while resealing.is_more_waiting() {
-    ///     iam.reseal(&mut resealing, &Actor::service()).await?;
+    ///     iam.keys(&actor).reseal(&mut resealing).await?;
     ///     println!("{} done, {} left", resealing.done, resealing.left());
     /// }
     /// # Ok(()) }
     /// ```
-    pub async fn resealing(&self) -> Result<Resealing, Error> {
-        let left = self.count_left().await?;
+    pub async fn resealing(self) -> Result<Resealing, Error> {
+        let left = self.iam.count_left().await?;
         let columns = &SealedColumn::ALL;
         Ok(Resealing { done: 0, unreadable: 0, left, columns, before: None, tries: 0 })
     }
@@ -120,12 +121,20 @@ impl Iam {
     /// Seals one small batch of values anew, with its record. Each is replaced only if it is what was read, so that a row which changes
     /// or goes meanwhile stays as it is, and any number of programs may do this at once. Dropped or failed, it has done all of its
     /// batch or nothing, and may be called again.
-    pub async fn reseal(&self, resealing: &mut Resealing, actor: &Actor) -> Result<(), Error> {
+    pub async fn reseal(self, resealing: &mut Resealing) -> Result<(), Error> {
+        self.iam.must_be_platform(self.actor, "keys.reseal").await?;
         let Some((&column, further)) = resealing.columns.split_first() else { return Ok(()) };
-        let rows =
-            self.inner.store.reader().await?.sealed_values().rows(column, resealing.before, BATCH).await?;
-        let (renewals, unreadable) = self.renewals(column, &rows)?;
-        let renewed = self.replace(column, &renewals, actor).await?;
+        let rows = self
+            .iam
+            .inner
+            .store
+            .reader()
+            .await?
+            .sealed_values()
+            .rows(column, resealing.before, BATCH)
+            .await?;
+        let (renewals, unreadable) = self.iam.renewals(column, &rows)?;
+        let renewed = self.iam.replace(column, &renewals, self.actor).await?;
         for renewal in &renewed {
             if let Some(left) = resealing.left.get_mut(&renewal.key) {
                 *left = left.saturating_sub(1);
@@ -139,7 +148,7 @@ impl Iam {
         let last = if rows.len() < BATCH as usize { None } else { rows.last().map(|row| row.row) };
         if last.is_none() && further.is_empty() {
             // Others may have done some of it, or added to it.
-            resealing.left = self.count_left().await?;
+            resealing.left = self.iam.count_left().await?;
         }
         resealing.unreadable += unreadable;
         resealing.tries = 0;
@@ -152,10 +161,10 @@ impl Iam {
 
     /// Every key that this program has, that it can't start without, or that something is sealed under, with how many values there are
     /// under each: the proof that nothing is left under an old key. It reads all sealed values, a page at a time.
-    pub async fn keys_in_use(&self) -> Result<Vec<KeyInUse>, Error> {
-        let ring = &self.inner.keys.ring;
-        let needed: BTreeSet<u32> = self.needed_keys().await?;
-        let mut values = self.count_values().await?;
+    pub async fn in_use(self) -> Result<Vec<KeyInUse>, Error> {
+        let ring = &self.iam.inner.keys.ring;
+        let needed: BTreeSet<u32> = self.iam.needed_keys().await?;
+        let mut values = self.iam.count_values().await?;
         let mut ids: BTreeSet<Option<u32>> = values.keys().map(|(id, _)| *id).collect();
         ids.extend(ring.ids().chain(needed.iter().copied()).map(Some));
         Ok(ids
@@ -175,29 +184,33 @@ impl Iam {
 
     /// Forgets a key under which nothing is sealed any more: from now on a program starts without it. Whether anything is, the database
     /// decides in the statement that forgets it. [`resealing`](Self::resealing) says when.
-    pub async fn retire_key(&self, id: u32, actor: &Actor) -> Result<Retirement, Error> {
-        if id == self.inner.keys.ring.sealing_key() {
+    pub async fn retire(self, id: u32) -> Result<Retirement, Error> {
+        self.iam.must_be_platform(self.actor, "keys.retire").await?;
+        if id == self.iam.inner.keys.ring.sealing_key() {
             return Ok(Retirement::Seals);
         }
         // The rows beyond are those of another ring.
         if id >= PepperRing::IDS {
             return Ok(Retirement::Unknown);
         }
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if !unit.keys().retire(id).await? {
-                let is_known = unit.keys().all().await?.iter().any(|(known, _)| *known == id);
-                return Ok(if is_known { Retirement::InUse } else { Retirement::Unknown });
-            }
-            unit.record(&Event::KeyRetired(id), actor.subject(), &actor.client).await?;
-            unit.commit().await?;
-            Ok(Retirement::Retired)
-        })
-        .await
+        self.iam
+            .retried(|| async {
+                let mut unit = self.iam.begin().await?;
+                if !unit.keys().retire(id).await? {
+                    let is_known = unit.keys().all().await?.iter().any(|(known, _)| *known == id);
+                    return Ok(if is_known { Retirement::InUse } else { Retirement::Unknown });
+                }
+                unit.record(&Event::KeyRetired(id), self.actor.subject(), self.actor.client()).await?;
+                unit.commit().await?;
+                Ok(Retirement::Retired)
+            })
+            .await
     }
+}
 
+impl Iam {
     /// Says in the log, at a start, when one of the newest values is sealed under a key that this program does not have. Those are where
-    /// a process that still sealed under a retired key would have left something; [`keys_in_use`](Self::keys_in_use) looks at all.
+    /// a process that still sealed under a retired key would have left something; [`in_use`](SealingKeys::in_use) looks at all.
     pub(crate) async fn look_for_unknown_keys(&self) -> Result<(), StoreError> {
         for column in SealedColumn::ALL {
             let rows = self.inner.store.reader().await?.sealed_values().rows(column, None, PAGE).await?;
@@ -269,7 +282,7 @@ impl Iam {
             if !renewed.is_empty() {
                 let event =
                     Event::KeysResealed { key, count: u32::try_from(renewed.len()).unwrap_or(u32::MAX) };
-                unit.record(&event, actor.subject(), &actor.client).await?;
+                unit.record(&event, actor.subject(), actor.client()).await?;
                 unit.commit().await?;
             }
             Ok(renewed)

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::audit::Event;
+use crate::authz::actor::Actor;
 use crate::base::clock::Timestamp;
 use crate::base::id::AccountId;
 use crate::base::store_error::StoreError;
-use crate::flow::Actor;
 use crate::iam::{Iam, Unit};
 use crate::model::account::AuthVersion;
 use crate::model::error::Error;
@@ -168,11 +168,11 @@ impl Iam {
         }
         self.move_steps_on(&mut unit, &accounts, now).await?;
         for (&account, &count) in &ended {
-            unit.record(&Event::SessionsEnded(count), actor.on(account), &actor.client).await?;
+            unit.record(&Event::SessionsEnded(count), actor.on(account), actor.client()).await?;
         }
         if let Ok(count @ 1..) = u32::try_from(accounts.len()) {
             let event = Event::StoreRestored { count };
-            unit.record(&event, actor.subject(), &actor.client).await?;
+            unit.record(&event, actor.subject(), actor.client()).await?;
         }
         unit.commit().await?;
         Ok(Batch { accounts, ended })

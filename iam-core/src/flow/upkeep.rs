@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::flow::delivery::EXPIRED_AT_ONCE;
 use crate::flow::repeat::{CLAIMED_FOR, REPEATABLE_FOR};
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, Trail, Unit};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::long_sessions::LongSessions;
@@ -145,6 +145,26 @@ impl Chore {
     }
 }
 
+impl Trail<'_> {
+    /// Removes some of the trail's records that are older than its retention, the oldest first and none behind one that is kept, whether or
+    /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
+    /// A process whose clock is not the database's removes none. All that it asks of the database is the time, to read the trail, and to
+    /// remove from it.
+    pub async fn delete_old_records(self) -> Result<u64, Error> {
+        self.iam.compare_clock().await?;
+        if !self.iam.has_the_databases_time() {
+            return Ok(0);
+        }
+        self.iam.retried(|| self.iam.do_batch(Chore::Records)).await
+    }
+
+    /// Writes down the refusals that were only counted so far. The [`Worker`](crate::Worker) does so every second, and
+    /// [`stopped`](Iam::stopped) at the end.
+    pub async fn flush(self) -> Result<(), Error> {
+        self.iam.flush_refusals().await
+    }
+}
+
 impl Iam {
     /// Does one small batch of each kind of upkeep. A host that runs no [`Worker`](crate::Worker) calls this or
     /// [`upkeep_for`](Self::upkeep_for) from a task of its own, once a minute, and again at once while [`Upkeep::is_more_waiting`]. A
@@ -158,18 +178,6 @@ impl Iam {
     pub async fn upkeep_for(&self, time: Duration) -> Result<Upkeep, Error> {
         let (upkeep, failed) = self.upkeep_round(time).await;
         failed.map_or(Ok(upkeep), Err)
-    }
-
-    /// Removes some of the trail's records that are older than its retention, the oldest first and none behind one that is kept, whether or
-    /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
-    /// A process whose clock is not the database's removes none. All that it asks of the database is the time, to read the trail, and to
-    /// remove from it.
-    pub async fn delete_old_records(&self) -> Result<u64, Error> {
-        self.compare_clock().await?;
-        if !self.has_the_databases_time() {
-            return Ok(0);
-        }
-        self.retried(|| self.do_batch(Chore::Records)).await
     }
 
     /// What was done, and the first failure: where one kind fails the others are done all the same.

@@ -1,6 +1,7 @@
 //! The facade: everything a service asks of its identity layer.
 
 mod check;
+mod handles;
 mod session_cache;
 mod unit;
 mod unsafe_keys;
@@ -34,6 +35,7 @@ use crate::secrets::seal::{KeyRing, Place};
 use crate::secrets::secret_key::MacKey;
 use crate::store::{Readiness, Store};
 
+pub use handles::{Accounts, Factors, Parents, Roles, SealingKeys, Sessions, Setup, Trail};
 pub(crate) use session_cache::CachedSessions;
 pub use session_cache::SessionCache;
 pub(crate) use unit::Unit;
@@ -297,9 +299,8 @@ impl Iam {
         drop(turn);
     }
 
-    /// Writes down the refusals that were only counted so far. The [`Worker`] does so every second, and
-    /// [`stopped`](Self::stopped) at the end.
-    pub async fn flush_refusals(&self) -> Result<(), Error> {
+    /// Writes down the refusals that were only counted so far.
+    pub(crate) async fn flush_refusals(&self) -> Result<(), Error> {
         if self.inner.tally.waiting(1).is_empty() {
             return Ok(());
         }
@@ -506,7 +507,7 @@ impl IamBuilder {
     }
 
     /// Leaves old records of the audit trail where they are: upkeep removes none. Then the database user of this program needs no right to
-    /// remove any, and another program, with another user, calls [`Iam::delete_old_records`].
+    /// remove any, and another program, with another user, calls [`Trail::delete_old_records`].
     pub fn audit_retention_elsewhere(mut self) -> Self {
         self.keeps_audit = true;
         self
@@ -516,7 +517,7 @@ impl IamBuilder {
     /// [`Worker`] on the tokio runtime that it is called on.
     ///
     /// A service binds its listener before: a second start that fails because the address is in use then writes nothing, and makes no
-    /// link of the first one void ([`Iam::issue_setup_token`]). A command that serves nobody has [`build_for_command`](Self::build_for_command).
+    /// link of the first one void ([`Setup::issue_token`]). A command that serves nobody has [`build_for_command`](Self::build_for_command).
     ///
     /// # Errors
     /// [`Error::Misconfigured`] names what is wrong by the call of this builder, or by the setting of a key: what is out of bounds or

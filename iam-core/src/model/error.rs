@@ -36,6 +36,9 @@ pub enum Error {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// It is outside what the actor may administer ([`Scope`](crate::Scope)). Nothing was done, and the trail has it.
+    #[error("the actor may not administer this")]
+    Denied,
     /// The state of things: what was to be made exists already, or what was to be changed is not what it was.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -114,6 +117,8 @@ pub enum Fault {
     Freshness,
     /// A limit.
     Limit,
+    /// What the caller may do.
+    Permission,
     /// The state of things.
     Conflict,
     /// What was named is not there.
@@ -134,6 +139,7 @@ impl Error {
             Self::Stale { .. } => Fault::Freshness,
             Self::Throttled { .. } | Self::SecondFactor(SecondFactorRefusal::Locked { .. }) => Fault::Limit,
             Self::Credentials | Self::SecondFactor(_) => Fault::Credentials,
+            Self::Denied => Fault::Permission,
             Self::Conflict(_) => Fault::Conflict,
             Self::NotFound(_) | Self::UnknownRole(_) => Fault::Absent,
             Self::Busy { .. } => Fault::Overload,

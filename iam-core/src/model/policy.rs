@@ -34,7 +34,7 @@ pub struct FactorPolicy {
     /// Those that count for step-up where the route names none. Default: authenticator apps. Codes by e-mail, recovery codes and passwords count only where a route names them.
     pub step_up: Vec<FactorKind>,
     /// That everybody must have a factor that satisfies a requirement, with no grace: until then they can do nothing but set one up.
-    /// Default: nobody must but those of whom it is required ([`Iam::require_second_factor`](crate::Iam::require_second_factor)). With it
+    /// Default: nobody must but those of whom it is required ([`Factors::require`](crate::Factors::require)). With it
     /// passwords may be shorter than 15 characters.
     pub required_of_everybody: bool,
     /// For how long a browser may be trusted, so that signing in on it asks for no second factor (at most 30 days). Default: it may

@@ -18,7 +18,7 @@ pub const PLATFORM_ADMIN: &str = "iam:platform-admin";
 pub const PARENT_ADMIN: &str = "iam:parent-admin";
 
 /// What an administrator administers. Each is a role of this library's own, given by
-/// [`Iam::grant_administrator`](crate::Iam::grant_administrator) and by nothing else.
+/// [`Roles::grant_administrator`](crate::Roles::grant_administrator) and by nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AdministratorScope {

@@ -9,7 +9,7 @@ pub struct Keys {
     /// Signs tokens and cookies; changing it invalidates those, and nothing else.
     pub secret: SecretKey,
     /// Seals what is secret at rest; a key may go only when nothing is sealed under it any more
-    /// ([`Iam::retire_key`](crate::Iam::retire_key)).
+    /// ([`SealingKeys::retire`](crate::SealingKeys::retire)).
     pub ring: KeyRing,
 }
 

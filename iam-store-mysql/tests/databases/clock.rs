@@ -73,7 +73,7 @@ async fn a_clock_put_back_between_two_runs_revives_no_session_and_readiness_tell
         let iam = program(&database, &faults, at(start.plus(hour))).await;
         let new = NewAccount::new(Username::parse("alice").unwrap())
             .password(PlainPassword::new(PASSWORD).unwrap());
-        iam.create_account(new, &Actor::service()).await.unwrap();
+        iam.accounts(&Actor::service()).create(new).await.unwrap();
         let session = sign_in(&iam).await;
         assert!(is_signed_in(&iam, &session).await);
         iam.stopped().await.unwrap();

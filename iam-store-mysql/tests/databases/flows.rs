@@ -73,7 +73,7 @@ async fn of_many_wrong_passwords_at_once_only_the_free_tries_are_looked_at() {
         let programs = [program(&database, limits).await, program(&database, limits).await];
         let new = NewAccount::new(Username::parse("alice").unwrap())
             .password(PlainPassword::new(PASSWORD).unwrap());
-        programs[0].create_account(new, &Actor::service()).await.unwrap();
+        programs[0].accounts(&Actor::service()).create(new).await.unwrap();
         let [signed_in, wrong, throttled, failed] = at_once(&programs, 200, "not the password at all").await;
         assert_eq!((signed_in, wrong), (0, free), "{server:?}");
         assert_eq!((throttled, failed), (200 - free, 0), "{server:?}");
@@ -90,7 +90,7 @@ async fn of_many_right_passwords_at_once_none_fails() {
         let programs = [program(&database, limits).await, program(&database, limits).await];
         let new = NewAccount::new(Username::parse("alice").unwrap())
             .password(PlainPassword::new(PASSWORD).unwrap());
-        programs[0].create_account(new, &Actor::service()).await.unwrap();
+        programs[0].accounts(&Actor::service()).create(new).await.unwrap();
         let ends = at_once(&programs, 100, PASSWORD).await;
         assert_eq!(ends, [100, 0, 0, 0], "{server:?}");
     }

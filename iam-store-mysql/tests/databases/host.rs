@@ -36,12 +36,12 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
         let iam = builder.build().await.unwrap();
 
         for (number, commit) in [("1", true), ("2", false)] {
-            let prepared = iam.prepare_account(customer(number)).await.unwrap();
+            let prepared = iam.accounts(&Actor::service()).prepare(customer(number)).await.unwrap();
             let mut transaction = pool.begin().await.unwrap();
             let insert = sqlx::query("INSERT INTO customer VALUES (?)").bind(number);
             insert.execute(&mut *transaction).await.unwrap();
             let mut within = MySqlStore::within(&mut transaction);
-            iam.create_account_in(&mut within, &prepared, &Actor::service()).await.unwrap();
+            iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await.unwrap();
             drop(within);
             if commit {
                 transaction.commit().await.unwrap();
@@ -49,10 +49,10 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
                 transaction.rollback().await.unwrap();
             }
         }
-        let prepared = iam.prepare_account(customer("1")).await.unwrap();
+        let prepared = iam.accounts(&Actor::service()).prepare(customer("1")).await.unwrap();
         let mut transaction = pool.begin().await.unwrap();
         let mut within = MySqlStore::within(&mut transaction);
-        let taken = iam.create_account_in(&mut within, &prepared, &Actor::service()).await;
+        let taken = iam.accounts(&Actor::service()).create_in(&mut within, &prepared).await;
         assert!(
             matches!(
                 taken,
@@ -69,7 +69,8 @@ async fn both_are_made_or_neither_and_a_taken_name_leaves_the_transaction_usable
         let made = store.reader().await.unwrap().audit().entries(None, 100).await.unwrap();
         let made = made.into_iter().filter(|entry| entry.record.event == "user_created").count();
         assert_eq!(made, 1, "{server:?}");
-        let found = iam.account_by_external_id(&ExternalId::parse("1").unwrap()).await.unwrap();
+        let found =
+            iam.accounts(&Actor::service()).by_external_id(&ExternalId::parse("1").unwrap()).await.unwrap();
         assert_eq!(found.unwrap().username.as_str(), "customer-1", "{server:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use iam_core::protocol::{Code, Enrolled, MethodId, Renewed};
 use iam_core::{
-    Channel, EmailAddress, Error, FactorKind, FactorSummary, Invalid, MethodName, Principal, Problem,
+    Actor, Channel, EmailAddress, Error, FactorKind, FactorSummary, Invalid, MethodName, Principal, Problem,
     SecondFactorRefusal, Username, typed,
 };
 use minijinja::{Value, context};
@@ -463,7 +463,7 @@ impl RequestContext {
             return Ok(OwnAddress::default());
         }
         let username = Username::parse(principal.username())?;
-        let account = self.iam().account_by_username(&username).await?;
+        let account = self.iam().accounts(&Actor::service()).by_username(&username).await?;
         let is_verified = account.as_ref().is_some_and(|account| account.email_verified_at.is_some());
         let address = account.and_then(|account| account.email);
         Ok(if is_verified {

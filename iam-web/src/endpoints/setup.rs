@@ -16,7 +16,7 @@ use crate::respond::with_retry_after;
 impl RequestContext {
     pub(super) async fn show_setup(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(token) = token_of(request) else { return secret(self.refusal(request, Case::NotFound)) };
-        match self.iam().is_setup_token(&token).await {
+        match self.iam().setup(&Actor::service()).is_token(&token).await {
             Ok(true) => self.setup_page(request, caller, 200, "", &[]),
             Ok(false) => secret(self.refusal(request, Case::NotFound)),
             Err(error) => secret(self.failed(request, &error)),
@@ -42,9 +42,8 @@ impl RequestContext {
                 return self.setup_page(request, caller, 422, typed, &invalid);
             }
         };
-        let mut actor = Actor::service();
-        actor.client = caller.client.clone();
-        match self.iam().set_up(&token, &username, &password, &actor).await {
+        let actor = Actor::service_for(caller.client.clone());
+        match self.iam().setup(&actor).redeem(&token, &username, &password).await {
             Ok(_) => {
                 let location = format!("{}/login?set_up=1", self.inner().auth_path);
                 secret(self.own(request, WebResponse::redirect(303, &location)))

@@ -29,8 +29,8 @@
 //! | `IAM_HSTS` | [`WebIamBuilder::hsts`] |
 //! | `IAM_COOKIE_PREFIX` | [`WebIamBuilder::cookie_prefix`] |
 //! | `IAM_TRUSTED_PROXIES`, `IAM_CLIENT_IP_HEADER` | [`WebIamBuilder::trusted_proxies`] |
-//! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Iam::create_first_administrator`] |
-//! | `IAM_DEMO_USERS` | [`Iam::ensure_parent`], [`Iam::create_account`], [`Iam::grant_role`] |
+//! | `IAM_ADMIN_USERNAME`, `IAM_ADMIN_PASSWORD` | [`Setup::create_first_administrator`](iam_core::Setup::create_first_administrator) |
+//! | `IAM_DEMO_USERS` | [`Parents::ensure`](iam_core::Parents::ensure), [`Accounts::create`](iam_core::Accounts::create), [`Roles::grant`](iam_core::Roles::grant) |
 //!
 //! ```
 //! use std::error::Error;
@@ -77,14 +77,14 @@
 //!         .await?;
 //!
 //!     let service = Actor::service();
-//!     // IAM_ADMIN_USERNAME: does nothing when there is an administrator. Or `Iam::issue_setup_token`: a link that makes one.
+//!     // IAM_ADMIN_USERNAME: does nothing when there is an administrator. Or `Setup::issue_token`: a link that makes one.
 //!     let first = NewAccount::new(Username::parse("root")?).password(PlainPassword::new(&secret("IAM_ADMIN_PASSWORD")?)?);
-//!     iam.create_first_administrator(first, &service).await?;
+//!     iam.setup(&service).create_first_administrator(first).await?;
 //!     // IAM_DEMO_USERS: amy:a long pass phrase:admin@acme
-//!     let acme = iam.ensure_parent(&ParentKey::parse("acme")?, &service).await?;
+//!     let acme = iam.parents(&service).ensure(&ParentKey::parse("acme")?).await?;
 //!     let amy = NewAccount::new(Username::parse("amy")?).password(PlainPassword::new("a long pass phrase")?).parent(acme);
-//!     let amy = iam.create_account(amy, &service).await?;
-//!     iam.grant_role(amy, &RoleName::parse("admin")?, &service).await?;
+//!     let amy = iam.accounts(&service).create(amy).await?;
+//!     iam.roles(&service).grant(amy, &RoleName::parse("admin")?).await?;
 //!
 //!     Ok(WebIam::builder(iam)
 //!         .allow_origin("https://www.example.com")?
@@ -330,7 +330,7 @@ impl IamSettings {
         let service = Actor::service();
         if let Some((username, password)) = &self.administrator {
             let new = NewAccount::new(username.clone()).password(password.clone());
-            iam.create_first_administrator(new, &service).await.map_err(|error| match error {
+            iam.setup(&service).create_first_administrator(new).await.map_err(|error| match error {
                 Error::Conflict(_) => Error::Misconfigured(format!(
                     "IAM_ADMIN_USERNAME: there is an account `{username}` already, and it is no administrator; name another"
                 )),
@@ -341,23 +341,23 @@ impl IamSettings {
         let mut kept = Vec::new();
         for user in &self.demo_users {
             let parent = match &user.parent {
-                Some(key) => Some(iam.ensure_parent(key, &service).await?),
+                Some(key) => Some(iam.parents(&service).ensure(key).await?),
                 None => None,
             };
-            if iam.account_by_username(&user.username).await?.is_some() {
+            if iam.accounts(&Actor::service()).by_username(&user.username).await?.is_some() {
                 kept.push(user.username.as_str());
                 continue;
             }
             let mut new = NewAccount::new(user.username.clone()).password(user.password.clone());
             new.parent = parent;
-            let account = iam.create_account(new, &service).await.map_err(|error| match error {
+            let account = iam.accounts(&service).create(new).await.map_err(|error| match error {
                 Error::Invalid(invalid) => {
                     Error::Misconfigured(format!("IAM_DEMO_USERS: `{}`: {invalid}", user.username))
                 }
                 error => error,
             })?;
             for role in &user.roles {
-                iam.grant_role(account, role, &service).await?;
+                iam.roles(&service).grant(account, role).await?;
             }
         }
         if !kept.is_empty() {

@@ -382,7 +382,7 @@ pub async fn a_sign_in_for_a_token_is_limited_alike(adapter: Adapter, backend: B
 pub async fn the_first_administrator_comes_by_a_link(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
     let service = iam_core::Actor::service();
-    let issue = || async { world.iam.issue_setup_token(&service).await.unwrap() };
+    let issue = || async { world.iam.setup(&service).issue_token().await.unwrap() };
     let link = |token: &iam_core::protocol::TicketToken| format!("/auth/setup/{}", token.expose().as_str());
     let void = link(&issue().await.unwrap());
     let old = link(&issue().await.unwrap());

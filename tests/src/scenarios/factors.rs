@@ -60,7 +60,7 @@ pub(super) async fn with_address(world: &World, name: &str, address: &str) {
     let new = NewAccount::new(Username::parse(name).unwrap())
         .password(PlainPassword::new(PASSWORD).unwrap())
         .verified_email(EmailAddress::parse(address).unwrap());
-    world.iam.create_account(new, &Actor::service()).await.unwrap();
+    world.iam.accounts(&Actor::service()).create(new).await.unwrap();
 }
 
 /// Waits for the next code by e-mail.
@@ -346,7 +346,7 @@ pub async fn endless_sign_ins_give_no_endless_tries(adapter: Adapter, backend: B
     assert_eq!(world.logged("authn_mfa_lock").await, 3);
     // Her other session, and the rest of the house, go on.
     assert_eq!(world.signed_in("bob").await.get("/api/v1/me").await.status, 200);
-    let removed = world.iam.reset_factors(world.account("amy").await, &Actor::service()).await.unwrap();
+    let removed = world.iam.factors(&Actor::service()).reset(world.account("amy").await).await.unwrap();
     assert_eq!(removed, 1);
     assert_eq!(half_signed_in(&world, "amy").await, "authenticated");
     assert_eq!(world.logged("mfa_factors_reset").await, 1);
@@ -386,7 +386,7 @@ pub async fn failures_in_a_row_end_with_a_right_code_of_the_kind(adapter: Adapte
     let locked = verify(&mut browser, &app.code(&world, 0)).await;
     assert_eq!((locked.status, locked.header("retry-after")), (429, None), "{}", locked.body);
     assert_eq!(recover(codes.next().unwrap()).await, 200, "what was not guessed at still works");
-    world.iam.reset_factors(world.account("amy").await, &Actor::service()).await.unwrap();
+    world.iam.factors(&Actor::service()).reset(world.account("amy").await).await.unwrap();
     assert_eq!(half_signed_in(&world, "amy").await, "authenticated");
 }
 

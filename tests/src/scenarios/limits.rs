@@ -193,7 +193,7 @@ pub async fn two_names_of_an_account_share_a_limit_which_shows(adapter: Adapter,
     let unverified = NewAccount::new(Username::parse("ida").unwrap())
         .password(PlainPassword::new(PASSWORD).unwrap())
         .unverified_email(EmailAddress::parse("ida@example.com").unwrap());
-    world.iam.create_account(unverified, &Actor::service()).await.unwrap();
+    world.iam.accounts(&Actor::service()).create(unverified).await.unwrap();
     for (address, name, told) in [
         ("eve@example.com", "eve", 429),
         ("eve@example.com", "bob", 401),
@@ -311,7 +311,7 @@ pub async fn refusals_are_not_lost_while_nothing_can_be_written(adapter: Adapter
     for _ in 0..20 {
         assert_eq!(bob.open("/reports").await.status, 403);
     }
-    assert!(world.iam.flush_refusals().await.is_err());
+    assert!(world.iam.trail().flush().await.is_err());
     world.faults.audit.store(false, Ordering::SeqCst);
     assert_eq!(world.logged("authz_fail").await, 20);
 }

@@ -63,16 +63,24 @@ pub async fn every_failure_looks_the_same(adapter: Adapter, backend: Backend) {
     let service = Actor::service();
     for (name, status) in [("dee", AccountStatus::Disabled), ("lou", AccountStatus::Locked)] {
         let account = world.add(name, &[], None).await;
-        world.iam.set_account_status(account, status, &service).await.unwrap();
+        world.iam.accounts(&service).set_status(account, status).await.unwrap();
     }
     world.add("sue", &[], Some("initech")).await;
-    let parent = world.iam.parent_by_key(&ParentKey::parse("initech").unwrap()).await.unwrap().unwrap().id;
+    let parent = world
+        .iam
+        .parents(&Actor::service())
+        .by_key(&ParentKey::parse("initech").unwrap())
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
     world
         .iam
-        .set_parent_status(parent, ParentStatus::Active, ParentStatus::Suspended, &service)
+        .parents(&service)
+        .set_status(parent, ParentStatus::Active, ParentStatus::Suspended)
         .await
         .unwrap();
-    world.iam.create_account(NewAccount::new(Username::parse("sso").unwrap()), &service).await.unwrap();
+    world.iam.accounts(&service).create(NewAccount::new(Username::parse("sso").unwrap())).await.unwrap();
 
     let mut page = None;
     let mut json = None;
@@ -132,7 +140,9 @@ pub async fn passwords_are_taken_whole_and_in_one_form(adapter: Adapter, backend
     let set = |text: String| {
         let iam = &world.iam;
         let service = &service;
-        async move { iam.set_password(account, &PlainPassword::new(&text).unwrap(), service).await.unwrap() }
+        async move {
+            iam.accounts(service).set_password(account, &PlainPassword::new(&text).unwrap()).await.unwrap();
+        }
     };
     let mut max = world.browser();
     set(format!("{long}a")).await;
@@ -287,7 +297,7 @@ pub async fn a_guessable_password_is_refused_and_nothing_changes(adapter: Adapte
         ("localhostlocalhost", Problem::MadeOfContext),
     ] {
         let password = PlainPassword::new(text).unwrap();
-        match world.iam.set_password(amy, &password, &Actor::service()).await {
+        match world.iam.accounts(&Actor::service()).set_password(amy, &password).await {
             Err(Error::Invalid(invalid)) => {
                 assert_eq!((invalid.field, invalid.problem), ("password", problem), "{text}");
             }
@@ -326,7 +336,7 @@ pub async fn breached_passwords_are_asked_for_by_prefix_only(adapter: Adapter, b
     let world = World::with(adapter, backend, |builder| builder.breached_passwords(service)).await;
     let max = world.account("max").await;
     let set = async |text: &str| {
-        world.iam.set_password(max, &PlainPassword::new(text).unwrap(), &Actor::service()).await
+        world.iam.accounts(&Actor::service()).set_password(max, &PlainPassword::new(text).unwrap()).await
     };
     match set("a breached password").await {
         Err(Error::Invalid(invalid)) => assert_eq!(invalid.problem, Problem::Breached),
@@ -384,7 +394,7 @@ pub async fn an_account_disabled_while_its_password_is_checked_gets_nothing(
     let attempt = tokio::spawn(async move { max.api_sign_in("max", PASSWORD).await });
     tokio::task::spawn_blocking(move || arrived.recv().unwrap()).await.unwrap();
     let account = world.account("max").await;
-    world.iam.set_account_status(account, AccountStatus::Disabled, &Actor::service()).await.unwrap();
+    world.iam.accounts(&Actor::service()).set_status(account, AccountStatus::Disabled).await.unwrap();
     go_on.send(()).unwrap();
     assert_eq!(attempt.await.unwrap().status, 401);
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 0);
@@ -411,7 +421,7 @@ pub async fn a_password_changed_while_the_old_one_is_checked_wins(adapter: Adapt
     tokio::task::spawn_blocking(move || arrived.recv().unwrap()).await.unwrap();
     let new = PlainPassword::new("a brand new password").unwrap();
     let account = world.account("max").await;
-    world.iam.set_password(account, &new, &Actor::service()).await.unwrap();
+    world.iam.accounts(&Actor::service()).set_password(account, &new).await.unwrap();
     go_on.send(()).unwrap();
     assert_eq!(attempt.await.unwrap().status, 401);
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 0);
@@ -426,18 +436,19 @@ pub async fn a_verified_address_signs_in_and_an_unverified_one_does_not(adapter:
         NewAccount::new(Username::parse("eve").unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
     world
         .iam
-        .create_account(eve.verified_email(address("eve@example.com")), &Actor::service())
+        .accounts(&Actor::service())
+        .create(eve.verified_email(address("eve@example.com")))
         .await
         .unwrap();
     let mut uma =
         NewAccount::new(Username::parse("uma").unwrap()).password(PlainPassword::new(PASSWORD).unwrap());
     uma.email = Some((address("uma@example.com"), false));
-    world.iam.create_account(uma, &Actor::service()).await.unwrap();
+    world.iam.accounts(&Actor::service()).create(uma).await.unwrap();
     assert_eq!(world.browser().api_sign_in("EVE@Example.com", PASSWORD).await.status, 200);
     assert_eq!(world.browser().api_sign_in("uma@example.com", PASSWORD).await.status, 401);
     assert_eq!(world.browser().api_sign_in("uma", PASSWORD).await.status, 200);
     let taken = NewAccount::new(Username::parse("eve2").unwrap()).verified_email(address("eve@example.com"));
-    assert!(world.iam.create_account(taken, &Actor::service()).await.is_err());
+    assert!(world.iam.accounts(&Actor::service()).create(taken).await.is_err());
 }
 
 /// WEB-02: no `next` leads away.

@@ -249,7 +249,8 @@ pub async fn a_box_that_is_ticked_later_gives_what_the_policy_gives(adapter: Ada
     assert_eq!((answer.location(), answer.set_cookies()), ("/", Vec::new()));
     world
         .iam
-        .grant_administrator(world.account("bob").await, AdministratorScope::Parent, &Actor::service())
+        .roles(&Actor::service())
+        .grant_administrator(world.account("bob").await, AdministratorScope::Parent)
         .await
         .unwrap();
     let mut bob = world.browser();
@@ -274,7 +275,7 @@ pub async fn a_box_that_is_ticked_later_gives_what_the_policy_gives(adapter: Ada
     let stale = acme.open("/auth/login").await.csrf_token();
     by_stale_tab(&mut acme, &stale, "amy", None).await;
     let of = RequirementOf::Role(RoleName::parse("admin").unwrap());
-    assert!(world.iam.require_second_factor(&of, Duration::ZERO, &Actor::service()).await.unwrap());
+    assert!(world.iam.factors(&Actor::service()).require(&of, Duration::ZERO).await.unwrap());
     assert_eq!(by_stale_tab(&mut acme, &stale, "amy", Some("1")).await.set_cookies(), Vec::<String>::new());
     assert_eq!(world.count(long_ones).await, 1);
 }
@@ -288,9 +289,9 @@ pub async fn a_lost_role_and_a_role_of_ours_end_the_privilege(adapter: Adapter, 
     world.later(2 * HOUR);
     assert_eq!((status(&mut gus).await, status(&mut bob).await), (200, 200));
     // They have just been used: it is the ordinary limits that they had outlived before.
-    world.iam.revoke_role(world.account("gus").await, &auditor, &service).await.unwrap();
+    world.iam.roles(&service).revoke(world.account("gus").await, &auditor).await.unwrap();
     let scope = AdministratorScope::Parent;
-    world.iam.grant_administrator(world.account("bob").await, scope, &service).await.unwrap();
+    world.iam.roles(&service).grant_administrator(world.account("bob").await, scope).await.unwrap();
     assert_eq!((status(&mut gus).await, status(&mut bob).await), (401, 401));
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session WHERE end_reason = 'idle'").await, 2);
     // Nor do they get one anew.
@@ -302,9 +303,9 @@ pub async fn a_lost_role_and_a_role_of_ours_end_the_privilege(adapter: Adapter, 
         assert_eq!(status(&mut client).await, 401);
     }
     // One that has not outlived anything goes on, as any other.
-    world.iam.grant_role(world.account("max").await, &auditor, &service).await.unwrap();
+    world.iam.roles(&service).grant(world.account("max").await, &auditor).await.unwrap();
     let (mut max, _) = bearer(&world, "max").await;
-    world.iam.revoke_role(world.account("max").await, &auditor, &service).await.unwrap();
+    world.iam.roles(&service).revoke(world.account("max").await, &auditor).await.unwrap();
     world.later(20 * 60);
     assert_eq!(status(&mut max).await, 200);
     world.later(HOUR);
@@ -350,7 +351,7 @@ pub async fn beyond_the_ordinary_limits_everything_is_asked_for_again(adapter: A
     assert!(stale(&send_json(&mut gus, "DELETE", &path, &json!({})).await), "nor does it take one away");
     // ... which who must have one is asked for.
     let of = RequirementOf::Role(RoleName::parse("auditor").unwrap());
-    assert!(world.iam.require_second_factor(&of, Duration::ZERO, &Actor::service()).await.unwrap());
+    assert!(world.iam.factors(&Actor::service()).require(&of, Duration::ZERO).await.unwrap());
     let due = gus.get("/reports").await;
     assert_eq!((due.status, &due.json()["code"]), (401, &json!("mfa_required")), "{}", due.body);
     let proved = verify(&mut gus, &app.code(&world, 0)).await;
@@ -495,7 +496,7 @@ pub async fn a_copy_of_a_token_ends_the_session(adapter: Adapter, backend: Backe
     let world = World::with(adapter, backend, long).await;
     with_address(&world, "ida", "ida@example.com").await;
     let auditor = RoleName::parse("auditor").unwrap();
-    world.iam.grant_role(world.account("ida").await, &auditor, &Actor::service()).await.unwrap();
+    world.iam.roles(&Actor::service()).grant(world.account("ida").await, &auditor).await.unwrap();
     let (mut owner, stolen) = bearer(&world, "ida").await;
     let (mut elsewhere, _) = bearer(&world, "ida").await;
     let mut thief = with_token(&world, &stolen);

@@ -123,7 +123,7 @@ fn asked_for_by(page: &str) -> Vec<(String, String)> {
 /// LG-04: a route that takes a password and that nobody has thought about fails here.
 pub async fn every_place_that_takes_a_password_is_known(adapter: Adapter, backend: Backend) {
     let world = World::new(adapter, backend).await;
-    let link = world.iam.issue_setup_token(&Actor::service()).await.unwrap().unwrap();
+    let link = world.iam.setup(&Actor::service()).issue_token().await.unwrap().unwrap();
     let setup = world.browser().open(&format!("/auth/setup/{}", link.expose().as_str())).await;
     let inventory = axum_app::inventory(world.iam.clone().into(), axum_app::Documents::default());
     let of_setup = asked_for_by(&setup.body).into_iter();
@@ -204,12 +204,12 @@ pub async fn every_place_that_takes_a_password_slows_down_alike(adapter: Adapter
             let mut browser = world.browser();
             assert_eq!(browser.sign_in(&name, password).await.status, 303, "{what}");
             let token = token_for(&mut browser).await;
-            world.iam.set_account_status(account, status, &Actor::service()).await.unwrap();
+            world.iam.accounts(&Actor::service()).set_status(account, status).await.unwrap();
             let before = proofs(&world).await;
             let refused = give(&mut browser, place, &token, password).await;
             assert!(matches!(refused.status, 401 | 403), "{what}, {status:?}: {}", refused.status);
             assert_eq!(proofs(&world).await, before, "nothing was looked at");
-            world.iam.set_account_status(account, AccountStatus::Active, &Actor::service()).await.unwrap();
+            world.iam.accounts(&Actor::service()).set_status(account, AccountStatus::Active).await.unwrap();
         }
     }
 }

@@ -35,9 +35,9 @@ pub async fn changes_count_in_every_process_at_once(adapter: Adapter, backend: B
     let (account, admin) = (one.account("amy").await, RoleName::parse("admin").unwrap());
     for round in 0..20 {
         let (by, seen_by) = if round % 2 == 0 { (&one, &mut there) } else { (&two, &mut here) };
-        assert!(by.iam.revoke_role(account, &admin, &Actor::service()).await.unwrap());
+        assert!(by.iam.roles(&Actor::service()).revoke(account, &admin).await.unwrap());
         assert_eq!(seen_by.open("/reports").await.status, 403, "round {round}");
-        by.iam.grant_role(account, &admin, &Actor::service()).await.unwrap();
+        by.iam.roles(&Actor::service()).grant(account, &admin).await.unwrap();
         assert_eq!(seen_by.open("/reports").await.status, 200, "round {round}");
     }
 

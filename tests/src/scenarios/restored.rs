@@ -33,7 +33,7 @@ pub async fn a_restored_backup_revives_nothing(adapter: Adapter, backend: Backen
     let code = app.code(&world, 0);
     assert_eq!(verify(&mut half_way(&world, "amy").await, &code).await.status, 200);
     assert_eq!(verify(&mut half_way(&world, "amy").await, &code).await.status, 401, "used");
-    world.iam.issue_setup_token(&Actor::service()).await.unwrap().expect("a link");
+    world.iam.setup(&Actor::service()).issue_token().await.unwrap().expect("a link");
     // Begun and not confirmed, waiting to be sent, due: whatever there is.
     let mut max = world.signed_in("max").await;
     let begun = max.post_json("/api/v1/account/factors", &json!({"kind": "totp", "name": "phone"})).await;

@@ -114,37 +114,46 @@ pub async fn changes_count_from_the_next_request_on(adapter: Adapter, backend: B
     let account = world.account("amy").await;
 
     let mut amy = world.signed_in("amy").await;
-    assert!(world.iam.revoke_role(account, &admin, &service).await.unwrap());
+    assert!(world.iam.roles(&service).revoke(account, &admin).await.unwrap());
     assert_eq!(amy.get("/reports").await.status, 403);
-    world.iam.grant_role(account, &admin, &service).await.unwrap();
+    world.iam.roles(&service).grant(account, &admin).await.unwrap();
     assert_eq!(amy.get("/reports").await.status, 200);
 
     let session = amy.get("/api/v1/me").await.json()["session"]["id"].as_str().unwrap().parse().unwrap();
-    assert!(world.iam.revoke_session(account, session, &service).await.unwrap());
+    assert!(world.iam.sessions(&service).revoke(account, session).await.unwrap());
     assert_eq!(amy.get("/reports").await.status, 401);
 
     let mut amy = world.signed_in("amy").await;
-    world.iam.set_account_status(account, AccountStatus::Disabled, &service).await.unwrap();
+    world.iam.accounts(&service).set_status(account, AccountStatus::Disabled).await.unwrap();
     assert_eq!(amy.get("/reports").await.status, 401);
-    world.iam.set_account_status(account, AccountStatus::Active, &service).await.unwrap();
+    world.iam.accounts(&service).set_status(account, AccountStatus::Active).await.unwrap();
     assert_eq!(amy.get("/reports").await.status, 401, "what has ended stays so");
 
     let mut amy = world.signed_in("amy").await;
     let password = PlainPassword::new("another long password").unwrap();
-    world.iam.set_password(account, &password, &service).await.unwrap();
+    world.iam.accounts(&service).set_password(account, &password).await.unwrap();
     assert_eq!(amy.get("/reports").await.status, 401);
 
     let mut gus = world.signed_in("gus").await;
-    let parent = world.iam.parent_by_key(&ParentKey::parse("globex").unwrap()).await.unwrap().unwrap().id;
+    let parent = world
+        .iam
+        .parents(&Actor::service())
+        .by_key(&ParentKey::parse("globex").unwrap())
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
     world
         .iam
-        .set_parent_status(parent, ParentStatus::Active, ParentStatus::Suspended, &service)
+        .parents(&service)
+        .set_status(parent, ParentStatus::Active, ParentStatus::Suspended)
         .await
         .unwrap();
     assert_eq!(gus.get("/reports").await.status, 401);
     world
         .iam
-        .set_parent_status(parent, ParentStatus::Suspended, ParentStatus::Active, &service)
+        .parents(&service)
+        .set_status(parent, ParentStatus::Suspended, ParentStatus::Active)
         .await
         .unwrap();
     assert_eq!(gus.get("/reports").await.status, 200);

@@ -635,7 +635,8 @@ pub async fn every_proof_opens_what_it_was_made_for(adapter: Adapter, backend: B
     let service = Actor::service();
     let mut parents = Vec::new();
     for key in ["acme", "globex"] {
-        parents.push(Some(world.iam.ensure_parent(&ParentKey::parse(key).unwrap(), &service).await.unwrap()));
+        parents
+            .push(Some(world.iam.parents(&service).ensure(&ParentKey::parse(key).unwrap()).await.unwrap()));
     }
     let purposes = ["payroll", "other"].map(|name| Purpose::parse(name).unwrap());
     let kinds = [ProofMethod::Totp, ProofMethod::SmsOtp, ProofMethod::EmailOtp, ProofMethod::Password];
@@ -818,9 +819,7 @@ pub async fn a_failing_store_opens_no_purpose(adapter: Adapter, backend: Backend
 
 pub(super) async fn require_of_admins(world: &World, grace: u64) {
     let of = RequirementOf::Role(RoleName::parse("admin").unwrap());
-    assert!(
-        world.iam.require_second_factor(&of, Duration::from_secs(grace), &Actor::service()).await.unwrap()
-    );
+    assert!(world.iam.factors(&Actor::service()).require(&of, Duration::from_secs(grace)).await.unwrap());
 }
 
 /// A requirement counts from the next request on, with a grace; after that only what leads to a factor is there.
@@ -871,23 +870,22 @@ pub async fn a_required_factor_is_due_after_the_grace(adapter: Adapter, backend:
     let fresh = world.browser().api_sign_in("amy", PASSWORD).await;
     assert_eq!(fresh.json()["status"], "authenticated");
     // By parent, of everybody in it; lifted, it is as before.
-    let acme = world.iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &Actor::service()).await.unwrap();
+    let acme = world.iam.parents(&Actor::service()).ensure(&ParentKey::parse("acme").unwrap()).await.unwrap();
     let of = RequirementOf::Parent(acme);
-    assert!(world.iam.require_second_factor(&of, Duration::ZERO, &Actor::service()).await.unwrap());
+    assert!(world.iam.factors(&Actor::service()).require(&of, Duration::ZERO).await.unwrap());
     let mut bob = world.signed_in("bob").await;
     assert_eq!(bob.get("/documents/1").await.json()["code"], "enrolment_required");
-    assert!(world.iam.lift_second_factor(&of, &Actor::service()).await.unwrap());
-    assert!(!world.iam.lift_second_factor(&of, &Actor::service()).await.unwrap());
+    assert!(world.iam.factors(&Actor::service()).lift(&of).await.unwrap());
+    assert!(!world.iam.factors(&Actor::service()).lift(&of).await.unwrap());
     assert_eq!(bob.get("/documents/1").await.status, 200);
     assert_eq!(world.logged("mfa_requirement_changed").await, 3);
-    let too_long =
-        world.iam.require_second_factor(&of, Duration::from_hours(24 * 91), &Actor::service()).await;
+    let too_long = world.iam.factors(&Actor::service()).require(&of, Duration::from_hours(24 * 91)).await;
     assert!(too_long.is_err());
     // Who has a factor is not held up; who takes the last one away is, at once.
     let gus = RequirementOf::Role(RoleName::parse("auditor").unwrap());
     let app = with_app(&world, "gus").await;
     let mut browser = signed_in(&world, &app, "gus").await;
-    assert!(world.iam.require_second_factor(&gus, Duration::ZERO, &Actor::service()).await.unwrap());
+    assert!(world.iam.factors(&Actor::service()).require(&gus, Duration::ZERO).await.unwrap());
     assert_eq!(browser.get("/reports").await.status, 200);
     assert_eq!(
         browser.post_json("/api/v1/auth/reauthenticate", &json!({"password": PASSWORD})).await.status,
@@ -907,7 +905,7 @@ pub async fn a_stolen_password_sets_up_no_first_factor(adapter: Adapter, backend
     let world = World::new(adapter, backend).await;
     with_address(&world, "ann", "ann@example.com").await;
     let ann = world.account("ann").await;
-    world.iam.grant_role(ann, &RoleName::parse("admin").unwrap(), &Actor::service()).await.unwrap();
+    world.iam.roles(&Actor::service()).grant(ann, &RoleName::parse("admin").unwrap()).await.unwrap();
     require_of_admins(&world, 0).await;
     let mut thief = world.signed_in("ann").await;
     for kind in ["totp", "email_otp"] {
@@ -989,9 +987,9 @@ pub async fn an_invitation_leads_to_the_first_factor(adapter: Adapter, backend: 
         "no address, no code"
     );
     let (account, bob) = (world.account("amy").await, world.account("bob").await);
-    let first = world.iam.invite_to_enrol(account, &Actor::service()).await.unwrap();
-    let second = world.iam.invite_to_enrol(account, &Actor::service()).await.unwrap();
-    let bobs = world.iam.invite_to_enrol(bob, &Actor::service()).await.unwrap();
+    let first = world.iam.factors(&Actor::service()).invite_to_enrol(account).await.unwrap();
+    let second = world.iam.factors(&Actor::service()).invite_to_enrol(account).await.unwrap();
+    let bobs = world.iam.factors(&Actor::service()).invite_to_enrol(bob).await.unwrap();
     for (wrong, why) in [(&first, "an earlier one is void"), (&bobs, "somebody else's")] {
         let answer =
             amy.post_json(VERIFY, &json!({"code": wrong.expose().as_str(), "method": "invitation"})).await;
@@ -1012,13 +1010,13 @@ pub async fn an_invitation_leads_to_the_first_factor(adapter: Adapter, backend: 
     add_app(&world, &mut amy, "phone").await;
     assert_eq!(amy.get("/reports").await.status, 200);
     assert!(
-        world.iam.invite_to_enrol(account, &Actor::service()).await.is_err(),
+        world.iam.factors(&Actor::service()).invite_to_enrol(account).await.is_err(),
         "who has a factor needs none"
     );
     // Nor does one that was not used outlive that: with the factors gone again, it is as at first.
-    world.iam.reset_factors(account, &Actor::service()).await.unwrap();
-    let unused = world.iam.invite_to_enrol(account, &Actor::service()).await.unwrap();
-    world.iam.reset_factors(account, &Actor::service()).await.unwrap();
+    world.iam.factors(&Actor::service()).reset(account).await.unwrap();
+    let unused = world.iam.factors(&Actor::service()).invite_to_enrol(account).await.unwrap();
+    world.iam.factors(&Actor::service()).reset(account).await.unwrap();
     let mut amy = world.signed_in("amy").await;
     amy.post_json(STEP_UP, &json!({"purpose": "iam:enrol"})).await;
     let void =
@@ -1027,9 +1025,9 @@ pub async fn an_invitation_leads_to_the_first_factor(adapter: Adapter, backend: 
     // For a day.
     let mut late = world.signed_in("bob").await;
     let of = RequirementOf::Parent(
-        world.iam.ensure_parent(&ParentKey::parse("acme").unwrap(), &Actor::service()).await.unwrap(),
+        world.iam.parents(&Actor::service()).ensure(&ParentKey::parse("acme").unwrap()).await.unwrap(),
     );
-    world.iam.require_second_factor(&of, Duration::ZERO, &Actor::service()).await.unwrap();
+    world.iam.factors(&Actor::service()).require(&of, Duration::ZERO).await.unwrap();
     late.post_json(STEP_UP, &json!({"purpose": "iam:enrol"})).await;
     world.later(24 * 3600);
     let mut late = world.signed_in("bob").await;

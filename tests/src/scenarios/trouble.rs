@@ -52,7 +52,7 @@ pub async fn what_can_not_be_audited_does_not_happen(adapter: Adapter, backend: 
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, sessions);
     let account = world.account("amy").await;
     let role = iam_core::RoleName::parse("admin").unwrap();
-    assert!(world.iam.revoke_role(account, &role, &iam_core::Actor::service()).await.is_err());
+    assert!(world.iam.roles(&iam_core::Actor::service()).revoke(account, &role).await.is_err());
     assert_eq!(amy.get("/reports").await.status, 200, "the role is as it was");
     let token = amy.open("/").await.csrf_token();
     assert_eq!(amy.submit("/auth/logout", &[("csrf_token", &token)]).await.status, 503);

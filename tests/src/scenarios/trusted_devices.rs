@@ -217,15 +217,15 @@ pub async fn trust_ends_with_every_change(adapter: Adapter, backend: Backend) {
     assert_eq!(signed_in.get("/api/v1/me").await.json()["session"]["amr"], json!(["pwd"]));
     is_over(&browser, "amy", NEW_PASSWORD, "her own password").await;
     let old = PlainPassword::new(PASSWORD).unwrap();
-    world.iam.set_password(account, &old, &service).await.unwrap();
+    world.iam.accounts(&service).set_password(account, &old).await.unwrap();
 
     let browser = trusted(&world, &app, "amy").await;
-    world.iam.set_password(account, &old, &service).await.unwrap();
+    world.iam.accounts(&service).set_password(account, &old).await.unwrap();
     is_over(&browser, "amy", PASSWORD, "a password by an administrator").await;
 
     let browser = trusted(&world, &app, "amy").await;
     for to in [AccountStatus::Disabled, AccountStatus::Active] {
-        world.iam.set_account_status(account, to, &service).await.unwrap();
+        world.iam.accounts(&service).set_status(account, to).await.unwrap();
     }
     is_over(&browser, "amy", PASSWORD, "disabled and enabled").await;
 
@@ -246,7 +246,7 @@ pub async fn trust_ends_with_every_change(adapter: Adapter, backend: Backend) {
 
     // Without any factor there is nothing to stand in for, and an old cookie says nothing.
     let browser = trusted(&world, &app, "amy").await;
-    world.iam.reset_factors(account, &service).await.unwrap();
+    world.iam.factors(&service).reset(account).await.unwrap();
     assert_eq!(rows(&world).await, 0);
     let mut after = in_by_trust(&browser, "amy").await;
     assert_eq!(after.get("/api/v1/me").await.json()["session"]["amr"], json!(["pwd"]));

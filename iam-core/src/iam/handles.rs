@@ -1,0 +1,56 @@
+//! Handles: what can be done to one kind of thing, by one actor. Each is two references; what it does is written in `flow`.
+
+use super::Iam;
+use crate::authz::actor::Actor;
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident: $Handle:ident;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $Handle<'a> {
+                pub(crate) iam: &'a Iam,
+                pub(crate) actor: &'a Actor,
+            }
+        )*
+
+        impl Iam {
+            $(
+                $(#[$doc])*
+                pub const fn $name<'a>(&'a self, actor: &'a Actor) -> $Handle<'a> {
+                    $Handle { iam: self, actor }
+                }
+            )*
+        }
+    };
+}
+
+handles! {
+    /// Accounts, as an actor administers them.
+    accounts: Accounts;
+    /// Parents (tenants), as an actor administers them.
+    parents: Parents;
+    /// Roles and who holds them, as an actor administers them.
+    roles: Roles;
+    /// Sessions of others, as an actor administers them.
+    sessions: Sessions;
+    /// Second factors of others, and of whom they are required, as an actor administers them.
+    factors: Factors;
+    /// The keys that seal what is secret at rest: which are in use, and how one takes another's place.
+    keys: SealingKeys;
+    /// The set-up of a new service: its first administrator.
+    setup: Setup;
+}
+
+/// The audit trail.
+#[derive(Clone, Copy, Debug)]
+pub struct Trail<'a> {
+    pub(crate) iam: &'a Iam,
+}
+
+impl Iam {
+    /// The audit trail.
+    pub const fn trail(&self) -> Trail<'_> {
+        Trail { iam: self }
+    }
+}
