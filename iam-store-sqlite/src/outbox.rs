@@ -1,8 +1,11 @@
 //! `iam_outbox`.
 
 use async_trait::async_trait;
-use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, OutboxReads, Settled};
-use iam_core::{AccountId, Channel, StoreError, Timestamp};
+use iam_core::ports::{
+    AttemptOutcome, ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox,
+    OutboxReads, Settled,
+};
+use iam_core::{AccountId, Channel, Receipt, StoreError, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::failed;
@@ -34,9 +37,11 @@ const REPLACE: &str =
     "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
     WHERE challenge_id = ?2 AND settled_at IS NULL";
 
-const EXPIRE: &str = "UPDATE iam_outbox SET state = 'expired', sealed = NULL, claimed_at = NULL, settled_at = ?1
+/// What awaits a receipt stays accepted.
+const EXPIRE: &str = "UPDATE iam_outbox
+    SET state = CASE state WHEN 'accepted' THEN 'accepted' ELSE 'expired' END, sealed = NULL, claimed_at = NULL, settled_at = ?1
     WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
-    RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at";
+    RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at, state";
 
 /// ?1 now, ?2 how many.
 const WITHDRAW: &str =
@@ -45,6 +50,28 @@ const WITHDRAW: &str =
 
 const PURGE: &str = "DELETE FROM iam_outbox WHERE id IN
     (SELECT id FROM iam_outbox WHERE settled_at IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
+
+const ATTEMPTS_OF: &str =
+    "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
+    FROM iam_delivery_attempt WHERE message_id = ? ORDER BY attempt, position";
+
+const BY_REFERENCE: &str =
+    "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
+    FROM iam_delivery_attempt WHERE provider = ? AND reference = ? ORDER BY at DESC LIMIT 1";
+
+fn delivery_attempt(row: &SqliteRow) -> Result<DeliveryAttempt, StoreError> {
+    let columns = Columns { table: "iam_delivery_attempt", row };
+    Ok(DeliveryAttempt {
+        message: MessageId::from_bytes(columns.id("message_id")?),
+        attempt: columns.count("attempt")?,
+        position: columns.count("position")?,
+        provider: columns.text("provider")?,
+        reference: columns.maybe_text("reference")?,
+        outcome: columns.parsed("outcome", AttemptOutcome::parse)?,
+        cost_micros: columns.maybe_number("cost_micros")?,
+        at: columns.time("at")?,
+    })
+}
 
 fn columns(row: &SqliteRow) -> Columns<'_> {
     Columns { table: "iam_outbox", row }
@@ -74,6 +101,22 @@ impl<C: Reading> OutboxReads for Work<C> {
     async fn has_claimable(&mut self, now: Timestamp, stale_before: Timestamp) -> Result<bool, StoreError> {
         let query = sqlx::query_scalar(HAS_CLAIMABLE).bind(now.as_micros()).bind(stale_before.as_micros());
         query.fetch_one(self.connection()).await.map_err(failed)
+    }
+
+    async fn attempts_of(&mut self, id: MessageId) -> Result<Vec<DeliveryAttempt>, StoreError> {
+        let query = sqlx::query(ATTEMPTS_OF).bind(&id.as_bytes()[..]);
+        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.iter().map(delivery_attempt).collect()
+    }
+
+    async fn attempt_by_reference(
+        &mut self,
+        provider: &str,
+        reference: &str,
+    ) -> Result<Option<DeliveryAttempt>, StoreError> {
+        let query = sqlx::query(BY_REFERENCE).bind(provider).bind(reference);
+        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
+        row.as_ref().map(delivery_attempt).transpose()
     }
 }
 
@@ -125,21 +168,50 @@ impl<C: Link> Outbox for Work<C> {
         settled: Settled,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let settle = match settled {
-            Settled::Again(at) => sqlx::query(
-                "UPDATE iam_outbox SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
-                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
-            )
-            .bind(at.as_micros()),
-            Settled::Over(delivery) => sqlx::query(
-                "UPDATE iam_outbox SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
-                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
-            )
-            .bind(delivery.as_str())
-            .bind(now.as_micros()),
-        };
-        let settle = settle.bind(&id.as_bytes()[..]).bind(i64::from(attempt));
-        let done = settle.execute(self.connection()).await.map_err(failed)?;
+        self.settle_from(Delivery::Claimed, id, attempt, settled, now).await
+    }
+
+    async fn resettle(
+        &mut self,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.settle_from(Delivery::Accepted, id, attempt, settled, now).await
+    }
+
+    async fn record_attempt(&mut self, attempt: &DeliveryAttempt) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO iam_delivery_attempt (message_id, attempt, position, provider, reference, outcome, cost_micros, at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&attempt.message.as_bytes()[..])
+        .bind(i64::from(attempt.attempt))
+        .bind(i64::from(attempt.position))
+        .bind(&attempt.provider)
+        .bind(attempt.reference.as_deref())
+        .bind(attempt.outcome.as_str())
+        .bind(attempt.cost_micros)
+        .bind(attempt.at.as_micros())
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(())
+    }
+
+    async fn receive(&mut self, attempt: &DeliveryAttempt, receipt: Receipt) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "UPDATE iam_delivery_attempt SET outcome = ?
+             WHERE message_id = ? AND attempt = ? AND position = ? AND outcome = 'accepted'",
+        )
+        .bind(receipt.outcome().as_str())
+        .bind(&attempt.message.as_bytes()[..])
+        .bind(i64::from(attempt.attempt))
+        .bind(i64::from(attempt.position))
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -160,7 +232,8 @@ impl<C: Link> Outbox for Work<C> {
             .fetch_all(self.connection())
             .await
             .map_err(failed)?;
-        rows.iter().map(message).collect()
+        let told = rows.iter().filter(|row| columns(row).text("state").is_ok_and(|state| state == "expired"));
+        told.map(message).collect()
     }
 
     async fn withdraw(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
@@ -172,9 +245,42 @@ impl<C: Link> Outbox for Work<C> {
     }
 }
 
+impl<C: Link> Work<C> {
+    /// Settles an attempt that is the latest, of a message in this state that is not over.
+    async fn settle_from(
+        &mut self,
+        from: Delivery,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let settle = match settled {
+            Settled::Again(at) => sqlx::query(
+                "UPDATE iam_outbox SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+            )
+            .bind(at.as_micros()),
+            Settled::AwaitsReceipt => sqlx::query(
+                "UPDATE iam_outbox SET state = 'accepted', claimed_at = NULL
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+            ),
+            Settled::Over(delivery) => sqlx::query(
+                "UPDATE iam_outbox SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+            )
+            .bind(delivery.as_str())
+            .bind(now.as_micros()),
+        };
+        let settle = settle.bind(&id.as_bytes()[..]).bind(i64::from(attempt)).bind(from.as_str());
+        let done = settle.execute(self.connection()).await.map_err(failed)?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM, EXPIRE, HAS_CLAIMABLE, OLDEST_DUE, PURGE, REPLACE};
+    use super::{ATTEMPTS_OF, BY_REFERENCE, CLAIM, EXPIRE, HAS_CLAIMABLE, OLDEST_DUE, PURGE, REPLACE};
     use crate::store::plans::assert_by_index;
 
     #[tokio::test]
@@ -186,6 +292,8 @@ mod tests {
             (REPLACE, &["iam_outbox_challenge"]),
             (EXPIRE, &["iam_outbox_unsettled"]),
             (PURGE, &["iam_outbox_settled"]),
+            (ATTEMPTS_OF, &["USING PRIMARY KEY"]),
+            (BY_REFERENCE, &["iam_delivery_attempt_reference"]),
         ])
         .await;
     }
