@@ -134,6 +134,7 @@ fn with_values(sql: &str) -> String {
             "verified_email" => "x'37406578616d706c652e636f6d'",
             "password_hash" => "x'61'",
             "status" | "state" => "'active'",
+            "provider" | "reference" => "x'37'",
             "purpose" => "'first_administrator'",
             "kind" => "'email_otp'",
             _ if last == "id" || last.ends_with("_id") => "x'00000000000000000000000000000007'",
