@@ -322,7 +322,7 @@ impl Wrong {
             replaces: None,
             client: &client,
         };
-        let refused = iam.login(login).await;
+        let refused = iam.protocol().login(login).await;
         let time = start.elapsed();
         assert!(matches!(refused, Err(Error::Credentials)));
         time

@@ -110,7 +110,7 @@ async fn round(iam: &Iam, from: From) -> f64 {
                     replaces: None,
                     client: &from.client(n),
                 };
-                iam.login(login).await.unwrap();
+                iam.protocol().login(login).await.unwrap();
             }
         });
     }

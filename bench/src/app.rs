@@ -64,7 +64,7 @@ pub async fn session_cookie(iam: &Iam, name: &str) -> String {
         replaces: None,
         client: &Client::at(PEER.ip()),
     };
-    let signed_in = iam.login(login).await.unwrap();
+    let signed_in = iam.protocol().login(login).await.unwrap();
     format!("iam_session={}", signed_in.token.expose().as_str())
 }
 
@@ -73,14 +73,14 @@ pub async fn prove(iam: &Iam, cookie: &str) {
     let text = cookie.trim_start_matches("iam_session=");
     let token = SessionToken::parse(text, Carrier::Cookie).unwrap();
     let client = Client::at(PEER.ip());
-    let principal = match iam.authenticate(&token, Activity::Active, &client).await.unwrap() {
+    let principal = match iam.protocol().authenticate(&token, Activity::Active, &client).await.unwrap() {
         Authentication::SignedIn(principal) => Some(principal),
         _ => None,
     };
     let principal = principal.unwrap();
     let claimant = Claimant::step_up(&principal, Purpose::parse("payroll").unwrap());
     let by = ProofMethod::Password;
-    iam.verify_second_factor(&claimant, &token, by, PASSWORD, &client).await.unwrap();
+    iam.protocol().verify(&claimant, &token, by, PASSWORD, &client).await.unwrap();
 }
 
 /// `/open` for everybody, `/me` for who is signed in, `/admin` for administrators, `/payroll` for who has proved it, and the family's own pages.

@@ -59,8 +59,8 @@ pub use flow::{
     PreparedAccount, RequirementOf, Resealing, Restoration, Retirement, RuleCheck, Upkeep,
 };
 pub use iam::{
-    Accounts, Factors, Iam, IamBuilder, Parents, Roles, SealingKeys, SessionCache, Sessions, Setup, Trail,
-    UnsafeKey, Worker, unsafe_keys,
+    Accounts, Factors, Iam, IamBuilder, OwnAccount, Parents, Roles, SealingKeys, SessionCache, Sessions,
+    Setup, Trail, UnsafeKey, Worker, unsafe_keys,
 };
 pub use limits::{LoginLimits, Throttle, Window};
 pub use model::account::{
@@ -152,6 +152,7 @@ pub mod protocol {
         Activity, Asked, Authentication, Begun, Claimant, Enrolled, First, INTERRUPTED_FOR, LedOn, Login,
         LoginAgain, Offer, REPEATABLE_FOR, Renewed, Replaced, SignedIn, Used,
     };
+    pub use crate::iam::Protocol;
     pub use crate::model::account::LoginIdentifier;
     pub use crate::model::error::ProofKind;
     pub use crate::model::interrupted::{Interrupted, NewInterrupted};

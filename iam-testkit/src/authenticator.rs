@@ -141,16 +141,16 @@ impl TestIam {
         let earliest = self.last_step_of(&app).await.map_or(0, |step| step.saturating_add(2));
         let wait = earliest.saturating_sub(step_at(self.now()));
         self.later(STEP * u32::try_from(wait).unwrap_or(0));
-        let asked = self.iam().authenticate(token, Activity::Active, &client).await;
+        let asked = self.iam().protocol().authenticate(token, Activity::Active, &client).await;
         let Authentication::PendingSecondFactor(pending) = must(asked, "a sign-in can't be read") else {
             panic!("iam-testkit: a sign-in is over before its second half")
         };
         let claimant = Claimant::from(&pending);
-        let challenge = self.iam().challenge(&claimant, token, ProofMethod::Totp, &client).await;
+        let challenge = self.iam().protocol().challenge(&claimant, token, ProofMethod::Totp, &client).await;
         must(challenge, "no code is asked for");
         let verify = async |step| {
             let code = app.code_of(step);
-            self.iam().verify_second_factor(&claimant, token, ProofMethod::Totp, &code, &client).await
+            self.iam().protocol().verify(&claimant, token, ProofMethod::Totp, &code, &client).await
         };
         let now = step_at(self.now());
         match verify(now - 1).await {

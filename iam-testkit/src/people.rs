@@ -161,7 +161,7 @@ impl Person {
             replaces: None,
             client: &Client::at(PEER.ip()),
         };
-        match self.test.iam().login(login).await {
+        match self.test.iam().protocol().login(login).await {
             Err(Error::Credentials) => panic!(
                 "iam-testkit: {name} can't sign in: the account has another password (then give it with \
                  `.password(..)`), or it or its parent is not active"
@@ -307,7 +307,7 @@ impl SignedInPerson {
         // A browser sends every line break as two characters, and either is approved as one.
         let value = |value: &str| value.replace("\r\n", "\n");
         let fields = fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect();
-        let approval = self.person.test.iam().approval(method, target, fields);
+        let approval = self.person.test.iam().protocol().approval(method, target, fields);
         self.prove(purpose, by.into(), Some(approval.digest())).await;
     }
 

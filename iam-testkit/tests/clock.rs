@@ -176,17 +176,18 @@ async fn try_to_sign_in(
     password: &str,
     device: Option<&DeviceToken>,
 ) -> Result<SignedIn, Error> {
-    iam.login(Login {
-        identifier: &LoginIdentifier::parse(name).unwrap(),
-        password: PlainPassword::new(password).unwrap(),
-        device,
-        trusted: None,
-        carrier: Carrier::Cookie,
-        stay_signed_in: false,
-        replaces: None,
-        client: &client(),
-    })
-    .await
+    iam.protocol()
+        .login(Login {
+            identifier: &LoginIdentifier::parse(name).unwrap(),
+            password: PlainPassword::new(password).unwrap(),
+            device,
+            trusted: None,
+            carrier: Carrier::Cookie,
+            stay_signed_in: false,
+            replaces: None,
+            client: &client(),
+        })
+        .await
 }
 
 async fn sign_in(iam: &Iam, name: &str) -> SessionToken {
@@ -194,7 +195,7 @@ async fn sign_in(iam: &Iam, name: &str) -> SessionToken {
 }
 
 async fn who(iam: &Iam, token: &SessionToken) -> Authentication {
-    iam.authenticate(token, Activity::Background, &client()).await.unwrap()
+    iam.protocol().authenticate(token, Activity::Background, &client()).await.unwrap()
 }
 
 async fn is_anonymous(iam: &Iam, token: &SessionToken) -> bool {
@@ -219,7 +220,7 @@ async fn verify(
     kind: FactorKind,
     code: &str,
 ) -> Result<SessionToken, Error> {
-    Ok(iam.verify_second_factor(claimant, token, kind.into(), code, &client()).await?.token)
+    Ok(iam.protocol().verify(claimant, token, kind.into(), code, &client()).await?.token)
 }
 
 async fn enrol(machine: &Machine, iam: &Iam, name: &str, kind: FactorKind) {
@@ -229,12 +230,12 @@ async fn enrol(machine: &Machine, iam: &Iam, name: &str, kind: FactorKind) {
     let address = EmailAddress::parse("alice@example.com").unwrap();
     let email = (kind == FactorKind::EmailOtp).then_some(&address);
     let called = MethodName::parse("mine").unwrap();
-    let id = iam.enrol_factor(&token, &principal, kind, &called, email, &client()).await.unwrap().id;
+    let id = iam.own_account(&principal, &client()).enrol(&token, kind, &called, email).await.unwrap().id;
     let code = match kind {
         FactorKind::EmailOtp => machine.mailed_code(iam).await,
         _ => machine.app_code(iam, iam.now()).await,
     };
-    iam.confirm_factor(&token, &principal, id, &code, None, &client()).await.unwrap();
+    iam.own_account(&principal, &client()).confirm(&token, id, &code, None).await.unwrap();
 }
 
 /// What was given out, and ran out.
@@ -257,7 +258,7 @@ impl Past {
         assert!(is_signed_in(iam, &session).await);
         let token = sign_in(iam, "alice").await;
         let claimant = pending(iam, &token).await;
-        iam.challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
+        iam.protocol().challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
         let waiting = (claimant, token, machine.mailed_code(iam).await);
         let token = sign_in(iam, "bob").await;
         let code = machine.app_code(iam, iam.now()).await;
@@ -573,7 +574,7 @@ async fn processes_whose_clocks_differ_by_seconds_work_with_one_another() {
         machine.advance(2 * MINUTE);
         let token = sign_in(&slow, "alice").await;
         let claimant = pending(&slow, &token).await;
-        fast.challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
+        fast.protocol().challenge(&claimant, &token, FactorKind::EmailOtp.into(), &client()).await.unwrap();
         let code = machine.mailed_code(&fast).await;
         assert!(verify(&slow, &claimant, &token, FactorKind::EmailOtp, &code).await.is_ok(), "{apart:?}");
     }

@@ -310,8 +310,9 @@ async fn half_way(test: &TestIam, name: &str) -> (SessionToken, Claimant) {
         stay_signed_in: false,
         client: &Client::at(PEER.ip()),
     };
-    let token = test.iam().login(login).await.unwrap().token;
-    let asked = test.iam().authenticate(&token, Activity::Active, &Client::at(PEER.ip())).await.unwrap();
+    let token = test.iam().protocol().login(login).await.unwrap().token;
+    let asked =
+        test.iam().protocol().authenticate(&token, Activity::Active, &Client::at(PEER.ip())).await.unwrap();
     let Authentication::PendingSecondFactor(pending) = asked else { panic!("{asked:?}") };
     (token, Claimant::from(&pending))
 }
@@ -324,8 +325,8 @@ async fn an_authenticator_shows_codes_by_the_clock_of_the_test() {
     let verify = async |code: &str| {
         let (token, claimant) = half_way(&test, "alice").await;
         let client = Client::at(PEER.ip());
-        test.iam().challenge(&claimant, &token, ProofMethod::Totp, &client).await.unwrap();
-        test.iam().verify_second_factor(&claimant, &token, ProofMethod::Totp, code, &client).await.is_ok()
+        test.iam().protocol().challenge(&claimant, &token, ProofMethod::Totp, &client).await.unwrap();
+        test.iam().protocol().verify(&claimant, &token, ProofMethod::Totp, code, &client).await.is_ok()
     };
     let before = test.now();
     let code = phone.code();
@@ -367,13 +368,13 @@ async fn codes_come_by_mail() {
     let alice = test.signed_in("alice").email("alice@example.com").await;
     let client = Client::at(PEER.ip());
     let token = SessionToken::parse(alice.cookie().split_once('=').unwrap().1, Carrier::Cookie).unwrap();
-    let asked = test.iam().authenticate(&token, Activity::Active, &client).await.unwrap();
+    let asked = test.iam().protocol().authenticate(&token, Activity::Active, &client).await.unwrap();
     let Authentication::SignedIn(principal) = asked else { panic!("{asked:?}") };
     let name = MethodName::parse("mail").unwrap();
     let kind = FactorKind::EmailOtp;
-    let id = test.iam().enrol_factor(&token, &principal, kind, &name, None, &client).await.unwrap().id;
+    let id = test.iam().own_account(&principal, &client).enrol(&token, kind, &name, None).await.unwrap().id;
     let code = test.mailed_code().await;
-    test.iam().confirm_factor(&token, &principal, id, &code, None, &client).await.unwrap();
+    test.iam().own_account(&principal, &client).confirm(&token, id, &code, None).await.unwrap();
     assert_eq!(test.mails().await[0].to, "alice@example.com");
 }
 

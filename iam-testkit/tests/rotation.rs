@@ -242,8 +242,8 @@ async fn sign_in(iam: &Iam, name: &str) -> (SessionToken, Authentication) {
         replaces: None,
         client: &client(),
     };
-    let token = iam.login(login).await.unwrap().token;
-    let who = iam.authenticate(&token, Activity::Active, &client()).await.unwrap();
+    let token = iam.protocol().login(login).await.unwrap().token;
+    let who = iam.protocol().authenticate(&token, Activity::Active, &client()).await.unwrap();
     (token, who)
 }
 
@@ -254,10 +254,10 @@ async fn enrol(service: &Service, iam: &Iam, name: &str, ring: &str) -> (Account
         panic!("{name} is not signed in")
     };
     let phone = MethodName::parse("phone").unwrap();
-    let enrolled = iam.enrol_factor(&token, &principal, FactorKind::Totp, &phone, None, &client()).await;
+    let enrolled = iam.own_account(&principal, &client()).enrol(&token, FactorKind::Totp, &phone, None).await;
     let id = enrolled.unwrap().id;
     let code = service.code(account, id, ring).await;
-    iam.confirm_factor(&token, &principal, id, &code, None, &client()).await.unwrap();
+    iam.own_account(&principal, &client()).confirm(&token, id, &code, None).await.unwrap();
     (account, id)
 }
 
@@ -275,10 +275,9 @@ async fn sign_in_with_code(
         panic!("{name} has no second factor")
     };
     let claimant = Claimant::from(&pending);
-    iam.challenge(&claimant, &token, ProofMethod::Totp, &client()).await.unwrap();
+    iam.protocol().challenge(&claimant, &token, ProofMethod::Totp, &client()).await.unwrap();
     let code = service.code(method.0, method.1, ring).await;
-    let done =
-        iam.verify_second_factor(&claimant, &token, ProofMethod::Totp, &code, &client()).await.unwrap();
+    let done = iam.protocol().verify(&claimant, &token, ProofMethod::Totp, &code, &client()).await.unwrap();
     assert_eq!(done.state, SessionState::Active);
 }
 

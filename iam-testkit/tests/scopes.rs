@@ -38,7 +38,7 @@ async fn actor(test: &TestIam, person: &SignedInPerson) -> Actor {
     let cookie = person.cookie();
     let token = SessionToken::parse(cookie.split_once('=').unwrap().1, Carrier::Cookie).unwrap();
     let client = Client::at(PEER.ip());
-    match test.iam().authenticate(&token, Activity::Active, &client).await.unwrap() {
+    match test.iam().protocol().authenticate(&token, Activity::Active, &client).await.unwrap() {
         Authentication::SignedIn(principal) => Actor::of(&principal, &client),
         other => panic!("{other:?}"),
     }

@@ -29,7 +29,7 @@ fn token(person: &SignedInPerson) -> SessionToken {
 }
 
 async fn asked(test: &TestIam, token: &SessionToken) -> Result<Authentication, Error> {
-    test.iam().authenticate(token, Activity::Active, &Client::at(PEER.ip())).await
+    test.iam().protocol().authenticate(token, Activity::Active, &Client::at(PEER.ip())).await
 }
 
 async fn principal(test: &TestIam, token: &SessionToken) -> Option<Principal> {

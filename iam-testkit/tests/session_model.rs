@@ -281,7 +281,8 @@ impl World {
     /// Shows a token, and compares the answer with the model's.
     async fn show(&mut self, at: usize, activity: Activity) -> Option<Principal> {
         let worth = self.worth(at);
-        let answer = self.iam.authenticate(&self.tokens[at].secret, activity, &client()).await.unwrap();
+        let answer =
+            self.iam.protocol().authenticate(&self.tokens[at].secret, activity, &client()).await.unwrap();
         let now = self.now();
         let session = &mut self.sessions[self.tokens[at].session];
         match (worth, answer) {
@@ -310,7 +311,7 @@ impl World {
         let token = &self.tokens[at].secret;
         let other = if token.carrier() == Carrier::Cookie { Carrier::Bearer } else { Carrier::Cookie };
         let token = SessionToken::parse(&token.expose(), other).unwrap();
-        let answer = self.iam.authenticate(&token, Activity::Active, &client()).await.unwrap();
+        let answer = self.iam.protocol().authenticate(&token, Activity::Active, &client()).await.unwrap();
         assert!(matches!(answer, Authentication::Anonymous), "token {at} as a {other:?}: {answer:?}");
     }
 
@@ -328,7 +329,7 @@ impl World {
             replaces: replaces.as_ref().map(Replaced::By),
             client: &client(),
         };
-        let done = self.iam.login(login).await;
+        let done = self.iam.protocol().login(login).await;
         if wrong || !self.may_be_used(account) {
             assert!(matches!(done, Err(Error::Credentials)), "{done:?}");
             return;
@@ -381,7 +382,7 @@ impl World {
     async fn reauthenticate(&mut self, at: usize, principal: &Principal, wrong: bool) {
         let password = self.password_at(at, wrong);
         let token = self.tokens[at].secret.clone();
-        match self.iam.reauthenticate(&token, principal, &password, &client()).await {
+        match self.iam.own_account(principal, &client()).reauthenticate(&token, &password).await {
             Ok(new) if !wrong => self.renewed(at, new),
             Err(Error::Credentials) if wrong => {}
             other => panic!("{other:?}"),
@@ -391,7 +392,7 @@ impl World {
     async fn change_password(&mut self, at: usize, principal: &Principal, wrong: bool) {
         let (current, new) = (self.password_at(at, wrong), self.password_at(at, true));
         let token = self.tokens[at].secret.clone();
-        match self.iam.change_own_password(&token, principal, &current, &new, None, &client()).await {
+        match self.iam.own_account(principal, &client()).change_password(&token, &current, &new, None).await {
             Ok(new) if !wrong => {
                 let kept = self.tokens[at].session;
                 let account = self.sessions[kept].account;
@@ -415,14 +416,15 @@ impl World {
         }
         let (token, current, new) =
             (&self.tokens[at].secret, self.password_at(at, false), self.password_at(at, true));
-        let late = self.iam.reauthenticate(token, principal, &current, &client()).await;
+        let late = self.iam.own_account(principal, &client()).reauthenticate(token, &current).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
-        let late = self.iam.change_own_password(token, principal, &current, &new, None, &client()).await;
+        let late =
+            self.iam.own_account(principal, &client()).change_password(token, &current, &new, None).await;
         assert!(matches!(late, Err(Error::Conflict(_))), "{late:?}");
     }
 
     async fn logout(&mut self, at: usize) {
-        let done = self.iam.logout(&self.tokens[at].secret, &client()).await.unwrap();
+        let done = self.iam.protocol().logout(&self.tokens[at].secret, &client()).await.unwrap();
         let (token, mut ended) = (&self.tokens[at], 0);
         if !token.replaced {
             let session = token.session;
@@ -433,7 +435,7 @@ impl World {
 
     async fn end_one(&mut self, at: usize, principal: &Principal, target: usize) {
         let id = self.sessions[target].id;
-        let done = self.iam.end_own_session(principal, id, &client()).await;
+        let done = self.iam.own_account(principal, &client()).end_session(id).await;
         if self.is_fresh(at) {
             let account = self.sessions[self.tokens[at].session].account;
             let ended = self.end("revoked", |at, session| at == target && session.account == account);
@@ -444,7 +446,7 @@ impl World {
     }
 
     async fn end_others(&mut self, at: usize, principal: &Principal) {
-        let done = self.iam.end_own_other_sessions(principal, &client()).await;
+        let done = self.iam.own_account(principal, &client()).end_other_sessions().await;
         if self.is_fresh(at) {
             let kept = self.tokens[at].session;
             let account = self.sessions[kept].account;

@@ -187,7 +187,7 @@ async fn service() -> (TestIam, SqliteStore) {
 /// With the password alone.
 async fn sign_in(test: &TestIam, name: &str) -> (SessionToken, Authentication) {
     let (identifier, client) = (LoginIdentifier::parse(name).unwrap(), client());
-    let done = test.iam().login(Login {
+    let done = test.iam().protocol().login(Login {
         identifier: &identifier,
         password: PlainPassword::new(PASSWORD).unwrap(),
         device: None,
@@ -198,7 +198,7 @@ async fn sign_in(test: &TestIam, name: &str) -> (SessionToken, Authentication) {
         client: &client,
     });
     let token = done.await.unwrap().token;
-    let found = test.iam().authenticate(&token, Activity::Active, &client).await.unwrap();
+    let found = test.iam().protocol().authenticate(&token, Activity::Active, &client).await.unwrap();
     (token, found)
 }
 
@@ -210,7 +210,7 @@ async fn pending(test: &TestIam, name: &str) -> (SessionToken, Claimant) {
 }
 
 async fn principal(test: &TestIam, token: &SessionToken) -> Principal {
-    match test.iam().authenticate(token, Activity::Active, &client()).await.unwrap() {
+    match test.iam().protocol().authenticate(token, Activity::Active, &client()).await.unwrap() {
         Authentication::SignedIn(principal) => principal,
         other => panic!("{other:?}"),
     }
@@ -218,7 +218,8 @@ async fn principal(test: &TestIam, token: &SessionToken) -> Principal {
 
 /// The options of a challenge.
 async fn ask(test: &TestIam, claimant: &Claimant, token: &SessionToken) -> String {
-    let asked = test.iam().challenge(claimant, token, ProofMethod::WebAuthn, &client()).await.unwrap();
+    let asked =
+        test.iam().protocol().challenge(claimant, token, ProofMethod::WebAuthn, &client()).await.unwrap();
     asked.options.unwrap()
 }
 
@@ -229,7 +230,7 @@ async fn answer(
     answer: &str,
 ) -> Result<SessionToken, Error> {
     let client = client();
-    let done = test.iam().verify_second_factor(claimant, token, ProofMethod::WebAuthn, answer, &client);
+    let done = test.iam().protocol().verify(claimant, token, ProofMethod::WebAuthn, answer, &client);
     Ok(done.await?.token)
 }
 
@@ -240,10 +241,13 @@ async fn register(test: &TestIam, name: &str, device: &mut Device) -> Result<Met
     let principal = principal(test, &token).await;
     let called = MethodName::parse(device.id).unwrap();
     let iam = test.iam();
-    let begun =
-        iam.enrol_factor(&token, &principal, FactorKind::WebAuthn, &called, None, &client()).await.unwrap();
+    let begun = iam
+        .own_account(&principal, &client())
+        .enrol(&token, FactorKind::WebAuthn, &called, None)
+        .await
+        .unwrap();
     let signed = device.sign(&begun.options.unwrap());
-    iam.confirm_factor(&token, &principal, begun.id, &signed, None, &client()).await.map(|_| begun.id)
+    iam.own_account(&principal, &client()).confirm(&token, begun.id, &signed, None).await.map(|_| begun.id)
 }
 
 fn is_rejected<T>(done: &Result<T, Error>) -> bool {
@@ -342,7 +346,7 @@ async fn a_key_proves_for_a_purpose_as_well() {
     answer(&test, &claimant, &token, &signed).await.unwrap();
     let again = answer(&test, &claimant, &token, &signed).await;
     assert!(matches!(again, Err(Error::SecondFactor(SecondFactorRefusal::Spent))), "{again:?}");
-    let alice = test.iam().with_step_up_proofs(&principal(&test, &token).await).await.unwrap();
+    let alice = test.iam().protocol().with_step_up_proofs(&principal(&test, &token).await).await.unwrap();
     let minute = Duration::from_mins(1);
     assert!(alice.has_proved(PAYROLL, &[ProofMethod::WebAuthn], minute, None));
     assert!(!alice.has_proved(PAYROLL, &[ProofMethod::Totp], minute, None));
@@ -371,15 +375,15 @@ async fn a_factor_that_is_not_known_is_asked_for_and_never_passed_by() {
     let _ = unit.methods().insert(&newer, 9).await.unwrap();
     unit.commit().await.unwrap();
     let (token, claimant) = pending(&test, "alice").await;
-    assert_eq!(test.iam().offers(&claimant).await.unwrap(), []);
+    assert_eq!(test.iam().protocol().offers(&claimant).await.unwrap(), []);
     for method in [ProofMethod::Totp, ProofMethod::WebAuthn, ProofMethod::Password, ProofMethod::Invitation] {
-        let refused = test.iam().verify_second_factor(&claimant, &token, method, "123456", &client()).await;
+        let refused = test.iam().protocol().verify(&claimant, &token, method, "123456", &client()).await;
         assert!(refused.is_err(), "{method}");
     }
     // Who was signed in before sees it, and neither adds nor removes one without it.
-    let (listed, _) = test.iam().own_factors(&before).await.unwrap();
+    let (listed, _) = test.iam().own_account(&before, &client()).factors().await.unwrap();
     assert_eq!(listed.iter().map(|factor| factor.kind.as_str()).collect::<Vec<_>>(), ["palm"]);
-    let refused = test.iam().remove_factor(&early, &before, newer.id, None, &client()).await;
+    let refused = test.iam().own_account(&before, &client()).remove(&early, newer.id, None).await;
     assert!(matches!(refused, Err(Error::Stale { .. })), "{refused:?}");
     // An administrator helps.
     assert_eq!(test.iam().factors(&iam_core::Actor::service()).reset(alice).await.unwrap(), 1);

@@ -69,12 +69,12 @@ async fn a_stream_is_over_with_its_session_and_alarms_nobody() {
     let token = SessionToken::parse(cookie.split_once('=').unwrap().1, Carrier::Cookie).unwrap();
     let client = Client::at(PEER.ip());
     let Authentication::SignedIn(principal) =
-        test.iam().authenticate(&token, Activity::Active, &client).await.unwrap()
+        test.iam().protocol().authenticate(&token, Activity::Active, &client).await.unwrap()
     else {
         panic!("alice is signed in")
     };
     let password = PlainPassword::new(PASSWORD).unwrap();
-    test.iam().reauthenticate(&token, &principal, &password, &client).await.unwrap();
+    test.iam().own_account(&principal, &client).reauthenticate(&token, &password).await.unwrap();
     assert!(!goes_on(&watch).await);
 
     let alice = test.signed_in("alice").await;

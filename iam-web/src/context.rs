@@ -212,7 +212,7 @@ impl RequestContext {
     /// The caller with their step-up proofs. One more statement, the first time that a guard asks for a proof: what one guard of a request
     /// used up is still there for another one.
     pub(crate) async fn proving(&self, principal: &Principal) -> Result<&Principal, Error> {
-        self.proving.get_or_try_init(|| self.iam().with_step_up_proofs(principal)).await
+        self.proving.get_or_try_init(|| self.iam().protocol().with_step_up_proofs(principal)).await
     }
 
     /// That is nobody's denial: the cookie stays.
@@ -255,9 +255,12 @@ impl RequestContext {
         };
         let authentication = match &token {
             None => Authentication::Anonymous,
-            Some(token) => {
-                self.iam().authenticate(token, activity, &client).await.map_err(CallerError::Iam)?
-            }
+            Some(token) => self
+                .iam()
+                .protocol()
+                .authenticate(token, activity, &client)
+                .await
+                .map_err(CallerError::Iam)?,
         };
         let caller = Caller { token, carrier, authentication, client };
         self.replace_daily_token(view, &caller).await;
@@ -271,7 +274,7 @@ impl RequestContext {
         if !principal.is_token_due() || !self.may_carry_token(view) {
             return;
         }
-        match self.iam().replace_daily_token(principal, token).await {
+        match self.iam().protocol().replace_daily_token(principal, token).await {
             Ok(Some(new)) if caller.carrier == Carrier::Cookie => {
                 self.set_session_cookie(&new, principal.stays_until());
                 self.has_next_token.store(true, Ordering::Relaxed);

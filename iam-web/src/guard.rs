@@ -122,7 +122,7 @@ impl RequestContext {
             SameSite::Yes => {}
             SameSite::AskForm => return Progress::NeedForm,
             SameSite::No => {
-                self.iam().note_csrf(Some(principal), view.route(), &caller.client).await;
+                self.iam().protocol().note_csrf(Some(principal), view.route(), &caller.client).await;
                 return refuse(self.refusal(view, Case::Csrf));
             }
         }
@@ -185,7 +185,7 @@ impl RequestContext {
                 }
                 // The same page as for what is missing: nothing on it tells the two apart.
                 Step::Done(Decision::Hidden) if unapproved.is_none() => {
-                    self.iam().note_denial(principal, requirement, &caller.client).await;
+                    self.iam().protocol().note_denial(principal, requirement, &caller.client).await;
                     return refuse(self.refusal(view, Case::NotFound));
                 }
                 // Whatever else a requirement may come to say is no allowance.
@@ -193,7 +193,7 @@ impl RequestContext {
                     if let Some(response) = unapproved {
                         return Progress::Refuse(response);
                     }
-                    self.iam().note_denial(principal, requirement, &caller.client).await;
+                    self.iam().protocol().note_denial(principal, requirement, &caller.client).await;
                     let missing = requirement.missing(principal, &facts);
                     return refuse(self.forbidden(view, caller, missing));
                 }
@@ -224,7 +224,7 @@ impl RequestContext {
         match self.same_site(view, caller, &Evidence { form: Some(Bytes::new()), ..Evidence::default() }) {
             SameSite::Yes => Ok(Some(principal.clone())),
             _ => {
-                self.iam().note_csrf(Some(principal), view.route(), &caller.client).await;
+                self.iam().protocol().note_csrf(Some(principal), view.route(), &caller.client).await;
                 Err(Box::new(self.refusal(view, Case::Csrf)))
             }
         }

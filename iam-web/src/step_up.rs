@@ -73,7 +73,7 @@ impl RequestContext {
     ) -> Result<Approval, Progress> {
         let Some(body) = body else { return Err(Progress::NeedForm) };
         match approved_values(view, body, asked.approved_fields()) {
-            Ok(values) => Ok(self.iam().approval(view.method(), view.target(), values)),
+            Ok(values) => Ok(self.iam().protocol().approval(view.method(), view.target(), values)),
             Err(errors) if errors.is_empty() => Err(refuse(self.refusal(view, Case::UnsupportedMediaType))),
             Err(errors) => Err(refuse(self.bad_body(view, BodyError::Fields(errors)))),
         }
@@ -100,7 +100,12 @@ impl RequestContext {
             // A guard that asks for what isn't there is broken: nobody passes by that.
             return Err(refuse(self.refusal(view, Case::Internal)));
         }
-        match self.iam().use_step_up_proofs(principal, token, &proofs, resumed, &caller.client).await {
+        match self
+            .iam()
+            .protocol()
+            .use_step_up_proofs(principal, token, &proofs, resumed, &caller.client)
+            .await
+        {
             Ok(Used::ForThis) => {
                 self.note_used(ids, resumed);
                 Ok(true)
@@ -128,8 +133,8 @@ impl RequestContext {
         let purpose = asked.purpose();
         let by_policy = self.iam().factor_policy().step_up_methods();
         let accepted = asked.accepted(&by_policy);
-        let methods = self.iam().step_up_methods(principal, asked).await?;
-        self.iam().note_step_up(principal, purpose, &caller.client).await;
+        let methods = self.iam().protocol().step_up_methods(principal, asked).await?;
+        self.iam().protocol().note_step_up(principal, purpose, &caller.client).await;
         if methods.is_empty() {
             return Ok(self.enrolment_required(view, accepted));
         }
@@ -184,7 +189,7 @@ impl RequestContext {
 
     /// The answer to somebody whose second factor is due: on to where they prove the one that they have, or set up one.
     pub(crate) async fn factor_due(&self, view: &dyn RequestView, principal: &Principal) -> WebResponse {
-        let kinds = match self.iam().factor_due(principal).await {
+        let kinds = match self.iam().protocol().factor_due(principal).await {
             Ok(FactorDue::Prove(kinds)) => as_methods(&kinds),
             Ok(_) => return self.enrolment_required(view, &as_methods(&self.iam().factor_policy().sign_in)),
             Err(error) => return self.failed(view, &error),
@@ -243,7 +248,10 @@ impl RequestContext {
         replaces: Option<InterruptedId>,
     ) -> Result<Option<InterruptedId>, Error> {
         let request = serde_json::to_vec(stopped).unwrap_or_default();
-        self.iam().keep_interrupted(principal, token, &zeroize::Zeroizing::new(request), replaces).await
+        self.iam()
+            .protocol()
+            .keep_interrupted(principal, token, &zeroize::Zeroizing::new(request), replaces)
+            .await
     }
 
     /// A request of this session's that a guard stopped, and whether it was gone on with.
@@ -252,7 +260,7 @@ impl RequestContext {
         principal: &Principal,
         id: InterruptedId,
     ) -> Result<Option<(Stopped, bool)>, Error> {
-        let found = self.iam().interrupted(principal, id).await?;
+        let found = self.iam().protocol().interrupted(principal, id).await?;
         Ok(found.and_then(|(request, resumed)| Some((serde_json::from_slice(&request).ok()?, resumed))))
     }
 

@@ -31,12 +31,12 @@ impl SessionWatch {
     /// [`Activity::Background`] keeps nobody signed in, as is right for a timer. [`Activity::Active`] is for what a person does on the
     /// stream: it begins the idle time-out anew.
     pub async fn principal(&self, activity: Activity) -> Result<Option<Principal>, Error> {
-        let Some(principal) = self.iam.still_signed_in(&self.token, activity).await? else {
+        let Some(principal) = self.iam.protocol().still_signed_in(&self.token, activity).await? else {
             return Ok(None);
         };
         let asks = |(guard, _): &(Arc<Requirement>, Facts)| guard.step_ups().next().is_some();
         let principal = if self.guards.iter().any(asks) {
-            self.iam.with_step_up_proofs(&principal).await?
+            self.iam.protocol().with_step_up_proofs(&principal).await?
         } else {
             principal
         };

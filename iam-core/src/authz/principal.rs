@@ -99,7 +99,7 @@ impl Principal {
     }
 
     /// What they have proved for a purpose lately in this session, and not used up. They are read only where they are asked for: by a
-    /// guard with a step-up, and by [`Iam::with_step_up_proofs`](crate::Iam::with_step_up_proofs); elsewhere there are none here.
+    /// guard with a step-up, and by [`Protocol::with_step_up_proofs`](crate::protocol::Protocol::with_step_up_proofs); elsewhere there are none here.
     pub fn step_up_proofs(&self) -> &[StepUpProof] {
         &self.step_up_proofs
     }
@@ -129,7 +129,7 @@ impl Principal {
         self.token_before.as_ref()
     }
 
-    /// Whether it is time to replace the session's token ([`Iam::replace_daily_token`](crate::Iam::replace_daily_token)).
+    /// Whether it is time to replace the session's token ([`Protocol::replace_daily_token`](crate::protocol::Protocol::replace_daily_token)).
     pub fn is_token_due(&self) -> bool {
         self.token_due
     }

@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, SessionId};
 use crate::delivery::Notice;
 use crate::flow::own_account::of;
-use crate::iam::Iam;
+use crate::iam::{Iam, Protocol};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::long_sessions::{Replacement, UNDER_WAY};
@@ -59,25 +59,26 @@ struct Use {
 /// What the trail has in place of a route that the framework does not tell.
 const UNKNOWN_ROUTE: &str = "(route unknown)";
 
-impl Iam {
+impl Protocol<'_> {
     /// Says who the owner of a token is, now.
     pub async fn authenticate(
-        &self,
+        self,
         token: &SessionToken,
         activity: Activity,
         client: &Client,
     ) -> Result<Authentication, Error> {
-        let (now, shown) = (self.now(), token.hash());
-        let Some(record) = self.read_session(&shown, now).await? else {
+        let iam = self.iam;
+        let (now, shown) = (iam.now(), token.hash());
+        let Some(record) = iam.read_session(&shown, now).await? else {
             return Ok(Authentication::Anonymous);
         };
         let (session, account, since) = (record.id, record.account, record.last_seen_at);
         let parent = record.parent.as_ref().map(|parent| parent.id);
-        match record.standing(&self.session_rules(), &shown, now) {
+        match record.standing(&iam.session_rules(), &shown, now) {
             Standing::Active { principal, touch, lapses, factor_due, first_use } => {
                 let touch = touch && activity == Activity::Active;
                 let used = Use { account, session, token: shown, is_first: first_use, touch, since, lapses };
-                self.note_use(&used, now).await;
+                iam.note_use(&used, now).await;
                 Ok(if factor_due {
                     Authentication::FactorDue(*principal)
                 } else {
@@ -85,23 +86,93 @@ impl Iam {
                 })
             }
             Standing::Replaced(since) => {
-                self.refuse_copy(session, account, since, client).await;
+                iam.refuse_copy(session, account, since, client).await;
                 Ok(Authentication::Anonymous)
             }
             Standing::Pending(pending) => Ok(Authentication::PendingSecondFactor(pending)),
             Standing::RanOut(reason) => {
-                self.note_end(session, account, reason, client).await;
+                iam.note_end(session, account, reason, client).await;
                 Ok(Authentication::Anonymous)
             }
             Standing::Ended => {
                 let subject = Subject { parent: parent.into(), ..Subject::own(account) };
-                self.record_refusal(&Event::SessionUsedAfterEnd(session), subject, client).await;
+                iam.record_refusal(&Event::SessionUsedAfterEnd(session), subject, client).await;
                 Ok(Authentication::Anonymous)
             }
             Standing::Void => Ok(Authentication::Anonymous),
         }
     }
 
+    /// The same for what outlives its request, such as a stream: who is signed in by this token now. One read. Nothing is written down but
+    /// the use, if it is one: an end is no use after the end. A session that is over, or that goes on under another token, is nobody's here,
+    /// and so is one of which a second factor is due.
+    pub async fn still_signed_in(
+        self,
+        token: &TokenHash,
+        activity: Activity,
+    ) -> Result<Option<Principal>, Error> {
+        let iam = self.iam;
+        let now = iam.now();
+        let Some(record) = iam.inner.store.session(token).await? else {
+            return Ok(None);
+        };
+        let (session, account, since) = (record.id, record.account, record.last_seen_at);
+        match record.standing(&iam.session_rules(), token, now) {
+            Standing::Active { principal, touch, lapses, factor_due: false, first_use } => {
+                let touch = touch && activity == Activity::Active;
+                let used = Use { account, session, token: *token, is_first: first_use, touch, since, lapses };
+                iam.note_use(&used, now).await;
+                Ok(Some(*principal))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes that somebody was refused what they asked for.
+    pub async fn note_denial(self, principal: &Principal, requirement: &Requirement, client: &Client) {
+        let iam = self.iam;
+        iam.record_refusal(&Event::AccessDenied(requirement.to_string()), of(principal), client).await;
+    }
+
+    /// Notes that somebody was asked to prove who they are for a purpose.
+    pub async fn note_step_up(self, principal: &Principal, purpose: Purpose, client: &Client) {
+        let iam = self.iam;
+        iam.record_refusal(&Event::StepUpRequired(purpose), of(principal), client).await;
+    }
+
+    /// Notes that a request was refused because another site may have sent it. `route` is the route as its host wrote it
+    /// (`/documents/{id}`), never the path of the request: that may hold a secret.
+    pub async fn note_csrf(self, principal: Option<&Principal>, route: Option<&str>, client: &Client) {
+        let iam = self.iam;
+        let subject = principal.map_or_else(Subject::default, |principal| Subject {
+            session: Some(principal.session()),
+            parent: principal.parent().into(),
+            ..Subject::own(principal.account())
+        });
+        iam.record_refusal(&Event::CsrfRefused(route.unwrap_or(UNKNOWN_ROUTE).to_owned()), subject, client)
+            .await;
+    }
+
+    /// The next token of a long session, once a day, for the answer to the request that showed this one; nothing, while it is not time, or
+    /// if another request was first. The one that was shown counts until the next one is first used, so an answer may be lost.
+    pub async fn replace_daily_token(
+        self,
+        principal: &Principal,
+        token: &SessionToken,
+    ) -> Result<Option<SessionToken>, Error> {
+        let iam = self.iam;
+        if !principal.token_due {
+            return Ok(None);
+        }
+        let new = SessionToken::generate(token.carrier(), iam.randomness())?;
+        let replacement = Replacement::now(token.hash(), new.hash(), iam.now());
+        let replaced = iam.inner.store.replace_token(principal.session(), &replacement).await?;
+        iam.forget_cached(principal.account());
+        Ok(replaced.then_some(new))
+    }
+}
+
+impl Iam {
     /// The session of a token: the one statement of a guarded request, unless a [cache](crate::IamBuilder::session_cache) has it.
     async fn read_session(&self, token: &TokenHash, now: Timestamp) -> Result<Option<SessionRecord>, Error> {
         let Some(cache) = &self.inner.cached_sessions else {
@@ -116,52 +187,6 @@ impl Iam {
             cache.keep(token, record, before, now);
         }
         Ok(record)
-    }
-
-    /// The same for what outlives its request, such as a stream: who is signed in by this token now. One read. Nothing is written down but
-    /// the use, if it is one: an end is no use after the end. A session that is over, or that goes on under another token, is nobody's here,
-    /// and so is one of which a second factor is due.
-    pub async fn still_signed_in(
-        &self,
-        token: &TokenHash,
-        activity: Activity,
-    ) -> Result<Option<Principal>, Error> {
-        let now = self.now();
-        let Some(record) = self.inner.store.session(token).await? else {
-            return Ok(None);
-        };
-        let (session, account, since) = (record.id, record.account, record.last_seen_at);
-        match record.standing(&self.session_rules(), token, now) {
-            Standing::Active { principal, touch, lapses, factor_due: false, first_use } => {
-                let touch = touch && activity == Activity::Active;
-                let used = Use { account, session, token: *token, is_first: first_use, touch, since, lapses };
-                self.note_use(&used, now).await;
-                Ok(Some(*principal))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Notes that somebody was refused what they asked for.
-    pub async fn note_denial(&self, principal: &Principal, requirement: &Requirement, client: &Client) {
-        self.record_refusal(&Event::AccessDenied(requirement.to_string()), of(principal), client).await;
-    }
-
-    /// Notes that somebody was asked to prove who they are for a purpose.
-    pub async fn note_step_up(&self, principal: &Principal, purpose: Purpose, client: &Client) {
-        self.record_refusal(&Event::StepUpRequired(purpose), of(principal), client).await;
-    }
-
-    /// Notes that a request was refused because another site may have sent it. `route` is the route as its host wrote it
-    /// (`/documents/{id}`), never the path of the request: that may hold a secret.
-    pub async fn note_csrf(&self, principal: Option<&Principal>, route: Option<&str>, client: &Client) {
-        let subject = principal.map_or_else(Subject::default, |principal| Subject {
-            session: Some(principal.session()),
-            parent: principal.parent().into(),
-            ..Subject::own(principal.account())
-        });
-        self.record_refusal(&Event::CsrfRefused(route.unwrap_or(UNKNOWN_ROUTE).to_owned()), subject, client)
-            .await;
     }
 
     /// A use that is not noted only shortens the session: reported, not refused. The first one of a token is always written down, before
@@ -199,23 +224,6 @@ impl Iam {
             Ok(())
         })
         .await
-    }
-
-    /// The next token of a long session, once a day, for the answer to the request that showed this one; nothing, while it is not time, or
-    /// if another request was first. The one that was shown counts until the next one is first used, so an answer may be lost.
-    pub async fn replace_daily_token(
-        &self,
-        principal: &Principal,
-        token: &SessionToken,
-    ) -> Result<Option<SessionToken>, Error> {
-        if !principal.token_due {
-            return Ok(None);
-        }
-        let new = SessionToken::generate(token.carrier(), self.randomness())?;
-        let replacement = Replacement::now(token.hash(), new.hash(), self.now());
-        let replaced = self.inner.store.replace_token(principal.session(), &replacement).await?;
-        self.forget_cached(principal.account());
-        Ok(replaced.then_some(new))
     }
 
     /// A token that was replaced, and whose successor is in use: somebody has a copy of one of them, and which is the owner's can't be told.

@@ -24,7 +24,7 @@ use crate::flow::second_factor::{
     Asked, Asking, Claimant, Destination, Means, is_confirmed, secret_place, strongest,
 };
 use crate::flow::sign_in::{Occasion, Raise};
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, OwnAccount, Unit};
 use crate::model::account::{Account, EmailAddress};
 use crate::model::channel::Channel;
 use crate::model::client::Client;
@@ -95,15 +95,11 @@ impl std::fmt::Debug for EnrolledSecret {
     }
 }
 
-impl Iam {
-    /// The kinds of factors that this service offers, and that can be set up.
-    pub fn offered_factors(&self) -> Vec<FactorKind> {
-        FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some()).collect()
-    }
-
+impl OwnAccount<'_> {
     /// The person's confirmed factors, oldest first, and how many recovery codes they have left.
-    pub async fn own_factors(&self, principal: &Principal) -> Result<(Vec<FactorSummary>, u32), Error> {
-        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
+    pub async fn factors(self) -> Result<(Vec<FactorSummary>, u32), Error> {
+        let Self { iam, principal, .. } = self;
+        let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let factors = methods
             .into_iter()
             .filter_map(|method| {
@@ -116,7 +112,7 @@ impl Iam {
                 })
             })
             .collect();
-        Ok((factors, self.inner.store.reader().await?.recovery_codes().left(principal.account).await?))
+        Ok((factors, iam.inner.store.reader().await?.recovery_codes().left(principal.account).await?))
     }
 
     /// Whether the person may change their factors now, or what they have to prove again before: the password, and a factor as strong
@@ -124,15 +120,16 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Stale`] names it.
-    pub async fn may_change_factors(&self, principal: &Principal) -> Result<(), Error> {
-        let now = self.now();
+    pub async fn may_change_factors(self) -> Result<(), Error> {
+        let Self { iam, principal, .. } = self;
+        let now = iam.now();
         let stale = |proof| Err(Error::Stale { proof, max_age: FRESH_FOR_FACTORS });
         let counts = |at: Timestamp| principal.still_proves(at) && at.is_within(FRESH_FOR_FACTORS, now);
         if !counts(principal.authenticated_at()) {
             return stale(ProofKind::Password);
         }
-        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let Some(needed) = strongest(&methods) else { return self.may_set_up_first(principal).await };
+        let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
+        let Some(needed) = strongest(&methods) else { return iam.may_set_up_first(principal).await };
         if !principal.proofs.has_fresh_factor(needed, FRESH_FOR_FACTORS, now) {
             return stale(ProofKind::SecondFactor);
         }
@@ -142,20 +139,19 @@ impl Iam {
     /// Begins to set up a factor. An address is the account's own; without one, `email` says which, and confirming it verifies it.
     ///
     /// # Errors
-    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::SecondFactor`] for a kind that this service does
+    /// [`Error::Stale`] as [`may_change_factors`](crate::OwnAccount::may_change_factors); [`Error::SecondFactor`] for a kind that this service does
     /// not offer; [`Error::Invalid`] for a missing or a second address.
-    pub async fn enrol_factor(
-        &self,
+    pub async fn enrol(
+        self,
         token: &SessionToken,
-        principal: &Principal,
         kind: FactorKind,
         name: &MethodName,
         email: Option<&EmailAddress>,
-        client: &Client,
     ) -> Result<Enrolled, Error> {
-        self.may_change_factors(principal).await?;
-        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        let known = self
+        let Self { iam, principal, client } = self;
+        self.may_change_factors().await?;
+        let factor = iam.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let known = iam
             .inner
             .store
             .reader()
@@ -164,12 +160,12 @@ impl Iam {
             .by_id(principal.account)
             .await?
             .ok_or(Error::Credentials)?;
-        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let (now, account) = (self.now(), principal.account);
+        let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
+        let (now, account) = (iam.now(), principal.account);
         let (id, challenge) =
-            (MethodId::generate(now, self.randomness())?, ChallengeId::generate(now, self.randomness())?);
+            (MethodId::generate(now, iam.randomness())?, ChallengeId::generate(now, iam.randomness())?);
         let begun =
-            factor.begin_enrolment(&self.factor_context(account, principal.username(), Some(challenge)))?;
+            factor.begin_enrolment(&iam.factor_context(account, principal.username(), Some(challenge)))?;
         if matches!(begun.show, Show::Codes(_)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
@@ -181,7 +177,7 @@ impl Iam {
             Some(_) => {
                 let address = address_of(&known, email)?;
                 let (kept, place) = (address.as_str().as_bytes(), secret_place(&account, &id));
-                let sealed = self.inner.keys.ring.seal(place, kept, self.randomness())?;
+                let sealed = iam.inner.keys.ring.seal(place, kept, iam.randomness())?;
                 (Some(sealed), Destination::email(address.as_str()))
             }
         };
@@ -198,9 +194,9 @@ impl Iam {
             last_step: None,
         };
         let asking = Asking { id: challenge, method: kind.into(), of: Some(id), tries: 0, begun: &begun };
-        let asked = self.begin_in_one_unit(token, principal, &method, &asking, &destination, client).await;
+        let asked = iam.begin_in_one_unit(token, principal, &method, &asking, &destination, client).await;
         let limit = if kind.channel().is_some() { "otp.send" } else { CHANGED };
-        self.note_throttled(&asked, limit, &enrolling(principal), client).await;
+        iam.note_throttled(&asked, limit, &enrolling(principal), client).await;
         let asked = asked?;
         let options = asked.options.clone();
         let secret = match begun.show {
@@ -208,6 +204,204 @@ impl Iam {
             Show::Nothing | Show::Codes(_) | Show::Options(_) => None,
         };
         Ok(Enrolled { id, secret, asked: asked.destination.is_some().then_some(asked), options })
+    }
+
+    /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end. Notes of known devices
+    /// are void then, and this device gets a new one. `device` is the note that it has.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] when the code is wrong, or it is too late; [`Error::Invalid`] for `code`, when it can't be one: that is no
+    /// try; [`Error::Stale`] as [`rename`](crate::OwnAccount::rename).
+    pub async fn confirm(
+        self,
+        token: &SessionToken,
+        id: MethodId,
+        response: &str,
+        device: Option<&DeviceToken>,
+    ) -> Result<Renewed, Error> {
+        let Self { iam, principal, client } = self;
+        must_not_have_lapsed(principal)?;
+        let account = principal.account;
+        let methods = iam.inner.store.reader().await?.methods().of_account(account).await?;
+        let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
+        let method = found.ok_or(Error::NotFound("factor"))?;
+        let kind = method.kind.known().ok_or(SecondFactorRefusal::NoMethod)?;
+        let factor = iam.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
+        let response = Means::Factor(factor).read(response)?;
+        let response = response.expose();
+        // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
+        let is_there = |other: &Method| other.kind == kind && is_confirmed(other);
+        if kind.is_single() && methods.iter().any(is_there) {
+            return Err(Conflict::HasFactor.into());
+        }
+        // It may have come to be required since this was begun.
+        if !methods.iter().any(is_confirmed) {
+            iam.may_set_up_first(principal).await?;
+        }
+        let known =
+            iam.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
+        let claimant = enrolling(principal);
+        let renewed = iam
+            .retried(|| async {
+                let now = iam.now();
+                let mut unit = iam.begin().await?;
+                let held = iam.hold(&mut unit, &claimant, token).await?;
+                let answer = (factor, response);
+                if let Err(rejected) = iam.confirm_by(&mut unit, principal, method, answer, client).await? {
+                    unit.commit().await?;
+                    return Err(rejected.into());
+                }
+                let verified = iam.verify_address(&mut unit, &known, method, principal, client).await?;
+                // News go to what was proved just now, if there was nothing before.
+                let known = match verified {
+                    Some(address) => {
+                        Account { email: Some(address), email_verified_at: Some(now), ..known.clone() }
+                    }
+                    None => known.clone(),
+                };
+                // It was for the first factor, and there is one now.
+                unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
+                let event = Event::FactorAdded(method.kind.clone(), id, method.name.as_str().to_owned());
+                unit.record(&event, of(principal), client).await?;
+                iam.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
+                let proofs = held.proofs.with(Proof::new(kind, now));
+                let renewed =
+                    iam.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
+                unit.commit().await?;
+                Ok(renewed)
+            })
+            .await?;
+        Ok(renewed)
+    }
+
+    /// Gives a factor another name. Says whether there is one.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] in a long session in which the password was proved too long ago.
+    pub async fn rename(self, id: MethodId, name: &MethodName) -> Result<bool, Error> {
+        let Self { iam, principal, client } = self;
+        must_not_have_lapsed(principal)?;
+        let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
+        let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
+        let renamed = iam
+            .retried(|| async {
+                let mut unit = iam.begin().await?;
+                iam.count_change(&mut unit, principal.account).await?;
+                if !unit.methods().rename(principal.account, id, name).await? {
+                    return Ok(false);
+                }
+                let event =
+                    Event::FactorRenamed(id, method.name.as_str().to_owned(), name.as_str().to_owned());
+                unit.record(&event, of(principal), client).await?;
+                unit.commit().await?;
+                Ok(true)
+            })
+            .await;
+        iam.note_throttled(&renamed, CHANGED, &principal.into(), client).await;
+        renamed
+    }
+
+    /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again. Notes of known devices
+    /// are as after [`confirm`](crate::OwnAccount::confirm); where the factor was never confirmed, they stay as they are.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] as [`may_change_factors`](crate::OwnAccount::may_change_factors); [`Error::NotFound`] when there is no such factor.
+    pub async fn remove(
+        self,
+        token: &SessionToken,
+        id: MethodId,
+        device: Option<&DeviceToken>,
+    ) -> Result<Renewed, Error> {
+        let Self { iam, principal, client } = self;
+        self.may_change_factors().await?;
+        let account = principal.account;
+        let methods = iam.inner.store.reader().await?.methods().of_account(account).await?;
+        let method = methods.iter().find(|method| method.id == id).ok_or(Error::NotFound("factor"))?;
+        let known =
+            iam.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
+        if !is_confirmed(method) {
+            // It counted for nothing, so nothing changes.
+            return iam.drop_unconfirmed(token, principal, id).await;
+        }
+        let is_last = !methods.iter().any(|other| other.id != id && is_confirmed(other));
+        let renewed = iam
+            .retried(|| async {
+                let mut unit = iam.begin().await?;
+                let held = iam.hold(&mut unit, &Claimant::from(principal), token).await?;
+                if !unit.methods().remove(account, id).await? {
+                    return Err(Error::NotFound("factor"));
+                }
+                if is_last {
+                    unit.recovery_codes().replace(account, &[], iam.now()).await?;
+                }
+                let event = Event::FactorRemoved(method.kind.clone(), id, method.name.as_str().to_owned());
+                unit.record(&event, of(principal), client).await?;
+                iam.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
+                // What is gone satisfies nothing any more; another device of the kind does.
+                let has_another = methods
+                    .iter()
+                    .any(|other| other.id != id && other.kind == method.kind && is_confirmed(other));
+                let proofs = match (is_last, has_another) {
+                    (true, _) => held.proofs.without_factors(),
+                    (false, true) => held.proofs,
+                    (false, false) => match method.kind.known() {
+                        Some(kind) => held.proofs.without(kind.into()),
+                        None => held.proofs,
+                    },
+                };
+                let renewed =
+                    iam.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
+                unit.commit().await?;
+                Ok(renewed)
+            })
+            .await?;
+        Ok(renewed)
+    }
+
+    /// Draws new recovery codes. All earlier ones are void; these are shown once.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] as [`may_change_factors`](crate::OwnAccount::may_change_factors); [`Error::SecondFactor`] without another factor, for
+    /// which they would stand in.
+    pub async fn new_recovery_codes(self, token: &SessionToken) -> Result<Vec<Code>, Error> {
+        let Self { iam, principal, client } = self;
+        self.may_change_factors().await?;
+        let account = principal.account;
+        let mut listed = FactorKind::ALL.into_iter().filter(|kind| kind.is_list());
+        let factor = listed.find_map(|kind| iam.factor(kind)).ok_or(SecondFactorRefusal::NoMethod)?;
+        if !iam.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let known =
+            iam.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
+        let cx = iam.factor_context(account, principal.username(), None);
+        let Show::Codes(codes) = factor.begin_enrolment(&cx)?.show else {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        };
+        let digest = iam.digest(account, None);
+        let digests: Vec<[u8; 32]> = codes.iter().map(|code| digest.of_account(code.expose())).collect();
+        let done = iam
+            .retried(|| async {
+                let mut unit = iam.begin().await?;
+                iam.hold(&mut unit, &Claimant::from(principal), token).await?;
+                iam.count_change(&mut unit, account).await?;
+                unit.recovery_codes().replace(account, &digests, iam.now()).await?;
+                let event = Event::RecoveryCodesMade(digests.len());
+                unit.record(&event, of(principal), client).await?;
+                iam.notify(&mut unit, &known, Notice::RecoveryCodesMade, client).await?;
+                Ok(unit.commit().await?)
+            })
+            .await;
+        iam.note_throttled(&done, CHANGED, &principal.into(), client).await;
+        done?;
+        Ok(codes)
+    }
+}
+
+impl Iam {
+    /// The kinds of factors that this service offers, and that can be set up.
+    pub fn offered_factors(&self) -> Vec<FactorKind> {
+        FactorKind::ALL.into_iter().filter(|kind| self.factor(*kind).is_some()).collect()
     }
 
     async fn begin_in_one_unit(
@@ -232,75 +426,6 @@ impl Iam {
             Ok(asked)
         })
         .await
-    }
-
-    /// Confirms a factor by a right code: from now on it counts, this session has proved it, and all others end. Notes of known devices
-    /// are void then, and this device gets a new one. `device` is the note that it has.
-    ///
-    /// # Errors
-    /// [`Error::SecondFactor`] when the code is wrong, or it is too late; [`Error::Invalid`] for `code`, when it can't be one: that is no
-    /// try; [`Error::Stale`] as [`rename_factor`](Self::rename_factor).
-    pub async fn confirm_factor(
-        &self,
-        token: &SessionToken,
-        principal: &Principal,
-        id: MethodId,
-        response: &str,
-        device: Option<&DeviceToken>,
-        client: &Client,
-    ) -> Result<Renewed, Error> {
-        must_not_have_lapsed(principal)?;
-        let account = principal.account;
-        let methods = self.inner.store.reader().await?.methods().of_account(account).await?;
-        let found = methods.iter().find(|method| method.id == id && !is_confirmed(method));
-        let method = found.ok_or(Error::NotFound("factor"))?;
-        let kind = method.kind.known().ok_or(SecondFactorRefusal::NoMethod)?;
-        let factor = self.factor(kind).ok_or(SecondFactorRefusal::NoMethod)?;
-        let response = Means::Factor(factor).read(response)?;
-        let response = response.expose();
-        // One address, one factor. What is confirmed after this read raises the version, and then nothing holds below.
-        let is_there = |other: &Method| other.kind == kind && is_confirmed(other);
-        if kind.is_single() && methods.iter().any(is_there) {
-            return Err(Conflict::HasFactor.into());
-        }
-        // It may have come to be required since this was begun.
-        if !methods.iter().any(is_confirmed) {
-            self.may_set_up_first(principal).await?;
-        }
-        let known =
-            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
-        let claimant = enrolling(principal);
-        let renewed = self
-            .retried(|| async {
-                let now = self.now();
-                let mut unit = self.begin().await?;
-                let held = self.hold(&mut unit, &claimant, token).await?;
-                let answer = (factor, response);
-                if let Err(rejected) = self.confirm_by(&mut unit, principal, method, answer, client).await? {
-                    unit.commit().await?;
-                    return Err(rejected.into());
-                }
-                let verified = self.verify_address(&mut unit, &known, method, principal, client).await?;
-                // News go to what was proved just now, if there was nothing before.
-                let known = match verified {
-                    Some(address) => {
-                        Account { email: Some(address), email_verified_at: Some(now), ..known.clone() }
-                    }
-                    None => known.clone(),
-                };
-                // It was for the first factor, and there is one now.
-                unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
-                let event = Event::FactorAdded(method.kind.clone(), id, method.name.as_str().to_owned());
-                unit.record(&event, of(principal), client).await?;
-                self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
-                let proofs = held.proofs.with(Proof::new(kind, now));
-                let renewed =
-                    self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
-                unit.commit().await?;
-                Ok(renewed)
-            })
-            .await?;
-        Ok(renewed)
     }
 
     /// Confirms a method by its code. A wrong one is counted, and written down with the unit.
@@ -390,96 +515,6 @@ impl Iam {
         Ok(Some(address))
     }
 
-    /// Gives a factor another name. Says whether there is one.
-    ///
-    /// # Errors
-    /// [`Error::Stale`] in a long session in which the password was proved too long ago.
-    pub async fn rename_factor(
-        &self,
-        principal: &Principal,
-        id: MethodId,
-        name: &MethodName,
-        client: &Client,
-    ) -> Result<bool, Error> {
-        must_not_have_lapsed(principal)?;
-        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let Some(method) = methods.iter().find(|method| method.id == id) else { return Ok(false) };
-        let renamed = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                self.count_change(&mut unit, principal.account).await?;
-                if !unit.methods().rename(principal.account, id, name).await? {
-                    return Ok(false);
-                }
-                let event =
-                    Event::FactorRenamed(id, method.name.as_str().to_owned(), name.as_str().to_owned());
-                unit.record(&event, of(principal), client).await?;
-                unit.commit().await?;
-                Ok(true)
-            })
-            .await;
-        self.note_throttled(&renamed, CHANGED, &principal.into(), client).await;
-        renamed
-    }
-
-    /// Takes a factor away. With the last one the recovery codes go, too, and the password alone signs in again. Notes of known devices
-    /// are as after [`confirm_factor`](Self::confirm_factor); where the factor was never confirmed, they stay as they are.
-    ///
-    /// # Errors
-    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::NotFound`] when there is no such factor.
-    pub async fn remove_factor(
-        &self,
-        token: &SessionToken,
-        principal: &Principal,
-        id: MethodId,
-        device: Option<&DeviceToken>,
-        client: &Client,
-    ) -> Result<Renewed, Error> {
-        self.may_change_factors(principal).await?;
-        let account = principal.account;
-        let methods = self.inner.store.reader().await?.methods().of_account(account).await?;
-        let method = methods.iter().find(|method| method.id == id).ok_or(Error::NotFound("factor"))?;
-        let known =
-            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
-        if !is_confirmed(method) {
-            // It counted for nothing, so nothing changes.
-            return self.drop_unconfirmed(token, principal, id).await;
-        }
-        let is_last = !methods.iter().any(|other| other.id != id && is_confirmed(other));
-        let renewed = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                let held = self.hold(&mut unit, &Claimant::from(principal), token).await?;
-                if !unit.methods().remove(account, id).await? {
-                    return Err(Error::NotFound("factor"));
-                }
-                if is_last {
-                    unit.recovery_codes().replace(account, &[], self.now()).await?;
-                }
-                let event = Event::FactorRemoved(method.kind.clone(), id, method.name.as_str().to_owned());
-                unit.record(&event, of(principal), client).await?;
-                self.notify(&mut unit, &known, Notice::FactorRemoved, client).await?;
-                // What is gone satisfies nothing any more; another device of the kind does.
-                let has_another = methods
-                    .iter()
-                    .any(|other| other.id != id && other.kind == method.kind && is_confirmed(other));
-                let proofs = match (is_last, has_another) {
-                    (true, _) => held.proofs.without_factors(),
-                    (false, true) => held.proofs,
-                    (false, false) => match method.kind.known() {
-                        Some(kind) => held.proofs.without(kind.into()),
-                        None => held.proofs,
-                    },
-                };
-                let renewed =
-                    self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
-                unit.commit().await?;
-                Ok(renewed)
-            })
-            .await?;
-        Ok(renewed)
-    }
-
     async fn drop_unconfirmed(
         &self,
         token: &SessionToken,
@@ -496,49 +531,6 @@ impl Iam {
             Ok(Renewed { token: token.clone(), device: None })
         })
         .await
-    }
-
-    /// Draws new recovery codes. All earlier ones are void; these are shown once.
-    ///
-    /// # Errors
-    /// [`Error::Stale`] as [`may_change_factors`](Self::may_change_factors); [`Error::SecondFactor`] without another factor, for
-    /// which they would stand in.
-    pub async fn new_recovery_codes(
-        &self,
-        token: &SessionToken,
-        principal: &Principal,
-        client: &Client,
-    ) -> Result<Vec<Code>, Error> {
-        self.may_change_factors(principal).await?;
-        let account = principal.account;
-        let mut listed = FactorKind::ALL.into_iter().filter(|kind| kind.is_list());
-        let factor = listed.find_map(|kind| self.factor(kind)).ok_or(SecondFactorRefusal::NoMethod)?;
-        if !self.inner.store.reader().await?.methods().of_account(account).await?.iter().any(is_confirmed) {
-            return Err(SecondFactorRefusal::NoMethod.into());
-        }
-        let known =
-            self.inner.store.reader().await?.accounts().by_id(account).await?.ok_or(Error::Credentials)?;
-        let cx = self.factor_context(account, principal.username(), None);
-        let Show::Codes(codes) = factor.begin_enrolment(&cx)?.show else {
-            return Err(SecondFactorRefusal::NoMethod.into());
-        };
-        let digest = self.digest(account, None);
-        let digests: Vec<[u8; 32]> = codes.iter().map(|code| digest.of_account(code.expose())).collect();
-        let done = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                self.hold(&mut unit, &Claimant::from(principal), token).await?;
-                self.count_change(&mut unit, account).await?;
-                unit.recovery_codes().replace(account, &digests, self.now()).await?;
-                let event = Event::RecoveryCodesMade(digests.len());
-                unit.record(&event, of(principal), client).await?;
-                self.notify(&mut unit, &known, Notice::RecoveryCodesMade, client).await?;
-                Ok(unit.commit().await?)
-            })
-            .await;
-        self.note_throttled(&done, CHANGED, &principal.into(), client).await;
-        done?;
-        Ok(codes)
     }
 
     /// Raises the account's version, takes this session along under a new token, ends all others, and the trust in browsers.

@@ -50,7 +50,7 @@ impl Iam {
         let shown = |proof: &StepUpProof| {
             proof.purpose == Purpose::ENROL && proof.proved_at.is_within(WITHIN, self.now())
         };
-        if self.with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
+        if self.protocol().with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
             Ok(())
         } else {
             Err(Error::Stale { proof: ProofKind::FirstFactor, max_age: WITHIN })

@@ -5,7 +5,7 @@ use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::flow::attempt::Proven;
 use crate::flow::{Claimant, FRESH_FOR};
-use crate::iam::Iam;
+use crate::iam::{Iam, Protocol};
 use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -38,31 +38,34 @@ pub struct LedOn {
     pub stays_until: Option<Timestamp>,
 }
 
-impl Iam {
+impl Protocol<'_> {
     /// Leads somebody on with the session that they have, if they are who they say, by a name of theirs and their password; it needs no
     /// other in its place. Nothing, if the session ended meanwhile. Nothing is checked, and nothing counted, where the name is not theirs. No freshness is renewed: who must prove
     /// who they are re-authenticates.
     ///
     /// # Errors
-    /// Where the name is theirs, as [`reauthenticate`](Self::reauthenticate).
-    pub async fn lead_on(&self, login: &LoginAgain<'_>) -> Result<Option<LedOn>, Error> {
+    /// Where the name is theirs, as [`reauthenticate`](crate::OwnAccount::reauthenticate).
+    pub async fn lead_on(self, login: &LoginAgain<'_>) -> Result<Option<LedOn>, Error> {
+        let iam = self.iam;
         let LoginAgain { claimant, token, identifier, password, staying, client } = *login;
-        let named = self.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
+        let named = iam.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
         if named.is_none_or(|named| named.account != claimant.account) {
             return Ok(None);
         }
-        let proven = self.prove(claimant, password, client).await?;
-        let wish = staying.and_then(|principal| self.could_stay(principal, proven.candidate.second_factor));
-        let led_on = self.retried(|| self.lead_on_in_one_unit(login, &proven, wish.is_some())).await?;
+        let proven = iam.prove(claimant, password, client).await?;
+        let wish = staying.and_then(|principal| iam.could_stay(principal, proven.candidate.second_factor));
+        let led_on = iam.retried(|| iam.lead_on_in_one_unit(login, &proven, wish.is_some())).await?;
         let Some(became_long) = led_on else { return Ok(None) };
         let stays_until = match wish {
             // The other click of two was first: its answer may be lost.
-            Some(until) => (became_long || self.is_long_with(claimant, token).await).then_some(until),
+            Some(until) => (became_long || iam.is_long_with(claimant, token).await).then_some(until),
             None => staying.and_then(|principal| stays_already(principal, token)),
         };
         Ok(Some(LedOn { stays_until }))
     }
+}
 
+impl Iam {
     /// Says whether the session became a long one; nothing, if it does not live any more.
     async fn lead_on_in_one_unit(
         &self,

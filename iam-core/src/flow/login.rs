@@ -10,7 +10,7 @@ use crate::base::id::{AccountId, SessionId};
 use crate::flow::attempt::{Counted, MOST_PURGED, Refused, Reserved, Unproven};
 use crate::flow::sign_in::Opening;
 use crate::flow::{Claimant, SignedIn};
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, Protocol, Unit};
 use crate::model::account::LoginIdentifier;
 use crate::model::client::Client;
 use crate::model::error::Error;
@@ -54,38 +54,41 @@ pub enum Replaced<'a> {
     By(&'a SessionToken),
 }
 
-impl Iam {
+impl Protocol<'_> {
     /// Signs somebody in.
     ///
     /// # Errors
     /// [`Error::Credentials`] for everything that is wrong with name, password or account, after the same work for each.
     /// [`Error::Throttled`] before anything is checked. [`Error::Busy`] when too many passwords wait to be hashed.
-    pub async fn login(&self, login: Login<'_>) -> Result<SignedIn, Error> {
-        let candidate = self.inner.store.reader().await?.accounts().login_candidate(login.identifier).await?;
-        let counted = self.counted(&login, candidate.as_ref())?;
-        let reserved = match self.retried(|| self.reserve(&counted)).await? {
+    pub async fn login(self, login: Login<'_>) -> Result<SignedIn, Error> {
+        let iam = self.iam;
+        let candidate = iam.inner.store.reader().await?.accounts().login_candidate(login.identifier).await?;
+        let counted = iam.counted(&login, candidate.as_ref())?;
+        let reserved = match iam.retried(|| iam.reserve(&counted)).await? {
             Ok(reserved) => reserved,
             Err(refused) => {
-                let subject = self.subject(&login, candidate.as_ref());
-                return Err(self.throttled(refused, subject, login.client).await);
+                let subject = iam.subject(&login, candidate.as_ref());
+                return Err(iam.throttled(refused, subject, login.client).await);
             }
         };
-        let checked = self.check_password(&reserved, &login.password, candidate.as_ref()).await;
+        let checked = iam.check_password(&reserved, &login.password, candidate.as_ref()).await;
         match checked {
             Ok((candidate, renewed)) => {
-                self.retried(|| self.sign_in(&login, &counted, &reserved, candidate, renewed.as_ref())).await
+                iam.retried(|| iam.sign_in(&login, &counted, &reserved, candidate, renewed.as_ref())).await
             }
             Err(Unproven::Refused(why)) => {
-                self.retried(|| self.refuse(&login, &counted, &reserved, candidate.as_ref(), why)).await
+                iam.retried(|| iam.refuse(&login, &counted, &reserved, candidate.as_ref(), why)).await
             }
             Err(Unproven::Failed(error)) => {
                 // Nothing was checked, so nothing is counted.
-                self.give_back(&reserved).await?;
+                iam.give_back(&reserved).await?;
                 Err(error)
             }
         }
     }
+}
 
+impl Iam {
     /// Compares, and makes a new hash if the stored one is outdated. No unit of work is open here.
     async fn check_password<'c>(
         &self,

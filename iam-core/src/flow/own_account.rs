@@ -10,9 +10,8 @@ use crate::flow::attempt::Proven;
 use crate::flow::new_password::NewPassword;
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::flow::{Claimant, Renewed};
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, OwnAccount, Unit};
 use crate::model::account::AuthVersion;
-use crate::model::client::Client;
 use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::{Error, ProofKind};
 use crate::model::proof::{Proof, ProofMethod};
@@ -25,15 +24,15 @@ use crate::secrets::device::DeviceToken;
 /// How long after somebody proved who they are they may do what asks for that: end other sessions, say (OWASP ASVS 7.5).
 pub const FRESH_FOR: Duration = Duration::from_mins(15);
 
-impl Iam {
+impl OwnAccount<'_> {
     /// The person's sessions that still count, newest first.
-    pub async fn own_sessions(&self, principal: &Principal) -> Result<Vec<SessionSummary>, Error> {
-        let mut sessions =
-            self.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
-        let now = self.now();
-        let long = self.inner.long_sessions.as_ref();
+    pub async fn sessions(self) -> Result<Vec<SessionSummary>, Error> {
+        let Self { iam, principal, .. } = self;
+        let mut sessions = iam.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
+        let now = iam.now();
+        let long = iam.inner.long_sessions.as_ref();
         let long = long.filter(|long| long.allows(principal.roles(), principal.parent_key_of_account()));
-        sessions.retain(|session| session.counts(&self.inner.session_policy, long, now));
+        sessions.retain(|session| session.counts(&iam.inner.session_policy, long, now));
         for session in &mut sessions {
             session.long &= long.is_some();
         }
@@ -45,20 +44,16 @@ impl Iam {
     ///
     /// # Errors
     /// [`Error::Stale`] when they last proved who they are too long ago.
-    pub async fn end_own_session(
-        &self,
-        principal: &Principal,
-        session: SessionId,
-        client: &Client,
-    ) -> Result<bool, Error> {
-        self.must_be_fresh(principal)?;
-        let own = self.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
+    pub async fn end_session(self, session: SessionId) -> Result<bool, Error> {
+        let Self { iam, principal, client } = self;
+        iam.must_be_fresh(principal)?;
+        let own = iam.inner.store.reader().await?.sessions().of_account(principal.account()).await?;
         if !own.iter().any(|known| known.id == session) {
             return Ok(false);
         }
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            if !unit.sessions().end(session, EndReason::Revoked, self.now()).await? {
+        iam.retried(|| async {
+            let mut unit = iam.begin().await?;
+            if !unit.sessions().end(session, EndReason::Revoked, iam.now()).await? {
                 return Ok(false);
             }
             let event = Event::SessionEnded(session, EndReason::Revoked);
@@ -72,13 +67,14 @@ impl Iam {
     /// Ends all of the person's sessions but this one. Says how many.
     ///
     /// # Errors
-    /// As [`end_own_session`](Self::end_own_session).
-    pub async fn end_own_other_sessions(&self, principal: &Principal, client: &Client) -> Result<u64, Error> {
-        self.must_be_fresh(principal)?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
+    /// As [`end_session`](crate::OwnAccount::end_session).
+    pub async fn end_other_sessions(self) -> Result<u64, Error> {
+        let Self { iam, principal, client } = self;
+        iam.must_be_fresh(principal)?;
+        iam.retried(|| async {
+            let mut unit = iam.begin().await?;
             let (account, kept) = (principal.account(), principal.session());
-            let ended = unit.sessions().end_others(account, kept, EndReason::Revoked, self.now()).await?;
+            let ended = unit.sessions().end_others(account, kept, EndReason::Revoked, iam.now()).await?;
             if ended > 0 {
                 unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
                 unit.commit().await?;
@@ -94,24 +90,23 @@ impl Iam {
     /// [`Error::Credentials`] for a wrong password, [`Error::Throttled`] after too many; with the last one that
     /// [`LoginLimits::session`](crate::limits::LoginLimits::session) allows the session ends. So it is wherever a password is proved.
     pub async fn reauthenticate(
-        &self,
+        self,
         token: &SessionToken,
-        principal: &Principal,
         password: &PlainPassword,
-        client: &Client,
     ) -> Result<SessionToken, Error> {
+        let Self { iam, principal, client } = self;
         let claimant = Claimant::from(principal);
-        let Proven { reserved, told, .. } = self.prove(&claimant, password, client).await?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            let renewed = match self.hold_if_there(&mut unit, &claimant, token).await? {
+        let Proven { reserved, told, .. } = iam.prove(&claimant, password, client).await?;
+        iam.retried(|| async {
+            let mut unit = iam.begin().await?;
+            let renewed = match iam.hold_if_there(&mut unit, &claimant, token).await? {
                 Some(held) => {
-                    self.raise_by_password(&mut unit, token, principal, held, Occasion::Again).await?
+                    iam.raise_by_password(&mut unit, token, principal, held, Occasion::Again).await?
                 }
                 None => None,
             };
             // Signed out, or renewed by another request, meanwhile: the password was right all the same.
-            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
+            iam.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             let Some(new) = renewed else {
                 unit.commit().await?;
                 return Err(Conflict::Changed(Changing::Session).into());
@@ -129,16 +124,15 @@ impl Iam {
     /// # Errors
     /// [`Error::Invalid`] for a new password that the policy refuses, before anything is checked; [`Error::Credentials`] when the
     /// current one is wrong; [`Error::Throttled`] after too many of those.
-    pub async fn change_own_password(
-        &self,
+    pub async fn change_password(
+        self,
         token: &SessionToken,
-        principal: &Principal,
         current: &PlainPassword,
         new: &PlainPassword,
         device: Option<&DeviceToken>,
-        client: &Client,
     ) -> Result<Renewed, Error> {
-        let known = self
+        let Self { iam, principal, client } = self;
+        let known = iam
             .inner
             .store
             .reader()
@@ -147,17 +141,14 @@ impl Iam {
             .by_id(principal.account())
             .await?
             .ok_or(Error::Credentials)?;
-        let context = self.password_context(&known.username, known.email.as_ref(), known.parent).await?;
-        self.inner
-            .password_policy
-            .check(new, &context)
-            .map_err(|invalid| invalid.of_field("new_password"))?;
-        let Proven { candidate, reserved, told } = self.prove(&principal.into(), current, client).await?;
-        let new = match self.new_password(new, &context).await {
+        let context = iam.password_context(&known.username, known.email.as_ref(), known.parent).await?;
+        iam.inner.password_policy.check(new, &context).map_err(|invalid| invalid.of_field("new_password"))?;
+        let Proven { candidate, reserved, told } = iam.prove(&principal.into(), current, client).await?;
+        let new = match iam.new_password(new, &context).await {
             Ok(new) => new,
             Err(error) => {
                 // It was the new one that was refused: no guess.
-                self.give_back(&reserved).await?;
+                iam.give_back(&reserved).await?;
                 return Err(match error {
                     Error::Invalid(invalid) => invalid.of_field("new_password").into(),
                     error => error,
@@ -165,42 +156,48 @@ impl Iam {
             }
         };
         let change = (candidate.auth_version, &new);
-        let done = self.retried(|| async {
+        let done = iam.retried(|| async {
             let account = principal.account();
-            let mut unit = self.begin().await?;
-            let Some(renewed) = self.raise_with_new_password(&mut unit, token, principal, change).await?
+            let mut unit = iam.begin().await?;
+            let Some(renewed) = iam.raise_with_new_password(&mut unit, token, principal, change).await?
             else {
                 // Changed, signed out or renewed by another request, meanwhile: half of it is undone.
                 drop(unit);
-                self.give_back(&reserved).await?;
+                iam.give_back(&reserved).await?;
                 return Err(Conflict::Changed(Changing::Session).into());
             };
-            let renewed = self.renewed_on(renewed, principal, device)?;
-            if let Err(refused) = self.count_password_change(&mut unit, account).await {
+            let renewed = iam.renewed_on(renewed, principal, device)?;
+            if let Err(refused) = iam.count_password_change(&mut unit, account).await {
                 drop(unit);
-                self.give_back(&reserved).await?;
+                iam.give_back(&reserved).await?;
                 return Err(refused);
             }
             let (kept, reason) = (principal.session(), EndReason::PasswordChanged);
-            let ended = unit.sessions().end_others(account, kept, reason, self.now()).await?;
-            self.accept(&mut unit, &reserved, told.as_ref(), client).await?;
+            let ended = unit.sessions().end_others(account, kept, reason, iam.now()).await?;
+            iam.accept(&mut unit, &reserved, told.as_ref(), client).await?;
             unit.record(&Event::PasswordChanged, of(principal), client).await?;
-            self.notify(&mut unit, &known, Notice::PasswordChanged, client).await?;
+            iam.notify(&mut unit, &known, Notice::PasswordChanged, client).await?;
             new.audit(&mut unit, of(principal), client).await?;
             if ended > 0 {
                 unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
             }
-            self.forget_devices_in(&mut unit, account, of(principal), client).await?;
+            iam.forget_devices_in(&mut unit, account, of(principal), client).await?;
             unit.commit().await?;
             Ok(renewed)
         });
         let done = done.await;
-        self.note_throttled(&done, "account.changes.password", &principal.into(), client).await;
+        iam.note_throttled(&done, "account.changes.password", &principal.into(), client).await;
         done
     }
 
-    /// Whether somebody has proved who they are within [`FRESH_FOR`].
-    pub fn is_fresh(&self, principal: &Principal) -> bool {
+    /// Whether the person has proved who they are within [`FRESH_FOR`].
+    pub fn is_fresh(self) -> bool {
+        self.iam.is_fresh(self.principal)
+    }
+}
+
+impl Iam {
+    fn is_fresh(&self, principal: &Principal) -> bool {
         let proved_at = principal.authenticated_at();
         principal.still_proves(proved_at) && proved_at.is_within(FRESH_FOR, self.now())
     }

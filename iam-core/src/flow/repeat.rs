@@ -12,7 +12,7 @@ use crate::authz::standing::Standing;
 use crate::base::clock::Timestamp;
 use crate::base::id::SessionId;
 use crate::flow::Claimant;
-use crate::iam::Iam;
+use crate::iam::{Iam, Protocol};
 use crate::model::error::Error;
 use crate::model::repeat::{Claim, ClaimOutcome, KeptAnswer, KeptRequest, Repeatable};
 use crate::model::token::TokenHash;
@@ -76,7 +76,7 @@ enum Before {
     Over,
 }
 
-impl Iam {
+impl Protocol<'_> {
     /// Begins a request whose success renews the session `of` whoever sends it. Somebody whose token is dead already can't begin one, and
     /// only gets the answer to an equal one. What finds no room beside others of its session is carried out all the same, and once for each
     /// time that it comes.
@@ -86,29 +86,29 @@ impl Iam {
     /// # Errors
     /// [`Error::Busy`] when an equal one takes too long.
     pub async fn begin_repeatable(
-        &self,
+        self,
         request: &Repeatable<'_>,
         of: Option<&Claimant>,
     ) -> Result<Begun, Error> {
+        let iam = self.iam;
         let old_token = request.token.hash();
-        let digest = self.inner.repeat_key.tag(&request.parts(old_token.as_bytes()));
-        let key = KeyRing::single(
-            self.inner.repeat_seal_key.tag(&request.parts(request.token.expose().as_bytes())),
-        );
+        let digest = iam.inner.repeat_key.tag(&request.parts(old_token.as_bytes()));
+        let key =
+            KeyRing::single(iam.inner.repeat_seal_key.tag(&request.parts(request.token.expose().as_bytes())));
         let until = Instant::now() + WAITS_FOR;
         let [mut look, slowest] = LOOKS;
         let mut may_claim = true;
         loop {
             if let Some(claimant) = of.filter(|_| may_claim) {
-                let claim = Claim { session: claimant.session, old_token, request: digest, at: self.now() };
-                match self.claim(&claim).await? {
+                let claim = Claim { session: claimant.session, old_token, request: digest, at: iam.now() };
+                match iam.claim(&claim).await? {
                     ClaimOutcome::First => return Ok(Begun::First(First { claim, key })),
                     ClaimOutcome::NoRoom => return Ok(Begun::Ordinary),
                     ClaimOutcome::Before => {}
                 }
             }
             // Waiting reads only: whoever waits keeps nobody else from writing.
-            may_claim = match self.before(&old_token, &digest, &key, of.is_some()).await? {
+            may_claim = match iam.before(&old_token, &digest, &key, of.is_some()).await? {
                 Before::Answered(answer) => return Ok(Begun::Answered(answer)),
                 Before::Over => return Ok(Begun::Ordinary),
                 // Given back at this moment: now it may be ours.
@@ -129,16 +129,19 @@ impl Iam {
 
     /// Ends it: with the token that the session goes on with, and the answer, if it succeeded; else an equal request is carried out anew.
     /// What can't be written down costs whoever sends the request once more their answer, and nobody else anything.
-    pub async fn end_repeatable(&self, first: First, success: Option<(&TokenHash, &[u8])>) {
+    pub async fn end_repeatable(self, first: First, success: Option<(&TokenHash, &[u8])>) {
+        let iam = self.iam;
         let First { claim, key } = first;
-        if let Err(error) = self.try_end(&claim, &key, success).await {
+        if let Err(error) = iam.try_end(&claim, &key, success).await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "what came of a request that may come twice was not kept"
             );
         }
     }
+}
 
+impl Iam {
     async fn try_end(
         &self,
         claim: &Claim,

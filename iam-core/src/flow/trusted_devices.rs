@@ -4,42 +4,40 @@
 //! factor, so it changes no factors, steps up to nothing, and re-authenticates as any other.
 
 use crate::audit::{Event, Subject};
-use crate::authz::principal::Principal;
 use crate::base::id::{AccountId, DeviceId};
 use crate::flow::Claimant;
 use crate::flow::own_account::of;
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, OwnAccount, Unit};
 use crate::model::client::Client;
 use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::trusted_device::{MOST_TRUSTED, NewTrustedDevice, TrustedDeviceToken};
 
-impl Iam {
+impl OwnAccount<'_> {
     /// Trusts none of the person's browsers any more. Their sessions go on; who doubts a browser ends those, too
-    /// ([`end_own_other_sessions`](Self::end_own_other_sessions)). Says how many browsers there were.
+    /// ([`end_other_sessions`](crate::OwnAccount::end_other_sessions)). Says how many browsers there were.
     ///
     /// # Errors
     /// [`Error::Stale`] when they last proved who they are too long ago.
-    pub async fn forget_own_trusted_devices(
-        &self,
-        principal: &Principal,
-        client: &Client,
-    ) -> Result<u64, Error> {
-        self.must_be_fresh(principal)?;
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
+    pub async fn forget_trusted_devices(self) -> Result<u64, Error> {
+        let Self { iam, principal, client } = self;
+        iam.must_be_fresh(principal)?;
+        iam.retried(|| async {
+            let mut unit = iam.begin().await?;
             // With the account held no browser comes to be trusted meanwhile. One that has changed trusts none by that.
             if !unit.accounts().hold(principal.account, principal.auth_version).await? {
                 return Ok(0);
             }
             let forgotten =
-                self.forget_devices_in(&mut unit, principal.account, of(principal), client).await?;
+                iam.forget_devices_in(&mut unit, principal.account, of(principal), client).await?;
             unit.commit().await?;
             Ok(forgotten)
         })
         .await
     }
+}
 
+impl Iam {
     /// Trusts the browser that a claimant signs in on, in the unit that holds the account and completes the sign-in.
     pub(super) async fn trust_in(
         &self,

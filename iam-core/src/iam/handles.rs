@@ -2,6 +2,8 @@
 
 use super::Iam;
 use crate::authz::actor::Actor;
+use crate::authz::principal::Principal;
+use crate::model::client::Client;
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident: $Handle:ident;)*) => {
@@ -52,5 +54,31 @@ impl Iam {
     /// The audit trail.
     pub const fn trail(&self) -> Trail<'_> {
         Trail { iam: self }
+    }
+}
+
+/// The account of the person who is signed in, as they see and change it themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnAccount<'a> {
+    pub(crate) iam: &'a Iam,
+    pub(crate) principal: &'a Principal,
+    pub(crate) client: &'a Client,
+}
+
+/// The steps of signing in and of a guarded request, as adapters carry them out.
+#[derive(Clone, Copy, Debug)]
+pub struct Protocol<'a> {
+    pub(crate) iam: &'a Iam,
+}
+
+impl Iam {
+    /// The account of the person who is signed in, as they see and change it themselves from a client.
+    pub const fn own_account<'a>(&'a self, principal: &'a Principal, client: &'a Client) -> OwnAccount<'a> {
+        OwnAccount { iam: self, principal, client }
+    }
+
+    /// The steps of signing in and of a guarded request, as adapters carry them out.
+    pub const fn protocol(&self) -> Protocol<'_> {
+        Protocol { iam: self }
     }
 }

@@ -35,7 +35,9 @@ use crate::secrets::seal::{KeyRing, Place};
 use crate::secrets::secret_key::MacKey;
 use crate::store::{Readiness, Store};
 
-pub use handles::{Accounts, Factors, Parents, Roles, SealingKeys, Sessions, Setup, Trail};
+pub use handles::{
+    Accounts, Factors, OwnAccount, Parents, Protocol, Roles, SealingKeys, Sessions, Setup, Trail,
+};
 pub(crate) use session_cache::CachedSessions;
 pub use session_cache::SessionCache;
 pub(crate) use unit::Unit;

@@ -81,7 +81,7 @@ pub struct SessionSummary {
     pub last_seen_at: Timestamp,
     /// Up to when what was proved in it counts no more, where that was noted.
     pub lapsed_at: Option<Timestamp>,
-    /// Whether it was asked for as a long one; of those that [`Iam::own_sessions`](crate::Iam::own_sessions) gives, whether it is one.
+    /// Whether it was asked for as a long one; of those that [`OwnAccount::sessions`](crate::OwnAccount::sessions) gives, whether it is one.
     pub long: bool,
     /// From where it was made: the address, and what the browser called itself.
     pub client: Client,

@@ -38,12 +38,12 @@ async fn sign_in(iam: &Iam) -> SessionToken {
         replaces: None,
         client: &Client::at([192, 0, 2, 1].into()),
     };
-    iam.login(login).await.unwrap().token
+    iam.protocol().login(login).await.unwrap().token
 }
 
 async fn is_signed_in(iam: &Iam, token: &SessionToken) -> bool {
     let client = Client::at([192, 0, 2, 1].into());
-    let found = iam.authenticate(token, Activity::Background, &client).await.unwrap();
+    let found = iam.protocol().authenticate(token, Activity::Background, &client).await.unwrap();
     matches!(found, Authentication::SignedIn(_))
 }
 

@@ -39,7 +39,7 @@ async fn sign_in(iam: &Iam, password: &str) -> Result<(), Error> {
         replaces: None,
         client: &client,
     };
-    iam.login(login).await.map(drop)
+    iam.protocol().login(login).await.map(drop)
 }
 
 /// How many sign-ins ended which way: in, wrong, throttled, and otherwise.

@@ -110,7 +110,7 @@ impl RequestContext {
         let Some(session) = form.get("session").and_then(|id| id.parse::<SessionId>().ok()) else {
             return self.refusal(request, Case::BadRequest);
         };
-        match self.iam().end_own_session(principal, session, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).end_session(session).await {
             Ok(true) if session == principal.session() => {
                 self.add_cookie(self.inner().cookies.clear(CookieKind::Session));
                 let location = format!("{}/login?signed_out=1", self.inner().auth_path);
@@ -126,7 +126,7 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        match self.iam().end_own_other_sessions(principal, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).end_other_sessions().await {
             Ok(_) => self.to_account(request, "sessions"),
             Err(error) => self.not_fresh_or(request, &error),
         }
@@ -183,11 +183,11 @@ impl RequestContext {
         status: u16,
         said: &Said<'_>,
     ) -> WebResponse {
-        let sessions = match self.iam().own_sessions(principal).await {
+        let sessions = match self.iam().own_account(principal, &caller.client).sessions().await {
             Ok(sessions) => sessions,
             Err(error) => return self.failed(request, &error),
         };
-        let factors = match self.factors_values(principal).await {
+        let factors = match self.factors_values(principal, caller).await {
             Ok(factors) => factors,
             Err(error) => return self.failed(request, &error),
         };
@@ -215,7 +215,7 @@ impl RequestContext {
             roles => principal.roles().map(str::to_owned).collect::<Vec<_>>(),
             sessions => listed,
             others => sessions.iter().any(|session| !own(session)),
-            fresh => self.iam().is_fresh(principal),
+            fresh => self.iam().own_account(principal, &caller.client).is_fresh(),
             factor_due_at => principal.factor_due_at().map(minute),
             factors => factors,
             about_factors => said.about_factors,
@@ -424,7 +424,7 @@ impl RequestContext {
         let Some(principal) = caller.principal() else {
             return self.api_not_signed_in(request, caller).await;
         };
-        let sessions = match self.iam().own_sessions(principal).await {
+        let sessions = match self.iam().own_account(principal, &caller.client).sessions().await {
             Ok(sessions) => sessions,
             Err(error) => return self.api_failed(request, &error),
         };
@@ -450,7 +450,7 @@ impl RequestContext {
             Ok(principal) => principal,
             Err(response) => return *response,
         };
-        match self.iam().end_own_other_sessions(principal, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).end_other_sessions().await {
             Ok(ended) => self.json(request, 200, &json!({ "ended": ended })),
             Err(error) => self.api_failed(request, &error),
         }
@@ -464,7 +464,7 @@ impl RequestContext {
         let path = request.target.split('?').next().unwrap_or_default();
         let id = path.rsplit('/').next().and_then(|id| id.parse::<SessionId>().ok());
         let Some(session) = id else { return self.problem(request, Case::NotFound, &[]) };
-        match self.iam().end_own_session(principal, session, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).end_session(session).await {
             Ok(true) => {
                 let response = self.own(request, WebResponse::new(204));
                 if session == principal.session() && caller.carrier == Carrier::Cookie {
@@ -584,7 +584,7 @@ impl RequestContext {
         password: &PlainPassword,
     ) -> Result<SessionToken, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
-        self.iam().reauthenticate(token, principal, password, &caller.client).await
+        self.iam().own_account(principal, &caller.client).reauthenticate(token, password).await
     }
 
     async fn change_password(
@@ -597,7 +597,10 @@ impl RequestContext {
     ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
         let device = self.note_of(request, caller);
-        self.iam().change_own_password(token, principal, current, new, device.as_ref(), &caller.client).await
+        self.iam()
+            .own_account(principal, &caller.client)
+            .change_password(token, current, new, device.as_ref())
+            .await
     }
 }
 

@@ -56,7 +56,7 @@ impl RequestContext {
         let Some(kind) = query.get("kind").and_then(FactorKind::parse) else {
             return self.refusal(request, Case::NotFound);
         };
-        if let Err(error) = self.iam().may_change_factors(principal).await {
+        if let Err(error) = self.iam().own_account(principal, &caller.client).may_change_factors().await {
             return self.prove_first(request, &error, &request.target);
         }
         let own = match self.own_address(principal, kind).await {
@@ -163,7 +163,7 @@ impl RequestContext {
         let Ok(name) = MethodName::parse(form.get("name").unwrap_or_default()) else {
             return self.to_account(request, "factor_name");
         };
-        match self.iam().rename_factor(principal, id, &name, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).rename(id, &name).await {
             Ok(renamed) => self.to_account(request, if renamed { "factor_renamed" } else { "factor_late" }),
             Err(error) => self.prove_first(request, &error, &self.account_path()),
         }
@@ -268,8 +268,12 @@ impl RequestContext {
     }
 
     /// The factors' part of the account page.
-    pub(super) async fn factors_values(&self, principal: &Principal) -> Result<Value, Error> {
-        let (factors, codes_left) = self.iam().own_factors(principal).await?;
+    pub(super) async fn factors_values(
+        &self,
+        principal: &Principal,
+        caller: &Caller,
+    ) -> Result<Value, Error> {
+        let (factors, codes_left) = self.iam().own_account(principal, &caller.client).factors().await?;
         let pages = &self.inner().pages;
         let account = self.account_path();
         let offered = self.iam().offered_factors();
@@ -325,7 +329,7 @@ impl RequestContext {
 
     pub(super) async fn api_factors(&self, request: &WebRequest, caller: &Caller) -> WebResponse {
         let Some(principal) = caller.enroller() else { return self.api_not_signed_in(request, caller).await };
-        match self.iam().own_factors(principal).await {
+        match self.iam().own_account(principal, &caller.client).factors().await {
             Ok((factors, codes_left)) => {
                 let factors: Vec<_> = factors.iter().map(factor_json).collect();
                 self.json(request, 200, &json!({ "factors": factors, "recovery_codes_left": codes_left }))
@@ -410,7 +414,7 @@ impl RequestContext {
             Err(invalid) => return self.problem(request, Case::Invalid, &[FieldError::from(&invalid)]),
         };
         let Some(id) = method_in_path(request, 0) else { return self.problem(request, Case::NotFound, &[]) };
-        match self.iam().rename_factor(principal, id, &name, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).rename(id, &name).await {
             Ok(true) => self.own(request, WebResponse::new(204)),
             Ok(false) => self.problem(request, Case::NotFound, &[]),
             Err(error) => self.api_failed(request, &error),
@@ -486,7 +490,7 @@ impl RequestContext {
     ) -> Result<Enrolled, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
         let NewFactor { kind, name, email } = new;
-        self.iam().enrol_factor(token, principal, *kind, name, email.as_ref(), &caller.client).await
+        self.iam().own_account(principal, &caller.client).enrol(token, *kind, name, email.as_ref()).await
     }
 
     async fn confirm(
@@ -499,7 +503,7 @@ impl RequestContext {
     ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
         let device = self.note_of(request, caller);
-        self.iam().confirm_factor(token, principal, id, code, device.as_ref(), &caller.client).await
+        self.iam().own_account(principal, &caller.client).confirm(token, id, code, device.as_ref()).await
     }
 
     async fn remove(
@@ -511,12 +515,12 @@ impl RequestContext {
     ) -> Result<Renewed, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
         let device = self.note_of(request, caller);
-        self.iam().remove_factor(token, principal, id, device.as_ref(), &caller.client).await
+        self.iam().own_account(principal, &caller.client).remove(token, id, device.as_ref()).await
     }
 
     async fn recovery_codes(&self, caller: &Caller, principal: &Principal) -> Result<Vec<Code>, Error> {
         let token = caller.token.as_ref().ok_or(Error::Credentials)?;
-        self.iam().new_recovery_codes(token, principal, &caller.client).await
+        self.iam().own_account(principal, &caller.client).new_recovery_codes(token).await
     }
 }
 

@@ -71,12 +71,12 @@ impl RequestContext {
     ) -> WebResponse {
         let form = token_of_form(request);
         let Some(repeatable) = self.repeatable(request, caller, form.as_deref()) else { return work.await };
-        match self.iam().begin_repeatable(&repeatable, caller.claimant().as_ref()).await {
+        match self.iam().protocol().begin_repeatable(&repeatable, caller.claimant().as_ref()).await {
             Ok(Begun::First(first)) => {
                 let response = work.await;
                 let kept = self.to_repeat(caller, &response);
                 let kept = kept.as_ref().map(|(token, answer)| (token, answer.as_slice()));
-                self.iam().end_repeatable(first, kept).await;
+                self.iam().protocol().end_repeatable(first, kept).await;
                 response
             }
             Ok(Begun::Answered(answer)) => match self.answer_again(request, &answer) {

@@ -76,13 +76,19 @@ impl RequestContext {
         next: Option<&str>,
     ) -> WebResponse {
         let begun = async {
-            let shown =
-                self.iam().authenticate(&signed_in.token, Activity::Background, &caller.client).await?;
+            let shown = self
+                .iam()
+                .protocol()
+                .authenticate(&signed_in.token, Activity::Background, &caller.client)
+                .await?;
             let Authentication::PendingSecondFactor(pending) = shown else { return Ok(()) };
             let claimant = Claimant::from(&pending);
-            let offers = self.iam().offers(&claimant).await?;
+            let offers = self.iam().protocol().offers(&claimant).await?;
             if let Some(first) = offers.first().filter(|offer| offer.destination.is_some()) {
-                self.iam().challenge(&claimant, &signed_in.token, first.kind, &caller.client).await?;
+                self.iam()
+                    .protocol()
+                    .challenge(&claimant, &signed_in.token, first.kind, &caller.client)
+                    .await?;
             }
             Ok(())
         };
@@ -143,7 +149,7 @@ impl RequestContext {
             Ok(kind) => kind,
             Err(error) => return self.verify_failed(request, caller, claimant, page, &error).await,
         };
-        match self.iam().verify_second_factor(claimant, token, kind, code, &caller.client).await {
+        match self.iam().protocol().verify(claimant, token, kind, code, &caller.client).await {
             Ok(signed_in) => {
                 // For a purpose of its own the token stays as it is.
                 if asked.purpose.is_none()
@@ -183,7 +189,7 @@ impl RequestContext {
             return self.refusal(request, Case::BadRequest);
         };
         let page = VerifyPage { method: Some(kind), ..VerifyPage::of(&asked, next) };
-        match self.iam().challenge(claimant, token, kind, &caller.client).await {
+        match self.iam().protocol().challenge(claimant, token, kind, &caller.client).await {
             Ok(sent) => {
                 let notice = sent.destination.map(|destination| {
                     self.inner().pages.text_with("verify.sent", &[("destination", &destination)])
@@ -258,7 +264,7 @@ impl RequestContext {
         status: u16,
         page: VerifyPage<'_>,
     ) -> WebResponse {
-        let offers = match self.iam().offers(claimant).await {
+        let offers = match self.iam().protocol().offers(claimant).await {
             Ok(offers) => offers,
             Err(error) => return self.failed(request, &error),
         };
@@ -388,7 +394,7 @@ impl RequestContext {
         if let Some(kind) = chosen {
             return Ok(kind);
         }
-        let offers = self.iam().offers(claimant).await?;
+        let offers = self.iam().protocol().offers(claimant).await?;
         asked_last(&offers)
             .or(offers.first())
             .map(|offer| offer.kind)
@@ -410,7 +416,7 @@ impl RequestContext {
         let Some(kind) = method.and_then(|method| ProofMethod::parse_asked(&method)) else {
             return self.unknown_method(request);
         };
-        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
+        match self.iam().protocol().challenge(&claimant, token, kind, &caller.client).await {
             Ok(asked) => self.json(request, 200, &asked_json(&asked)),
             Err(error) => self.api_failed(request, &error),
         }
@@ -447,7 +453,7 @@ impl RequestContext {
             let kind = self.kind_or_first(&claimant, chosen).await?;
             let code = code.unwrap_or_default();
             let signed_in =
-                self.iam().verify_second_factor(&claimant, token, kind, &code, &caller.client).await?;
+                self.iam().protocol().verify(&claimant, token, kind, &code, &caller.client).await?;
             let mut answer = self.signed_in_json(&signed_in, &caller.client).await?;
             if let Some(purpose) = claimant.purpose() {
                 answer.insert("purpose".to_owned(), purpose.to_string().into());
@@ -501,7 +507,7 @@ impl RequestContext {
             Some(purpose) => purpose,
             None => None,
         };
-        let last = self.iam().claimant_asked_last(principal, purpose).await?;
+        let last = self.iam().protocol().claimant_asked_last(principal, purpose).await?;
         if purpose.is_some() && last.purpose() != purpose {
             return Ok(Err(NOT_ASKED));
         }

@@ -112,7 +112,7 @@ impl RequestContext {
             staying: caller.enroller().filter(|_| page.staying),
             client: &caller.client,
         };
-        let Some(led_on) = self.iam().lead_on(&again).await? else { return Ok(None) };
+        let Some(led_on) = self.iam().protocol().lead_on(&again).await? else { return Ok(None) };
         if led_on.stays_until.is_some() {
             // The same token once more, in a cookie that outlives the browser.
             self.set_session_cookie(token, led_on.stays_until);
@@ -358,7 +358,7 @@ impl RequestContext {
             replaces: None,
             client: &caller.client,
         };
-        match self.iam().login(login).await {
+        match self.iam().protocol().login(login).await {
             Ok(signed_in) => match self.signed_in_json(&signed_in, &caller.client).await {
                 Ok(answer) => self.json(request, 200, &self.with_token(answer, &signed_in).into()),
                 Err(error) => self.api_failed(request, &error),
@@ -446,7 +446,7 @@ impl RequestContext {
         let endpoints = self.web().auth_endpoints();
         let route = endpoints.iter().map(|(pattern, _)| pattern.as_str());
         let route = route.into_iter().find(|pattern| path_matches(pattern, path));
-        self.iam().note_csrf(caller.principal(), route, &caller.client).await;
+        self.iam().protocol().note_csrf(caller.principal(), route, &caller.client).await;
     }
 
     /// Signs in and sets the cookies; gives a CSRF token of the new session, too.
@@ -467,6 +467,7 @@ impl RequestContext {
         let replaced = claimant.as_ref().map(Replaced::Of).or_else(by_token);
         let signed_in = self
             .iam()
+            .protocol()
             .login(Login {
                 identifier: &credentials.identifier,
                 password: credentials.password,
@@ -532,10 +533,13 @@ impl RequestContext {
             answer.insert("account".to_owned(), json!({ "id": signed_in.account.to_string() }));
             return Ok(answer);
         }
-        let offers = match self.iam().authenticate(&signed_in.token, Activity::Background, client).await? {
-            Authentication::PendingSecondFactor(pending) => self.iam().offers(&(&pending).into()).await?,
-            _ => Vec::new(),
-        };
+        let offers =
+            match self.iam().protocol().authenticate(&signed_in.token, Activity::Background, client).await? {
+                Authentication::PendingSecondFactor(pending) => {
+                    self.iam().protocol().offers(&(&pending).into()).await?
+                }
+                _ => Vec::new(),
+            };
         let methods: Vec<Value> = offers.iter().map(|offer| offer.kind.as_str().into()).collect();
         answer.insert("status".to_owned(), "mfa_required".into());
         answer.insert("methods".to_owned(), methods.into());
@@ -574,9 +578,9 @@ impl RequestContext {
     async fn sign_out(&self, request: &WebRequest, caller: &Caller) -> Result<(), Error> {
         // By the session, not by its token: another request may renew that one at this moment.
         if let Some(claimant) = caller.claimant() {
-            self.iam().logout_of(&claimant, &caller.client).await?;
+            self.iam().protocol().logout_of(&claimant, &caller.client).await?;
         } else if let Some(token) = &caller.token {
-            self.iam().logout(token, &caller.client).await?;
+            self.iam().protocol().logout(token, &caller.client).await?;
         }
         let cookies = &self.inner().cookies;
         if self.has_several_cookies(request, caller) {
@@ -584,7 +588,7 @@ impl RequestContext {
             let texts = cookies.different(request, CookieKind::Session);
             let tokens = texts.iter().filter_map(|text| SessionToken::parse(text, Carrier::Cookie));
             for token in tokens.take(MOST_SIGNED_OUT) {
-                self.iam().logout(&token, &caller.client).await?;
+                self.iam().protocol().logout(&token, &caller.client).await?;
             }
         }
         // Who came with a bearer token signs that out, and not the browser.

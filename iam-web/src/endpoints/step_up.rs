@@ -152,7 +152,7 @@ impl RequestContext {
         };
         let next = self.place(query.get("next"));
         let next = next.as_ref().map(LocalTarget::as_str);
-        let due = match self.iam().factor_due(principal).await {
+        let due = match self.iam().protocol().factor_due(principal).await {
             Ok(due) => due,
             Err(error) => return self.failed(request, &error),
         };
@@ -233,7 +233,7 @@ impl RequestContext {
         let claimant = Claimant::step_up(principal, purpose);
         let claimant = claimant.approving(stopped.as_ref().and_then(Stopped::approval));
         let claimant = if purpose == Purpose::ENROL { claimant } else { claimant.accepting(&accepted) };
-        let (Some(token), offers) = (&caller.token, self.iam().offers(&claimant).await) else {
+        let (Some(token), offers) = (&caller.token, self.iam().protocol().offers(&claimant).await) else {
             return self.problem(request, Case::Unauthenticated, &[]);
         };
         let offers = match offers {
@@ -243,7 +243,7 @@ impl RequestContext {
         let Some(kind) = method.or(offers.first().map(|offer| offer.kind)) else {
             return self.enrolment_required(request, &accepted);
         };
-        match self.iam().challenge(&claimant, token, kind, &caller.client).await {
+        match self.iam().protocol().challenge(&claimant, token, kind, &caller.client).await {
             Ok(asked) => {
                 let mut answer = asked_json(&asked);
                 if let Some(answer) = answer.as_object_mut() {

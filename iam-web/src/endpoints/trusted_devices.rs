@@ -13,7 +13,7 @@ impl RequestContext {
             Ok(found) => found,
             Err(response) => return *response,
         };
-        match self.iam().forget_own_trusted_devices(principal, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).forget_trusted_devices().await {
             Ok(_) => {
                 self.add_cookie(self.inner().cookies.clear(CookieKind::TrustedDevice));
                 self.to_account(request, "browsers")
@@ -27,7 +27,7 @@ impl RequestContext {
             Ok(principal) => principal,
             Err(response) => return *response,
         };
-        match self.iam().forget_own_trusted_devices(principal, &caller.client).await {
+        match self.iam().own_account(principal, &caller.client).forget_trusted_devices().await {
             Ok(forgotten) => {
                 if caller.carrier == Carrier::Cookie {
                     self.add_cookie(self.inner().cookies.clear(CookieKind::TrustedDevice));

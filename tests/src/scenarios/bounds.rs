@@ -33,7 +33,7 @@ async fn try_from_network(world: &World, network: u16, name: &str, password: &st
         replaces: None,
         client: &Client::at(address),
     };
-    assert!(world.iam.login(login).await.is_err());
+    assert!(world.iam.protocol().login(login).await.is_err());
 }
 
 /// AU-01, RL-07: `iam_auth_log` and `iam_rate_limit`, by who has no account.

@@ -231,7 +231,7 @@ pub async fn a_guarded_request_costs_one_read(adapter: Adapter, backend: Backend
         replaces: None,
         client: &client,
     };
-    assert!(world.iam.login(login).await.is_ok());
+    assert!(world.iam.protocol().login(login).await.is_ok());
 }
 
 /// What nobody comes back to ends by itself; secrets go after a day, the trail after its retention.

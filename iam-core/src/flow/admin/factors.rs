@@ -12,7 +12,7 @@ use crate::base::store_error::{StoreError, StoreErrorKind};
 use crate::delivery::Notice;
 use crate::flow::second_factor::is_confirmed;
 use crate::flow::tickets::NewTicket;
-use crate::iam::{Factors, Iam, Unit};
+use crate::iam::{Factors, Iam, Protocol, Unit};
 use crate::model::account::{Account, AccountStatus};
 use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
@@ -213,6 +213,23 @@ impl Factors<'_> {
     }
 }
 
+impl Protocol<'_> {
+    /// What somebody has to do whose second factor is due.
+    pub async fn factor_due(self, principal: &Principal) -> Result<FactorDue, Error> {
+        let iam = self.iam;
+        let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
+        let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
+        let kinds = iam.counting();
+        let known = confirmed.iter().filter_map(|method| method.kind.known());
+        let mut proved: Vec<FactorKind> = known.filter(|kind| kinds.contains(kind)).collect();
+        proved.dedup();
+        if !proved.is_empty() {
+            return Ok(FactorDue::Prove(proved));
+        }
+        Ok(FactorDue::SetUp { kinds, first: confirmed.is_empty() })
+    }
+}
+
 impl Iam {
     async fn reset_factors_in(
         &self,
@@ -240,20 +257,6 @@ impl Iam {
         self.forget_devices_in(unit, account, subject, actor.client()).await?;
         self.notify(unit, known, Notice::FactorsReset, actor.client()).await?;
         Ok(removed)
-    }
-
-    /// What somebody has to do whose second factor is due.
-    pub async fn factor_due(&self, principal: &Principal) -> Result<FactorDue, Error> {
-        let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let confirmed: Vec<_> = methods.iter().filter(|method| is_confirmed(method)).collect();
-        let kinds = self.counting();
-        let known = confirmed.iter().filter_map(|method| method.kind.known());
-        let mut proved: Vec<FactorKind> = known.filter(|kind| kinds.contains(kind)).collect();
-        proved.dedup();
-        if !proved.is_empty() {
-            return Ok(FactorDue::Prove(proved));
-        }
-        Ok(FactorDue::SetUp { kinds, first: confirmed.is_empty() })
     }
 
     /// The factors that satisfy a requirement and can be set up.

@@ -27,7 +27,7 @@ use crate::factor::{Digest, FactorBegun, FactorLimits, MOST_KEPT, Show, TRIES};
 use crate::flow::SignedIn;
 use crate::flow::first_factor;
 use crate::flow::sign_in::{Occasion, Raise};
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, Protocol, Unit};
 use crate::model::account::{Account, AuthVersion, Username};
 use crate::model::channel::Channel;
 use crate::model::client::Client;
@@ -197,13 +197,117 @@ pub(super) struct Known<'f> {
     pub(super) methods: Vec<Method>,
 }
 
-impl Iam {
+impl Protocol<'_> {
     /// The methods that somebody may be asked for, in the order in which to offer them.
-    pub async fn offers(&self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
-        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
-        self.offers_with(claimant, &methods).await
+    pub async fn offers(self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
+        let iam = self.iam;
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        iam.offers_with(claimant, &methods).await
     }
 
+    /// Asks for a factor; a code that is to be sent is on its way then, and one that was sent before is worth nothing.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] for a method that they don't have, a sign-in that is over, or too many failures; [`Error::Throttled`]
+    /// when a code was asked for too often.
+    pub async fn challenge(
+        self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        method: ProofMethod,
+        client: &Client,
+    ) -> Result<Asked, Error> {
+        let iam = self.iam;
+        let (kind, means) = (method, iam.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?);
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        if !iam.offers_with(claimant, &methods).await?.iter().any(|offer| offer.kind == kind) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        let known = Known { means, method, methods };
+        let destination = iam.destination(claimant.account, kind).await?;
+        let asked = iam
+            .retried(|| async {
+                let mut unit = iam.begin().await?;
+                iam.hold(&mut unit, claimant, token).await?;
+                if let Some(locked) = iam.locked(&mut unit, claimant.account, kind).await? {
+                    return Err(locked.into());
+                }
+                let asked = iam.ask(&mut unit, claimant, &known, &destination, client).await?;
+                unit.commit().await?;
+                Ok(asked)
+            })
+            .await;
+        let limit = if kind.channel().is_some() { "otp.send" } else { "mfa.asked" };
+        iam.note_throttled(&asked, limit, claimant, client).await;
+        if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &asked {
+            let account = iam
+                .inner
+                .store
+                .reader()
+                .await?
+                .accounts()
+                .by_id(claimant.account)
+                .await?
+                .ok_or(SecondFactorRefusal::Gone)?;
+            iam.lock_out(claimant, &account, client).await?;
+        }
+        asked
+    }
+
+    /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead. For a
+    /// purpose of its own it leaves a step-up proof behind, and the token stays: what it opens is decided with every request.
+    ///
+    /// # Errors
+    /// [`Error::SecondFactor`] for everything that is not right; [`Error::Credentials`] and [`Error::Throttled`] where the answer is a
+    /// password; [`Error::Invalid`] for what can't be a code of this kind, which is no try.
+    pub async fn verify(
+        self,
+        claimant: &Claimant,
+        token: &SessionToken,
+        method: ProofMethod,
+        response: &str,
+        client: &Client,
+    ) -> Result<SignedIn, Error> {
+        let iam = self.iam;
+        let means = iam.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?;
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        let needs_none = claimant.opens_first_factor() || matches!(means, Means::Password);
+        if !claimant.admits(method) || !(needs_none || methods.iter().any(is_confirmed)) {
+            return Err(SecondFactorRefusal::NoMethod.into());
+        }
+        // Before anything is counted.
+        let response = means.read(response)?;
+        let account = iam
+            .inner
+            .store
+            .reader()
+            .await?
+            .accounts()
+            .by_id(claimant.account)
+            .await?
+            .ok_or(SecondFactorRefusal::Gone)?;
+        let (known, response) = (Known { means, method, methods }, response.expose());
+        if matches!(means, Means::Password) {
+            return iam.verify_password(claimant, token, &known, response, client).await;
+        }
+        let done =
+            iam.retried(|| iam.verify_in_one_unit(claimant, token, &known, &account, response, client)).await;
+        match &done {
+            Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) => {
+                iam.lock_out(claimant, &account, client).await?;
+            }
+            Err(Error::SecondFactor(SecondFactorRefusal::Spent)) => {
+                let event = Event::LimitExceeded("mfa.challenge");
+                iam.record_refusal(&event, claimant.subject(), client).await;
+            }
+            _ => {}
+        }
+        iam.note_throttled(&done, "mfa.asked", claimant, client).await;
+        done
+    }
+}
+
+impl Iam {
     async fn offers_with(&self, claimant: &Claimant, methods: &[Method]) -> Result<Vec<Offer>, Error> {
         let store = &self.inner.store;
         let open = store.reader().await?.challenges().all_open(claimant.session, claimant.purpose).await?;
@@ -277,54 +381,6 @@ impl Iam {
             Some(kind) => methods.iter().any(|method| method.kind == kind && is_confirmed(method)),
         };
         if is_set_up { self.destination(account, method).await } else { Ok(Destination::Missing) }
-    }
-
-    /// Asks for a factor; a code that is to be sent is on its way then, and one that was sent before is worth nothing.
-    ///
-    /// # Errors
-    /// [`Error::SecondFactor`] for a method that they don't have, a sign-in that is over, or too many failures; [`Error::Throttled`]
-    /// when a code was asked for too often.
-    pub async fn challenge(
-        &self,
-        claimant: &Claimant,
-        token: &SessionToken,
-        method: ProofMethod,
-        client: &Client,
-    ) -> Result<Asked, Error> {
-        let (kind, means) = (method, self.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?);
-        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
-        if !self.offers_with(claimant, &methods).await?.iter().any(|offer| offer.kind == kind) {
-            return Err(SecondFactorRefusal::NoMethod.into());
-        }
-        let known = Known { means, method, methods };
-        let destination = self.destination(claimant.account, kind).await?;
-        let asked = self
-            .retried(|| async {
-                let mut unit = self.begin().await?;
-                self.hold(&mut unit, claimant, token).await?;
-                if let Some(locked) = self.locked(&mut unit, claimant.account, kind).await? {
-                    return Err(locked.into());
-                }
-                let asked = self.ask(&mut unit, claimant, &known, &destination, client).await?;
-                unit.commit().await?;
-                Ok(asked)
-            })
-            .await;
-        let limit = if kind.channel().is_some() { "otp.send" } else { "mfa.asked" };
-        self.note_throttled(&asked, limit, claimant, client).await;
-        if let Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) = &asked {
-            let account = self
-                .inner
-                .store
-                .reader()
-                .await?
-                .accounts()
-                .by_id(claimant.account)
-                .await?
-                .ok_or(SecondFactorRefusal::Gone)?;
-            self.lock_out(claimant, &account, client).await?;
-        }
-        asked
     }
 
     /// Asks for a method, in a unit of work that holds the session.
@@ -442,58 +498,6 @@ impl Iam {
         let (account, expires_at) = (claimant.account, challenge.expires_at);
         self.put(unit, account, Some(challenge.id), channel, &message, expires_at).await?;
         Ok(unit.record(&Event::CodeIssued(kind), claimant.subject(), client).await?)
-    }
-
-    /// Compares an answer. The right one completes the sign-in, or renews the proof, with a new token; the old one is dead. For a
-    /// purpose of its own it leaves a step-up proof behind, and the token stays: what it opens is decided with every request.
-    ///
-    /// # Errors
-    /// [`Error::SecondFactor`] for everything that is not right; [`Error::Credentials`] and [`Error::Throttled`] where the answer is a
-    /// password; [`Error::Invalid`] for what can't be a code of this kind, which is no try.
-    pub async fn verify_second_factor(
-        &self,
-        claimant: &Claimant,
-        token: &SessionToken,
-        method: ProofMethod,
-        response: &str,
-        client: &Client,
-    ) -> Result<SignedIn, Error> {
-        let means = self.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?;
-        let methods = self.inner.store.reader().await?.methods().of_account(claimant.account).await?;
-        let needs_none = claimant.opens_first_factor() || matches!(means, Means::Password);
-        if !claimant.admits(method) || !(needs_none || methods.iter().any(is_confirmed)) {
-            return Err(SecondFactorRefusal::NoMethod.into());
-        }
-        // Before anything is counted.
-        let response = means.read(response)?;
-        let account = self
-            .inner
-            .store
-            .reader()
-            .await?
-            .accounts()
-            .by_id(claimant.account)
-            .await?
-            .ok_or(SecondFactorRefusal::Gone)?;
-        let (known, response) = (Known { means, method, methods }, response.expose());
-        if matches!(means, Means::Password) {
-            return self.verify_password(claimant, token, &known, response, client).await;
-        }
-        let done = self
-            .retried(|| self.verify_in_one_unit(claimant, token, &known, &account, response, client))
-            .await;
-        match &done {
-            Err(Error::SecondFactor(SecondFactorRefusal::Locked { .. })) => {
-                self.lock_out(claimant, &account, client).await?;
-            }
-            Err(Error::SecondFactor(SecondFactorRefusal::Spent)) => {
-                let event = Event::LimitExceeded("mfa.challenge");
-                self.record_refusal(&event, claimant.subject(), client).await;
-            }
-            _ => {}
-        }
-        self.note_throttled(&done, "mfa.asked", claimant, client).await;
-        done
     }
 
     async fn verify_in_one_unit(

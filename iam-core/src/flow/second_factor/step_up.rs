@@ -12,7 +12,7 @@ use crate::base::id::{InterruptedId, MethodId, StepUpProofId};
 use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::flow::SignedIn;
 use crate::flow::attempt::Proven;
-use crate::iam::{Iam, Unit};
+use crate::iam::{Iam, Protocol, Unit};
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
 use crate::model::interrupted::{Interrupted, NewInterrupted};
@@ -68,22 +68,23 @@ impl Claimant {
     }
 }
 
-impl Iam {
+impl Protocol<'_> {
     /// The claimant that a code without further words is from: whoever was asked last for a purpose in this session (for this one, if
     /// it is said) is, for that and for what it was bound to, by what was asked for or counts by policy; everybody else proves again who
     /// they are.
     pub async fn claimant_asked_last(
-        &self,
+        self,
         principal: &Principal,
         purpose: Option<Purpose>,
     ) -> Result<Claimant, Error> {
-        let asked = self
+        let iam = self.iam;
+        let asked = iam
             .inner
             .store
             .reader()
             .await?
             .challenges()
-            .asked_last(principal.session, purpose, self.now())
+            .asked_last(principal.session, purpose, iam.now())
             .await?;
         let Some((ChallengePurpose::StepUp(purpose), new)) =
             asked.map(|found| (found.new.purpose, found.new))
@@ -94,7 +95,7 @@ impl Iam {
         if claimant.opens_first_factor() {
             return Ok(claimant);
         }
-        let mut accepted = self.inner.factor_policy.step_up_methods();
+        let mut accepted = iam.inner.factor_policy.step_up_methods();
         if !accepted.contains(&new.kind) {
             accepted.push(new.kind);
         }
@@ -103,69 +104,47 @@ impl Iam {
 
     /// The kinds by which somebody can meet a step-up, in the order in which to offer them. Without any they have to set one up first.
     pub async fn step_up_methods(
-        &self,
+        self,
         principal: &Principal,
         asked: &StepUp,
     ) -> Result<Vec<ProofMethod>, Error> {
+        let iam = self.iam;
         let claimant = Claimant::step_up(principal, asked.purpose())
-            .accepting(asked.accepted(&self.inner.factor_policy.step_up_methods()));
+            .accepting(asked.accepted(&iam.inner.factor_policy.step_up_methods()));
         Ok(self.offers(&claimant).await?.into_iter().map(|offer| offer.kind).collect())
     }
 
     /// What a request is about, of which a route binds the proof to these fields.
-    pub fn approval(&self, method: &str, target: &str, fields: Vec<(String, String)>) -> Approval {
-        Approval::new(&self.inner.approval_key, method, target, fields)
+    pub fn approval(self, method: &str, target: &str, fields: Vec<(String, String)>) -> Approval {
+        let iam = self.iam;
+        Approval::new(&iam.inner.approval_key, method, target, fields)
     }
 
     /// The same principal with what they have proved in their session for purposes, read now: only what is theirs, young enough for the
     /// longest that a route may ask for, and not used up. A guard with a step-up asks for it, so that no other one pays for it.
-    pub async fn with_step_up_proofs(&self, principal: &Principal) -> Result<Principal, Error> {
+    pub async fn with_step_up_proofs(self, principal: &Principal) -> Result<Principal, Error> {
+        let iam = self.iam;
         let proved_after = principal.as_of.minus(MOST_WITHIN);
-        let mut reader = self.inner.store.reader().await?;
+        let mut reader = iam.inner.store.reader().await?;
         let found = reader.step_up_proofs().of_session(principal.session, proved_after).await?;
         let step_up_proofs = principal.own_step_up_proofs(found);
         Ok(Principal { step_up_proofs, ..principal.clone() })
     }
 
-    /// Marks a challenge as answered, in a unit that holds the session; one that was for a purpose of its own leaves a proof behind.
-    pub(super) async fn settle_challenge(
-        &self,
-        unit: &mut Unit<'_>,
-        claimant: &Claimant,
-        challenge: &NewChallenge,
-        by: Option<MethodId>,
-    ) -> Result<(), Error> {
-        let now = self.now();
-        if !unit.challenges().consume(challenge.id, by, now).await? {
-            return Err(SecondFactorRefusal::Spent.into());
-        }
-        let Some(purpose) = claimant.purpose() else { return Ok(()) };
-        let proof = StepUpProof {
-            id: StepUpProofId::generate(now, self.randomness())?,
-            account: claimant.account,
-            parent: claimant.parent,
-            auth_version: claimant.auth_version,
-            purpose,
-            kind: challenge.kind,
-            proved_at: now,
-            approval: challenge.approval,
-        };
-        Ok(unit.step_up_proofs().insert(claimant.session, &proof).await?)
-    }
-
     /// Uses proofs up for a request, all or none; and marks the request, if it is one that was stopped before, as gone on with.
     pub async fn use_step_up_proofs(
-        &self,
+        self,
         principal: &Principal,
         token: &SessionToken,
         proofs: &[StepUpProof],
         resumed: Option<InterruptedId>,
         client: &Client,
     ) -> Result<Used, Error> {
-        self.retried(|| async {
-            let now = self.now();
-            let mut unit = self.begin().await?;
-            if self.hold_if_there(&mut unit, &principal.into(), token).await?.is_none() {
+        let iam = self.iam;
+        iam.retried(|| async {
+            let now = iam.now();
+            let mut unit = iam.begin().await?;
+            if iam.hold_if_there(&mut unit, &principal.into(), token).await?.is_none() {
                 return Ok(Used::Gone);
             }
             // Whoever sends the same form twice is told so, and not asked for another proof.
@@ -192,16 +171,17 @@ impl Iam {
     /// this session alone. One that it takes the place of can't be gone on with any more; if it was gone on with, or is too old, nothing
     /// is kept: who clicks twice is not asked to confirm the same a second time.
     pub async fn keep_interrupted(
-        &self,
+        self,
         principal: &Principal,
         token: &SessionToken,
         request: &[u8],
         replaces: Option<InterruptedId>,
     ) -> Result<Option<InterruptedId>, Error> {
-        let now = self.now();
-        let id = InterruptedId::generate(now, self.randomness())?;
+        let iam = self.iam;
+        let now = iam.now();
+        let id = InterruptedId::generate(now, iam.randomness())?;
         let sealed =
-            self.inner.keys.ring.seal(interrupted_place(principal, &id), request, self.randomness())?;
+            iam.inner.keys.ring.seal(interrupted_place(principal, &id), request, iam.randomness())?;
         let new = NewInterrupted {
             id,
             account: principal.account,
@@ -210,9 +190,9 @@ impl Iam {
             created_at: now,
             expires_at: now.plus(INTERRUPTED_FOR),
         };
-        self.retried(|| async {
-            let mut unit = self.begin().await?;
-            self.hold(&mut unit, &principal.into(), token).await?;
+        iam.retried(|| async {
+            let mut unit = iam.begin().await?;
+            iam.hold(&mut unit, &principal.into(), token).await?;
             if let Some(old) = replaces
                 && !unit.interrupted_requests().resume(old, principal.session, now).await?
             {
@@ -227,26 +207,55 @@ impl Iam {
 
     /// A request of this session's that a guard stopped; and whether it was gone on with already.
     pub async fn interrupted(
-        &self,
+        self,
         principal: &Principal,
         id: InterruptedId,
     ) -> Result<Option<(Zeroizing<Vec<u8>>, bool)>, Error> {
-        let found = self
+        let iam = self.iam;
+        let found = iam
             .inner
             .store
             .reader()
             .await?
             .interrupted_requests()
-            .by_id(id, principal.session, self.now())
+            .by_id(id, principal.session, iam.now())
             .await?;
         let Some(Interrupted { new, resumed_at }) = found else { return Ok(None) };
-        match self.inner.keys.ring.open(interrupted_place(principal, &id), &new.sealed) {
+        match iam.inner.keys.ring.open(interrupted_place(principal, &id), &new.sealed) {
             Ok(request) => Ok(Some((request, resumed_at.is_some()))),
             Err(error) => {
                 tracing::error!(%id, error = &error as &dyn std::error::Error, "a request that was kept can't be read");
                 Ok(None)
             }
         }
+    }
+}
+
+impl Iam {
+    /// Marks a challenge as answered, in a unit that holds the session; one that was for a purpose of its own leaves a proof behind.
+    pub(super) async fn settle_challenge(
+        &self,
+        unit: &mut Unit<'_>,
+        claimant: &Claimant,
+        challenge: &NewChallenge,
+        by: Option<MethodId>,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        if !unit.challenges().consume(challenge.id, by, now).await? {
+            return Err(SecondFactorRefusal::Spent.into());
+        }
+        let Some(purpose) = claimant.purpose() else { return Ok(()) };
+        let proof = StepUpProof {
+            id: StepUpProofId::generate(now, self.randomness())?,
+            account: claimant.account,
+            parent: claimant.parent,
+            auth_version: claimant.auth_version,
+            purpose,
+            kind: challenge.kind,
+            proved_at: now,
+            approval: challenge.approval,
+        };
+        Ok(unit.step_up_proofs().insert(claimant.session, &proof).await?)
     }
 
     /// The password, where a route says that it will do. It is checked with no unit open, within the limits of re-authentication.
