@@ -38,6 +38,7 @@ mod store;
 // The door for services: what they build, configure and ask.
 pub use audit::{Entry, Outcome, Target};
 pub use authz::actor::{Actor, Scope};
+pub use authz::credential::{Credential, SessionFacts};
 pub use authz::principal::{ObjectParent, Principal};
 pub use authz::requirement::Requirement;
 pub use authz::step_up::StepUp;

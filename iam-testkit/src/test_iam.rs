@@ -122,7 +122,10 @@ impl TestIam {
     ///
     /// Refusals of one kind to one caller within ten minutes are one record that counts them: see [`logged`](Self::logged).
     pub async fn events(&self) -> Vec<Record> {
-        must(self.iam().trail().flush().await, "the refusals can't be written to the audit trail");
+        must(
+            self.iam().trail(&Actor::service()).flush().await,
+            "the refusals can't be written to the audit trail",
+        );
         let _real = RealWork::begin();
         let mut reader = must(self.store.reader().await, "the store can't be read");
         let (mut records, mut before) = (Vec::new(), None);

@@ -170,6 +170,8 @@ async fn the_platform_is_administered_by_its_own() {
         done.push(("lift of a role", came(factors.lift(&of_role).await)));
         done.push(("keys.retire", came(iam.keys(&actor).retire(7).await)));
         done.push(("setup.issue_token", came(iam.setup(&actor).issue_token().await)));
+        done.push(("trail.flush", came(iam.trail(&actor).flush().await)));
+        done.push(("trail.delete_old_records", came(iam.trail(&actor).delete_old_records().await)));
         for (what, came) in done {
             assert_eq!(came, platform, "{who}: {what}");
         }

@@ -646,7 +646,7 @@ impl World {
     }
 
     async fn trail(&self) -> Vec<Record> {
-        self.iam.trail().flush().await.unwrap();
+        self.iam.trail(&Actor::service()).flush().await.unwrap();
         let (mut records, mut before) = (Vec::new(), None);
         loop {
             let page = self.store.reader().await.unwrap().audit().entries(before, 1000).await.unwrap();

@@ -106,7 +106,7 @@ async fn old_records_go_by_upkeep_or_by_a_call_elsewhere() {
         test.later(Duration::from_hours(24 * 400 + 1));
         while test.iam().upkeep().await.unwrap().is_more_waiting() {}
         assert_eq!(test.logged("sys_startup").await, u32::from(elsewhere));
-        assert_eq!(test.iam().trail().delete_old_records().await.unwrap() > 0, elsewhere);
+        assert_eq!(test.iam().trail(&Actor::service()).delete_old_records().await.unwrap() > 0, elsewhere);
         assert_eq!(test.logged("sys_startup").await, 0);
         assert_eq!(test.logged("session_expired").await, 1, "what is not old stays");
     }

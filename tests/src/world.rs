@@ -286,7 +286,7 @@ impl World {
 
     /// The audit log, oldest first.
     pub async fn log(&self) -> Vec<Entry> {
-        self.iam.trail().flush().await.unwrap();
+        self.iam.trail(&Actor::service()).flush().await.unwrap();
         let mut reader = self.store.reader().await.unwrap();
         let entries = reader.audit().entries(None, 10_000).await.unwrap();
         let mut records: Vec<Record> = entries.into_iter().rev().map(|logged| logged.record).collect();

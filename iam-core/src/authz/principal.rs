@@ -1,5 +1,6 @@
 //! Principals: who is signed in, as of a request.
 
+use crate::authz::credential::{Credential, SessionFacts};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AuthVersion, ExternalId, Username};
@@ -20,17 +21,9 @@ pub struct Principal {
     pub(crate) external_id: Option<ExternalId>,
     pub(crate) parent: Option<(ParentId, ParentKey)>,
     pub(crate) roles: Vec<RoleName>,
-    pub(crate) session: SessionId,
-    pub(crate) signed_in_at: Timestamp,
     pub(crate) auth_version: AuthVersion,
-    pub(crate) proofs: Proofs,
-    pub(crate) factor_due_at: Option<Timestamp>,
-    pub(crate) step_up_proofs: Vec<StepUpProof>,
+    pub(crate) credential: Credential,
     pub(crate) as_of: Timestamp,
-    pub(crate) lapsed_at: Option<Timestamp>,
-    pub(crate) stays_until: Option<Timestamp>,
-    pub(crate) token_before: Option<TokenHash>,
-    pub(crate) token_due: bool,
 }
 
 impl Principal {
@@ -73,35 +66,58 @@ impl Principal {
         self.roles().any(|role| role == name)
     }
 
+    /// The credential that the request was made with.
+    pub const fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// The session, as of this request.
+    pub(crate) const fn facts(&self) -> &SessionFacts {
+        let Credential::Session(facts) = &self.credential;
+        facts
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn facts_mut(&mut self) -> &mut SessionFacts {
+        let Credential::Session(facts) = &mut self.credential;
+        facts
+    }
+
+    /// The same principal with these step-up proofs, as far as they are its session's own.
+    pub(crate) fn with_step_up_proofs(&self, found: Vec<StepUpProof>) -> Self {
+        let facts = SessionFacts { step_up_proofs: self.own_step_up_proofs(found), ..self.facts().clone() };
+        Self { credential: Credential::Session(facts), ..self.clone() }
+    }
+
     /// The session.
     pub fn session(&self) -> SessionId {
-        self.session
+        self.facts().id
     }
 
     /// When the session began.
     pub fn signed_in_at(&self) -> Timestamp {
-        self.signed_in_at
+        self.facts().signed_in_at
     }
 
     /// When they last proved who they are: at sign-in, or after that by re-authentication.
     pub fn authenticated_at(&self) -> Timestamp {
-        self.proofs.authenticated_at().unwrap_or(self.signed_in_at)
+        self.facts().authenticated_at()
     }
 
     /// When they last proved a second factor.
     pub fn second_factor_at(&self) -> Option<Timestamp> {
-        self.proofs.second_factor_at()
+        self.facts().proofs.second_factor_at()
     }
 
     /// When they must have a second factor at the latest, where that is required and none was proved in this session.
     pub fn factor_due_at(&self) -> Option<Timestamp> {
-        self.factor_due_at
+        self.facts().factor_due_at
     }
 
     /// What they have proved for a purpose lately in this session, and not used up. They are read only where they are asked for: by a
     /// guard with a step-up, and by [`Protocol::with_step_up_proofs`](crate::protocol::Protocol::with_step_up_proofs); elsewhere there are none here.
     pub fn step_up_proofs(&self) -> &[StepUpProof] {
-        &self.step_up_proofs
+        &self.facts().step_up_proofs
     }
 
     /// Whether one of the [step-up proofs](Self::step_up_proofs) is for a purpose, by one of these kinds, young enough, and for what is approved (or for nothing in
@@ -113,25 +129,25 @@ impl Principal {
         within: Duration,
         approval: Option<[u8; 32]>,
     ) -> bool {
-        self.step_up_proofs
+        self.step_up_proofs()
             .iter()
             .any(|proof| proof.approval == approval && proof.is_of(purpose, kinds, within, self.as_of))
     }
 
     /// When the session ends at the latest, if it is a long one ([`LongSessions`](crate::model::long_sessions::LongSessions)).
     pub fn stays_until(&self) -> Option<Timestamp> {
-        self.stays_until
+        self.facts().stays_until
     }
 
     /// The token that a day replaced by the session's own. It opens nothing once that was used; what was bound to it, such as an open form,
     /// may still be taken.
     pub fn token_before(&self) -> Option<&TokenHash> {
-        self.token_before.as_ref()
+        self.facts().daily_token.before.as_ref()
     }
 
     /// Whether it is time to replace the session's token ([`Protocol::replace_daily_token`](crate::protocol::Protocol::replace_daily_token)).
     pub fn is_token_due(&self) -> bool {
-        self.token_due
+        self.facts().daily_token.is_due
     }
 
     /// The proofs of its session that count for nobody else: not somebody else's, none from before a change of what decides, none that
@@ -149,22 +165,22 @@ impl Principal {
 
     /// Whether a proof of that time still counts in this session: a long one outlives what was proved in it.
     pub(crate) fn still_proves(&self, proved_at: Timestamp) -> bool {
-        self.lapsed_at.is_none_or(|lapsed_at| proved_at > lapsed_at)
+        self.facts().still_proves(proved_at)
     }
 
     /// How sure one may be that it is them.
     pub fn assurance(&self) -> Assurance {
-        self.proofs.assurance()
+        self.facts().proofs.assurance()
     }
 
     /// What they have proved in this session, as far as it still counts.
     pub fn proofs(&self) -> &Proofs {
-        &self.proofs
+        &self.facts().proofs
     }
 
     /// How they proved who they are (RFC 8176).
     pub fn amr(&self) -> impl Iterator<Item = &'static str> {
-        self.proofs.amr()
+        self.facts().proofs.amr()
     }
 }
 

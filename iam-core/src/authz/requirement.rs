@@ -437,12 +437,12 @@ fn step_up(asked: &StepUp, this: usize, principal: &Principal, facts: &Facts) ->
         !facts.spent.contains(&proof.id) && asked.is_met_by(proof, by_policy, approval, principal.as_of)
     };
     // The oldest first: the newer ones are still good then.
-    let Some(proof) = principal.step_up_proofs.iter().filter(meets).min_by_key(|proof| proof.proved_at)
+    let Some(proof) = principal.step_up_proofs().iter().filter(meets).min_by_key(|proof| proof.proved_at)
     else {
         return Outcome::StepUp(this);
     };
     let was_used = |proof: &StepUpProof| facts.used.contains(&proof.id);
-    if !asked.is_once() || principal.step_up_proofs.iter().filter(meets).any(was_used) {
+    if !asked.is_once() || principal.step_up_proofs().iter().filter(meets).any(was_used) {
         return Outcome::Allow;
     }
     Outcome::Using(vec![proof.id])
@@ -517,6 +517,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::authz::credential::{Credential, DailyToken, SessionFacts};
     use crate::base::clock::Timestamp;
     use crate::base::id::{AccountId, ParentId, SessionId};
     use crate::model::account::{AuthVersion, Username};
@@ -532,16 +533,17 @@ mod tests {
             username: Username::parse("alice").unwrap(),
             parent: parent.map(|n| (ParentId::from_bytes([n; 16]), ParentKey::parse("acme").unwrap())),
             roles: roles.iter().map(|name| RoleName::parse(name).unwrap()).collect(),
-            session: SessionId::from_bytes([2; 16]),
-            signed_in_at: Timestamp::from_micros(0),
-            proofs: crate::model::proof::Proofs::default(),
-            factor_due_at: None,
-            step_up_proofs: vec![],
+            credential: Credential::Session(SessionFacts {
+                id: SessionId::from_bytes([2; 16]),
+                signed_in_at: Timestamp::from_micros(0),
+                proofs: crate::model::proof::Proofs::default(),
+                factor_due_at: None,
+                step_up_proofs: vec![],
+                lapsed_at: None,
+                stays_until: None,
+                daily_token: DailyToken::default(),
+            }),
             as_of: Timestamp::from_micros(0),
-            lapsed_at: None,
-            stays_until: None,
-            token_before: None,
-            token_due: false,
         }
     }
 
@@ -745,7 +747,7 @@ mod tests {
                 who.parent().is_some() && who.parent() == object
             }
             Requirement::StepUp(asked) => {
-                let is_met = who.step_up_proofs.iter().any(|proof| proof.purpose == asked.purpose());
+                let is_met = who.step_up_proofs().iter().any(|proof| proof.purpose == asked.purpose());
                 let rank = match (is_met, asked.is_once()) {
                     (false, _) => 1,
                     (true, true) => 2,
@@ -841,8 +843,8 @@ mod tests {
         ) {
             let mut who = principal(own, &roles);
             if proved {
-                who.step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
-                who.step_up_proofs.push(proof(2, "q", ProofMethod::Totp, 0));
+                who.facts_mut().step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
+                who.facts_mut().step_up_proofs.push(proof(2, "q", ProofMethod::Totp, 0));
             }
             let mut used = false;
             prop_assert!(questions(&requirement) <= MOST_QUESTIONS);
@@ -856,7 +858,7 @@ mod tests {
                             Decision::Allow => 4,
                             Decision::StepUp(question) => {
                                 let unmet = requirement.step_up(question).unwrap().purpose();
-                                prop_assert!(who.step_up_proofs.iter().all(|proof| proof.purpose != unmet));
+                                prop_assert!(who.step_up_proofs().iter().all(|proof| proof.purpose != unmet));
                                 2
                             }
                             Decision::Forbidden => 1,
@@ -919,7 +921,7 @@ mod tests {
                 if *spent {
                     facts.note_use(&[proof.id], false);
                 }
-                who.step_up_proofs.push(proof);
+                who.facts_mut().step_up_proofs.push(proof);
             }
             let mut asked = asked("p").within(Duration::from_secs(within));
             if let Some(named) = &named {
@@ -974,7 +976,7 @@ mod tests {
     #[test]
     fn what_can_not_be_approved_leaves_the_other_ways_open() {
         let mut who = principal(None, &[]);
-        who.step_up_proofs.push(proof(1, "q", ProofMethod::Totp, 0));
+        who.facts_mut().step_up_proofs.push(proof(1, "q", ProofMethod::Totp, 0));
         let bound = || Requirement::StepUp(asked("p").approving(["amount"]));
         let other = Requirement::AnyOf(vec![bound(), Requirement::StepUp(asked("q").once())]);
         let mut facts = by_policy();
@@ -987,7 +989,7 @@ mod tests {
     #[test]
     fn a_proof_is_used_up_only_when_nothing_else_refuses_or_allows() {
         let mut who = principal(Some(1), &["admin"]);
-        who.step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
+        who.facts_mut().step_up_proofs.push(proof(1, "p", ProofMethod::Totp, 0));
         let once = || Requirement::StepUp(asked("p").once());
         let role = |name: &'static str| Requirement::AnyRole(vec![name.into()]);
         let use_it = Step::NeedUse(vec![StepUpProofId::from_bytes([1; 16])]);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::authz::credential::{Credential, DailyToken, SessionFacts};
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
@@ -130,7 +131,7 @@ impl SessionRecord {
         Standing::Active {
             touch: touch_due && now > moments.last_seen_at,
             lapses: long.and_then(|_| moments.lapses(rules.sessions, now)),
-            factor_due: principal.factor_due_at.is_some_and(|due_at| now >= due_at),
+            factor_due: principal.factor_due_at().is_some_and(|due_at| now >= due_at),
             first_use,
             principal: Box::new(principal),
         }
@@ -177,17 +178,18 @@ impl SessionRecord {
             external_id: self.external_id,
             parent: self.parent.map(|parent| (parent.id, parent.key)),
             roles,
-            session: self.id,
-            signed_in_at: self.login_at,
             auth_version: self.auth_version,
-            proofs: self.proofs,
-            factor_due_at,
-            step_up_proofs: Vec::new(),
+            credential: Credential::Session(SessionFacts {
+                id: self.id,
+                signed_in_at: self.login_at,
+                proofs: self.proofs,
+                factor_due_at,
+                step_up_proofs: Vec::new(),
+                lapsed_at,
+                stays_until,
+                daily_token: DailyToken { before: self.tokens.before, is_due: token_due },
+            }),
             as_of: now,
-            lapsed_at,
-            stays_until,
-            token_before: self.tokens.before,
-            token_due,
         }
     }
 

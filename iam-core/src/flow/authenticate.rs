@@ -161,7 +161,7 @@ impl Protocol<'_> {
         token: &SessionToken,
     ) -> Result<Option<SessionToken>, Error> {
         let iam = self.iam;
-        if !principal.token_due {
+        if !principal.is_token_due() {
             return Ok(None);
         }
         let new = SessionToken::generate(token.carrier(), iam.randomness())?;

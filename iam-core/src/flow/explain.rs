@@ -366,6 +366,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::authz::credential::{Credential, DailyToken, SessionFacts};
     use crate::authz::principal::Principal;
     use crate::authz::requirement::{Decision, Facts, Step};
     use crate::base::id::{ParentId, SessionId, StepUpProofId};
@@ -584,17 +585,18 @@ mod tests {
             external_id: None,
             parent: has.parent.as_ref().map(|parent| (parent.id, parent.key.clone())),
             roles: has.roles.iter().filter(|role| role.counts(NOW)).map(|role| role.name.clone()).collect(),
-            session: SessionId::from_bytes([2; 16]),
-            signed_in_at: NOW,
             auth_version: AuthVersion::FIRST,
-            proofs: crate::model::proof::Proofs::default(),
-            factor_due_at: None,
-            step_up_proofs,
+            credential: Credential::Session(SessionFacts {
+                id: SessionId::from_bytes([2; 16]),
+                signed_in_at: NOW,
+                proofs: crate::model::proof::Proofs::default(),
+                factor_due_at: None,
+                step_up_proofs,
+                lapsed_at: None,
+                stays_until: None,
+                daily_token: DailyToken::default(),
+            }),
             as_of: NOW,
-            lapsed_at: None,
-            stays_until: None,
-            token_before: None,
-            token_due: false,
         }
     }
 

@@ -130,7 +130,7 @@ impl OwnAccount<'_> {
         }
         let methods = iam.inner.store.reader().await?.methods().of_account(principal.account).await?;
         let Some(needed) = strongest(&methods) else { return iam.may_set_up_first(principal).await };
-        if !principal.proofs.has_fresh_factor(needed, FRESH_FOR_FACTORS, now) {
+        if !principal.proofs().has_fresh_factor(needed, FRESH_FOR_FACTORS, now) {
             return stale(ProofKind::SecondFactor);
         }
         Ok(())
@@ -439,7 +439,7 @@ impl Iam {
     ) -> Result<Result<(), SecondFactorRefusal>, Error> {
         let (now, account, id) = (self.now(), principal.account, method.id);
         let (purpose, by) = (ChallengePurpose::Enrol, ProofMethod::from(factor.kind()));
-        let open = unit.challenges().open(principal.session, purpose, by, Some(id)).await?;
+        let open = unit.challenges().open(principal.session(), purpose, by, Some(id)).await?;
         let challenge = open.filter(|open| open.is_open(now)).ok_or(SecondFactorRefusal::Spent)?;
         if !unit.challenges().count_try(challenge.new.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
@@ -545,11 +545,11 @@ impl Iam {
     ) -> Result<Renewed, Error> {
         let (now, account, version) = (self.now(), principal.account, principal.auth_version);
         let raise = Raise {
-            session: principal.session,
+            session: principal.session(),
             token,
             version,
             proofs,
-            lapsed_at: principal.lapsed_at,
+            lapsed_at: principal.facts().lapsed_at,
             on: Occasion::Change,
         };
         if !unit.accounts().raise_version(account, version, now).await? {
@@ -557,7 +557,7 @@ impl Iam {
         }
         let new = self.raise_session(unit, raise).await?.ok_or(SecondFactorRefusal::Gone)?;
         let ended =
-            unit.sessions().end_others(account, principal.session, EndReason::FactorsChanged, now).await?;
+            unit.sessions().end_others(account, principal.session(), EndReason::FactorsChanged, now).await?;
         if ended > 0 {
             unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
         }

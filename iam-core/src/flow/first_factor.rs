@@ -44,13 +44,13 @@ pub(super) async fn consume_invitation(
 impl Iam {
     /// Whether somebody may set up a first factor: who must have one has to have shown in this session that the account is theirs.
     pub(super) async fn may_set_up_first(&self, principal: &Principal) -> Result<(), Error> {
-        if principal.factor_due_at.is_none() {
+        if principal.factor_due_at().is_none() {
             return Ok(());
         }
         let shown = |proof: &StepUpProof| {
             proof.purpose == Purpose::ENROL && proof.proved_at.is_within(WITHIN, self.now())
         };
-        if self.protocol().with_step_up_proofs(principal).await?.step_up_proofs.iter().any(shown) {
+        if self.protocol().with_step_up_proofs(principal).await?.step_up_proofs().iter().any(shown) {
             Ok(())
         } else {
             Err(Error::Stale { proof: ProofKind::FirstFactor, max_age: WITHIN })

@@ -103,12 +103,12 @@ impl Iam {
         if has_factor && !proved_factor {
             return None;
         }
-        let owes_factor = principal.factor_due_at.is_some_and(|due_at| self.now() >= due_at);
-        if owes_factor || principal.stays_until.is_some() {
+        let owes_factor = principal.factor_due_at().is_some_and(|due_at| self.now() >= due_at);
+        if owes_factor || principal.stays_until().is_some() {
             return None;
         }
         let long = self.inner.long_sessions.as_ref()?;
-        let until = principal.signed_in_at.plus(long.absolute());
+        let until = principal.signed_in_at().plus(long.absolute());
         let proved_at = principal.authenticated_at();
         let proved_at = principal.second_factor_at().map_or(proved_at, |at| at.min(proved_at));
         let is_longer = until > proved_at.plus(self.inner.session_policy.absolute);
@@ -130,6 +130,6 @@ impl Iam {
 /// Until when a session that is a long one already is stayed signed in with. Nothing, if its token is about to be replaced or was: another
 /// answer has the next one, and this one in its place would be taken for a copy.
 fn stays_already(principal: &Principal, token: &SessionToken) -> Option<Timestamp> {
-    let is_own = !principal.token_due && principal.token_before != Some(token.hash());
-    principal.stays_until.filter(|_| is_own)
+    let is_own = !principal.is_token_due() && principal.token_before() != Some(&token.hash());
+    principal.stays_until().filter(|_| is_own)
 }

@@ -236,11 +236,11 @@ impl Iam {
         on: Occasion,
     ) -> Result<Option<SessionToken>, Error> {
         let raise = Raise {
-            session: principal.session,
+            session: principal.session(),
             token,
             version: principal.auth_version,
             proofs: held.proofs.with(Proof::new(ProofMethod::Password, self.now())),
-            lapsed_at: principal.lapsed_at,
+            lapsed_at: principal.facts().lapsed_at,
             on,
         };
         self.raise_session(unit, raise).await
@@ -260,7 +260,7 @@ pub(super) fn of(principal: &Principal) -> Subject {
     Subject {
         parent: principal.parent().into(),
         session: Some(principal.session()),
-        amr: Some(principal.proofs.amr_text()),
+        amr: Some(principal.proofs().amr_text()),
         ..Subject::own(principal.account())
     }
 }

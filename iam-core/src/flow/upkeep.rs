@@ -150,7 +150,11 @@ impl Trail<'_> {
     /// not upkeep does ([`audit_retention_elsewhere`](crate::IamBuilder::audit_retention_elsewhere)). Says how many: none when all are gone.
     /// A process whose clock is not the database's removes none. All that it asks of the database is the time, to read the trail, and to
     /// remove from it.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for an actor whose scope is not the platform.
     pub async fn delete_old_records(self) -> Result<u64, Error> {
+        self.iam.must_be_platform(self.actor, "trail.delete_old_records").await?;
         self.iam.compare_clock().await?;
         if !self.iam.has_the_databases_time() {
             return Ok(0);
@@ -160,7 +164,11 @@ impl Trail<'_> {
 
     /// Writes down the refusals that were only counted so far. The [`Worker`](crate::Worker) does so every second, and
     /// [`stopped`](Iam::stopped) at the end.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for an actor whose scope is not the platform.
     pub async fn flush(self) -> Result<(), Error> {
+        self.iam.must_be_platform(self.actor, "trail.flush").await?;
         self.iam.flush_refusals().await
     }
 }

@@ -42,19 +42,8 @@ handles! {
     keys: SealingKeys;
     /// The set-up of a new service: its first administrator.
     setup: Setup;
-}
-
-/// The audit trail.
-#[derive(Clone, Copy, Debug)]
-pub struct Trail<'a> {
-    pub(crate) iam: &'a Iam,
-}
-
-impl Iam {
-    /// The audit trail.
-    pub const fn trail(&self) -> Trail<'_> {
-        Trail { iam: self }
-    }
+    /// The audit trail's upkeep.
+    trail: Trail;
 }
 
 /// The account of the person who is signed in, as they see and change it themselves.

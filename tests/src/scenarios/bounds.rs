@@ -47,7 +47,7 @@ pub async fn made_up_names_leave_few_rows(adapter: Adapter, backend: Backend) {
     for n in 0..300_u16 {
         try_from_network(&world, n, &format!("spook{n}"), WRONG).await;
     }
-    world.iam.trail().flush().await.unwrap();
+    world.iam.trail(&Actor::service()).flush().await.unwrap();
     let made = rows().await - before;
     assert!((200..=216).contains(&made), "two hundred that say from where, and a few for the rest: {made}");
     assert_eq!(world.logged("authn_login_fail").await, 300, "all are counted");
@@ -60,7 +60,7 @@ pub async fn made_up_names_leave_few_rows(adapter: Adapter, backend: Backend) {
     for network in 0..20 {
         try_from_network(&world, 1000 + network, "bob", WRONG).await;
     }
-    world.iam.trail().flush().await.unwrap();
+    world.iam.trail(&Actor::service()).flush().await.unwrap();
     let known = world.count(
         "SELECT count(*) FROM iam_auth_log WHERE event = 'authn_login_fail' AND reason = 'wrong_password'",
     );
@@ -97,7 +97,7 @@ pub async fn good_sign_ins_of_one_account_leave_so_many_rows(adapter: Adapter, b
     }
     assert!(statuses[..99].iter().all(|status| *status == 200), "{statuses:?}");
     assert!(statuses[99..].iter().all(|status| *status == 429), "{statuses:?}");
-    world.iam.trail().flush().await.unwrap();
+    world.iam.trail(&Actor::service()).flush().await.unwrap();
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session").await, 100);
     assert_eq!(world.count("SELECT count(*) FROM iam_auth_session WHERE ended_at IS NULL").await, 10);
     let records = rows().await - records;

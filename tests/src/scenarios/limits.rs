@@ -311,7 +311,7 @@ pub async fn refusals_are_not_lost_while_nothing_can_be_written(adapter: Adapter
     for _ in 0..20 {
         assert_eq!(bob.open("/reports").await.status, 403);
     }
-    assert!(world.iam.trail().flush().await.is_err());
+    assert!(world.iam.trail(&Actor::service()).flush().await.is_err());
     world.faults.audit.store(false, Ordering::SeqCst);
     assert_eq!(world.logged("authz_fail").await, 20);
 }

@@ -84,7 +84,7 @@ impl Protocol<'_> {
             .reader()
             .await?
             .challenges()
-            .asked_last(principal.session, purpose, iam.now())
+            .asked_last(principal.session(), purpose, iam.now())
             .await?;
         let Some((ChallengePurpose::StepUp(purpose), new)) =
             asked.map(|found| (found.new.purpose, found.new))
@@ -126,9 +126,8 @@ impl Protocol<'_> {
         let iam = self.iam;
         let proved_after = principal.as_of.minus(MOST_WITHIN);
         let mut reader = iam.inner.store.reader().await?;
-        let found = reader.step_up_proofs().of_session(principal.session, proved_after).await?;
-        let step_up_proofs = principal.own_step_up_proofs(found);
-        Ok(Principal { step_up_proofs, ..principal.clone() })
+        let found = reader.step_up_proofs().of_session(principal.session(), proved_after).await?;
+        Ok(principal.with_step_up_proofs(found))
     }
 
     /// Uses proofs up for a request, all or none; and marks the request, if it is one that was stopped before, as gone on with.
@@ -149,13 +148,13 @@ impl Protocol<'_> {
             }
             // Whoever sends the same form twice is told so, and not asked for another proof.
             if let Some(id) = resumed
-                && !unit.interrupted_requests().resume(id, principal.session, now).await?
+                && !unit.interrupted_requests().resume(id, principal.session(), now).await?
             {
                 return Ok(Used::SentBefore);
             }
             for proof in proofs {
                 let proved_after = now.minus(MOST_WITHIN);
-                if !unit.step_up_proofs().use_proof(proof.id, principal.session, proved_after, now).await? {
+                if !unit.step_up_proofs().use_proof(proof.id, principal.session(), proved_after, now).await? {
                     return Ok(Used::Spent);
                 }
                 let event = Event::ProofUsed(proof.kind, proof.purpose);
@@ -185,7 +184,7 @@ impl Protocol<'_> {
         let new = NewInterrupted {
             id,
             account: principal.account,
-            session: principal.session,
+            session: principal.session(),
             sealed,
             created_at: now,
             expires_at: now.plus(INTERRUPTED_FOR),
@@ -194,7 +193,7 @@ impl Protocol<'_> {
             let mut unit = iam.begin().await?;
             iam.hold(&mut unit, &principal.into(), token).await?;
             if let Some(old) = replaces
-                && !unit.interrupted_requests().resume(old, principal.session, now).await?
+                && !unit.interrupted_requests().resume(old, principal.session(), now).await?
             {
                 return Ok(None);
             }
@@ -218,7 +217,7 @@ impl Protocol<'_> {
             .reader()
             .await?
             .interrupted_requests()
-            .by_id(id, principal.session, iam.now())
+            .by_id(id, principal.session(), iam.now())
             .await?;
         let Some(Interrupted { new, resumed_at }) = found else { return Ok(None) };
         match iam.inner.keys.ring.open(interrupted_place(principal, &id), &new.sealed) {
@@ -291,7 +290,7 @@ impl Iam {
 }
 
 fn interrupted_place<'a>(principal: &'a Principal, id: &'a InterruptedId) -> Place<'a> {
-    SealedColumn::InterruptedRequest.place(principal.session.as_bytes(), id.as_bytes())
+    SealedColumn::InterruptedRequest.place(principal.facts().id.as_bytes(), id.as_bytes())
 }
 
 fn subject(principal: &Principal) -> Subject {
