@@ -1,6 +1,6 @@
 //! Messages by several providers: which is tried when, and what they say afterwards.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at once")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
 
 use std::time::Duration;
 

@@ -197,29 +197,13 @@ impl Iam {
                 break;
             }
             let sent = self.send_by(sender.as_ref(), kept, message, left).await;
-            let outcome = outcome_of(&sent);
-            let provider = sender.provider().to_owned();
-            if let Err(error) = &sent {
-                tracing::warn!(id = %kept.id, channel = %kept.channel, provider, attempt, "a message was not sent: {error}");
-            }
-            let Accepted { reference, cost_micros, receipt_follows } = sent.clone().unwrap_or_default();
-            // One that can't be kept whole would be found by no receipt.
-            let reference = reference.filter(|reference| reference.len() <= MOST_REFERENCE);
-            let awaits = receipt_follows && reference.is_some();
-            let position = u32::try_from(attempts.len()).unwrap_or(u32::MAX);
-            let (id, at) = (kept.id, self.now());
-            attempts.push(DeliveryAttempt {
-                message: id,
-                attempt: *attempt,
-                position,
-                provider,
-                reference,
-                outcome,
-                cost_micros,
-                at,
-            });
+            let part = self.part_of(claimed, sender.provider(), attempts.len(), &sent);
+            let has_reference = part.reference.is_some();
+            attempts.push(part);
             match sent {
-                Ok(_) if awaits => return (Settled::AwaitsReceipt, attempts),
+                Ok(accepted) if accepted.receipt_follows && has_reference => {
+                    return (Settled::AwaitsReceipt, attempts);
+                }
                 Ok(_) => return (Settled::Over(Delivery::Accepted), attempts),
                 Err(SendError::Unknown(_)) => return (Settled::Over(Delivery::Unknown), attempts),
                 Err(SendError::Refused(_)) => {}
@@ -235,6 +219,32 @@ impl Iam {
             Settled::Over(Delivery::Refused)
         };
         (settled, attempts)
+    }
+
+    /// One provider's part in an attempt, as it is written down.
+    fn part_of(
+        &self,
+        claimed: &Claimed,
+        provider: &str,
+        position: usize,
+        sent: &Result<Accepted, SendError>,
+    ) -> DeliveryAttempt {
+        let Claimed { message: kept, attempt, .. } = claimed;
+        if let Err(error) = sent {
+            tracing::warn!(id = %kept.id, channel = %kept.channel, provider, attempt, "a message was not sent: {error}");
+        }
+        let Accepted { reference, cost_micros, .. } = sent.clone().unwrap_or_default();
+        DeliveryAttempt {
+            message: kept.id,
+            attempt: *attempt,
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            provider: provider.to_owned(),
+            // One that can't be kept whole would be found by no receipt.
+            reference: reference.filter(|reference| reference.len() <= MOST_REFERENCE),
+            outcome: outcome_of(sent),
+            cost_micros,
+            at: self.now(),
+        }
     }
 
     async fn send_by(
