@@ -1,7 +1,8 @@
 //! Credentials: what a request was made with, and what is known of it as of that request.
 
 use crate::base::clock::Timestamp;
-use crate::base::id::SessionId;
+use crate::base::id::{AccountId, ParentId, SessionId};
+use crate::model::account::{AuthVersion, Username};
 use crate::model::proof::Proofs;
 use crate::model::step_up_proof::StepUpProof;
 use crate::model::token::TokenHash;
@@ -26,6 +27,21 @@ pub struct SessionFacts {
     pub(crate) lapsed_at: Option<Timestamp>,
     pub(crate) stays_until: Option<Timestamp>,
     pub(crate) daily_token: DailyToken,
+}
+
+/// A session and its account, as they were read: what steps that go on with it take as a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionRef {
+    pub(crate) id: SessionId,
+    pub(crate) account: AccountId,
+    pub(crate) username: Username,
+    pub(crate) parent: Option<ParentId>,
+    pub(crate) auth_version: AuthVersion,
+    pub(crate) proofs: Proofs,
+    /// Up to when what was proved in it counts no more.
+    pub(crate) lapsed_at: Option<Timestamp>,
+    /// When it ends, if it is a long one, or is to become one.
+    pub(crate) stays_until: Option<Timestamp>,
 }
 
 /// How far the daily change of a long session's token has come.

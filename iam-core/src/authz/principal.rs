@@ -1,6 +1,6 @@
 //! Principals: who is signed in, as of a request.
 
-use crate::authz::credential::{Credential, SessionFacts};
+use crate::authz::credential::{Credential, SessionFacts, SessionRef};
 use crate::base::clock::Timestamp;
 use crate::base::id::{AccountId, ParentId, SessionId};
 use crate::model::account::{AuthVersion, ExternalId, Username};
@@ -75,6 +75,20 @@ impl Principal {
     pub(crate) const fn facts(&self) -> &SessionFacts {
         let Credential::Session(facts) = &self.credential;
         facts
+    }
+
+    pub(crate) fn session_ref(&self) -> SessionRef {
+        let facts = self.facts();
+        SessionRef {
+            id: facts.id,
+            account: self.account,
+            username: self.username.clone(),
+            parent: self.parent(),
+            auth_version: self.auth_version,
+            proofs: facts.proofs.clone(),
+            lapsed_at: facts.lapsed_at,
+            stays_until: facts.stays_until,
+        }
     }
 
     #[cfg(test)]

@@ -2,44 +2,36 @@
 
 use std::time::Duration;
 
-use crate::authz::credential::{Credential, DailyToken, SessionFacts};
+use crate::authz::credential::{Credential, DailyToken, SessionFacts, SessionRef};
 use crate::authz::principal::Principal;
 use crate::base::clock::Timestamp;
-use crate::base::id::{AccountId, ParentId, SessionId};
-use crate::model::account::{AccountStatus, AuthVersion, Username};
+use crate::base::id::AccountId;
+use crate::model::account::AccountStatus;
 use crate::model::long_sessions::{LongSessions, Moments, Shown};
 use crate::model::parent::ParentStatus;
 use crate::model::policy::{FactorPolicy, FactorRequirement};
-use crate::model::proof::Proofs;
 use crate::model::role::RoleName;
 use crate::model::session::{RoleOfAccount, SessionRecord, lies_ahead};
 use crate::model::session_state::{EndReason, SessionPolicy, SessionState};
 use crate::model::token::TokenHash;
 
-/// Somebody whose password was right and whose second factor is due. They are nobody yet.
+/// A sign-in that still owes its second factor. It grants no access.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    pub(crate) account: AccountId,
-    pub(crate) username: Username,
-    pub(crate) parent: Option<ParentId>,
-    pub(crate) session: SessionId,
-    pub(crate) auth_version: AuthVersion,
-    pub(crate) proofs: Proofs,
+    pub(crate) session: SessionRef,
     /// When it is over.
     pub(crate) until: Timestamp,
-    /// When the session ends that it is to become, if that is a long one.
-    pub(crate) stays_until: Option<Timestamp>,
 }
 
 impl Pending {
     /// The account that they say they are.
     pub fn account(&self) -> AccountId {
-        self.account
+        self.session.account
     }
 
     /// Its name.
     pub fn username(&self) -> &str {
-        self.username.as_str()
+        self.session.username.as_str()
     }
 }
 
@@ -109,14 +101,17 @@ impl SessionRecord {
             SessionState::Active => {}
             SessionState::PendingSecondFactor => {
                 return Standing::Pending(Pending {
-                    account: self.account,
-                    username: self.username,
-                    parent: self.parent.map(|parent| parent.id),
-                    session: self.id,
-                    auth_version: self.auth_version,
-                    proofs: self.proofs,
+                    session: SessionRef {
+                        id: self.id,
+                        account: self.account,
+                        username: self.username,
+                        parent: self.parent.map(|parent| parent.id),
+                        auth_version: self.auth_version,
+                        proofs: self.proofs,
+                        lapsed_at: None,
+                        stays_until,
+                    },
                     until: self.login_at.plus(rules.pending_lifetime),
-                    stays_until,
                 });
             }
         }
@@ -236,10 +231,13 @@ pub(crate) fn factor_demands<'a>(
 mod tests {
     use super::*;
     use crate::base::id::StepUpProofId;
+    use crate::base::id::{ParentId, SessionId};
+    use crate::model::account::{AuthVersion, Username};
     use crate::model::client::Client;
     use crate::model::factor_kind::FactorKind;
     use crate::model::long_sessions::Tokens;
     use crate::model::parent::ParentKey;
+    use crate::model::proof::Proofs;
     use crate::model::proof::{Proof, ProofMethod};
     use crate::model::purpose::Purpose;
     use crate::model::session::{ParentOfAccount, SessionSummary};

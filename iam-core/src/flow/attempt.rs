@@ -158,7 +158,7 @@ impl Iam {
     /// The keys of somebody who is signed in. The session has tries of its own, beside those of account and devices: whoever stole
     /// it slows down nothing but it.
     fn counted_in_session(&self, claimant: &Claimant, client: &Client) -> Result<Counted, Error> {
-        let session = claimant.session.as_bytes();
+        let session = claimant.session.id.as_bytes();
         Ok(Counted {
             tries: self.limit("session.password", session),
             device: None,
@@ -330,9 +330,9 @@ impl Iam {
         password: &PlainPassword,
         client: &Client,
     ) -> Result<Proven, Error> {
-        let identifier = LoginIdentifier::Username(claimant.username.clone());
+        let identifier = LoginIdentifier::Username(claimant.session.username.clone());
         let candidate = self.inner.store.reader().await?.accounts().login_candidate(&identifier).await?;
-        let candidate = candidate.filter(|found| found.account == claimant.account);
+        let candidate = candidate.filter(|found| found.account == claimant.session.account);
         let counted = self.counted_in_session(claimant, client)?;
         let reserved = match self.retried(|| self.reserve(&counted)).await? {
             Ok(reserved) => reserved,
@@ -366,8 +366,8 @@ impl Iam {
         claimant: &Claimant,
         client: &Client,
     ) -> Result<Option<Account>, Error> {
-        match self.count_proof(claimant.account).await? {
-            None => self.to_be_told(reserved, claimant.account).await,
+        match self.count_proof(claimant.session.account).await? {
+            None => self.to_be_told(reserved, claimant.session.account).await,
             Some(until) => {
                 let refused = Refused::new("reauthenticate.all", until);
                 Err(self.throttled(refused, claimant.subject(), client).await)
@@ -405,7 +405,7 @@ impl Iam {
         let is_last = reserved.session.as_ref().is_some_and(|(_, slot)| slot.count >= most);
         // That the session ends does not hang on whether somebody can be told.
         let owner = if is_last {
-            self.inner.store.reader().await?.accounts().by_id(claimant.account).await.ok().flatten()
+            self.inner.store.reader().await?.accounts().by_id(claimant.session.account).await.ok().flatten()
         } else {
             None
         };
@@ -414,8 +414,9 @@ impl Iam {
             let mut ended = false;
             if is_last {
                 // HeldSession in the order of all others; whether it is still what it was is no matter here.
-                let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
-                ended = unit.sessions().end(claimant.session, EndReason::WrongPasswords, self.now()).await?;
+                let _ = unit.accounts().hold(claimant.session.account, claimant.session.auth_version).await?;
+                ended =
+                    unit.sessions().end(claimant.session.id, EndReason::WrongPasswords, self.now()).await?;
             }
             self.count_failure(&mut unit, counted, reserved).await?;
             if let Some(owner) = owner.as_ref().filter(|_| ended) {
@@ -423,7 +424,7 @@ impl Iam {
             }
             unit.record(&Event::ReauthenticationFailed, claimant.subject(), client).await?;
             if ended {
-                let event = Event::SessionEnded(claimant.session, EndReason::WrongPasswords);
+                let event = Event::SessionEnded(claimant.session.id, EndReason::WrongPasswords);
                 unit.record(&event, claimant.subject(), client).await?;
             }
             Ok(unit.commit().await?)

@@ -49,7 +49,7 @@ impl Protocol<'_> {
         let iam = self.iam;
         let LoginAgain { claimant, token, identifier, password, staying, client } = *login;
         let named = iam.inner.store.reader().await?.accounts().login_candidate(identifier).await?;
-        if named.is_none_or(|named| named.account != claimant.account) {
+        if named.is_none_or(|named| named.account != claimant.session.account) {
             return Ok(None);
         }
         let proven = iam.prove(claimant, password, client).await?;
@@ -77,9 +77,9 @@ impl Iam {
         let Proven { candidate, reserved, told } = proven;
         let mut unit = self.begin().await?;
         if told.is_some() {
-            let _ = unit.accounts().hold(claimant.account, candidate.auth_version).await?;
+            let _ = unit.accounts().hold(claimant.session.account, candidate.auth_version).await?;
         }
-        let lives = unit.sessions().hold(claimant.session, &token.hash()).await?.is_some();
+        let lives = unit.sessions().hold(claimant.session.id, &token.hash()).await?.is_some();
         self.accept(&mut unit, reserved, told.as_ref(), client).await?;
         if !lives {
             unit.commit().await?;
@@ -87,8 +87,11 @@ impl Iam {
         }
         let now = self.now();
         let long = lengthens
-            && unit.sessions().lengthen(claimant.session, claimant.account, &token.hash(), now).await?;
-        let event = Event::LoginContinued { session: claimant.session, long };
+            && unit
+                .sessions()
+                .lengthen(claimant.session.id, claimant.session.account, &token.hash(), now)
+                .await?;
+        let event = Event::LoginContinued { session: claimant.session.id, long };
         unit.record(&event, claimant.subject(), client).await?;
         unit.commit().await?;
         Ok(Some(long))
@@ -119,7 +122,7 @@ impl Iam {
     async fn is_long_with(&self, claimant: &Claimant, token: &SessionToken) -> bool {
         let found = self.inner.store.session(&token.hash()).await;
         found.ok().flatten().is_some_and(|record| {
-            record.id == claimant.session
+            record.id == claimant.session.id
                 && record.long
                 && record.ended.is_none()
                 && record.tokens.current == Some(token.hash())

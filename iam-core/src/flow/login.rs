@@ -177,7 +177,7 @@ impl Iam {
     /// The session that a sign-in takes the place of, and whose that is.
     async fn replaced(&self, login: &Login<'_>) -> Result<Option<(SessionId, AccountId)>, Error> {
         Ok(match login.replaces {
-            Some(Replaced::Of(claimant)) => Some((claimant.session, claimant.account)),
+            Some(Replaced::Of(claimant)) => Some((claimant.session.id, claimant.session.account)),
             Some(Replaced::By(token)) => {
                 self.inner.store.session(&token.hash()).await?.map(|record| (record.id, record.account))
             }

@@ -29,7 +29,7 @@ impl Protocol<'_> {
     pub async fn logout_of(self, claimant: &Claimant, client: &Client) -> Result<bool, Error> {
         let iam = self.iam;
         let subject = Subject { session: None, ..claimant.subject() };
-        iam.end_by_logout(claimant.session, &subject, client).await
+        iam.end_by_logout(claimant.session.id, &subject, client).await
     }
 }
 

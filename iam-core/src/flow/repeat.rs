@@ -100,7 +100,7 @@ impl Protocol<'_> {
         let mut may_claim = true;
         loop {
             if let Some(claimant) = of.filter(|_| may_claim) {
-                let claim = Claim { session: claimant.session, old_token, request: digest, at: iam.now() };
+                let claim = Claim { session: claimant.session.id, old_token, request: digest, at: iam.now() };
                 match iam.claim(&claim).await? {
                     ClaimOutcome::First => return Ok(Begun::First(First { claim, key })),
                     ClaimOutcome::NoRoom => return Ok(Begun::Ordinary),

@@ -52,8 +52,8 @@ impl Iam {
         let token = TrustedDeviceToken::generate(kind, self.randomness())?;
         let new = NewTrustedDevice {
             id: DeviceId::generate(now, self.randomness())?,
-            account: claimant.account,
-            auth_version: claimant.auth_version,
+            account: claimant.session.account,
+            auth_version: claimant.session.auth_version,
             token: token.hash(),
             created_at: now,
             expires_at: now.plus(time),

@@ -40,13 +40,14 @@ impl Iam {
             Means::Address(factor) => (factor, Vec::new()),
             Means::Invitation => {
                 let used =
-                    first_factor::consume_invitation(unit, claimant.account, answer, self.now()).await?;
+                    first_factor::consume_invitation(unit, claimant.session.account, answer, self.now())
+                        .await?;
                 return Ok(if used { Compared::Right(Right::default()) } else { Compared::Wrong });
             }
             // It is compared with no unit open.
             Means::Password => return Ok(Compared::Wrong),
         };
-        let cx = self.factor_context(claimant.account, claimant.username(), Some(challenge.id));
+        let cx = self.factor_context(claimant.session.account, claimant.username(), Some(challenge.id));
         match factor.finish(&cx, &self.kept(challenge), &methods, answer) {
             Verdict::Accepted { method, spend } if are_given(&methods, method, &spend) => {
                 self.spend(unit, claimant, known, (method, spend)).await
@@ -67,7 +68,7 @@ impl Iam {
         known: &Known<'_>,
         (method, spend): (Option<MethodId>, Spend),
     ) -> Result<Compared, Error> {
-        let (account, now) = (claimant.account, self.now());
+        let (account, now) = (claimant.session.account, self.now());
         let spent = match spend {
             Spend::Challenge => match method {
                 Some(id) => unit.methods().note_use(account, id, None, now).await?,

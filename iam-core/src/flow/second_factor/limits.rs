@@ -119,9 +119,12 @@ impl Iam {
         self.retried(|| async {
             let mut unit = self.begin().await?;
             // In the order of all others; whether it is still what it was is no matter here.
-            let _ = unit.accounts().hold(claimant.account, claimant.auth_version).await?;
+            let _ = unit.accounts().hold(claimant.session.account, claimant.session.auth_version).await?;
             if claimant.is_signing_in()
-                && !unit.sessions().end(claimant.session, EndReason::SecondFactorLocked, self.now()).await?
+                && !unit
+                    .sessions()
+                    .end(claimant.session.id, EndReason::SecondFactorLocked, self.now())
+                    .await?
             {
                 return Ok(());
             }
@@ -188,7 +191,7 @@ impl Iam {
             // Anyone may type anyone's address here: that must not keep its owner from signing in.
             windows.push((key("otp.enrol", address.as_bytes()), limits.sends));
             windows.push((key("otp.enrol.long", address.as_bytes()), limits.sends_long));
-            windows.push((key("otp.enrol.account", claimant.account.as_bytes()), limits.sends_long));
+            windows.push((key("otp.enrol.account", claimant.session.account.as_bytes()), limits.sends_long));
         } else {
             windows.push((key("otp.destination", address.as_bytes()), limits.sends));
             windows.push((key("otp.destination.long", address.as_bytes()), limits.sends_long));
@@ -220,7 +223,7 @@ impl Iam {
     /// Another question that nothing is sent for.
     pub(super) async fn count_ask(&self, unit: &mut Unit<'_>, claimant: &Claimant) -> Result<(), Error> {
         let now = self.now();
-        match unit.limits().reserve_in_window(&self.asks(claimant.account), &ASKS, now).await? {
+        match unit.limits().reserve_in_window(&self.asks(claimant.session.account), &ASKS, now).await? {
             Reservation::Granted(_) => Ok(()),
             Reservation::Refused(until) => Err(Error::Throttled { retry_after: until.since(now) }),
         }

@@ -15,11 +15,12 @@ pub use step_up::{INTERRUPTED_FOR, Used};
 use std::time::Duration;
 
 use crate::audit::{Event, Subject};
+use crate::authz::credential::SessionRef;
 use crate::authz::principal::Principal;
 use crate::authz::standing::Pending;
 use crate::base::clock::Timestamp;
 use crate::base::code::Code;
-use crate::base::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
+use crate::base::id::{AccountId, ChallengeId, MethodId};
 use crate::delivery::{Message, Notice};
 use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
@@ -28,12 +29,12 @@ use crate::flow::SignedIn;
 use crate::flow::first_factor;
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::iam::{Iam, Protocol, Unit};
-use crate::model::account::{Account, AuthVersion, Username};
+use crate::model::account::Account;
 use crate::model::channel::Channel;
 use crate::model::client::Client;
 use crate::model::error::{Error, SecondFactorRefusal};
 use crate::model::factor_kind::Assurance;
-use crate::model::proof::{Proof, ProofMethod, Proofs};
+use crate::model::proof::{Proof, ProofMethod};
 use crate::model::purpose::Purpose;
 use crate::model::session::HeldSession;
 use crate::model::token::SessionToken;
@@ -43,13 +44,7 @@ use crate::store::SealedColumn;
 /// Somebody whose second factor is asked for: to sign in, or to prove again who they are (a claimant, in NIST's words).
 #[derive(Clone, Debug)]
 pub struct Claimant {
-    pub(super) account: AccountId,
-    pub(super) username: Username,
-    pub(super) parent: Option<ParentId>,
-    pub(super) session: SessionId,
-    pub(super) auth_version: AuthVersion,
-    /// What was proved in the session before.
-    pub(super) proofs: Proofs,
+    pub(super) session: SessionRef,
     pub(super) purpose: ChallengePurpose,
     /// The kinds that will do; without it, all that the purpose admits.
     pub(super) accepted: Option<Vec<ProofMethod>>,
@@ -57,55 +52,28 @@ pub struct Claimant {
     pub(super) approval: Option<[u8; 32]>,
     /// When the sign-in is over, if it is not complete until then.
     pub(super) until: Option<Timestamp>,
-    /// When the session ends, if it is a long one.
-    pub(super) stays_until: Option<Timestamp>,
-    /// Up to when what was proved in it counts no more.
-    pub(super) lapsed_at: Option<Timestamp>,
     /// They want no second factor to be asked for on this browser from now on.
     pub(super) trusting: bool,
 }
 
 impl From<&Pending> for Claimant {
     fn from(pending: &Pending) -> Self {
-        Self {
-            account: pending.account,
-            username: pending.username.clone(),
-            parent: pending.parent,
-            session: pending.session,
-            auth_version: pending.auth_version,
-            proofs: pending.proofs.clone(),
-            purpose: ChallengePurpose::SignIn,
-            accepted: None,
-            approval: None,
-            until: Some(pending.until),
-            stays_until: pending.stays_until,
-            lapsed_at: None,
-            trusting: false,
-        }
+        let until = Some(pending.until);
+        Self { until, ..Self::new(pending.session.clone(), ChallengePurpose::SignIn) }
     }
 }
 
 impl From<&Principal> for Claimant {
     fn from(principal: &Principal) -> Self {
-        Self {
-            account: principal.account,
-            username: principal.username.clone(),
-            parent: principal.parent(),
-            session: principal.session(),
-            auth_version: principal.auth_version,
-            proofs: principal.proofs().clone(),
-            purpose: ChallengePurpose::Reauthenticate,
-            accepted: None,
-            approval: None,
-            until: None,
-            stays_until: principal.stays_until(),
-            lapsed_at: principal.facts().lapsed_at,
-            trusting: false,
-        }
+        Self::new(principal.session_ref(), ChallengePurpose::Reauthenticate)
     }
 }
 
 impl Claimant {
+    const fn new(session: SessionRef, purpose: ChallengePurpose) -> Self {
+        Self { session, purpose, accepted: None, approval: None, until: None, trusting: false }
+    }
+
     /// They want this browser to be trusted: signing in on it asks for no second factor for as long as the policy says. A wish: it is
     /// granted with the right answer if the policy allows it ([`FactorPolicy::may_trust`](crate::model::policy::FactorPolicy::may_trust)),
     /// and only to who is signing in.
@@ -116,7 +84,7 @@ impl Claimant {
 
     /// The account's name.
     pub fn username(&self) -> &str {
-        self.username.as_str()
+        self.session.username.as_str()
     }
 
     /// Whether they are signing in, and not signed in already.
@@ -150,10 +118,10 @@ impl Claimant {
 
     pub(super) fn subject(&self) -> Subject {
         Subject {
-            parent: self.parent.into(),
-            session: Some(self.session),
-            amr: Some(self.proofs.amr_text()),
-            ..Subject::own(self.account)
+            parent: self.session.parent.into(),
+            session: Some(self.session.id),
+            amr: Some(self.session.proofs.amr_text()),
+            ..Subject::own(self.session.account)
         }
     }
 }
@@ -201,7 +169,7 @@ impl Protocol<'_> {
     /// The methods that somebody may be asked for, in the order in which to offer them.
     pub async fn offers(self, claimant: &Claimant) -> Result<Vec<Offer>, Error> {
         let iam = self.iam;
-        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.session.account).await?;
         iam.offers_with(claimant, &methods).await
     }
 
@@ -219,17 +187,17 @@ impl Protocol<'_> {
     ) -> Result<Asked, Error> {
         let iam = self.iam;
         let (kind, means) = (method, iam.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?);
-        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.session.account).await?;
         if !iam.offers_with(claimant, &methods).await?.iter().any(|offer| offer.kind == kind) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         let known = Known { means, method, methods };
-        let destination = iam.destination(claimant.account, kind).await?;
+        let destination = iam.destination(claimant.session.account, kind).await?;
         let asked = iam
             .retried(|| async {
                 let mut unit = iam.begin().await?;
                 iam.hold(&mut unit, claimant, token).await?;
-                if let Some(locked) = iam.locked(&mut unit, claimant.account, kind).await? {
+                if let Some(locked) = iam.locked(&mut unit, claimant.session.account, kind).await? {
                     return Err(locked.into());
                 }
                 let asked = iam.ask(&mut unit, claimant, &known, &destination, client).await?;
@@ -246,7 +214,7 @@ impl Protocol<'_> {
                 .reader()
                 .await?
                 .accounts()
-                .by_id(claimant.account)
+                .by_id(claimant.session.account)
                 .await?
                 .ok_or(SecondFactorRefusal::Gone)?;
             iam.lock_out(claimant, &account, client).await?;
@@ -270,7 +238,7 @@ impl Protocol<'_> {
     ) -> Result<SignedIn, Error> {
         let iam = self.iam;
         let means = iam.means(claimant, method).ok_or(SecondFactorRefusal::NoMethod)?;
-        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.account).await?;
+        let methods = iam.inner.store.reader().await?.methods().of_account(claimant.session.account).await?;
         let needs_none = claimant.opens_first_factor() || matches!(means, Means::Password);
         if !claimant.admits(method) || !(needs_none || methods.iter().any(is_confirmed)) {
             return Err(SecondFactorRefusal::NoMethod.into());
@@ -283,7 +251,7 @@ impl Protocol<'_> {
             .reader()
             .await?
             .accounts()
-            .by_id(claimant.account)
+            .by_id(claimant.session.account)
             .await?
             .ok_or(SecondFactorRefusal::Gone)?;
         let (known, response) = (Known { means, method, methods }, response.expose());
@@ -310,7 +278,7 @@ impl Protocol<'_> {
 impl Iam {
     async fn offers_with(&self, claimant: &Claimant, methods: &[Method]) -> Result<Vec<Offer>, Error> {
         let store = &self.inner.store;
-        let open = store.reader().await?.challenges().all_open(claimant.session, claimant.purpose).await?;
+        let open = store.reader().await?.challenges().all_open(claimant.session.id, claimant.purpose).await?;
         let now = self.now();
         // Who proves again who they are does so with what the account is worth.
         let needed = match claimant.purpose {
@@ -323,10 +291,11 @@ impl Iam {
         };
         let mut offers = Vec::new();
         for kind in ProofMethod::ASKED.into_iter().filter(is_asked) {
-            let destination = match self.usable(claimant.account, methods, claimant.purpose, kind).await? {
-                Destination::Missing => continue,
-                there => there.shown(),
-            };
+            let destination =
+                match self.usable(claimant.session.account, methods, claimant.purpose, kind).await? {
+                    Destination::Missing => continue,
+                    there => there.shown(),
+                };
             let asked = open.iter().find(|(challenge, _)| {
                 challenge.new.kind == kind
                     && challenge.is_open(now)
@@ -394,7 +363,7 @@ impl Iam {
         let (now, method) = (self.now(), known.method);
         let mut tries = 0;
         if method.channel().is_none() {
-            let open = unit.challenges().open(claimant.session, claimant.purpose, method, None).await?;
+            let open = unit.challenges().open(claimant.session.id, claimant.purpose, method, None).await?;
             if let Some(open) = open.filter(|open| open.is_open(now)) {
                 // Nothing is sent, so at sign-in there is nothing to begin anew. Who is signed in may be asked for several purposes, and
                 // which was the last one tells what a code is for. A try that was counted stays counted.
@@ -411,7 +380,7 @@ impl Iam {
             }
         }
         let id = ChallengeId::generate(now, self.randomness())?;
-        let cx = self.factor_context(claimant.account, claimant.username(), Some(id));
+        let cx = self.factor_context(claimant.session.account, claimant.username(), Some(id));
         let methods = method.factor().map(|kind| self.opened(&known.methods, kind)).unwrap_or_default();
         let begun = known.means.begin(&cx, &methods)?;
         let asking = Asking { id, method, of: None, tries, begun: &begun };
@@ -431,7 +400,7 @@ impl Iam {
         let Asking { id, method, of, tries, begun } = *asking;
         // Whatever method it was for: each set-up begins another one.
         let last = match method.channel() {
-            Some(_) => unit.challenges().open(claimant.session, claimant.purpose, method, None).await?,
+            Some(_) => unit.challenges().open(claimant.session.id, claimant.purpose, method, None).await?,
             None => None,
         };
         if let Some(last) = &last {
@@ -440,12 +409,12 @@ impl Iam {
         let lifetime = if begun.send.is_some() { limits.code_lifetime } else { limits.pending_lifetime };
         let new = NewChallenge {
             id,
-            account: claimant.account,
-            session: claimant.session,
+            account: claimant.session.account,
+            session: claimant.session.id,
             purpose: claimant.purpose,
             kind: method,
             method: of,
-            kept: self.seal_kept(claimant.account, id, &begun.keep)?,
+            kept: self.seal_kept(claimant.session.account, id, &begun.keep)?,
             approval: claimant.approval,
             tries,
             sends: last.as_ref().map_or(0, |last| last.new.sends) + u32::from(begun.send.is_some()),
@@ -484,8 +453,8 @@ impl Iam {
             unit.challenges().note_place(challenge.id, &place).await?;
         }
         let minutes = challenge.expires_at.since(challenge.created_at).as_secs().div_ceil(60);
-        let message = Message::code(address, &claimant.username, code, minutes);
-        let (account, expires_at) = (claimant.account, challenge.expires_at);
+        let message = Message::code(address, &claimant.session.username, code, minutes);
+        let (account, expires_at) = (claimant.session.account, challenge.expires_at);
         self.put(unit, account, Some(challenge.id), channel, &message, expires_at).await?;
         Ok(unit.record(&Event::CodeIssued(kind), claimant.subject(), client).await?)
     }
@@ -507,7 +476,7 @@ impl Iam {
         if !unit.challenges().count_try(challenge.id, TRIES, now).await? {
             return Err(SecondFactorRefusal::Spent.into());
         }
-        let reserved = match self.reserve_failure(&mut unit, claimant.account, kind).await? {
+        let reserved = match self.reserve_failure(&mut unit, claimant.session.account, kind).await? {
             Ok(reserved) => reserved,
             Err(locked) => return Err(locked.into()),
         };
@@ -546,7 +515,7 @@ impl Iam {
     ) -> Result<u32, Error> {
         let event = Event::SecondFactorRefused(kind, claimant.purpose);
         unit.record(&event, claimant.subject(), client).await?;
-        let tries = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+        let tries = unit.challenges().open(claimant.session.id, claimant.purpose, kind, None).await?;
         let tries_left = TRIES.saturating_sub(tries.map_or(TRIES, |open| open.tries));
         // Somebody knows the password (OWASP ASVS 6.3.5); its owner will hardly mistype so often.
         if tries_left == 0 && claimant.is_signing_in() {
@@ -564,13 +533,13 @@ impl Iam {
         client: &Client,
     ) -> Result<NewChallenge, Error> {
         let kind = known.method;
-        match unit.challenges().open(claimant.session, claimant.purpose, kind, None).await? {
+        match unit.challenges().open(claimant.session.id, claimant.purpose, kind, None).await? {
             // A code that was sent for something else is not for this.
             Some(open) if open.is_open(self.now()) && open.new.approval == claimant.approval => Ok(open.new),
             _ if !kind.asks_anew() => {
                 self.ask(unit, claimant, known, &Destination::None, client).await?;
                 // One that has just taken another one's place has its tries.
-                let open = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?;
+                let open = unit.challenges().open(claimant.session.id, claimant.purpose, kind, None).await?;
                 Ok(open.ok_or(SecondFactorRefusal::Spent)?.new)
             }
             _ => Err(SecondFactorRefusal::Spent.into()),
@@ -597,11 +566,11 @@ impl Iam {
         };
         let subject = Subject { amr: Some(proofs.amr_text()), ..claimant.subject() };
         let raise = Raise {
-            session: claimant.session,
+            session: claimant.session.id,
             token,
-            version: claimant.auth_version,
+            version: claimant.session.auth_version,
             proofs,
-            lapsed_at: claimant.lapsed_at,
+            lapsed_at: claimant.session.lapsed_at,
             on: match claimant.purpose {
                 ChallengePurpose::SignIn => Occasion::SecondFactor,
                 ChallengePurpose::StepUp(_) => Occasion::StepUp,
@@ -611,7 +580,7 @@ impl Iam {
         let new = self.raise_session(unit, raise).await?.ok_or(SecondFactorRefusal::Gone)?;
         // A device's code works once; a password could be sent as often as one likes.
         if claimant.is_signed_in() && is_factor && kind.assurance() == Assurance::Aal2 {
-            self.forget_asks(unit, claimant.account).await?;
+            self.forget_asks(unit, claimant.session.account).await?;
         }
         self.drop_codes(unit, claimant).await?;
         let event = Event::SecondFactorAccepted(kind, claimant.purpose);
@@ -626,7 +595,8 @@ impl Iam {
     /// What is still on its way for what was proved is worth nothing any more.
     async fn drop_codes(&self, unit: &mut Unit<'_>, claimant: &Claimant) -> Result<(), Error> {
         for kind in ProofMethod::ASKED.into_iter().filter(|method| method.channel().is_some()) {
-            if let Some(open) = unit.challenges().open(claimant.session, claimant.purpose, kind, None).await?
+            if let Some(open) =
+                unit.challenges().open(claimant.session.id, claimant.purpose, kind, None).await?
             {
                 unit.outbox().replace(open.new.id, self.now()).await?;
             }

@@ -246,15 +246,15 @@ impl Iam {
         let Some(purpose) = claimant.purpose() else { return Ok(()) };
         let proof = StepUpProof {
             id: StepUpProofId::generate(now, self.randomness())?,
-            account: claimant.account,
-            parent: claimant.parent,
-            auth_version: claimant.auth_version,
+            account: claimant.session.account,
+            parent: claimant.session.parent,
+            auth_version: claimant.session.auth_version,
             purpose,
             kind: challenge.kind,
             proved_at: now,
             approval: challenge.approval,
         };
-        Ok(unit.step_up_proofs().insert(claimant.session, &proof).await?)
+        Ok(unit.step_up_proofs().insert(claimant.session.id, &proof).await?)
     }
 
     /// The password, where a route says that it will do. It is checked with no unit open, within the limits of re-authentication.

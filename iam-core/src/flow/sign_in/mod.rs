@@ -219,9 +219,9 @@ impl Iam {
             None => None,
         };
         let active = Active {
-            session: claimant.session,
-            account: claimant.account,
-            version: claimant.auth_version,
+            session: claimant.session.id,
+            account: claimant.session.account,
+            version: claimant.session.auth_version,
             tries,
             device: None,
             subject,
@@ -280,12 +280,12 @@ impl Iam {
         token: &SessionToken,
     ) -> Result<Option<HeldSession>, Error> {
         let is_there = claimant.until.is_none_or(|until| self.now() < until)
-            && unit.accounts().hold(claimant.account, claimant.auth_version).await?;
+            && unit.accounts().hold(claimant.session.account, claimant.session.auth_version).await?;
         if !is_there {
             return Ok(None);
         }
-        let held = unit.sessions().hold(claimant.session, &token.hash()).await?;
-        Ok(held.map(|held| match claimant.lapsed_at {
+        let held = unit.sessions().hold(claimant.session.id, &token.hash()).await?;
+        Ok(held.map(|held| match claimant.session.lapsed_at {
             Some(lapsed_at) => HeldSession { proofs: held.proofs.after(lapsed_at), ..held },
             None => held,
         }))
@@ -296,11 +296,11 @@ impl Claimant {
     /// Somebody whose session has this token from now on.
     pub(super) fn signed_in(&self, token: SessionToken) -> SignedIn {
         SignedIn {
-            account: self.account,
-            session: self.session,
+            account: self.session.account,
+            session: self.session.id,
             state: SessionState::Active,
             token,
-            stays_until: self.stays_until,
+            stays_until: self.session.stays_until,
             device: None,
             trusted: None,
             replaced: None,
