@@ -11,7 +11,7 @@ use crate::flow::new_password::NewPassword;
 use crate::flow::sign_in::{Occasion, Raise};
 use crate::flow::{Claimant, Renewed};
 use crate::iam::{Iam, OwnAccount, Unit};
-use crate::model::account::AuthVersion;
+use crate::model::account::{Account, AuthVersion};
 use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::{Error, ProofKind};
 use crate::model::proof::{Proof, ProofMethod};
@@ -132,15 +132,9 @@ impl OwnAccount<'_> {
         device: Option<&DeviceToken>,
     ) -> Result<Renewed, Error> {
         let Self { iam, principal, client } = self;
-        let known = iam
-            .inner
-            .store
-            .reader()
-            .await?
-            .accounts()
-            .by_id(principal.account())
-            .await?
-            .ok_or(Error::Credentials)?;
+        let mut reader = iam.inner.store.reader().await?;
+        let known = reader.accounts().by_id(principal.account()).await?.ok_or(Error::Credentials)?;
+        drop(reader);
         let context = iam.password_context(&known.username, known.email.as_ref(), known.parent).await?;
         iam.inner.password_policy.check(new, &context).map_err(|invalid| invalid.of_field("new_password"))?;
         let Proven { candidate, reserved, told } = iam.prove(&principal.into(), current, client).await?;
@@ -149,10 +143,7 @@ impl OwnAccount<'_> {
             Err(error) => {
                 // It was the new one that was refused: no guess.
                 iam.give_back(&reserved).await?;
-                return Err(match error {
-                    Error::Invalid(invalid) => invalid.of_field("new_password").into(),
-                    error => error,
-                });
+                return Err(of_new_password(error));
             }
         };
         let change = (candidate.auth_version, &new);
@@ -175,12 +166,7 @@ impl OwnAccount<'_> {
             let (kept, reason) = (principal.session(), EndReason::PasswordChanged);
             let ended = unit.sessions().end_others(account, kept, reason, iam.now()).await?;
             iam.accept(&mut unit, &reserved, told.as_ref(), client).await?;
-            unit.record(&Event::PasswordChanged, of(principal), client).await?;
-            iam.notify(&mut unit, &known, Notice::PasswordChanged, client).await?;
-            new.audit(&mut unit, of(principal), client).await?;
-            if ended > 0 {
-                unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
-            }
+            iam.tell_of_new_password(&mut unit, &known, principal, (&new, ended), client).await?;
             iam.forget_devices_in(&mut unit, account, of(principal), client).await?;
             unit.commit().await?;
             Ok(renewed)
@@ -226,6 +212,24 @@ impl Iam {
         self.raise_by_password(unit, token, principal, held, Occasion::Change).await
     }
 
+    /// Writes a change of password into the trail, with how many sessions it ended, and tells the account's owner.
+    async fn tell_of_new_password(
+        &self,
+        unit: &mut Unit<'_>,
+        known: &Account,
+        principal: &Principal,
+        (new, ended): (&NewPassword, u64),
+        client: &Client,
+    ) -> Result<(), Error> {
+        unit.record(&Event::PasswordChanged, of(principal), client).await?;
+        self.notify(unit, known, Notice::PasswordChanged, client).await?;
+        new.audit(unit, of(principal), client).await?;
+        if ended > 0 {
+            unit.record(&Event::SessionsEnded(ended), of(principal), client).await?;
+        }
+        Ok(())
+    }
+
     /// The session goes on with its password proved now.
     async fn raise_by_password(
         &self,
@@ -253,6 +257,14 @@ pub(super) fn must_not_have_lapsed(principal: &Principal) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::Stale { proof: ProofKind::Password, max_age: FRESH_FOR })
+    }
+}
+
+/// A refusal of the new password names the field that it was typed into.
+fn of_new_password(error: Error) -> Error {
+    match error {
+        Error::Invalid(invalid) => invalid.of_field("new_password").into(),
+        error => error,
     }
 }
 
