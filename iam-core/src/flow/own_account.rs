@@ -12,6 +12,7 @@ use crate::flow::sign_in::{Occasion, Raise};
 use crate::flow::{Claimant, Renewed};
 use crate::iam::{Iam, OwnAccount, Unit};
 use crate::model::account::{Account, AuthVersion};
+use crate::model::client::Client;
 use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::{Error, ProofKind};
 use crate::model::proof::{Proof, ProofMethod};
