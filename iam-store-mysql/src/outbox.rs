@@ -2,40 +2,13 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, OutboxReads, Settled};
-use iam_core::{AccountId, Channel, StoreError, Timestamp};
-use time::PrimitiveDateTime;
+use iam_core::{StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute, one, optional};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, timestamp, utc};
 use crate::unit::Work;
 
-const fn column(name: &'static str) -> Column {
-    Column("iam_outbox", name)
-}
-
-struct MessageRow {
-    id: Vec<u8>,
-    account_id: Vec<u8>,
-    challenge_id: Option<Vec<u8>>,
-    channel: String,
-    sealed: Option<Vec<u8>>,
-    attempts: u32,
-    lost: u32,
-    created_at: PrimitiveDateTime,
-    expires_at: PrimitiveDateTime,
-}
-
-fn message(row: MessageRow) -> Result<NewMessage, StoreError> {
-    Ok(NewMessage {
-        id: MessageId::from_bytes(column("id").id(&row.id)?),
-        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
-        challenge: column("challenge_id").maybe_id(row.challenge_id.as_deref())?.map(ChallengeId::from_bytes),
-        channel: column("channel").parsed(row.channel, Channel::parse)?,
-        sealed: row.sealed.unwrap_or_default(),
-        created_at: timestamp(row.created_at),
-        expires_at: timestamp(row.expires_at),
-    })
-}
+type MessageRow = iam_store_sql::MessageRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> OutboxReads for Work<L> {
@@ -100,11 +73,11 @@ impl<L: Link> Outbox for Work<L> {
         let mut claimed = Vec::new();
         // Those whose worker died have waited longer.
         for row in self.stale(now, stale_before, most).await? {
-            claimed.push(self.take(row, 1, now).await?);
+            claimed.extend(self.take(row, 1, now).await?);
         }
         let left = most.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
         for row in self.due(now, left).await? {
-            claimed.push(self.take(row, 0, now).await?);
+            claimed.extend(self.take(row, 0, now).await?);
         }
         Ok(claimed)
     }
@@ -173,7 +146,7 @@ impl<L: Link> Outbox for Work<L> {
                 ))
             };
             self.0.write(expire).await?;
-            expired.push(message(row)?);
+            expired.extend(row.read()?);
         }
         Ok(expired)
     }
@@ -247,7 +220,12 @@ impl<L: Link> Work<L> {
     }
 
     /// Takes a message that this unit holds.
-    async fn take(&mut self, row: MessageRow, lost: u32, now: Timestamp) -> Result<Claimed, StoreError> {
+    async fn take(
+        &mut self,
+        row: MessageRow,
+        lost: u32,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>, StoreError> {
         let take = || {
             execute(sqlx::query!(
                 "UPDATE iam_outbox SET state = 'claimed', attempts = attempts + 1, lost = lost + ?, claimed_at = ? WHERE id = ?",
@@ -257,7 +235,7 @@ impl<L: Link> Work<L> {
             ))
         };
         self.0.write(take).await?;
-        let (attempt, lost) = (row.attempts.saturating_add(1), row.lost.saturating_add(lost));
-        Ok(Claimed { message: message(row)?, attempt, lost })
+        let attempts = row.attempts.saturating_add(1);
+        MessageRow { attempts, lost: row.lost.saturating_add(lost), ..row }.read_claimed()
     }
 }
