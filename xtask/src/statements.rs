@@ -31,7 +31,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
     SQLITE.ask(&format!("sqlite:{}?mode=rwc", file.display()), &work, check)?;
     let databases = Databases::look_for(Kind::MySql)?;
     let url = databases.url(Kind::MySql).map_err(Trouble::new)?;
-    MYSQL.ask(&format!("{}/iam_build_{}", url.trim_end_matches('/'), std::process::id()), &work, check)
+    // What is kept names the database, so it has one name everywhere.
+    MYSQL.ask(&format!("{}/iam_build", url.trim_end_matches('/')), &work, check)
 }
 
 impl Store {
