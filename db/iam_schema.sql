@@ -274,7 +274,7 @@ CREATE TABLE `iam_outbox` (
   KEY `iam_outbox_unsettled` (`settled_at`,`expires_at`),
   KEY `iam_outbox_made` (`created_at`),
   CONSTRAINT `iam_outbox_of_account` FOREIGN KEY (`account_id`) REFERENCES `iam_user_account` (`id`),
-  CONSTRAINT `iam_outbox_over` CHECK (((`state` in ('waiting','claimed')) = (`settled_at` is null))),
+  CONSTRAINT `iam_outbox_open` CHECK (((`state` not in ('waiting','claimed')) or (`settled_at` is null))),
   CONSTRAINT `iam_outbox_taken` CHECK (((`state` = 'claimed') = (`claimed_at` is not null))),
   CONSTRAINT `iam_outbox_wiped` CHECK (((`sealed` is null) = (`settled_at` is not null)))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
@@ -354,4 +354,18 @@ CREATE TABLE `iam_user_role` (
   CONSTRAINT `iam_user_role_of_role` FOREIGN KEY (`role_id`) REFERENCES `iam_role` (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
-INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 15);
+CREATE TABLE `iam_delivery_attempt` (
+  `message_id` binary(16) NOT NULL,
+  `attempt` int unsigned NOT NULL,
+  `position` int unsigned NOT NULL,
+  `provider` varbinary(64) NOT NULL,
+  `reference` varbinary(255) DEFAULT NULL,
+  `outcome` varchar(16) COLLATE utf8mb4_bin NOT NULL,
+  `cost_micros` bigint DEFAULT NULL,
+  `at` datetime(6) NOT NULL,
+  PRIMARY KEY (`message_id`,`attempt`,`position`),
+  KEY `iam_delivery_attempt_reference` (`provider`,`reference`),
+  CONSTRAINT `iam_delivery_attempt_of_message` FOREIGN KEY (`message_id`) REFERENCES `iam_outbox` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+INSERT INTO `iam_schema` (`id`, `min_program`) VALUES (1, 16);

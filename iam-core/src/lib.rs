@@ -51,6 +51,7 @@ pub use base::id::{AccountId, InvalidId, ParentId, RoleId, SessionId};
 pub use base::invalid::{Invalid, Problem};
 pub use base::random::{OsRandomness, Randomness, RandomnessUnavailable};
 pub use base::store_error::{StoreError, StoreErrorKind};
+pub use delivery::Receipt;
 pub use factor::FactorLimits;
 pub use factor::method::MethodName;
 pub use flow::{
@@ -101,7 +102,8 @@ pub mod ports {
         ChallengeId, DeviceId, InterruptedId, MessageId, MethodId, StepUpProofId, TicketId,
     };
     pub use crate::delivery::{
-        Claimed, Content, Delivery, Message, NewMessage, Notice, OtpSender, SendError, Settled,
+        Accepted, AttemptOutcome, Claimed, Content, Delivery, DeliveryAttempt, Message, NewMessage, Notice,
+        OtpSender, SendError, Settled,
     };
     pub use crate::factor::challenge::{Challenge, ChallengePurpose, NewChallenge};
     pub use crate::factor::method::Method;

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use async_trait::async_trait;
 use iam_core::Channel;
-use iam_core::ports::{Message, OtpSender, SendError};
+use iam_core::ports::{Accepted, Message, OtpSender, SendError};
 
 use crate::texts::Texts;
 
@@ -50,15 +50,20 @@ fn plain(text: &str) -> String {
 
 #[async_trait]
 impl OtpSender for Console {
+    fn provider(&self) -> &'static str {
+        "console"
+    }
+
     fn channel(&self) -> Channel {
         self.channel
     }
 
-    async fn send(&self, service: &str, message: &Message) -> Result<(), SendError> {
+    async fn send(&self, service: &str, message: &Message) -> Result<Accepted, SendError> {
         let framed = self.framed(service, message);
         let framed = framed.ok_or_else(|| SendError::Refused("there are no words for this".to_owned()))?;
         // In one piece, so that other output does not come between.
-        io::stderr().lock().write_all(framed.as_bytes()).map_err(|error| SendError::NotNow(error.to_string()))
+        let written = io::stderr().lock().write_all(framed.as_bytes());
+        written.map(|()| Accepted::default()).map_err(|error| SendError::NotNow(error.to_string()))
     }
 }
 
@@ -85,6 +90,9 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_written() {
-        assert_eq!(Console::new(Channel::Email).send("Acme", &code_for("a@b.example")).await, Ok(()));
+        assert_eq!(
+            Console::new(Channel::Email).send("Acme", &code_for("a@b.example")).await,
+            Ok(Accepted::default())
+        );
     }
 }

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use iam_core::Channel;
-use iam_core::ports::{Content, Message, OtpSender, SendError};
+use iam_core::ports::{Accepted, Content, Message, OtpSender, SendError};
 
 /// Keeps messages instead of sending them, for the tests of hosts. Clones share what they keep.
 ///
@@ -20,6 +20,7 @@ use iam_core::ports::{Content, Message, OtpSender, SendError};
 #[derive(Clone, Debug)]
 pub struct MemorySender {
     channel: Channel,
+    provider: &'static str,
     state: Arc<Mutex<State>>,
 }
 
@@ -37,6 +38,8 @@ pub enum MemoryOutcome {
     /// Keeps them.
     #[default]
     Accept,
+    /// Keeps them, and says this of it.
+    AcceptWith(Accepted),
     /// Fails, and keeps nothing.
     Fail(SendError),
     /// Never ends, as no sender should: to see that nothing waits for it.
@@ -46,7 +49,13 @@ pub enum MemoryOutcome {
 impl MemorySender {
     /// For messages by this channel.
     pub fn new(channel: Channel) -> Self {
-        Self { channel, state: Arc::default() }
+        Self { channel, provider: "memory", state: Arc::default() }
+    }
+
+    /// As another provider, where a channel has several.
+    #[must_use]
+    pub fn named(self, provider: &'static str) -> Self {
+        Self { provider, ..self }
     }
 
     /// Says what becomes of messages from now on.
@@ -85,21 +94,26 @@ impl MemorySender {
 
 #[async_trait]
 impl OtpSender for MemorySender {
+    fn provider(&self) -> &str {
+        self.provider
+    }
+
     fn channel(&self) -> Channel {
         self.channel
     }
 
-    async fn send(&self, _: &str, message: &Message) -> Result<(), SendError> {
+    async fn send(&self, _: &str, message: &Message) -> Result<Accepted, SendError> {
         let outcome = {
             let mut state = self.state();
             state.attempts += 1;
-            if state.outcome == MemoryOutcome::Accept {
+            if matches!(state.outcome, MemoryOutcome::Accept | MemoryOutcome::AcceptWith(_)) {
                 state.messages.push(message.clone());
             }
             state.outcome.clone()
         };
         match outcome {
-            MemoryOutcome::Accept => Ok(()),
+            MemoryOutcome::Accept => Ok(Accepted::default()),
+            MemoryOutcome::AcceptWith(accepted) => Ok(accepted),
             MemoryOutcome::Fail(error) => Err(error),
             MemoryOutcome::Hang => std::future::pending().await,
         }
@@ -117,7 +131,7 @@ mod tests {
     async fn it_keeps_fails_or_hangs_as_told() {
         let sender = MemorySender::new(Channel::Email);
         let message = code_for("a@b.example");
-        assert_eq!(sender.send("Acme", &message).await, Ok(()));
+        assert_eq!(sender.send("Acme", &message).await, Ok(Accepted::default()));
         assert_eq!(sender.last_code().as_deref(), Some("01234567"));
 
         for error in [

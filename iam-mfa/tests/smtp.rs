@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iam_core::ports::{Message, OtpSender, SendError};
+use iam_core::ports::{Accepted, Message, OtpSender, SendError};
 use iam_mfa::{Smtp, SmtpBuilder};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -28,10 +28,10 @@ fn message(to: &str, content: &serde_json::Value) -> Message {
     serde_json::from_value(json!({ "to": to, "username": "bob", "content": content })).unwrap()
 }
 
-fn kind(result: &Result<(), SendError>) -> &'static str {
+fn kind(result: &Result<Accepted, SendError>) -> &'static str {
     match result {
-        Ok(()) => "accepted",
-        Err(SendError::NotNow(_)) => "not now",
+        Ok(_) => "accepted",
+        Err(SendError::NotNow(_) | SendError::Busy { .. }) => "not now",
         Err(SendError::Refused(_)) => "refused",
         Err(SendError::Unknown(_)) => "unknown",
         Err(_) => "another error",

@@ -1,14 +1,17 @@
 //! `iam_outbox`.
 
 use async_trait::async_trait;
-use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage, Outbox, OutboxReads, Settled};
-use iam_core::{StoreError, Timestamp};
+use iam_core::ports::{
+    ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox, OutboxReads, Settled,
+};
+use iam_core::{Receipt, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute, one, optional};
 use crate::rows::{DateTimes, timestamp, utc};
 use crate::unit::Work;
 
 type MessageRow = iam_store_sql::MessageRow<DateTimes>;
+type AttemptRow = iam_store_sql::AttemptRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> OutboxReads for Work<L> {
@@ -40,6 +43,36 @@ impl<L: Reading> OutboxReads for Work<L> {
             ))
         };
         Ok(self.0.read(find).await?.is_there)
+    }
+
+    async fn attempts_of(&mut self, id: MessageId) -> Result<Vec<DeliveryAttempt>, StoreError> {
+        let find = || {
+            all(sqlx::query_as!(
+                AttemptRow,
+                "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
+                 FROM iam_delivery_attempt FORCE INDEX (PRIMARY) WHERE message_id = ? ORDER BY attempt, position",
+                &id.as_bytes()[..]
+            ))
+        };
+        self.0.read(find).await?.into_iter().map(AttemptRow::read).collect()
+    }
+
+    async fn attempt_by_reference(
+        &mut self,
+        provider: &str,
+        reference: &str,
+    ) -> Result<Option<DeliveryAttempt>, StoreError> {
+        let find = || {
+            optional(sqlx::query_as!(
+                AttemptRow,
+                "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
+                 FROM iam_delivery_attempt FORCE INDEX (iam_delivery_attempt_reference)
+                 WHERE provider = ? AND reference = ? ORDER BY at DESC LIMIT 1",
+                provider.as_bytes(),
+                reference.as_bytes()
+            ))
+        };
+        self.0.read(find).await?.map(AttemptRow::read).transpose()
     }
 }
 
@@ -89,26 +122,49 @@ impl<L: Link> Outbox for Work<L> {
         settled: Settled,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let settle = || {
-            match settled {
-            Settled::Again(at) => execute(sqlx::query!(
-                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
-                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
-                utc(at),
-                &id.as_bytes()[..],
-                attempt
-            )),
-            Settled::Over(delivery) => execute(sqlx::query!(
-                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
-                 WHERE id = ? AND attempts = ? AND state = 'claimed'",
-                delivery.as_str(),
-                utc(now),
-                &id.as_bytes()[..],
-                attempt
-            )),
-        }
+        self.settle_from(Delivery::Claimed, id, attempt, settled, now).await
+    }
+
+    async fn resettle(
+        &mut self,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.settle_from(Delivery::Accepted, id, attempt, settled, now).await
+    }
+
+    async fn record_attempt(&mut self, attempt: &DeliveryAttempt) -> Result<(), StoreError> {
+        let record = || {
+            execute(sqlx::query!(
+                "INSERT INTO iam_delivery_attempt (message_id, attempt, position, provider, reference, outcome, cost_micros, at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                &attempt.message.as_bytes()[..],
+                attempt.attempt,
+                attempt.position,
+                attempt.provider.as_bytes(),
+                attempt.reference.as_ref().map(String::as_bytes),
+                attempt.outcome.as_str(),
+                attempt.cost_micros,
+                utc(attempt.at)
+            ))
         };
-        Ok(self.0.write(settle).await? == 1)
+        self.0.write(record).await.map(drop)
+    }
+
+    async fn receive(&mut self, attempt: &DeliveryAttempt, receipt: Receipt) -> Result<bool, StoreError> {
+        let receive = || {
+            execute(sqlx::query!(
+                "UPDATE iam_delivery_attempt FORCE INDEX (PRIMARY) SET outcome = ?
+                 WHERE message_id = ? AND attempt = ? AND position = ? AND outcome = 'accepted'",
+                receipt.outcome().as_str(),
+                &attempt.message.as_bytes()[..],
+                attempt.attempt,
+                attempt.position
+            ))
+        };
+        Ok(self.0.write(receive).await? == 1)
     }
 
     async fn replace(&mut self, challenge: ChallengeId, now: Timestamp) -> Result<u64, StoreError> {
@@ -129,7 +185,7 @@ impl<L: Link> Outbox for Work<L> {
         let find = || {
             all(sqlx::query_as!(
                 MessageRow,
-                r#"SELECT id, account_id, challenge_id, channel, NULL AS "sealed: Vec<u8>", attempts, lost, created_at, expires_at
+                r#"SELECT id, account_id, challenge_id, channel, NULL AS "sealed: Vec<u8>", attempts, lost, created_at, expires_at, state
                 FROM iam_outbox FORCE INDEX (iam_outbox_unsettled)
                 WHERE settled_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ? FOR UPDATE SKIP LOCKED"#,
                 utc(now),
@@ -138,15 +194,21 @@ impl<L: Link> Outbox for Work<L> {
         };
         let mut expired = Vec::new();
         for row in self.0.lock(find).await? {
+            // What awaits a receipt stays accepted.
+            let awaits_receipt = row.state == Delivery::Accepted.as_str();
+            let state = if awaits_receipt { Delivery::Accepted } else { Delivery::Expired };
             let expire = || {
                 execute(sqlx::query!(
-                    "UPDATE iam_outbox SET state = 'expired', sealed = NULL, claimed_at = NULL, settled_at = ? WHERE id = ?",
+                    "UPDATE iam_outbox SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ? WHERE id = ?",
+                    state.as_str(),
                     utc(now),
                     row.id.clone()
                 ))
             };
             self.0.write(expire).await?;
-            expired.extend(row.read()?);
+            if !awaits_receipt {
+                expired.extend(row.read()?);
+            }
         }
         Ok(expired)
     }
@@ -180,12 +242,52 @@ impl<L: Link> Outbox for Work<L> {
 }
 
 impl<L: Link> Work<L> {
+    /// Settles an attempt that is the latest, of a message in this state that is not over.
+    async fn settle_from(
+        &mut self,
+        from: Delivery,
+        id: MessageId,
+        attempt: u32,
+        settled: Settled,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let settle = || {
+            match settled {
+            Settled::Again(at) => execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+                utc(at),
+                &id.as_bytes()[..],
+                attempt,
+                from.as_str()
+            )),
+            Settled::AwaitsReceipt => execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = 'accepted', claimed_at = NULL
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+                &id.as_bytes()[..],
+                attempt,
+                from.as_str()
+            )),
+            Settled::Over(delivery) => execute(sqlx::query!(
+                "UPDATE iam_outbox FORCE INDEX (PRIMARY) SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
+                 WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+                delivery.as_str(),
+                utc(now),
+                &id.as_bytes()[..],
+                attempt,
+                from.as_str()
+            )),
+        }
+        };
+        Ok(self.0.write(settle).await? == 1)
+    }
+
     /// Messages that wait and are due, held by this unit. What another one holds is its own.
     async fn due(&mut self, now: Timestamp, most: u32) -> Result<Vec<MessageRow>, StoreError> {
         let find = || {
             all(sqlx::query_as!(
                 MessageRow,
-                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
+                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at, state
                  FROM iam_outbox FORCE INDEX (iam_outbox_waiting)
                  WHERE state = 'waiting' AND next_attempt_at <= ? AND expires_at > ?
                  ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED",
@@ -207,7 +309,7 @@ impl<L: Link> Work<L> {
         let find = || {
             all(sqlx::query_as!(
                 MessageRow,
-                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at
+                "SELECT id, account_id, challenge_id, channel, sealed, attempts, lost, created_at, expires_at, state
                  FROM iam_outbox FORCE INDEX (iam_outbox_claimed)
                  WHERE state = 'claimed' AND claimed_at < ? AND expires_at > ?
                  ORDER BY claimed_at LIMIT ? FOR UPDATE SKIP LOCKED",

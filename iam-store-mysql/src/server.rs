@@ -17,7 +17,7 @@ const OLDEST_MYSQL: (u32, u32) = (8, 4);
 const OLDEST_MARIADB: (u32, u32) = (10, 11);
 
 /// What the store asks of each table; the rest of what a statement needs is no privilege.
-const PRIVILEGES: [&str; 75] = [
+const PRIVILEGES: [&str; 78] = [
     "EXPLAIN SELECT id FROM iam_parent",
     "EXPLAIN INSERT INTO iam_parent (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_parent SET id = id WHERE 1 = 0",
@@ -57,6 +57,9 @@ const PRIVILEGES: [&str; 75] = [
     "EXPLAIN INSERT INTO iam_mfa_challenge (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_mfa_challenge SET id = id WHERE 1 = 0",
     "EXPLAIN DELETE FROM iam_mfa_challenge WHERE 1 = 0",
+    "EXPLAIN SELECT attempt FROM iam_delivery_attempt",
+    "EXPLAIN INSERT INTO iam_delivery_attempt (attempt) VALUES (NULL)",
+    "EXPLAIN UPDATE iam_delivery_attempt SET attempt = attempt WHERE 1 = 0",
     "EXPLAIN SELECT id FROM iam_outbox",
     "EXPLAIN INSERT INTO iam_outbox (id) VALUES (NULL)",
     "EXPLAIN UPDATE iam_outbox SET id = id WHERE 1 = 0",
@@ -173,6 +176,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_repeatable_answer' AND column_name IN ('session_id', 'old_token', 'request', 'token_hash'))
                 OR (table_name = 'iam_trusted_device' AND column_name IN ('id', 'account_id', 'token_hash'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('id', 'account_id', 'challenge_id', 'sealed'))
+                OR (table_name = 'iam_delivery_attempt' AND column_name IN ('message_id', 'provider', 'reference'))
                 OR (table_name = 'iam_rate_limit' AND column_name = 'key')
                 OR (table_name IN ('iam_auth_log', 'iam_auth_tally') AND column_name IN
                     ('actor_id', 'account_id', 'parent_id', 'session_id', 'coalesce_key'))
@@ -190,6 +194,7 @@ pub(crate) async fn check_tables(connections: &Connections) -> Result<(), StoreE
                 OR (table_name = 'iam_mfa_method' AND column_name = 'kind')
                 OR (table_name IN ('iam_mfa_challenge', 'iam_step_up_proof') AND column_name IN ('purpose', 'kind'))
                 OR (table_name = 'iam_outbox' AND column_name IN ('channel', 'state'))
+                OR (table_name = 'iam_delivery_attempt' AND column_name = 'outcome')
                 OR (table_name IN ('iam_auth_log', 'iam_auth_tally') AND column_name IN ('event', 'outcome', 'target_kind', 'target'))) LIMIT 1",
             "must be compared letter by letter: ALTER TABLE .. MODIFY .. CHARACTER SET utf8mb4 COLLATE utf8mb4_bin, and \
              otherwise as db/iam_schema.sql has it",

@@ -19,7 +19,7 @@ use iam_core::Timestamp;
 pub use accounts::{AccountRow, CandidateRow};
 pub use column::{Column, grace_seconds};
 pub use interrupted::InterruptedRow;
-pub use outbox::MessageRow;
+pub use outbox::{AttemptRow, MessageRow};
 pub use parents::ParentRow;
 pub use repeatable::KeptRow;
 pub use roles::{RoleOfAccountRow, RoleRow};

@@ -1,6 +1,6 @@
 //! `iam_outbox`.
 
-use iam_core::ports::{ChallengeId, Claimed, MessageId, NewMessage};
+use iam_core::ports::{AttemptOutcome, ChallengeId, Claimed, DeliveryAttempt, MessageId, NewMessage};
 use iam_core::{AccountId, Channel, StoreError};
 
 use crate::{Column, Dialect};
@@ -13,6 +13,7 @@ pub struct MessageRow<D: Dialect> {
     pub challenge_id: Option<Vec<u8>>,
     pub channel: String,
     pub sealed: Option<Vec<u8>>,
+    pub state: String,
     pub attempts: u32,
     pub lost: u32,
     pub created_at: D::Time,
@@ -42,5 +43,35 @@ impl<D: Dialect> MessageRow<D> {
     pub fn read_claimed(self) -> Result<Option<Claimed>, StoreError> {
         let (attempt, lost) = (self.attempts, self.lost);
         Ok(self.read()?.map(|message| Claimed { message, attempt, lost }))
+    }
+}
+
+/// A row of `iam_delivery_attempt`.
+#[expect(missing_docs, missing_debug_implementations, reason = "columns, some of them secret")]
+pub struct AttemptRow<D: Dialect> {
+    pub message_id: Vec<u8>,
+    pub attempt: u32,
+    pub position: u32,
+    pub provider: D::Text,
+    pub reference: Option<D::Text>,
+    pub outcome: String,
+    pub cost_micros: Option<i64>,
+    pub at: D::Time,
+}
+
+impl<D: Dialect> AttemptRow<D> {
+    /// The attempt.
+    pub fn read(self) -> Result<DeliveryAttempt, StoreError> {
+        let column = |name| Column("iam_delivery_attempt", name);
+        Ok(DeliveryAttempt {
+            message: MessageId::from_bytes(column("message_id").id(&self.message_id)?),
+            attempt: self.attempt,
+            position: self.position,
+            provider: column("provider").text(self.provider)?,
+            reference: self.reference.map(|bytes| column("reference").text(bytes)).transpose()?,
+            outcome: column("outcome").parsed(self.outcome, AttemptOutcome::parse)?,
+            cost_micros: self.cost_micros,
+            at: D::timestamp(self.at),
+        })
     }
 }

@@ -23,7 +23,7 @@ const WHOLE_TABLES: &[(&str, &str)] = &[
 /// Statements that must use an index though another plan would scan nothing either.
 const BY_INDEX: &[(&str, &[&str])] = &[
     ("UPDATE iam_outbox SET state = 'claimed'", &["iam_outbox_waiting", "iam_outbox_claimed"]),
-    ("UPDATE iam_outbox SET state = 'expired'", &["iam_outbox_unsettled"]),
+    ("UPDATE iam_outbox\n    SET state = CASE", &["iam_outbox_unsettled"]),
     ("SELECT id, account_id FROM iam_auth_session", &["iam_auth_session_unseen"]),
     ("UPDATE iam_auth_session SET token_hash = NULL", &["iam_auth_session_secret"]),
     ("DELETE FROM iam_auth_session", &["iam_auth_session_ended"]),

@@ -533,6 +533,10 @@ macro_rules! conformance {
             duties: [
                 a_message_is_due_at_once_and_taken_as_it_was_put
                 a_message_that_was_not_kept_is_not_sent
+                what_providers_did_comes_back_in_order_and_by_reference
+                what_awaits_a_receipt_is_kept_until_it_comes
+                what_awaits_a_receipt_is_over_when_it_expires_and_when_it_is_replaced
+                a_receipt_counts_once
                 what_was_taken_is_not_taken_again
                 no_more_are_taken_than_asked_for_and_the_longest_due_first
                 what_failed_waits_for_its_time
@@ -550,6 +554,7 @@ macro_rules! conformance {
                 each_message_goes_to_one_caller
                 at_most_one_caller_writes_down_what_came_of_an_attempt
                 what_expires_is_told_to_one_caller
+                of_equal_receipts_at_once_one_counts
             ]
         }
         $crate::port! { $alone, $twice, audit,

@@ -1,7 +1,9 @@
 //! Messages to be sent.
 
-use iam_core::Channel;
-use iam_core::ports::{ChallengeId, Claimed, Delivery, MessageId, NewMessage, Settled};
+use iam_core::ports::{
+    AttemptOutcome, ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Settled,
+};
+use iam_core::{Channel, Receipt};
 
 use iam_core::ports::SealedColumn;
 
@@ -37,6 +39,130 @@ async fn put(store: &dyn Store, message: &NewMessage) {
     let mut unit = store.begin().await.unwrap();
     unit.outbox().put(message).await.unwrap();
     unit.commit().await.unwrap();
+}
+
+/// What provider `sms` did for message 1, under a reference.
+fn attempt_at(attempt: u32, position: u32, outcome: AttemptOutcome) -> DeliveryAttempt {
+    DeliveryAttempt {
+        message: message_id(1),
+        attempt,
+        position,
+        provider: "sms".to_owned(),
+        reference: Some(format!("ref-{attempt}-{position}")),
+        outcome,
+        cost_micros: Some(75_000),
+        at: after(u64::from(10 * attempt + position)),
+    }
+}
+
+async fn record(store: &dyn Store, attempts: &[DeliveryAttempt]) {
+    let mut unit = store.begin().await.unwrap();
+    for attempt in attempts {
+        unit.outbox().record_attempt(attempt).await.unwrap();
+    }
+    unit.commit().await.unwrap();
+}
+
+async fn attempts(store: &dyn Store) -> Vec<DeliveryAttempt> {
+    store.reader().await.unwrap().outbox().attempts_of(message_id(1)).await.unwrap()
+}
+
+async fn receive(store: &dyn Store, attempt: &DeliveryAttempt, receipt: Receipt) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.outbox().receive(attempt, receipt).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+async fn resettle(store: &dyn Store, attempt: u32, settled: Settled) -> bool {
+    let mut unit = store.begin().await.unwrap();
+    let done = unit.outbox().resettle(message_id(1), attempt, settled, after(600)).await.unwrap();
+    unit.commit().await.unwrap();
+    done
+}
+
+/// Whether message 1 still has its content.
+async fn is_kept(store: &dyn Store) -> bool {
+    let mut reader = store.reader().await.unwrap();
+    let rows = reader.sealed_values().rows(SealedColumn::OutboxMessage, None, 9).await.unwrap();
+    rows.iter().any(|row| row.row == [1; 16] && row.sealed.is_some())
+}
+
+pub async fn what_providers_did_comes_back_in_order_and_by_reference(store: &dyn Store) {
+    add_messages(store, 1).await;
+    let mut bare = attempt_at(1, 0, AttemptOutcome::NotNow);
+    (bare.reference, bare.cost_micros) = (None, None);
+    let all = [bare, attempt_at(1, 1, AttemptOutcome::Refused), attempt_at(2, 0, AttemptOutcome::Accepted)];
+    record(store, &[all[2].clone(), all[0].clone(), all[1].clone()]).await;
+    assert_eq!(attempts(store).await, all);
+    let find = async |provider: &str, reference: &str| {
+        let mut reader = store.reader().await.unwrap();
+        reader.outbox().attempt_by_reference(provider, reference).await.unwrap()
+    };
+    assert_eq!(find("sms", "ref-2-0").await.as_ref(), Some(&all[2]));
+    assert_eq!(find("sms", "REF-2-0").await, None, "bytes are compared");
+    assert_eq!(find("other", "ref-2-0").await, None);
+    assert_eq!(taken(store, 9, 0).await.len(), 1);
+    assert!(settle(store, 1, 1, ACCEPTED).await);
+    assert_eq!(purge(store, 900, 9).await, 1);
+    assert_eq!(attempts(store).await, [], "they go with the message");
+}
+
+pub async fn what_awaits_a_receipt_is_kept_until_it_comes(store: &dyn Store) {
+    add_messages(store, 1).await;
+    taken(store, 9, 0).await;
+    assert!(settle(store, 1, 1, Settled::AwaitsReceipt).await);
+    assert!(is_kept(store).await);
+    assert_eq!(taken(store, 900, 900).await, [], "its provider has it");
+    assert!(!settle(store, 1, 1, ACCEPTED).await, "no attempt is under way");
+    assert!(!resettle(store, 2, Settled::Again(after(20))).await, "another attempt");
+    assert!(resettle(store, 1, Settled::Again(after(20))).await, "it did not arrive");
+    assert_eq!(taken(store, 20, 0).await, [(message_id(1), 2, 0)]);
+    assert!(!resettle(store, 2, ACCEPTED).await, "an attempt is under way");
+    assert!(settle(store, 1, 2, Settled::AwaitsReceipt).await);
+    assert!(resettle(store, 2, Settled::Over(Delivery::Delivered)).await);
+    assert!(!is_kept(store).await);
+    assert!(!resettle(store, 2, Settled::Again(after(20))).await, "over");
+    assert_eq!(purge(store, 900, 9).await, 1);
+}
+
+pub async fn what_awaits_a_receipt_is_over_when_it_expires_and_when_it_is_replaced(store: &dyn Store) {
+    add_account(store).await;
+    put(store, &message(1)).await;
+    put(store, &NewMessage { challenge: Some(challenge_id(7)), ..message(2) }).await;
+    taken(store, 9, 0).await;
+    for n in [1, 2] {
+        assert!(settle(store, n, 1, Settled::AwaitsReceipt).await);
+    }
+    assert_eq!(replace(store, 7).await, 1);
+    assert_eq!(expire(store, 1000, 9).await, [], "nothing failed");
+    assert!(!is_kept(store).await);
+    assert!(!resettle(store, 1, Settled::Again(after(20))).await);
+    assert_eq!(purge(store, 900, 9).await, 2);
+}
+
+pub async fn a_receipt_counts_once(store: &dyn Store) {
+    add_messages(store, 1).await;
+    let [accepted, refused] =
+        [attempt_at(1, 1, AttemptOutcome::Accepted), attempt_at(1, 0, AttemptOutcome::Refused)];
+    record(store, &[refused.clone(), accepted.clone()]).await;
+    assert!(!receive(store, &refused, Receipt::Delivered).await, "it was not accepted");
+    assert!(receive(store, &accepted, Receipt::Undelivered).await);
+    assert!(!receive(store, &accepted, Receipt::Undelivered).await, "twice");
+    assert!(!receive(store, &accepted, Receipt::Delivered).await, "the first word counts");
+    let told = DeliveryAttempt { outcome: AttemptOutcome::Undelivered, ..accepted };
+    assert_eq!(attempts(store).await, [refused, told]);
+}
+
+pub async fn of_equal_receipts_at_once_one_counts(stores: &Handles) {
+    add_messages(stores[0].as_ref(), 1).await;
+    let accepted = attempt_at(1, 0, AttemptOutcome::Accepted);
+    record(stores[0].as_ref(), std::slice::from_ref(&accepted)).await;
+    let done = race(stores, move |store, _| {
+        let accepted = accepted.clone();
+        async move { receive(store.as_ref(), &accepted, Receipt::Delivered).await }
+    });
+    assert_eq!(done.await.into_iter().filter(|done| *done).count(), 1);
 }
 
 /// Account 1 with messages 1 to `n`.

@@ -140,13 +140,8 @@ impl Machine {
             let found = reader.sealed_values().rows(column, None, 9).await.unwrap();
             rows.extend(found.into_iter().map(|row| (column, row)));
         }
-        let bob = iam
-            .accounts(&Actor::service())
-            .by_username(&Username::parse("bob").unwrap())
-            .await
-            .unwrap()
-            .unwrap()
-            .id;
+        let bob = Username::parse("bob").unwrap();
+        let bob = iam.accounts(&Actor::service()).by_username(&bob).await.unwrap().unwrap().id;
         let open = |(column, row): &(SealedColumn, SealedRow)| {
             let place = Place {
                 table: column.table(),

@@ -2,7 +2,8 @@
 //!
 //! Nothing that answers a request waits for a provider. A [`Message`] is sealed and put into the store in the unit of work that it
 //! belongs to; its first attempt follows at once. What definitely failed is tried again, later each time, and never after the message
-//! has expired. When nobody knows what became of it, it is not sent again. What was accepted, expired or replaced is wiped.
+//! has expired. When nobody knows what became of it, it is not sent again. What is over is wiped: accepted (or, where the provider says so,
+//! delivered), refused, expired or replaced. A channel may have several senders, which are tried in their order.
 
 use crate::model::channel::Channel;
 
@@ -158,11 +159,26 @@ impl fmt::Debug for Content {
 /// says. Which error it gives decides whether the message is sent again.
 #[async_trait]
 pub trait OtpSender: Send + Sync + fmt::Debug + 'static {
+    /// The provider's name, as attempts and receipts are written down: at most 64 bytes, and another one for each sender of a channel.
+    fn provider(&self) -> &str;
+
     /// By what it sends.
     fn channel(&self) -> Channel;
 
     /// Sends a message; `service` is the service's name. Accepted means that the provider has taken it over.
-    async fn send(&self, service: &str, message: &Message) -> Result<(), SendError>;
+    async fn send(&self, service: &str, message: &Message) -> Result<Accepted, SendError>;
+}
+
+/// A message that a provider has taken over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The provider's own name for it, at most 255 bytes.
+    pub reference: Option<String>,
+    /// Its cost, in millionths of the unit that the service counts in.
+    pub cost_micros: Option<i64>,
+    /// Whether the provider says later what became of it ([`Iam::record_receipt`](crate::Iam::record_receipt)). Until then, or until it expires,
+    /// the message is kept, so that another provider can be tried.
+    pub receipt_follows: bool,
 }
 
 /// Why a message was not sent. The text is for the log: it MUST NOT hold what the message says.
@@ -172,6 +188,14 @@ pub enum SendError {
     /// It was not taken over, for certain; later it may be.
     #[error("not now: {0}")]
     NotNow(String),
+    /// The same, and the provider says how long to wait at least.
+    #[error("not for {} s: {why}", .retry_after.as_secs())]
+    Busy {
+        /// Why.
+        why: String,
+        /// How long.
+        retry_after: Duration,
+    },
     /// It was not taken over, and never will be: no such address, say.
     #[error("refused: {0}")]
     Refused(String),
@@ -185,6 +209,98 @@ pub(crate) const AT_ONCE: u32 = 8;
 
 /// The longest time that a sender may take, whatever it promised.
 pub(crate) const SEND_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The longest time that all senders of a channel together may take for one message: well before its worker counts as dead.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// The longest reference of a provider's that is kept, in bytes.
+pub(crate) const MOST_REFERENCE: usize = 255;
+
+/// One provider's part in an attempt at a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryAttempt {
+    /// The message.
+    pub message: MessageId,
+    /// Which attempt at it, from 1.
+    pub attempt: u32,
+    /// The provider's place in it, from 0.
+    pub position: u32,
+    /// The provider.
+    pub provider: String,
+    /// The provider's own name for it.
+    pub reference: Option<String>,
+    /// What came of it.
+    pub outcome: AttemptOutcome,
+    /// Its cost, in millionths.
+    pub cost_micros: Option<i64>,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// The outcome of one provider's part in an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttemptOutcome {
+    /// The provider took it over.
+    Accepted,
+    /// The provider did not take it over, and may later.
+    NotNow,
+    /// The provider never will.
+    Refused,
+    /// Nobody knows.
+    Unknown,
+    /// The provider says that it arrived.
+    Delivered,
+    /// The provider says that it did not arrive.
+    Undelivered,
+}
+
+impl AttemptOutcome {
+    const ALL: [Self; 6] =
+        [Self::Accepted, Self::NotNow, Self::Refused, Self::Unknown, Self::Delivered, Self::Undelivered];
+
+    /// The name that stores use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::NotNow => "not_now",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
+    }
+
+    /// Whether the provider has failed with the message for good.
+    pub const fn has_failed(self) -> bool {
+        matches!(self, Self::Refused | Self::Undelivered)
+    }
+}
+
+/// A provider's word on what became of a message that it had taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Receipt {
+    /// It arrived.
+    Delivered,
+    /// It did not arrive, and will not.
+    Undelivered,
+}
+
+impl Receipt {
+    /// The outcome of the attempt.
+    pub const fn outcome(self) -> AttemptOutcome {
+        match self {
+            Self::Delivered => AttemptOutcome::Delivered,
+            Self::Undelivered => AttemptOutcome::Undelivered,
+        }
+    }
+}
 
 /// A message to be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,6 +342,10 @@ pub enum Delivery {
     Claimed,
     /// The provider has it.
     Accepted,
+    /// The provider says that it arrived.
+    Delivered,
+    /// No provider brought it there.
+    Undelivered,
     /// It was refused.
     Refused,
     /// Nobody knows.
@@ -237,10 +357,12 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Waiting,
         Self::Claimed,
         Self::Accepted,
+        Self::Delivered,
+        Self::Undelivered,
         Self::Refused,
         Self::Unknown,
         Self::Expired,
@@ -253,6 +375,8 @@ impl Delivery {
             Self::Waiting => "waiting",
             Self::Claimed => "claimed",
             Self::Accepted => "accepted",
+            Self::Delivered => "delivered",
+            Self::Undelivered => "undelivered",
             Self::Refused => "refused",
             Self::Unknown => "unknown",
             Self::Expired => "expired",
@@ -267,7 +391,7 @@ impl Delivery {
 
     /// Whether it failed for good.
     pub const fn has_failed(self) -> bool {
-        matches!(self, Self::Refused | Self::Unknown | Self::Expired)
+        matches!(self, Self::Undelivered | Self::Refused | Self::Unknown | Self::Expired)
     }
 }
 
@@ -276,7 +400,10 @@ impl Delivery {
 pub enum Settled {
     /// To be tried again at this time.
     Again(Timestamp),
-    /// It is over: [`Accepted`](Delivery::Accepted), [`Refused`](Delivery::Refused), [`Unknown`](Delivery::Unknown) or
-    /// [`Expired`](Delivery::Expired). The sealed message goes.
+    /// A provider has it and will say what became of it: [`Accepted`](Delivery::Accepted), and not over until then, or until it expires. The
+    /// sealed message stays.
+    AwaitsReceipt,
+    /// It is over: [`Accepted`](Delivery::Accepted), [`Delivered`](Delivery::Delivered), [`Undelivered`](Delivery::Undelivered),
+    /// [`Refused`](Delivery::Refused), [`Unknown`](Delivery::Unknown) or [`Expired`](Delivery::Expired). The sealed message goes.
     Over(Delivery),
 }

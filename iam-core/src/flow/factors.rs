@@ -165,38 +165,17 @@ impl Iam {
             .await?
             .ok_or(Error::Credentials)?;
         let methods = self.inner.store.reader().await?.methods().of_account(principal.account).await?;
-        let (now, account) = (self.now(), principal.account);
-        let (id, challenge) =
-            (MethodId::generate(now, self.randomness())?, ChallengeId::generate(now, self.randomness())?);
-        let begun =
-            factor.begin_enrolment(&self.factor_context(account, principal.username(), Some(challenge)))?;
+        let challenge = ChallengeId::generate(self.now(), self.randomness())?;
+        let cx = self.factor_context(principal.account, principal.username(), Some(challenge));
+        let begun = factor.begin_enrolment(&cx)?;
         if matches!(begun.show, Show::Codes(_)) {
             return Err(SecondFactorRefusal::NoMethod.into());
         }
         if kind.is_single() && methods.iter().any(|method| method.kind == kind && is_confirmed(method)) {
             return Err(Conflict::HasFactor.into());
         }
-        let (secret, destination) = match kind.channel() {
-            None => (None, Destination::None),
-            Some(_) => {
-                let address = address_of(&known, email)?;
-                let (kept, place) = (address.as_str().as_bytes(), secret_place(&account, &id));
-                let sealed = self.inner.keys.ring.seal(place, kept, self.randomness())?;
-                (Some(sealed), Destination::email(address.as_str()))
-            }
-        };
-        let method = Method {
-            id,
-            account,
-            kind: kind.into(),
-            name: name.clone(),
-            secret,
-            lookup: None,
-            created_at: now,
-            confirmed_at: None,
-            last_used_at: None,
-            last_step: None,
-        };
+        let (method, destination) = self.new_method(&known, kind, name, email)?;
+        let id = method.id;
         let asking = Asking { id: challenge, method: kind.into(), of: Some(id), tries: 0, begun: &begun };
         let asked = self.begin_in_one_unit(token, principal, &method, &asking, &destination, client).await;
         let limit = if kind.channel().is_some() { "otp.send" } else { CHANGED };
@@ -208,6 +187,39 @@ impl Iam {
             Show::Nothing | Show::Codes(_) | Show::Options(_) => None,
         };
         Ok(Enrolled { id, secret, asked: asked.destination.is_some().then_some(asked), options })
+    }
+
+    /// A method that is about to be set up, and where its codes go. What its factor keeps until it is confirmed lies with the challenge.
+    fn new_method(
+        &self,
+        account: &Account,
+        kind: FactorKind,
+        name: &MethodName,
+        email: Option<&EmailAddress>,
+    ) -> Result<(Method, Destination), Error> {
+        let id = MethodId::generate(self.now(), self.randomness())?;
+        let (secret, destination) = match kind.channel() {
+            None => (None, Destination::None),
+            Some(_) => {
+                let address = address_of(account, email)?;
+                let (kept, place) = (address.as_str().as_bytes(), secret_place(&account.id, &id));
+                let sealed = self.inner.keys.ring.seal(place, kept, self.randomness())?;
+                (Some(sealed), Destination::email(address.as_str()))
+            }
+        };
+        let method = Method {
+            id,
+            account: account.id,
+            kind: kind.into(),
+            name: name.clone(),
+            secret,
+            lookup: None,
+            created_at: self.now(),
+            confirmed_at: None,
+            last_used_at: None,
+            last_step: None,
+        };
+        Ok((method, destination))
     }
 
     async fn begin_in_one_unit(
@@ -280,19 +292,7 @@ impl Iam {
                     unit.commit().await?;
                     return Err(rejected.into());
                 }
-                let verified = self.verify_address(&mut unit, &known, method, principal, client).await?;
-                // News go to what was proved just now, if there was nothing before.
-                let known = match verified {
-                    Some(address) => {
-                        Account { email: Some(address), email_verified_at: Some(now), ..known.clone() }
-                    }
-                    None => known.clone(),
-                };
-                // It was for the first factor, and there is one now.
-                unit.tickets().void(TicketPurpose::Invitation, account, now).await?;
-                let event = Event::FactorAdded(method.kind.clone(), id, method.name.as_str().to_owned());
-                unit.record(&event, of(principal), client).await?;
-                self.notify(&mut unit, &known, Notice::FactorAdded, client).await?;
+                self.note_confirmed(&mut unit, &known, method, principal, client).await?;
                 let proofs = held.proofs.with(Proof::new(kind, now));
                 let renewed =
                     self.renew_after_change(&mut unit, token, principal, proofs, device, client).await?;
@@ -301,6 +301,29 @@ impl Iam {
             })
             .await?;
         Ok(renewed)
+    }
+
+    /// What goes with a method that was confirmed in this unit.
+    async fn note_confirmed(
+        &self,
+        unit: &mut Unit<'_>,
+        known: &Account,
+        method: &Method,
+        principal: &Principal,
+        client: &Client,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let verified = self.verify_address(unit, known, method, principal, client).await?;
+        // News go to what was proved just now, if there was nothing before.
+        let known = match verified {
+            Some(address) => Account { email: Some(address), email_verified_at: Some(now), ..known.clone() },
+            None => known.clone(),
+        };
+        // It was for the first factor, and there is one now.
+        unit.tickets().void(TicketPurpose::Invitation, known.id, now).await?;
+        let event = Event::FactorAdded(method.kind.clone(), method.id, method.name.as_str().to_owned());
+        unit.record(&event, of(principal), client).await?;
+        self.notify(unit, &known, Notice::FactorAdded, client).await
     }
 
     /// Confirms a method by its code. A wrong one is counted, and written down with the unit.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{IamBuilder, SessionCache, misconfigured};
+use crate::delivery::OtpSender;
 use crate::iam::unsafe_keys::unsafe_keys;
 use crate::model::channel::Channel;
 use crate::model::error::Error;
@@ -104,8 +105,13 @@ impl IamBuilder {
 
     fn sender_problem(&self) -> Option<String> {
         self.senders.iter().enumerate().find_map(|(n, sender)| {
-            let is_second = self.senders.iter().skip(n + 1).any(|other| other.channel() == sender.channel());
-            is_second.then(|| format!("sender: there are two for {}", sender.channel()))
+            let (channel, provider) = (sender.channel(), sender.provider());
+            if provider.is_empty() || provider.len() > 64 {
+                return Some(format!("sender: `{provider}` can't be a provider's name: 1 to 64 bytes"));
+            }
+            let is_same = |other: &dyn OtpSender| other.channel() == channel && other.provider() == provider;
+            let is_second = self.senders.iter().skip(n + 1).any(|other| is_same(other.as_ref()));
+            is_second.then(|| format!("sender: there are two for {channel} by {provider}"))
         })
     }
 

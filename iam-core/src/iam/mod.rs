@@ -479,7 +479,8 @@ impl IamBuilder {
     }
 
     /// Sends codes and notices by a channel: `iam-mfa` has senders. Without one for a channel its factors can't be used; without one
-    /// for e-mail nobody is told of changes to their account.
+    /// for e-mail nobody is told of changes to their account. Of several for one channel the next is tried where one says for certain that it
+    /// did not send a message.
     pub fn sender(mut self, sender: impl OtpSender) -> Self {
         self.senders.push(Box::new(sender));
         self

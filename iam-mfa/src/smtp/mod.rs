@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iam_core::ports::{Message, OtpSender, SendError};
+use iam_core::ports::{Accepted, Message, OtpSender, SendError};
 use iam_core::{Channel, OsRandomness, Randomness};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MessageBuilder};
@@ -90,11 +90,12 @@ impl Smtp {
         // Typed: no line break gets from here into a command or a header.
         let to: Address =
             message.to.parse().map_err(|_| SendError::Refused("this is no address".to_owned()))?;
+        let id = self.message_id()?;
         let letter = MessageBuilder::new()
             .from(self.from.clone())
             .to(Mailbox::new(None, to.clone()))
             .subject(written.subject.as_str())
-            .message_id(Some(self.message_id()?))
+            .message_id(Some(id.clone()))
             // RFC 3834: nobody's out-of-office note answers.
             .raw_header(HeaderValue::new(
                 HeaderName::new_from_ascii_str("Auto-Submitted"),
@@ -103,7 +104,8 @@ impl Smtp {
             .header(ContentType::TEXT_PLAIN)
             .body(written.body.as_str().to_owned())
             .map_err(|error| SendError::Refused(error.to_string()))?;
-        Ok(Letter { from: self.from.email.clone(), to, text: Zeroizing::new(letter.formatted()) })
+        let (from, text) = (self.from.email.clone(), Zeroizing::new(letter.formatted()));
+        Ok(Letter { id, from, to, text })
     }
 
     /// Unique, and of the sender's domain (RFC 5322, 3.6.4).
@@ -169,11 +171,17 @@ impl OtpSender for Smtp {
         Channel::Email
     }
 
-    async fn send(&self, service: &str, message: &Message) -> Result<(), SendError> {
+    fn provider(&self) -> &'static str {
+        "smtp"
+    }
+
+    async fn send(&self, service: &str, message: &Message) -> Result<Accepted, SendError> {
         let letter = self.letter(service, message)?;
         let mut stage = Stage::Connection;
         match timeout(self.timeout, self.deliver(&letter, &mut stage)).await {
-            Ok(result) => result,
+            Ok(result) => {
+                result.map(|()| Accepted { reference: Some(letter.id.clone()), ..Accepted::default() })
+            }
             Err(_) if stage == Stage::Message => {
                 Err(SendError::Unknown(format!("{stage}: no answer in time")))
             }
@@ -201,6 +209,8 @@ fn say_goodbye(connections: Vec<AsyncSmtpConnection>) {
 
 /// A message as the server gets it.
 struct Letter {
+    /// Its `Message-ID`, by which the server's log names it.
+    id: String,
     from: Address,
     to: Address,
     text: Zeroizing<Vec<u8>>,

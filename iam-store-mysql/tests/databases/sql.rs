@@ -74,10 +74,13 @@ const ROWS: &str = "
             CASE WHEN n MOD 10 < 2 THEN 'x' END, CASE n MOD 10 WHEN 0 THEN 'waiting' WHEN 1 THEN 'claimed' ELSE 'accepted' END, n MOD 10,
             TIMESTAMPADD(MINUTE, n, '2026-01-01'), TIMESTAMPADD(MINUTE, n + 10, '2026-01-01'), TIMESTAMPADD(MINUTE, n, '2026-01-01'),
             CASE WHEN n MOD 10 = 1 THEN TIMESTAMPADD(MINUTE, n, '2026-01-01') END, CASE WHEN n MOD 10 > 1 THEN '2026-01-02' END FROM m;
+    INSERT INTO iam_delivery_attempt (message_id, attempt, position, provider, reference, outcome, at)
+        WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
+        SELECT UNHEX(LPAD(HEX(n), 32, '0')), 1, 0, 'sms', HEX(n), 'accepted', TIMESTAMPADD(MINUTE, n, '2026-01-01') FROM m;
     INSERT INTO iam_rate_limit (`key`, count, number, since, last_at, blocked_until, expires_before, expires_at)
         WITH RECURSIVE m AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM m WHERE n < 900)
         SELECT UNHEX(LPAD(HEX(n), 64, '0')), 1, 1, n, n, 0, n, n FROM m;
-    ANALYZE TABLE iam_parent, iam_auth_log, iam_auth_session, iam_auth_tally, iam_interrupted_request, iam_mfa_challenge, iam_mfa_method, iam_outbox, iam_rate_limit, iam_recovery_code, iam_repeatable_answer, iam_role, iam_step_up_proof, iam_ticket, iam_user_account, iam_user_role,
+    ANALYZE TABLE iam_parent, iam_auth_log, iam_auth_session, iam_auth_tally, iam_delivery_attempt, iam_interrupted_request, iam_mfa_challenge, iam_mfa_method, iam_outbox, iam_rate_limit, iam_recovery_code, iam_repeatable_answer, iam_role, iam_step_up_proof, iam_ticket, iam_user_account, iam_user_role,
         iam_trusted_device";
 
 /// Tables of a few rows, read as a whole at the start of a program.
@@ -131,6 +134,7 @@ fn with_values(sql: &str) -> String {
             "verified_email" => "x'37406578616d706c652e636f6d'",
             "password_hash" => "x'61'",
             "status" | "state" => "'active'",
+            "provider" | "reference" => "x'37'",
             "purpose" => "'first_administrator'",
             "kind" => "'email_otp'",
             _ if last == "id" || last.ends_with("_id") => "x'00000000000000000000000000000007'",

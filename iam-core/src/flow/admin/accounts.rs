@@ -267,9 +267,8 @@ impl Accounts<'_> {
             if known.external_id.as_ref() == external_id {
                 return Ok(());
             }
-            if let Inserted::Taken(key) =
-                unit.accounts().set_external_id(account, external_id, iam.now()).await?
-            {
+            let set = unit.accounts().set_external_id(account, external_id, iam.now()).await?;
+            if let Inserted::Taken(key) = set {
                 return Err(Conflict::Taken(key).into());
             }
             let event = Event::ExternalIdChanged(known.external_id.clone(), external_id.cloned());

@@ -6,9 +6,10 @@ use crate::base::invalid::{Invalid, Problem};
 use crate::base::random::RandomnessUnavailable;
 use crate::factor::challenge::NewChallenge;
 use crate::factor::method::Method;
-use crate::factor::{Factor, FactorBegun, FactorContext, OpenedMethod};
+use crate::factor::{Factor, FactorBegun, FactorContext, MOST_KEPT, OpenedMethod};
 use crate::flow::first_factor;
 use crate::iam::Iam;
+use crate::model::error::Error;
 use crate::model::factor_kind::FactorKind;
 use crate::model::proof::ProofMethod;
 use crate::store::SealedColumn;
@@ -127,17 +128,22 @@ impl Iam {
         })
     }
 
-    /// The same, sealed; nothing for nothing.
+    /// The same, sealed; nothing for nothing. A factor that keeps more than there is room for is a mistake in its program.
     pub(super) fn seal_kept(
         &self,
         account: AccountId,
         id: ChallengeId,
         keep: &[u8],
-    ) -> Result<Option<Vec<u8>>, RandomnessUnavailable> {
+    ) -> Result<Option<Vec<u8>>, Error> {
         if keep.is_empty() {
             return Ok(None);
         }
+        if keep.len() > MOST_KEPT {
+            return Err(Error::Misconfigured(
+                "factor: one keeps more than a challenge has room for".to_owned(),
+            ));
+        }
         let place = SealedColumn::ChallengeKept.place(account.as_bytes(), id.as_bytes());
-        self.inner.keys.ring.seal(place, keep, self.randomness()).map(Some)
+        Ok(Some(self.inner.keys.ring.seal(place, keep, self.randomness())?))
     }
 }

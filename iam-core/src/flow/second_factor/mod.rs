@@ -23,7 +23,7 @@ use crate::base::id::{AccountId, ChallengeId, MethodId, ParentId, SessionId};
 use crate::delivery::{Message, Notice};
 use crate::factor::challenge::{ChallengePurpose, NewChallenge};
 use crate::factor::method::Method;
-use crate::factor::{Digest, FactorBegun, FactorLimits, MOST_KEPT, Show, TRIES};
+use crate::factor::{Digest, FactorBegun, FactorLimits, Show, TRIES};
 use crate::flow::SignedIn;
 use crate::flow::first_factor;
 use crate::flow::sign_in::{Occasion, Raise};
@@ -220,9 +220,8 @@ impl Iam {
         let mut offers = Vec::new();
         for kind in ProofMethod::ASKED.into_iter().filter(is_asked) {
             let destination = match self.usable(claimant.account, methods, claimant.purpose, kind).await? {
-                Destination::None => None,
-                Destination::Masked { shown, .. } => Some(shown),
                 Destination::Missing => continue,
+                there => there.shown(),
             };
             let asked = open.iter().find(|(challenge, _)| {
                 challenge.new.kind == kind
@@ -382,11 +381,6 @@ impl Iam {
         if let Some(last) = &last {
             self.may_send_again(last, now)?;
         }
-        if begun.keep.len() > MOST_KEPT {
-            return Err(Error::Misconfigured(format!(
-                "factor: {method} keeps more than a challenge has room for"
-            )));
-        }
         let lifetime = if begun.send.is_some() { limits.code_lifetime } else { limits.pending_lifetime };
         let new = NewChallenge {
             id,
@@ -409,15 +403,11 @@ impl Iam {
         if let Some(code) = &begun.send {
             self.send_otp(unit, claimant, code, &new, destination, client).await?;
         }
-        let shown = match destination {
-            Destination::Masked { shown, .. } => Some(shown.clone()),
-            Destination::None | Destination::Missing => None,
-        };
         let options = match &begun.show {
             Show::Options(options) => Some(options.clone()),
             _ => None,
         };
-        Ok(Asked { options, ..self.asked(&new, shown) })
+        Ok(Asked { options, ..self.asked(&new, destination.shown()) })
     }
 
     /// The one way by which a code leaves, whatever its channel: within its budgets, by the outbox, and written down.
@@ -702,6 +692,14 @@ pub(super) enum Destination {
 }
 
 impl Destination {
+    /// The part of an address that is shown.
+    fn shown(&self) -> Option<String> {
+        match self {
+            Self::Masked { shown, .. } => Some(shown.clone()),
+            Self::None | Self::Missing => None,
+        }
+    }
+
     /// The first character and the domain (OWASP ASVS 6.6.1).
     pub(super) fn email(address: &str) -> Self {
         let (local, domain) = address.split_once('@').unwrap_or((address, ""));
