@@ -5,81 +5,18 @@ use iam_core::ports::{
     AccountReads, Accounts, AuthVersion, Inserted, LoginCandidate, LoginIdentifier, Rehash,
 };
 use iam_core::{
-    Account, AccountId, AccountStatus, EmailAddress, ExternalId, ParentId, ParentStatus, PasswordHash,
-    StoreError, Timestamp, Username,
+    Account, AccountId, AccountStatus, EmailAddress, ExternalId, PasswordHash, StoreError, Timestamp,
+    Username,
 };
-use time::PrimitiveDateTime;
+use iam_store_sql::Column;
 
 use crate::connection::{Link, Reading, Statement, all, execute, optional};
 use crate::error::{duplicate_key, failed};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
 
-const fn column(name: &'static str) -> Column {
-    Column("iam_user_account", name)
-}
-
-struct CandidateRow {
-    id: Vec<u8>,
-    status: String,
-    auth_version: i64,
-    password_hash: Option<Vec<u8>>,
-    password_changed_at: Option<PrimitiveDateTime>,
-    parent_id: Option<Vec<u8>>,
-    parent_status: Option<String>,
-    second_factor: bool,
-}
-
-fn candidate(row: CandidateRow) -> Result<LoginCandidate, StoreError> {
-    let parent = match column("parent_id").maybe_id(row.parent_id.as_deref())? {
-        None => None,
-        Some(id) => {
-            let status = Column("iam_parent", "status");
-            let text = row.parent_status.ok_or_else(|| status.corrupt())?;
-            Some((ParentId::from_bytes(id), status.parsed(text, ParentStatus::parse)?))
-        }
-    };
-    Ok(LoginCandidate {
-        account: AccountId::from_bytes(column("id").id(&row.id)?),
-        status: column("status").parsed(row.status, AccountStatus::parse)?,
-        auth_version: AuthVersion::from_i64(row.auth_version),
-        password: row.password_hash.as_deref().map(PasswordHash::from_stored_bytes),
-        password_changed_at: row.password_changed_at.map(timestamp),
-        parent,
-        second_factor: row.second_factor,
-    })
-}
-
-struct AccountRow {
-    id: Vec<u8>,
-    username: Vec<u8>,
-    email: Option<Vec<u8>>,
-    email_verified_at: Option<PrimitiveDateTime>,
-    status: String,
-    parent_id: Option<Vec<u8>>,
-    auth_version: i64,
-    external_id: Option<Vec<u8>>,
-    password_changed_at: Option<PrimitiveDateTime>,
-    created_at: PrimitiveDateTime,
-    updated_at: PrimitiveDateTime,
-}
-
-fn account(row: AccountRow) -> Result<Account, StoreError> {
-    let id = AccountId::from_bytes(column("id").id(&row.id)?);
-    let username = Username::from_stored(column("username").text(row.username)?);
-    let mut account = Account::new(id, username, timestamp(row.created_at));
-    let address = |bytes| column("email").parsed(bytes, |text| EmailAddress::parse(text).ok());
-    account.email = row.email.map(address).transpose()?;
-    account.email_verified_at = row.email_verified_at.map(timestamp);
-    account.status = column("status").parsed(row.status, AccountStatus::parse)?;
-    account.parent = column("parent_id").maybe_id(row.parent_id.as_deref())?.map(ParentId::from_bytes);
-    account.auth_version = AuthVersion::from_i64(row.auth_version);
-    let external_id = row.external_id.map(|bytes| column("external_id").text(bytes)).transpose()?;
-    account.external_id = external_id.map(ExternalId::from_stored);
-    account.password_changed_at = row.password_changed_at.map(timestamp);
-    account.updated_at = timestamp(row.updated_at);
-    Ok(account)
-}
+type AccountRow = iam_store_sql::AccountRow<DateTimes>;
+type CandidateRow = iam_store_sql::CandidateRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> AccountReads for Work<L> {
@@ -115,7 +52,7 @@ impl<L: Reading> AccountReads for Work<L> {
             LoginIdentifier::Email(address) => by_email(address.as_str().as_bytes()),
             LoginIdentifier::Unknown(text) => by_username(text.as_str().as_bytes()),
         };
-        self.0.read(find).await?.map(candidate).transpose()
+        self.0.read(find).await?.map(CandidateRow::read).transpose()
     }
 
     async fn by_id(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
@@ -128,7 +65,7 @@ impl<L: Reading> AccountReads for Work<L> {
                 &id.as_bytes()[..]
             ))
         };
-        self.0.read(find).await?.map(account).transpose()
+        self.0.read(find).await?.map(AccountRow::read).transpose()
     }
 
     async fn by_external_id(&mut self, external_id: &ExternalId) -> Result<Option<Account>, StoreError> {
@@ -141,7 +78,7 @@ impl<L: Reading> AccountReads for Work<L> {
                 external_id.as_str().as_bytes()
             ))
         };
-        self.0.read(find).await?.map(account).transpose()
+        self.0.read(find).await?.map(AccountRow::read).transpose()
     }
 
     async fn by_username(&mut self, username: &Username) -> Result<Option<Account>, StoreError> {
@@ -154,7 +91,7 @@ impl<L: Reading> AccountReads for Work<L> {
                 username.as_str().as_bytes()
             ))
         };
-        self.0.read(find).await?.map(account).transpose()
+        self.0.read(find).await?.map(AccountRow::read).transpose()
     }
 }
 
@@ -346,7 +283,10 @@ impl<L: Link> Accounts for Work<L> {
             ))
         };
         self.0.write(raise).await?;
-        found.iter().map(|row| column("id").id(&row.id).map(AccountId::from_bytes)).collect()
+        found
+            .iter()
+            .map(|row| Column("iam_user_account", "id").id(&row.id).map(AccountId::from_bytes))
+            .collect()
     }
 
     async fn verify_email(

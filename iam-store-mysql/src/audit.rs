@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use iam_core::ports::{AuditLog, AuditReads, AuditRetention, Record};
 use iam_core::{AccountId, Client, Entry, Outcome, ParentId, SessionId, StoreError, Target, Timestamp};
+use iam_store_sql::Column;
 use sqlx::{MySql, QueryBuilder};
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, Statement, all, execute, run};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{timestamp, utc};
 use crate::unit::Work;
 
 const fn column(name: &'static str) -> Column {

@@ -9,11 +9,12 @@ use iam_core::ports::{
 use iam_core::{
     AccountId, FactorKind, MethodName, ProofMethod, Purpose, SessionId, StoreError, StoredKind, Timestamp,
 };
+use iam_store_sql::Column;
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, all, execute, one, optional};
 use crate::error::{duplicate_key, failed};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{timestamp, utc};
 use crate::unit::Work;
 
 struct ChallengeRow {

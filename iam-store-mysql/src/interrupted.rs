@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use iam_core::ports::{
     Interrupted, InterruptedId, InterruptedRequestReads, InterruptedRequests, NewInterrupted,
 };
-use iam_core::{AccountId, SessionId, StoreError, Timestamp};
+use iam_core::{SessionId, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, execute, optional};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
+
+type InterruptedRow = iam_store_sql::InterruptedRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> InterruptedRequestReads for Work<L> {
@@ -19,7 +21,8 @@ impl<L: Reading> InterruptedRequestReads for Work<L> {
         now: Timestamp,
     ) -> Result<Option<Interrupted>, StoreError> {
         let find = || {
-            optional(sqlx::query!(
+            optional(sqlx::query_as!(
+                InterruptedRow,
                 "SELECT account_id, sealed, created_at, expires_at, resumed_at FROM iam_interrupted_request
                  WHERE id = ? AND session_id = ? AND expires_at > ? AND created_at <= ?",
                 &id.as_bytes()[..],
@@ -28,17 +31,7 @@ impl<L: Reading> InterruptedRequestReads for Work<L> {
                 utc(now.latest_tolerated())
             ))
         };
-        let Some(row) = self.0.read(find).await? else { return Ok(None) };
-        let account = Column("iam_interrupted_request", "account_id").id(&row.account_id)?;
-        let new = NewInterrupted {
-            id,
-            account: AccountId::from_bytes(account),
-            session,
-            sealed: row.sealed,
-            created_at: timestamp(row.created_at),
-            expires_at: timestamp(row.expires_at),
-        };
-        Ok(Some(Interrupted { new, resumed_at: row.resumed_at.map(timestamp) }))
+        self.0.read(find).await?.map(|row| row.read(id, session)).transpose()
     }
 }
 

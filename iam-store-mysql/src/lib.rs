@@ -57,14 +57,7 @@
 //!
 //! Every statement is checked when the crate is compiled, against what a server said of it: that is kept in `.sqlx`,
 //! so a build needs no server, and a `DATABASE_URL` of the host's is not looked at. After a change of statements or
-//! migrations it is made anew from an empty database; what one server says serves both:
-//!
-//! ```text
-//! mysql -e 'CREATE DATABASE iam_build' && cat iam-store-mysql/migrations/*.sql | mysql iam_build
-//! rm -f iam-store-mysql/.sqlx/*.json && touch iam-store-mysql/src/lib.rs
-//! SQLX_OFFLINE_DIR=$PWD/iam-store-mysql/.sqlx IAM_MYSQL_DATABASE_URL=mysql://root:password@127.0.0.1:3306/iam_build \
-//!     cargo build -p iam-store-mysql
-//! ```
+//! migrations `cargo xtask sql` makes it anew from an empty database; what one server says serves both.
 
 mod accounts;
 mod audit;

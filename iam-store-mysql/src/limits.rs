@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use iam_core::ports::{Counter, LimitKey, Limits};
 use iam_core::{StoreError, Timestamp};
+use iam_store_sql::Column;
 use sqlx::{FromRow, MySql, QueryBuilder};
 
 use crate::connection::{Link, Statement, execute, run};
 use crate::error::{failed, violates_check};
-use crate::rows::Column;
+
 use crate::unit::Work;
 
 /// Counters of one statement: each number of them is a text of its own, which the server prepares once.

@@ -2,69 +2,16 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AttemptOutcome, ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox,
-    OutboxReads, Settled,
+    ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox, OutboxReads, Settled,
 };
-use iam_core::{AccountId, Channel, Receipt, StoreError, Timestamp};
-use time::PrimitiveDateTime;
+use iam_core::{Receipt, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute, one, optional};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, timestamp, utc};
 use crate::unit::Work;
 
-const fn column(name: &'static str) -> Column {
-    Column("iam_outbox", name)
-}
-
-struct MessageRow {
-    id: Vec<u8>,
-    account_id: Vec<u8>,
-    challenge_id: Option<Vec<u8>>,
-    channel: String,
-    sealed: Option<Vec<u8>>,
-    state: String,
-    attempts: u32,
-    lost: u32,
-    created_at: PrimitiveDateTime,
-    expires_at: PrimitiveDateTime,
-}
-
-struct AttemptRow {
-    message_id: Vec<u8>,
-    attempt: u32,
-    position: u32,
-    provider: Vec<u8>,
-    reference: Option<Vec<u8>>,
-    outcome: String,
-    cost_micros: Option<i64>,
-    at: PrimitiveDateTime,
-}
-
-fn delivery_attempt(row: AttemptRow) -> Result<DeliveryAttempt, StoreError> {
-    let column = |name| Column("iam_delivery_attempt", name);
-    Ok(DeliveryAttempt {
-        message: MessageId::from_bytes(column("message_id").id(&row.message_id)?),
-        attempt: row.attempt,
-        position: row.position,
-        provider: column("provider").text(row.provider)?,
-        reference: row.reference.map(|bytes| column("reference").text(bytes)).transpose()?,
-        outcome: column("outcome").parsed(row.outcome, AttemptOutcome::parse)?,
-        cost_micros: row.cost_micros,
-        at: timestamp(row.at),
-    })
-}
-
-fn message(row: MessageRow) -> Result<NewMessage, StoreError> {
-    Ok(NewMessage {
-        id: MessageId::from_bytes(column("id").id(&row.id)?),
-        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
-        challenge: column("challenge_id").maybe_id(row.challenge_id.as_deref())?.map(ChallengeId::from_bytes),
-        channel: column("channel").parsed(row.channel, Channel::parse)?,
-        sealed: row.sealed.unwrap_or_default(),
-        created_at: timestamp(row.created_at),
-        expires_at: timestamp(row.expires_at),
-    })
-}
+type MessageRow = iam_store_sql::MessageRow<DateTimes>;
+type AttemptRow = iam_store_sql::AttemptRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> OutboxReads for Work<L> {
@@ -107,7 +54,7 @@ impl<L: Reading> OutboxReads for Work<L> {
                 &id.as_bytes()[..]
             ))
         };
-        self.0.read(find).await?.into_iter().map(delivery_attempt).collect()
+        self.0.read(find).await?.into_iter().map(AttemptRow::read).collect()
     }
 
     async fn attempt_by_reference(
@@ -125,7 +72,7 @@ impl<L: Reading> OutboxReads for Work<L> {
                 reference.as_bytes()
             ))
         };
-        self.0.read(find).await?.map(delivery_attempt).transpose()
+        self.0.read(find).await?.map(AttemptRow::read).transpose()
     }
 }
 
@@ -159,11 +106,11 @@ impl<L: Link> Outbox for Work<L> {
         let mut claimed = Vec::new();
         // Those whose worker died have waited longer.
         for row in self.stale(now, stale_before, most).await? {
-            claimed.push(self.take(row, 1, now).await?);
+            claimed.extend(self.take(row, 1, now).await?);
         }
         let left = most.saturating_sub(u32::try_from(claimed.len()).unwrap_or(u32::MAX));
         for row in self.due(now, left).await? {
-            claimed.push(self.take(row, 0, now).await?);
+            claimed.extend(self.take(row, 0, now).await?);
         }
         Ok(claimed)
     }
@@ -260,7 +207,7 @@ impl<L: Link> Outbox for Work<L> {
             };
             self.0.write(expire).await?;
             if !awaits_receipt {
-                expired.push(message(row)?);
+                expired.extend(row.read()?);
             }
         }
         Ok(expired)
@@ -375,7 +322,12 @@ impl<L: Link> Work<L> {
     }
 
     /// Takes a message that this unit holds.
-    async fn take(&mut self, row: MessageRow, lost: u32, now: Timestamp) -> Result<Claimed, StoreError> {
+    async fn take(
+        &mut self,
+        row: MessageRow,
+        lost: u32,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>, StoreError> {
         let take = || {
             execute(sqlx::query!(
                 "UPDATE iam_outbox SET state = 'claimed', attempts = attempts + 1, lost = lost + ?, claimed_at = ? WHERE id = ?",
@@ -385,7 +337,7 @@ impl<L: Link> Work<L> {
             ))
         };
         self.0.write(take).await?;
-        let (attempt, lost) = (row.attempts.saturating_add(1), row.lost.saturating_add(lost));
-        Ok(Claimed { message: message(row)?, attempt, lost })
+        let attempts = row.attempts.saturating_add(1);
+        MessageRow { attempts, lost: row.lost.saturating_add(lost), ..row }.read_claimed()
     }
 }

@@ -3,47 +3,36 @@
 use async_trait::async_trait;
 use iam_core::ports::{Inserted, ParentReads, Parents};
 use iam_core::{FactorRequirement, Parent, ParentId, ParentKey, ParentStatus, StoreError, Timestamp};
+use iam_store_sql::grace_seconds;
 
 use crate::connection::{Link, Reading, execute, optional};
-use crate::rows::{Column, grace_seconds, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
+
+type ParentRow = iam_store_sql::ParentRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> ParentReads for Work<L> {
     async fn by_id(&mut self, id: ParentId) -> Result<Option<Parent>, StoreError> {
-        let bytes = &id.as_bytes()[..];
         let find = || {
-            optional(sqlx::query!(
-                "SELECT `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
-                bytes
+            optional(sqlx::query_as!(
+                ParentRow,
+                "SELECT id, `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE id = ?",
+                &id.as_bytes()[..]
             ))
         };
-        let Some(row) = self.0.read(find).await? else { return Ok(None) };
-        let key = Column("iam_parent", "key").parsed(row.key, |key| ParentKey::parse(key).ok())?;
-        let mut parent = Parent::new(id, key);
-        parent.name = row.name;
-        parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
-        parent.factor_required =
-            Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-        Ok(Some(parent))
+        self.0.read(find).await?.map(ParentRow::read).transpose()
     }
 
     async fn by_key(&mut self, key: &ParentKey) -> Result<Option<Parent>, StoreError> {
-        let bytes = key.as_str().as_bytes();
         let find = || {
-            optional(sqlx::query!(
-                "SELECT id, name, status, factor_required_at, factor_grace FROM iam_parent WHERE `key` = ?",
-                bytes
+            optional(sqlx::query_as!(
+                ParentRow,
+                "SELECT id, `key`, name, status, factor_required_at, factor_grace FROM iam_parent WHERE `key` = ?",
+                key.as_str().as_bytes()
             ))
         };
-        let Some(row) = self.0.read(find).await? else { return Ok(None) };
-        let mut parent =
-            Parent::new(ParentId::from_bytes(Column("iam_parent", "id").id(&row.id)?), key.clone());
-        parent.name = row.name;
-        parent.status = Column("iam_parent", "status").parsed(row.status, ParentStatus::parse)?;
-        parent.factor_required =
-            Column("iam_parent", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-        Ok(Some(parent))
+        self.0.read(find).await?.map(ParentRow::read).transpose()
     }
 }
 

@@ -8,39 +8,23 @@ use iam_core::ports::{
 use iam_core::{SessionId, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, timestamp, utc};
 use crate::unit::Work;
 
-const fn column(name: &'static str) -> Column {
-    Column("iam_repeatable_answer", name)
-}
+type KeptRow = iam_store_sql::KeptRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> RepeatableAnswerReads for Work<L> {
     // Whether the answer counts is a matter of its session, and so of the guard's read, which knows a primary of before.
     async fn by_old_token(&mut self, old_token: &TokenHash) -> Result<Vec<KeptRequest>, StoreError> {
         let find = || {
-            all(sqlx::query!(
+            all(sqlx::query_as!(
+                KeptRow,
                 "SELECT session_id, request, token_hash, answer, at FROM iam_repeatable_answer WHERE old_token = ?",
                 &old_token.as_bytes()[..]
             ))
         };
-        let mut kept = Vec::new();
-        for row in self.0.read(find).await? {
-            let claim = Claim {
-                session: SessionId::from_bytes(column("session_id").id(&row.session_id)?),
-                old_token: *old_token,
-                request: column("request")
-                    .maybe_digest(Some(&row.request))?
-                    .ok_or_else(|| column("request").corrupt())?,
-                at: timestamp(row.at),
-            };
-            let token =
-                column("token_hash").maybe_digest(row.token_hash.as_deref())?.map(TokenHash::from_bytes);
-            let answer = token.zip(row.answer).map(|(token, sealed)| KeptAnswer { token, sealed });
-            kept.push(KeptRequest { claim, answer });
-        }
-        Ok(kept)
+        self.0.read(find).await?.into_iter().map(|row| row.read(old_token)).collect()
     }
 }
 

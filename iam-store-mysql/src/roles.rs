@@ -3,50 +3,39 @@
 use async_trait::async_trait;
 use iam_core::ports::{GrantSource, Holders, Inserted, RoleGrant, RoleOfAccount, RoleReads, Roles};
 use iam_core::{AccountId, FactorRequirement, Role, RoleId, RoleName, StoreError, Timestamp};
+use iam_store_sql::grace_seconds;
 
 use crate::connection::{Link, Reading, all, execute, optional};
-use crate::rows::{Column, grace_seconds, timestamp, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
+
+type RoleRow = iam_store_sql::RoleRow<DateTimes>;
+type RoleOfAccountRow = iam_store_sql::RoleOfAccountRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> RoleReads for Work<L> {
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<RoleOfAccount>, StoreError> {
         let find = || {
-            all(sqlx::query!(
+            all(sqlx::query_as!(
+                RoleOfAccountRow,
                 "SELECT r.name, g.granted_at, g.expires_at, r.factor_required_at, r.factor_grace
                  FROM iam_user_role g JOIN iam_role r ON r.id = g.role_id
                  WHERE g.account_id = ? ORDER BY r.name, g.source",
                 &account.as_bytes()[..]
             ))
         };
-        let rows = self.0.read(find).await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(RoleOfAccount {
-                    name: Column("iam_role", "name").parsed(row.name, |name| RoleName::parse(name).ok())?,
-                    granted_at: timestamp(row.granted_at),
-                    expires_at: row.expires_at.map(timestamp),
-                    factor_required: Column("iam_role", "factor_grace")
-                        .requirement(row.factor_required_at, row.factor_grace)?,
-                })
-            })
-            .collect()
+        self.0.read(find).await?.into_iter().map(RoleOfAccountRow::read).collect()
     }
 
     async fn by_name(&mut self, name: &RoleName) -> Result<Option<Role>, StoreError> {
-        let bytes = name.as_str().as_bytes();
         let find = || {
-            optional(sqlx::query!(
-                "SELECT id, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
-                bytes
+            optional(sqlx::query_as!(
+                RoleRow,
+                "SELECT id, name, description, factor_required_at, factor_grace FROM iam_role WHERE name = ?",
+                name.as_str().as_bytes()
             ))
         };
-        let Some(row) = self.0.read(find).await? else { return Ok(None) };
-        let mut role = Role::new(RoleId::from_bytes(Column("iam_role", "id").id(&row.id)?), name.clone());
-        role.description = row.description;
-        role.factor_required =
-            Column("iam_role", "factor_grace").requirement(row.factor_required_at, row.factor_grace)?;
-        Ok(Some(role))
+        self.0.read(find).await?.map(RoleRow::read).transpose()
     }
 }
 

@@ -1,8 +1,7 @@
-//! Between columns and the family's types. What can't be read is named, and is nobody's panic.
+//! Between columns and the family's types.
 
-use std::time::Duration;
-
-use iam_core::{FactorRequirement, StoreError, Timestamp};
+use iam_core::Timestamp;
+use iam_store_sql::Dialect;
 use time::macros::datetime;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -26,56 +25,15 @@ pub(crate) fn timestamp(time: PrimitiveDateTime) -> Timestamp {
     Timestamp::from_micros(i64::try_from(nanos.div_euclid(1000)).unwrap_or(i64::MAX))
 }
 
-/// A grace period as it is kept.
-pub(crate) fn grace_seconds(requirement: FactorRequirement) -> i64 {
-    i64::try_from(requirement.grace.as_secs()).unwrap_or(i64::MAX)
-}
+/// MySQL's types: times are DATETIME(6), and texts that are compared byte by byte VARBINARY.
+pub(crate) struct DateTimes;
 
-/// The place that errors name.
-#[derive(Clone, Copy)]
-pub(crate) struct Column(pub(crate) &'static str, pub(crate) &'static str);
+impl Dialect for DateTimes {
+    type Time = PrimitiveDateTime;
+    type Text = Vec<u8>;
 
-impl Column {
-    pub(crate) fn corrupt(self) -> StoreError {
-        StoreError::corrupt(self.0, self.1)
-    }
-
-    pub(crate) fn id(self, bytes: &[u8]) -> Result<[u8; 16], StoreError> {
-        bytes.try_into().map_err(|_| self.corrupt())
-    }
-
-    pub(crate) fn maybe_id(self, bytes: Option<&[u8]>) -> Result<Option<[u8; 16]>, StoreError> {
-        bytes.map(|bytes| self.id(bytes)).transpose()
-    }
-
-    pub(crate) fn maybe_digest(self, bytes: Option<&[u8]>) -> Result<Option<[u8; 32]>, StoreError> {
-        bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt())).transpose()
-    }
-
-    /// That a second factor is required, which takes two columns; this is the one of its grace.
-    pub(crate) fn requirement(
-        self,
-        since: Option<PrimitiveDateTime>,
-        grace: Option<i64>,
-    ) -> Result<Option<FactorRequirement>, StoreError> {
-        let Some(since) = since else { return Ok(None) };
-        let seconds = u64::try_from(grace.unwrap_or(0)).map_err(|_| self.corrupt())?;
-        Ok(Some(FactorRequirement { since: timestamp(since), grace: Duration::from_secs(seconds) }))
-    }
-
-    /// Text that is kept as bytes.
-    pub(crate) fn text(self, bytes: Vec<u8>) -> Result<String, StoreError> {
-        String::from_utf8(bytes).map_err(|_| self.corrupt())
-    }
-
-    /// What must be one of a kind.
-    pub(crate) fn parsed<T>(
-        self,
-        text: impl AsRef<[u8]>,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, StoreError> {
-        let text = std::str::from_utf8(text.as_ref()).map_err(|_| self.corrupt())?;
-        parse(text).ok_or_else(|| self.corrupt())
+    fn timestamp(time: PrimitiveDateTime) -> Timestamp {
+        timestamp(time)
     }
 }
 

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use iam_core::StoreError;
 use iam_core::ports::{SealedColumn, SealedRow, SealedValueReads, SealedValues};
+use iam_store_sql::Column;
 
 use crate::connection::{Link, Reading, Statement, all, execute};
-use crate::rows::Column;
+
 use crate::unit::Work;
 
 /// Above every `UUIDv7`.

@@ -2,59 +2,24 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AuthVersion, Changed, HeldSession, MOST_UNNOTED, NewSession, ParentOfAccount, Proofs, REPLACED_AFTER,
-    Renewal, Replacement, RoleOfAccount, SessionReads, SessionRecord, SessionState, Sessions, TokenHash,
-    Tokens, micros,
+    Changed, HeldSession, MOST_UNNOTED, NewSession, Proofs, REPLACED_AFTER, Renewal, Replacement,
+    SessionReads, SessionRecord, SessionState, Sessions, TokenHash, micros,
 };
-use iam_core::{
-    AccountId, AccountStatus, Client, EndReason, ExternalId, ParentId, ParentKey, ParentStatus, RoleName,
-    SessionId, SessionSummary, StoreError, Timestamp, Username,
-};
-
+use iam_core::{AccountId, EndReason, SessionId, SessionSummary, StoreError, Timestamp};
+use iam_store_sql::Column;
+use iam_store_sql::SessionOfRow;
 use time::PrimitiveDateTime;
 
 use crate::connection::{Connections, Link, Reading, all, execute, optional, unless_fenced};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
 
 const fn column(name: &'static str) -> Column {
     Column("iam_auth_session", name)
 }
 
-/// Of no session, when there is none.
-struct SessionRow {
-    fenced: bool,
-    id: Option<Vec<u8>>,
-    state: Option<String>,
-    auth_version: Option<i64>,
-    proofs: Option<String>,
-    login_time: Option<PrimitiveDateTime>,
-    last_seen_at: Option<PrimitiveDateTime>,
-    long_lived: Option<i8>,
-    lapsed_at: Option<PrimitiveDateTime>,
-    token_hash: Option<Vec<u8>>,
-    previous_token_hash: Option<Vec<u8>>,
-    token_made_at: Option<PrimitiveDateTime>,
-    token_used_at: Option<PrimitiveDateTime>,
-    ended_at: Option<PrimitiveDateTime>,
-    end_reason: Option<String>,
-    account_id: Option<Vec<u8>>,
-    username: Option<Vec<u8>>,
-    external_id: Option<Vec<u8>>,
-    account_status: Option<String>,
-    account_auth_version: Option<i64>,
-    account_created_at: Option<PrimitiveDateTime>,
-    parent_id: Option<Vec<u8>>,
-    parent_key: Option<Vec<u8>>,
-    parent_status: Option<String>,
-    parent_factor_required_at: Option<PrimitiveDateTime>,
-    parent_factor_grace: Option<i64>,
-    role: Option<Vec<u8>>,
-    role_granted_at: Option<PrimitiveDateTime>,
-    role_expires_at: Option<PrimitiveDateTime>,
-    role_factor_required_at: Option<PrimitiveDateTime>,
-    role_factor_grace: Option<i64>,
-}
+type SessionRow = iam_store_sql::SessionRow<DateTimes>;
+type SummaryRow = iam_store_sql::SummaryRow<DateTimes>;
 
 /// The guard's read: one statement, a row for each role. There is a row though there be no session, since the primary of before may not know of one that there is. The session is found by its token or by the one before it,
 /// each by its own index: an `OR` would be planned anew with every change of the statistics.
@@ -69,7 +34,7 @@ pub(crate) async fn by_token(
             r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
                 s.id AS "id?", s.state AS "state?", s.auth_version AS "auth_version?", s.proofs AS "proofs?", s.login_time AS "login_time?",
                 s.last_seen_at AS "last_seen_at?",
-                s.long_lived AS "long_lived?", s.lapsed_at AS "lapsed_at?", s.token_hash AS "token_hash?",
+                s.long_lived AS "long_lived?: bool", s.lapsed_at AS "lapsed_at?", s.token_hash AS "token_hash?",
                 s.previous_token_hash AS "previous_token_hash?", s.token_made_at AS "token_made_at?", s.token_used_at AS "token_used_at?",
                 s.ended_at AS "ended_at?", s.end_reason AS "end_reason?", s.account_id AS "account_id?",
                 a.username AS "username?", a.external_id AS "external_id?", a.status AS "account_status?",
@@ -90,91 +55,7 @@ pub(crate) async fn by_token(
         ));
         unless_fenced(find, |row| row.fenced)
     };
-    let rows = connections.read(find).await?;
-    let roles: Result<_, StoreError> = rows.iter().filter_map(|row| role(row).transpose()).collect();
-    let found = rows.into_iter().next().filter(|row| row.id.is_some());
-    found.map(|row| Ok(SessionRecord { roles: roles?, ..record(row)? })).transpose()
-}
-
-fn role(row: &SessionRow) -> Result<Option<RoleOfAccount>, StoreError> {
-    let Some(name) = &row.role else { return Ok(None) };
-    let granted_at = row.role_granted_at.ok_or_else(|| Column("iam_user_role", "granted_at").corrupt())?;
-    Ok(Some(RoleOfAccount {
-        name: Column("iam_role", "name").parsed(name, |name| RoleName::parse(name).ok())?,
-        granted_at: timestamp(granted_at),
-        expires_at: row.role_expires_at.map(timestamp),
-        factor_required: Column("iam_role", "factor_grace")
-            .requirement(row.role_factor_required_at, row.role_factor_grace)?,
-    }))
-}
-
-/// What every session has.
-fn needed<T>(value: Option<T>, column: Column) -> Result<T, StoreError> {
-    value.ok_or_else(|| column.corrupt())
-}
-
-fn record(row: SessionRow) -> Result<SessionRecord, StoreError> {
-    let account = |name| Column("iam_user_account", name);
-    let parent = parent(&row)?;
-    let login_at = needed(row.login_time, column("login_time"))?;
-    let hash = |name, value: &Option<Vec<u8>>| {
-        Ok::<_, StoreError>(column(name).maybe_digest(value.as_deref())?.map(TokenHash::from_bytes))
-    };
-    let tokens = Tokens::new(
-        hash("token_hash", &row.token_hash)?,
-        hash("previous_token_hash", &row.previous_token_hash)?,
-        timestamp(login_at),
-        row.token_made_at.map(timestamp),
-        row.token_used_at.map(timestamp),
-    );
-    Ok(SessionRecord {
-        id: SessionId::from_bytes(column("id").id(&needed(row.id, column("id"))?)?),
-        state: column("state").parsed(needed(row.state, column("state"))?, SessionState::parse)?,
-        auth_version: AuthVersion::from_i64(needed(row.auth_version, column("auth_version"))?),
-        proofs: Proofs::parse(&needed(row.proofs, column("proofs"))?),
-        login_at: timestamp(login_at),
-        last_seen_at: timestamp(needed(row.last_seen_at, column("last_seen_at"))?),
-        long: row.long_lived == Some(1),
-        lapsed_at: row.lapsed_at.map(timestamp),
-        tokens,
-        // An end without a readable reason is still no session that lives.
-        ended: row
-            .ended_at
-            .map(|at| (timestamp(at), EndReason::parse(row.end_reason.as_deref().unwrap_or_default()))),
-        account: AccountId::from_bytes(
-            column("account_id").id(&needed(row.account_id, column("account_id"))?)?,
-        ),
-        username: Username::from_stored(
-            account("username").text(needed(row.username, account("username"))?)?,
-        ),
-        external_id: row
-            .external_id
-            .map(|bytes| account("external_id").text(bytes).map(ExternalId::from_stored))
-            .transpose()?,
-        account_status: account("status")
-            .parsed(needed(row.account_status, account("status"))?, AccountStatus::parse)?,
-        account_auth_version: AuthVersion::from_i64(needed(
-            row.account_auth_version,
-            account("auth_version"),
-        )?),
-        account_created_at: timestamp(needed(row.account_created_at, account("created_at"))?),
-        parent,
-        roles: Vec::new(),
-    })
-}
-
-fn parent(row: &SessionRow) -> Result<Option<ParentOfAccount>, StoreError> {
-    let parent = |name| Column("iam_parent", name);
-    let Some(id) = parent("id").maybe_id(row.parent_id.as_deref())? else { return Ok(None) };
-    let key = row.parent_key.as_deref().unwrap_or_default();
-    let status = row.parent_status.as_deref().unwrap_or_default();
-    Ok(Some(ParentOfAccount {
-        id: ParentId::from_bytes(id),
-        key: parent("key").parsed(key, |key| ParentKey::parse(key).ok())?,
-        status: parent("status").parsed(status, ParentStatus::parse)?,
-        factor_required: parent("factor_grace")
-            .requirement(row.parent_factor_required_at, row.parent_factor_grace)?,
-    }))
+    iam_store_sql::session(connections.read(find).await?)
 }
 
 pub(crate) async fn touch(
@@ -229,34 +110,16 @@ pub(crate) async fn replace_token(
 impl<L: Reading> SessionReads for Work<L> {
     async fn of_account(&mut self, account: AccountId) -> Result<Vec<SessionSummary>, StoreError> {
         let find = || {
-            all(sqlx::query!(
-                "SELECT id, login_time, proofs, last_seen_at, long_lived, lapsed_at,
+            all(sqlx::query_as!(
+                SummaryRow,
+                r#"SELECT id, login_time, proofs, last_seen_at, long_lived AS "long_lived: bool", lapsed_at,
                     client_address, user_agent
                  FROM iam_auth_session FORCE INDEX (iam_auth_session_live)
-                 WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC",
+                 WHERE live_account_id = ? AND state = 'active' ORDER BY login_time DESC, id DESC"#,
                 &account.as_bytes()[..]
             ))
         };
-        let rows = self.0.read(find).await?;
-        rows.into_iter()
-            .map(|row| {
-                let mut client = Client::default();
-                let address = row
-                    .client_address
-                    .map(|text| column("client_address").parsed(text, |text| text.parse().ok()));
-                client.address = address.transpose()?;
-                client.user_agent = row.user_agent;
-                Ok(SessionSummary {
-                    id: SessionId::from_bytes(column("id").id(&row.id)?),
-                    login_at: timestamp(row.login_time),
-                    proofs: Proofs::parse(&row.proofs),
-                    last_seen_at: timestamp(row.last_seen_at),
-                    lapsed_at: row.lapsed_at.map(timestamp),
-                    long: row.long_lived == 1,
-                    client,
-                })
-            })
-            .collect()
+        self.0.read(find).await?.into_iter().map(SummaryRow::read).collect()
     }
 
     async fn unseen_since(
@@ -266,7 +129,8 @@ impl<L: Reading> SessionReads for Work<L> {
         most: u32,
     ) -> Result<Vec<(SessionId, AccountId)>, StoreError> {
         let find = || {
-            all(sqlx::query!(
+            all(sqlx::query_as!(
+                SessionOfRow,
                 "SELECT id, account_id FROM iam_auth_session FORCE INDEX (iam_auth_session_unseen)
                  WHERE ended_at IS NULL AND long_lived = ? AND last_seen_at < ? ORDER BY last_seen_at LIMIT ?",
                 i8::from(long),
@@ -274,13 +138,7 @@ impl<L: Reading> SessionReads for Work<L> {
                 most
             ))
         };
-        let rows = self.0.read(find).await?;
-        rows.into_iter()
-            .map(|row| {
-                let (id, account) = (column("id").id(&row.id)?, column("account_id").id(&row.account_id)?);
-                Ok((SessionId::from_bytes(id), AccountId::from_bytes(account)))
-            })
-            .collect()
+        self.0.read(find).await?.iter().map(SessionOfRow::read).collect()
     }
 }
 

@@ -1,42 +1,14 @@
 //! `iam_step_up_proof`.
 
 use async_trait::async_trait;
-use iam_core::ports::{AuthVersion, StepUpProof, StepUpProofId, StepUpProofReads, StepUpProofs};
-use iam_core::{AccountId, ParentId, ProofMethod, Purpose, SessionId, StoreError, Timestamp};
-use time::PrimitiveDateTime;
+use iam_core::ports::{StepUpProof, StepUpProofId, StepUpProofReads, StepUpProofs};
+use iam_core::{SessionId, StoreError, Timestamp};
 
 use crate::connection::{Link, Reading, all, execute, unless_fenced};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{DateTimes, utc};
 use crate::unit::Work;
 
-struct ProofRow {
-    fenced: bool,
-    id: Vec<u8>,
-    account_id: Vec<u8>,
-    parent_id: Option<Vec<u8>>,
-    auth_version: i64,
-    purpose: String,
-    kind: String,
-    approval: Option<Vec<u8>>,
-    proved_at: PrimitiveDateTime,
-}
-
-/// Nothing, for a purpose or a kind that only a newer program knows.
-fn proof(row: &ProofRow) -> Result<Option<StepUpProof>, StoreError> {
-    let column = |name| Column("iam_step_up_proof", name);
-    let (purpose, kind) = (Purpose::parse(&row.purpose), ProofMethod::parse(&row.kind));
-    let (Some(purpose), Some(kind)) = (purpose, kind) else { return Ok(None) };
-    Ok(Some(StepUpProof {
-        id: StepUpProofId::from_bytes(column("id").id(&row.id)?),
-        account: AccountId::from_bytes(column("account_id").id(&row.account_id)?),
-        parent: column("parent_id").maybe_id(row.parent_id.as_deref())?.map(ParentId::from_bytes),
-        auth_version: AuthVersion::from_i64(row.auth_version),
-        purpose,
-        kind,
-        proved_at: timestamp(row.proved_at),
-        approval: column("approval").maybe_digest(row.approval.as_deref())?,
-    }))
-}
+type StepUpProofRow = iam_store_sql::StepUpProofRow<DateTimes>;
 
 #[async_trait]
 impl<L: Reading> StepUpProofReads for Work<L> {
@@ -48,7 +20,7 @@ impl<L: Reading> StepUpProofReads for Work<L> {
         // The primary of before may know of one that is used up.
         let find = || {
             let find = all(sqlx::query_as!(
-                ProofRow,
+                StepUpProofRow,
                 r#"SELECT CAST(@@GLOBAL.read_only AS CHAR) NOT IN ('0', 'OFF') AS "fenced!: bool",
                     id, account_id, parent_id, auth_version, purpose, kind, approval, proved_at
                 FROM iam_step_up_proof FORCE INDEX (iam_step_up_proof_session)
@@ -59,7 +31,7 @@ impl<L: Reading> StepUpProofReads for Work<L> {
             unless_fenced(find, |row| row.fenced)
         };
         let rows = self.0.read(find).await?;
-        rows.iter().filter_map(|row| proof(row).transpose()).collect()
+        rows.into_iter().filter_map(|row| row.read().transpose()).collect()
     }
 }
 

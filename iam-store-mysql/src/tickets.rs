@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use iam_core::ports::{Ticket, TicketId, TicketPurpose, TicketReads, Tickets, TokenHash};
 use iam_core::{AccountId, ParentId, StoreError, Timestamp};
+use iam_store_sql::Column;
 use time::PrimitiveDateTime;
 
 use crate::connection::{Link, Reading, Statement, execute, optional};
-use crate::rows::{Column, timestamp, utc};
+use crate::rows::{timestamp, utc};
 use crate::unit::Work;
 
 struct Row {

@@ -87,6 +87,7 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         | sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)
         | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        sqlx::Error::ColumnDecode { .. } => StoreErrorKind::Corrupt,
         _ => match primary_code(error) {
             // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN.
             Some(5 | 6 | 8 | 10 | 13 | 14) => StoreErrorKind::Unavailable,

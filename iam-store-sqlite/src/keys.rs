@@ -11,22 +11,24 @@ use crate::unit::{Link, Reading, Work};
 #[async_trait]
 impl<C: Reading> KeyCanaryReads for Work<C> {
     async fn all(&mut self) -> Result<Vec<(u32, Vec<u8>)>, StoreError> {
-        sqlx::query_as("SELECT key_id, sealed FROM iam_key_canary ORDER BY key_id")
-            .fetch_all(self.connection())
-            .await
-            .map_err(failed)
+        let rows =
+            sqlx::query!(r#"SELECT key_id AS "key_id: u32", sealed FROM iam_key_canary ORDER BY key_id"#);
+        let rows = rows.fetch_all(self.connection()).await.map_err(failed)?;
+        Ok(rows.into_iter().map(|row| (row.key_id, row.sealed)).collect())
     }
 }
 
 #[async_trait]
 impl<C: Link> KeyCanaries for Work<C> {
     async fn put(&mut self, key_id: u32, sealed: &[u8]) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO iam_key_canary (key_id, sealed) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(i64::from(key_id))
-            .bind(sealed)
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
+        sqlx::query!(
+            "INSERT INTO iam_key_canary (key_id, sealed) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            i64::from(key_id),
+            sealed
+        )
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
         Ok(())
     }
 

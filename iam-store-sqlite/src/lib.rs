@@ -12,6 +12,11 @@
 //! One writer: a connection of its own writes, begun with `BEGIN IMMEDIATE`, beside a pool of readers (write-ahead log). A
 //! unit of work therefore never meets a busy database half way. One file for each aggregate, named like its port in
 //! [`iam_core::ports`].
+//!
+//! # Building
+//!
+//! Statements are checked when the crate is compiled, against what SQLite said of them: that is kept in `.sqlx`, so a build needs no
+//! database, and a `DATABASE_URL` of the host's is not looked at. After a change of statements or migrations `cargo xtask sql` makes it anew.
 
 mod accounts;
 mod audit;

@@ -2,111 +2,50 @@
 
 use async_trait::async_trait;
 use iam_core::ports::{
-    AttemptOutcome, ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox,
-    OutboxReads, Settled,
+    ChallengeId, Claimed, Delivery, DeliveryAttempt, MessageId, NewMessage, Outbox, OutboxReads, Settled,
 };
-use iam_core::{AccountId, Channel, Receipt, StoreError, Timestamp};
-use sqlx::sqlite::SqliteRow;
+use iam_core::{Receipt, StoreError, Timestamp};
 
 use crate::error::failed;
-use crate::rows::Columns;
+use crate::rows::Micros;
 use crate::unit::{Link, Reading, Work};
 
-/// Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
-const OLDEST_DUE: &str = "SELECT created_at FROM iam_outbox
-    WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT 1";
-
-/// ?1 now, ?2 before when a message must have been taken to be stale, ?3 how many. Each half is read by an index of its own, and
-/// those whose worker died come first: they have waited longer.
-const CLAIM: &str = "UPDATE iam_outbox SET state = 'claimed', attempts = attempts + 1, lost = lost + (state = 'claimed'), claimed_at = ?1
-    WHERE id IN (SELECT id FROM (
-        SELECT * FROM (SELECT id FROM iam_outbox WHERE state = 'claimed' AND claimed_at < ?2 AND expires_at > ?1
-            ORDER BY claimed_at LIMIT ?3)
-        UNION ALL
-        SELECT * FROM (SELECT id FROM iam_outbox WHERE state = 'waiting' AND next_attempt_at <= ?1 AND expires_at > ?1
-            ORDER BY next_attempt_at LIMIT ?3)
-        LIMIT ?3))
-    RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at, attempts, lost";
-
-/// ?1 now, ?2 stale before.
-const HAS_CLAIMABLE: &str =
-    "SELECT EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'claimed' AND claimed_at < ?2 AND expires_at > ?1)
-        OR EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'waiting' AND next_attempt_at <= ?1 AND expires_at > ?1)";
-
-const REPLACE: &str =
-    "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
-    WHERE challenge_id = ?2 AND settled_at IS NULL";
-
-/// What awaits a receipt stays accepted.
-const EXPIRE: &str = "UPDATE iam_outbox
-    SET state = CASE state WHEN 'accepted' THEN 'accepted' ELSE 'expired' END, sealed = NULL, claimed_at = NULL, settled_at = ?1
-    WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
-    RETURNING id, account_id, challenge_id, channel, sealed, created_at, expires_at, state";
-
-/// ?1 now, ?2 how many.
-const WITHDRAW: &str =
-    "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
-    WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL ORDER BY expires_at LIMIT ?2)";
-
-const PURGE: &str = "DELETE FROM iam_outbox WHERE id IN
-    (SELECT id FROM iam_outbox WHERE settled_at IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
-
-const ATTEMPTS_OF: &str =
-    "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
-    FROM iam_delivery_attempt WHERE message_id = ? ORDER BY attempt, position";
-
-const BY_REFERENCE: &str =
-    "SELECT message_id, attempt, position, provider, reference, outcome, cost_micros, at
-    FROM iam_delivery_attempt WHERE provider = ? AND reference = ? ORDER BY at DESC LIMIT 1";
-
-fn delivery_attempt(row: &SqliteRow) -> Result<DeliveryAttempt, StoreError> {
-    let columns = Columns { table: "iam_delivery_attempt", row };
-    Ok(DeliveryAttempt {
-        message: MessageId::from_bytes(columns.id("message_id")?),
-        attempt: columns.count("attempt")?,
-        position: columns.count("position")?,
-        provider: columns.text("provider")?,
-        reference: columns.maybe_text("reference")?,
-        outcome: columns.parsed("outcome", AttemptOutcome::parse)?,
-        cost_micros: columns.maybe_number("cost_micros")?,
-        at: columns.time("at")?,
-    })
-}
-
-fn columns(row: &SqliteRow) -> Columns<'_> {
-    Columns { table: "iam_outbox", row }
-}
-
-/// What is over has no sealed message any more.
-fn message(row: &SqliteRow) -> Result<NewMessage, StoreError> {
-    let columns = columns(row);
-    Ok(NewMessage {
-        id: MessageId::from_bytes(columns.id("id")?),
-        account: AccountId::from_bytes(columns.id("account_id")?),
-        challenge: columns.maybe_id("challenge_id")?.map(ChallengeId::from_bytes),
-        channel: columns.parsed("channel", Channel::parse)?,
-        sealed: columns.maybe_bytes("sealed")?.unwrap_or_default().to_vec(),
-        created_at: columns.time("created_at")?,
-        expires_at: columns.time("expires_at")?,
-    })
-}
+type MessageRow = iam_store_sql::MessageRow<Micros>;
+type AttemptRow = iam_store_sql::AttemptRow<Micros>;
 
 #[async_trait]
 impl<C: Reading> OutboxReads for Work<C> {
+    // Of those that were never taken: they have been due since they were made. What has expired waits for upkeep only.
     async fn oldest_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let query = sqlx::query_scalar::<_, i64>(OLDEST_DUE).bind(now.as_micros());
-        Ok(query.fetch_optional(self.connection()).await.map_err(failed)?.map(Timestamp::from_micros))
+        let oldest = sqlx::query_scalar!(
+            "SELECT created_at FROM iam_outbox
+             WHERE state = 'waiting' AND attempts = 0 AND next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT 1",
+            now.as_micros()
+        );
+        Ok(oldest.fetch_optional(self.connection()).await.map_err(failed)?.map(Timestamp::from_micros))
     }
 
     async fn has_claimable(&mut self, now: Timestamp, stale_before: Timestamp) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar(HAS_CLAIMABLE).bind(now.as_micros()).bind(stale_before.as_micros());
-        query.fetch_one(self.connection()).await.map_err(failed)
+        sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'claimed' AND claimed_at < ?2 AND expires_at > ?1)
+                OR EXISTS (SELECT 1 FROM iam_outbox WHERE state = 'waiting' AND next_attempt_at <= ?1 AND expires_at > ?1) AS "is_there!: bool""#,
+            now.as_micros(),
+            stale_before.as_micros()
+        )
+        .fetch_one(self.connection())
+        .await
+        .map_err(failed)
     }
 
     async fn attempts_of(&mut self, id: MessageId) -> Result<Vec<DeliveryAttempt>, StoreError> {
-        let query = sqlx::query(ATTEMPTS_OF).bind(&id.as_bytes()[..]);
-        let rows = query.fetch_all(self.connection()).await.map_err(failed)?;
-        rows.iter().map(delivery_attempt).collect()
+        let rows = sqlx::query_as!(
+            AttemptRow,
+            r#"SELECT message_id, attempt AS "attempt!: u32", position AS "position!: u32", provider, reference, outcome, cost_micros, at
+             FROM iam_delivery_attempt WHERE message_id = ? ORDER BY attempt, position"#,
+            &id.as_bytes()[..]
+        );
+        let rows = rows.fetch_all(self.connection()).await.map_err(failed)?;
+        rows.into_iter().map(AttemptRow::read).collect()
     }
 
     async fn attempt_by_reference(
@@ -114,26 +53,22 @@ impl<C: Reading> OutboxReads for Work<C> {
         provider: &str,
         reference: &str,
     ) -> Result<Option<DeliveryAttempt>, StoreError> {
-        let query = sqlx::query(BY_REFERENCE).bind(provider).bind(reference);
-        let row = query.fetch_optional(self.connection()).await.map_err(failed)?;
-        row.as_ref().map(delivery_attempt).transpose()
+        let row = sqlx::query_as!(
+            AttemptRow,
+            r#"SELECT message_id, attempt AS "attempt!: u32", position AS "position!: u32", provider, reference, outcome, cost_micros, at
+             FROM iam_delivery_attempt WHERE provider = ? AND reference = ? ORDER BY at DESC LIMIT 1"#,
+            provider,
+            reference
+        );
+        row.fetch_optional(self.connection()).await.map_err(failed)?.map(AttemptRow::read).transpose()
     }
 }
 
 #[async_trait]
 impl<C: Link> Outbox for Work<C> {
     async fn put(&mut self, message: &NewMessage) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO iam_outbox (id, account_id, challenge_id, channel, sealed, state, created_at, expires_at, next_attempt_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'waiting', ?6, ?7, ?6)",
-        )
-        .bind(&message.id.as_bytes()[..])
-        .bind(&message.account.as_bytes()[..])
-        .bind(message.challenge.map(|id| id.as_bytes().to_vec()))
-        .bind(message.channel.as_str())
-        .bind(&message.sealed[..])
-        .bind(message.created_at.as_micros())
-        .bind(message.expires_at.as_micros())
+        sqlx::query!("INSERT INTO iam_outbox (id, account_id, challenge_id, channel, sealed, state, created_at, expires_at, next_attempt_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'waiting', ?6, ?7, ?6)", &message.id.as_bytes()[..], &message.account.as_bytes()[..], message.challenge.map(|id| id.as_bytes().to_vec()), message.channel.as_str(), &message.sealed[..], message.created_at.as_micros(), message.expires_at.as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -146,19 +81,20 @@ impl<C: Link> Outbox for Work<C> {
         stale_before: Timestamp,
         most: u32,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let rows = sqlx::query(CLAIM)
-            .bind(now.as_micros())
-            .bind(stale_before.as_micros())
-            .bind(i64::from(most))
+        let rows = sqlx::query_as!(MessageRow, r#"UPDATE iam_outbox SET state = 'claimed', attempts = attempts + 1, lost = lost + (state = 'claimed'), claimed_at = ?1
+    WHERE id IN (SELECT id FROM (
+        SELECT * FROM (SELECT id FROM iam_outbox WHERE state = 'claimed' AND claimed_at < ?2 AND expires_at > ?1
+            ORDER BY claimed_at LIMIT ?3)
+        UNION ALL
+        SELECT * FROM (SELECT id FROM iam_outbox WHERE state = 'waiting' AND next_attempt_at <= ?1 AND expires_at > ?1
+            ORDER BY next_attempt_at LIMIT ?3)
+        LIMIT ?3))
+    RETURNING id AS "id!", account_id AS "account_id!", challenge_id, channel AS "channel!", sealed, state AS "state!",
+        created_at AS "created_at!", expires_at AS "expires_at!", attempts AS "attempts!: u32", lost AS "lost!: u32""#, now.as_micros(), stale_before.as_micros(), i64::from(most))
             .fetch_all(self.connection())
             .await
             .map_err(failed)?;
-        rows.iter()
-            .map(|row| {
-                let (attempt, lost) = (columns(row).count("attempts")?, columns(row).count("lost")?);
-                Ok(Claimed { message: message(row)?, attempt, lost })
-            })
-            .collect()
+        rows.into_iter().filter_map(|row| row.read_claimed().transpose()).collect()
     }
 
     async fn settle(
@@ -182,18 +118,8 @@ impl<C: Link> Outbox for Work<C> {
     }
 
     async fn record_attempt(&mut self, attempt: &DeliveryAttempt) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO iam_delivery_attempt (message_id, attempt, position, provider, reference, outcome, cost_micros, at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&attempt.message.as_bytes()[..])
-        .bind(i64::from(attempt.attempt))
-        .bind(i64::from(attempt.position))
-        .bind(&attempt.provider)
-        .bind(attempt.reference.as_deref())
-        .bind(attempt.outcome.as_str())
-        .bind(attempt.cost_micros)
-        .bind(attempt.at.as_micros())
+        sqlx::query!("INSERT INTO iam_delivery_attempt (message_id, attempt, position, provider, reference, outcome, cost_micros, at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)", &attempt.message.as_bytes()[..], i64::from(attempt.attempt), i64::from(attempt.position), &attempt.provider, attempt.reference.as_deref(), attempt.outcome.as_str(), attempt.cost_micros, attempt.at.as_micros())
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -201,14 +127,14 @@ impl<C: Link> Outbox for Work<C> {
     }
 
     async fn receive(&mut self, attempt: &DeliveryAttempt, receipt: Receipt) -> Result<bool, StoreError> {
-        let done = sqlx::query(
+        let done = sqlx::query!(
             "UPDATE iam_delivery_attempt SET outcome = ?
              WHERE message_id = ? AND attempt = ? AND position = ? AND outcome = 'accepted'",
+            receipt.outcome().as_str(),
+            &attempt.message.as_bytes()[..],
+            i64::from(attempt.attempt),
+            i64::from(attempt.position)
         )
-        .bind(receipt.outcome().as_str())
-        .bind(&attempt.message.as_bytes()[..])
-        .bind(i64::from(attempt.attempt))
-        .bind(i64::from(attempt.position))
         .execute(self.connection())
         .await
         .map_err(failed)?;
@@ -216,32 +142,55 @@ impl<C: Link> Outbox for Work<C> {
     }
 
     async fn replace(&mut self, challenge: ChallengeId, now: Timestamp) -> Result<u64, StoreError> {
-        let done = sqlx::query(REPLACE)
-            .bind(now.as_micros())
-            .bind(&challenge.as_bytes()[..])
-            .execute(self.connection())
-            .await
-            .map_err(failed)?;
+        let done = sqlx::query!(
+            "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
+    WHERE challenge_id = ?2 AND settled_at IS NULL",
+            now.as_micros(),
+            &challenge.as_bytes()[..]
+        )
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
         Ok(done.rows_affected())
     }
 
     async fn expire(&mut self, now: Timestamp, most: u32) -> Result<Vec<NewMessage>, StoreError> {
-        let rows = sqlx::query(EXPIRE)
-            .bind(now.as_micros())
-            .bind(i64::from(most))
+        let rows = sqlx::query_as!(MessageRow, r#"UPDATE iam_outbox
+    SET state = CASE state WHEN 'accepted' THEN 'accepted' ELSE 'expired' END, sealed = NULL, claimed_at = NULL, settled_at = ?1
+    WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
+    RETURNING id AS "id!", account_id AS "account_id!", challenge_id, channel AS "channel!", sealed, state AS "state!",
+        created_at AS "created_at!", expires_at AS "expires_at!", attempts AS "attempts!: u32", lost AS "lost!: u32""#, now.as_micros(), i64::from(most))
             .fetch_all(self.connection())
             .await
             .map_err(failed)?;
-        let told = rows.iter().filter(|row| columns(row).text("state").is_ok_and(|state| state == "expired"));
-        told.map(message).collect()
+        let told = rows.into_iter().filter(|row| row.state == "expired");
+        told.filter_map(|row| row.read().transpose()).collect()
     }
 
     async fn withdraw(&mut self, now: Timestamp, most: u32) -> Result<u64, StoreError> {
-        self.remove_before(WITHDRAW, now, most).await
+        let done = sqlx::query!(
+            "UPDATE iam_outbox SET state = 'replaced', sealed = NULL, claimed_at = NULL, settled_at = ?1
+    WHERE id IN (SELECT id FROM iam_outbox WHERE settled_at IS NULL ORDER BY expires_at LIMIT ?2)",
+            now.as_micros(),
+            most
+        )
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
     }
 
     async fn purge(&mut self, made_before: Timestamp, most: u32) -> Result<u64, StoreError> {
-        self.remove_before(PURGE, made_before, most).await
+        let done = sqlx::query!(
+            "DELETE FROM iam_outbox WHERE id IN
+    (SELECT id FROM iam_outbox WHERE settled_at IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)",
+            made_before.as_micros(),
+            most
+        )
+        .execute(self.connection())
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected())
     }
 }
 
@@ -255,46 +204,34 @@ impl<C: Link> Work<C> {
         settled: Settled,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        let (id, attempt, from) = (&id.as_bytes()[..], i64::from(attempt), from.as_str());
         let settle = match settled {
-            Settled::Again(at) => sqlx::query(
+            Settled::Again(at) => sqlx::query!(
                 "UPDATE iam_outbox SET state = 'waiting', next_attempt_at = ?, claimed_at = NULL
                  WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
-            )
-            .bind(at.as_micros()),
-            Settled::AwaitsReceipt => sqlx::query(
+                at.as_micros(),
+                id,
+                attempt,
+                from
+            ),
+            Settled::AwaitsReceipt => sqlx::query!(
                 "UPDATE iam_outbox SET state = 'accepted', claimed_at = NULL
                  WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
+                id,
+                attempt,
+                from
             ),
-            Settled::Over(delivery) => sqlx::query(
+            Settled::Over(delivery) => sqlx::query!(
                 "UPDATE iam_outbox SET state = ?, sealed = NULL, claimed_at = NULL, settled_at = ?
                  WHERE id = ? AND attempts = ? AND state = ? AND settled_at IS NULL",
-            )
-            .bind(delivery.as_str())
-            .bind(now.as_micros()),
+                delivery.as_str(),
+                now.as_micros(),
+                id,
+                attempt,
+                from
+            ),
         };
-        let settle = settle.bind(&id.as_bytes()[..]).bind(i64::from(attempt)).bind(from.as_str());
         let done = settle.execute(self.connection()).await.map_err(failed)?;
         Ok(done.rows_affected() == 1)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ATTEMPTS_OF, BY_REFERENCE, CLAIM, EXPIRE, HAS_CLAIMABLE, OLDEST_DUE, PURGE, REPLACE};
-    use crate::store::plans::assert_by_index;
-
-    #[tokio::test]
-    async fn messages_are_found_by_index() {
-        assert_by_index(&[
-            (OLDEST_DUE, &["iam_outbox_waiting"]),
-            (CLAIM, &["iam_outbox_waiting", "iam_outbox_claimed"]),
-            (HAS_CLAIMABLE, &["iam_outbox_waiting", "iam_outbox_claimed"]),
-            (REPLACE, &["iam_outbox_challenge"]),
-            (EXPIRE, &["iam_outbox_unsettled"]),
-            (PURGE, &["iam_outbox_settled"]),
-            (ATTEMPTS_OF, &["USING PRIMARY KEY"]),
-            (BY_REFERENCE, &["iam_delivery_attempt_reference"]),
-        ])
-        .await;
     }
 }

@@ -1,12 +1,23 @@
 //! Reading columns. What can't be read is named, and is nobody's panic.
 
-use std::time::Duration;
-
-use iam_core::{FactorRequirement, StoreError, Timestamp};
+use iam_core::{StoreError, Timestamp};
+use iam_store_sql::Dialect;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::error::failed;
+
+/// SQLite's types: times are integers, in microseconds, and texts are texts.
+pub(crate) struct Micros;
+
+impl Dialect for Micros {
+    type Time = i64;
+    type Text = String;
+
+    fn timestamp(time: i64) -> Timestamp {
+        Timestamp::from_micros(time)
+    }
+}
 
 /// A row, and the table that errors name.
 pub(crate) struct Columns<'a> {
@@ -62,18 +73,6 @@ impl<'a> Columns<'a> {
         bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt(column))).transpose()
     }
 
-    /// That a second factor is required, which takes two columns.
-    pub(crate) fn requirement(
-        &self,
-        since: &'static str,
-        grace: &'static str,
-    ) -> Result<Option<FactorRequirement>, StoreError> {
-        let Some(at) = self.maybe_time(since)? else { return Ok(None) };
-        let seconds = self.maybe_number(grace)?.unwrap_or(0);
-        let seconds = u64::try_from(seconds).map_err(|_| self.corrupt(grace))?;
-        Ok(Some(FactorRequirement { since: at, grace: Duration::from_secs(seconds) }))
-    }
-
     /// A text that must be one of a kind.
     pub(crate) fn parsed<T>(
         &self,
@@ -102,9 +101,4 @@ impl<'a> Columns<'a> {
             error => failed(error),
         })
     }
-}
-
-/// A grace period as it is kept.
-pub(crate) fn grace_seconds(requirement: FactorRequirement) -> i64 {
-    i64::try_from(requirement.grace.as_secs()).unwrap_or(i64::MAX)
 }

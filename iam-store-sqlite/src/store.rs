@@ -220,10 +220,6 @@ impl SqliteStore {
     pub(crate) fn writer(&self) -> &Writer {
         &self.writer
     }
-
-    pub(crate) fn reader(&self) -> &SqlitePool {
-        &self.read
-    }
 }
 
 #[cfg(test)]

@@ -97,6 +97,25 @@ impl Databases {
         Ok(Self { looked: looked.collect::<Result<_>>()? })
     }
 
+    /// One of a kind.
+    pub(crate) fn look_for(kind: Kind) -> Result<Self> {
+        server::remove_leftovers();
+        let mut databases = Self { looked: vec![(kind, find_or_start(kind)?)] };
+        if databases.url(kind).is_err() {
+            databases.fetch(kind)?;
+        }
+        Ok(databases)
+    }
+
+    /// Its URL, with an account that has every privilege, or why there is none.
+    pub(crate) fn url(&self, kind: Kind) -> std::result::Result<&str, String> {
+        match self.looked(kind) {
+            Some(Ok(found)) => Ok(&found.url),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(format!("Nobody looked for {}.", kind.name())),
+        }
+    }
+
     /// What is known of a kind.
     pub(crate) fn known(&self, kind: Kind) -> needs::Server {
         match self.looked(kind) {

@@ -11,6 +11,7 @@
 //! - [`fuzz`] gives the readers of strangers' input more of it than anyone would write.
 //! - [`readme`] makes the service of README.md of what is printed there.
 //! - [`timing`] measures whether timing tells why a sign-in failed.
+//! - [`statements`] asks databases what they say of the stores' SQL.
 //! - [`setup`] installs what the others need, ahead of them, into one cache folder ([`place::cache`]).
 
 #![expect(
@@ -37,6 +38,7 @@ mod readme;
 mod report;
 mod sbom;
 mod setup;
+mod statements;
 mod testing;
 mod timing;
 mod trouble;
@@ -62,6 +64,7 @@ cargo xtask check [--all]            formatting, lints, documentation, documents
                                      where it can't be fetched
 cargo xtask advisories               known vulnerabilities, alone
 cargo xtask architecture             which crate, and which layer of the core, sees which, alone
+cargo xtask sql [--check]            what MySQL and SQLite say of the stores' statements, written anew into .sqlx of both, or compared
 cargo xtask sbom [FILE]              what the published crates are made of, as CycloneDX 1.6
 cargo xtask bench [-- ARGS]          benchmarks
 cargo xtask fuzz [TARGET...] [--runs N] [-- ARGS]
@@ -95,6 +98,8 @@ fn run(own: &[String], passed_on: &[String]) -> Result<()> {
         ["sbom"] => sbom::run(None),
         ["sbom", file] => sbom::run(Some(file)),
         ["architecture"] => architecture::run().and_then(|()| layers::run()),
+        ["sql"] => statements::run(false),
+        ["sql", "--check"] => statements::run(true),
         ["db", "mysql"] => database::serve(database::Kind::MySql),
         ["db", "mariadb"] => database::serve(database::Kind::MariaDb),
         // For a test, so it is not in the list.

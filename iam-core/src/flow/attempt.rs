@@ -574,7 +574,7 @@ fn why_not(candidate: &LoginCandidate) -> Option<LoginFailure> {
     match (candidate.status, candidate.parent) {
         (AccountStatus::Active, None | Some((_, ParentStatus::Active))) => None,
         (AccountStatus::Active, Some(_)) => Some(LoginFailure::ParentSuspended),
-        (AccountStatus::Disabled, _) => Some(LoginFailure::AccountDisabled),
+        (AccountStatus::Disabled | AccountStatus::Unknown, _) => Some(LoginFailure::AccountDisabled),
         (AccountStatus::Locked, _) => Some(LoginFailure::AccountLocked),
     }
 }

@@ -73,6 +73,8 @@ pub enum AccountStatus {
     Disabled,
     /// Locked by an administrator. Guessing never locks an account: that only slows the guesser.
     Locked,
+    /// A status of a newer program, read only: it may not sign in. No store writes it.
+    Unknown,
 }
 
 impl AccountStatus {
@@ -82,12 +84,18 @@ impl AccountStatus {
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Locked => "locked",
+            Self::Unknown => "unknown",
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Active, Self::Disabled, Self::Locked].into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// A status as a store holds it. What a newer program wrote makes nobody unreadable: it is [`Unknown`](Self::Unknown).
+    pub fn from_stored(name: &str) -> Self {
+        Self::parse(name).unwrap_or(Self::Unknown)
     }
 }
 
@@ -222,6 +230,12 @@ impl EmailAddress {
             return Err(Invalid::new(FIELD, Problem::TooLong { max: MAX_IDENTIFIER_BYTES }));
         }
         Ok(Self(address))
+    }
+
+    /// An address as a store holds it, which was brought to its canonical form when it came in. The rules may change; an address that
+    /// was good once stays the same.
+    pub fn from_stored(address: impl Into<String>) -> Self {
+        Self(address.into())
     }
 
     fn canonical(text: &str) -> Option<String> {

@@ -37,6 +37,8 @@ pub enum ParentStatus {
     Active,
     /// None of them may, from the next request on.
     Suspended,
+    /// A status of a newer program, read only: none of them may. No store writes it.
+    Unknown,
 }
 
 impl ParentStatus {
@@ -45,12 +47,18 @@ impl ParentStatus {
         match self {
             Self::Active => "active",
             Self::Suspended => "suspended",
+            Self::Unknown => "unknown",
         }
     }
 
     /// Reads that name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Active, Self::Suspended].into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// A status as a store holds it. What a newer program wrote makes nobody unreadable: it is [`Unknown`](Self::Unknown).
+    pub fn from_stored(name: &str) -> Self {
+        Self::parse(name).unwrap_or(Self::Unknown)
     }
 }
 

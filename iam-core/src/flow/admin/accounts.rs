@@ -223,9 +223,13 @@ impl Accounts<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Denied`]: for an account that the actor does not administer; [`Error::Conflict`] when somebody else
-    /// changes it at that moment, and for the last administrator of the platform: make another one first.
+    /// changes it at that moment, and for the last administrator of the platform: make another one first; [`Error::Invalid`] for
+    /// [`AccountStatus::Unknown`].
     pub async fn set_status(self, account: AccountId, to: AccountStatus) -> Result<(), Error> {
         let Self { iam, actor } = self;
+        if to == AccountStatus::Unknown {
+            return Err(Invalid::new("status", Problem::Malformed).into());
+        }
         let platform = if to == AccountStatus::Active { None } else { iam.platform_role().await? };
         let done = iam.retried(|| async {
             let mut unit = iam.begin().await?;

@@ -3,6 +3,7 @@
 use crate::audit::Event;
 use crate::authz::actor::Scope;
 use crate::base::id::ParentId;
+use crate::base::invalid::{Invalid, Problem};
 use crate::iam::Parents;
 use crate::model::conflict::{Changing, Conflict};
 use crate::model::error::Error;
@@ -51,7 +52,7 @@ impl Parents<'_> {
     ///
     /// # Errors
     /// [`Error::Denied`] for an actor that does not administer the platform; [`Error::Conflict`] when the status is not `from`, and for the
-    /// parent of the last administrators of the platform: make another one first.
+    /// parent of the last administrators of the platform: make another one first; [`Error::Invalid`] for [`ParentStatus::Unknown`].
     pub async fn set_status(
         self,
         parent: ParentId,
@@ -60,6 +61,9 @@ impl Parents<'_> {
     ) -> Result<(), Error> {
         let Self { iam, actor } = self;
         iam.must_be_platform(actor, "parents.set_status").await?;
+        if to == ParentStatus::Unknown {
+            return Err(Invalid::new("status", Problem::Malformed).into());
+        }
         let platform = if to == ParentStatus::Active { None } else { iam.platform_role().await? };
         iam.retried(|| async {
             let mut unit = iam.begin().await?;
