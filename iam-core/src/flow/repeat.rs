@@ -36,7 +36,7 @@ const MOST_KEPT: usize = 16 * 1024;
 /// What to do with a request that may have come before.
 #[must_use]
 pub enum Begun {
-    /// It is the first of its kind: it is to be carried out, and [`Iam::end_repeatable`] to be told what came of it.
+    /// It is the first of its kind: it is to be carried out, and [`Protocol::end_repeatable`] to be told what came of it.
     First(First),
     /// An equal one was carried out: this is the answer.
     Answered(Zeroizing<Vec<u8>>),
