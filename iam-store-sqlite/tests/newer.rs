@@ -1,5 +1,7 @@
 //! What a newer program wrote: nobody becomes unreadable by it, and it allows nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test may stop at once")]
+
 use iam_core::ports::{Inserted, LoginIdentifier, Store as _};
 use iam_core::{Account, AccountId, AccountStatus, ParentStatus, Timestamp, Username};
 use iam_store_sqlite::SqliteStore;

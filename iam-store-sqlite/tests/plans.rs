@@ -1,5 +1,7 @@
 //! Every statement that `.sqlx` knows is found by an index: SQLite is asked how it would go about it.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may stop at once")]
+
 use std::path::Path;
 
 use iam_store_sqlite::SqliteStore;
