@@ -131,7 +131,11 @@ impl Iam {
     }
 
     /// Does one small batch of it, with its record. Dropped or failed, it has done all of the batch or nothing, and may be called again.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for an actor that does not administer the platform.
     pub async fn restored(&self, restoration: &mut Restoration, actor: &Actor) -> Result<(), Error> {
+        self.must_be_platform(actor, "restored").await?;
         let Some((&chore, further)) = restoration.left.split_first() else { return Ok(()) };
         let (done, most) = if chore == Chore::Accounts {
             let (after, least) = (restoration.after, restoration.least);
